@@ -1,0 +1,129 @@
+"""The one form in which images travel: uint8, N×H×W×C, with labels and where they came from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insphere.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of one size with their labels.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C)
+        Pixels, in memory or memory-mapped; C is 1 (grey) or 3 (RGB).
+    labels : ndarray of int64, shape (N,)
+        Index of each image's class in `class_names`.
+    class_names : tuple of str
+        Names of the classes.
+    name : str
+        What the set is called in tables and reports.
+    is_test : ndarray of bool, shape (N,), optional
+        Which images belong to the test part that the source itself defines; None if it defines
+        none.
+    masks : ndarray of uint8, shape (N, H, W), optional
+        Ground-truth masks of defects: 0 is normal, 255 is anomalous.
+    paths : tuple of str, optional
+        Where each image came from.
+    groups : ndarray of int64, shape (N,), optional
+        Images with the same number (frames of one track) must not be split.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    name: str = "images"
+    is_test: NDArray[np.bool_] | None = None
+    masks: NDArray[np.uint8] | None = None
+    paths: tuple[str, ...] | None = None
+    groups: NDArray[np.int64] | None = None
+    skipped: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+            raise DataError(
+                f"An ImageSet holds uint8 images of shape N×H×W×C, but got {self.images.dtype} of "
+                f"shape {self.images.shape}; convert grey N×H×W arrays with images[..., None]."
+            )
+        if self.images.shape[3] not in (1, 3):
+            raise DataError(
+                f"Images have 1 (grey) or 3 (RGB) channels, but got {self.images.shape[3]}."
+            )
+        n = len(self.images)
+        for title in ("labels", "is_test", "masks", "paths", "groups"):
+            value = getattr(self, title)
+            if value is not None and len(value) != n:
+                raise DataError(f"There are {n} images but {len(value)} {title}.")
+        if n and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(self.class_names):
+            raise DataError(
+                f"Labels lie in {self.labels.min()}…{self.labels.max()}, but there are "
+                f"{len(self.class_names)} class names."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        n, height, width, channels = self.images.shape
+        return (
+            f"ImageSet({self.name!r}, {n} images of {height}×{width}×{channels}, "
+            f"{len(self.class_names)} classes)"
+        )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every image."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    def subset(self, index: NDArray[np.int64] | NDArray[np.bool_] | slice) -> ImageSet:
+        """Return the images at `index` (a copy of their pixels unless `index` is a slice)."""
+
+        def take(values: NDArray[Any] | None) -> Any:
+            return None if values is None else values[index]
+
+        paths = self.paths
+        if paths is not None:
+            paths = tuple(np.array(paths, dtype=object)[index])
+        return replace(
+            self,
+            images=self.images[index],
+            labels=self.labels[index],
+            is_test=take(self.is_test),
+            masks=take(self.masks),
+            paths=paths,
+            groups=take(self.groups),
+        )
+
+    def class_index(self, name: str | int) -> int:
+        """Return the index of a class given by name or by index.
+
+        Raises
+        ------
+        DataError
+            If there is no such class; the message lists those that exist.
+        """
+        if str(name) in self.class_names:
+            return self.class_names.index(str(name))
+        if isinstance(name, int) and 0 <= name < len(self.class_names):
+            return name
+        known = ", ".join(self.class_names[:30]) + (", …" if len(self.class_names) > 30 else "")
+        raise DataError(f"{self.name} has no class {name!r}; its classes are: {known}.")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over pixels and labels: the same data has the same fingerprint anywhere."""
+        digest = hashlib.sha256(repr((self.images.shape, self.class_names)).encode())
+        for start in range(0, len(self.images), 4096):
+            digest.update(np.ascontiguousarray(self.images[start : start + 4096]).data)
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
+        return digest.hexdigest()

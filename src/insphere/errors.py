@@ -1,0 +1,59 @@
+"""Errors that a user can act on: each message is one sentence that says what to do.
+
+The command line prints the message alone and exits with code 2; from Python they are ordinary
+exceptions that also derive from the built-in class a caller would expect.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+class InsphereError(Exception):
+    """Base of every error caused by what the user gave, not by a fault of the program."""
+
+
+class DataError(InsphereError, ValueError):
+    """Images, labels or tables that cannot be used as they are."""
+
+
+class SpecError(InsphereError, ValueError):
+    """A setting that is unknown, out of range or does not fit another one."""
+
+
+class CollapseError(InsphereError, RuntimeError):
+    """A network that could, or did, map everything onto the centre."""
+
+
+class ModelError(InsphereError, ValueError):
+    """A saved model that cannot be read or written, or does not fit what it is asked to score."""
+
+
+class MissingExtraError(InsphereError, ImportError):
+    """An optional dependency that is not installed."""
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional module, or say which extra brings it.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name of the module, for example ``"mlxtend.data"``.
+    extra : str
+        Name of the extra in ``pip install "insphere[extra]"``.
+    purpose : str
+        What needs it, as the subject of the sentence: ``"the embedded MNIST digits"``.
+
+    Raises
+    ------
+    MissingExtraError
+        If the module, or its top-level package, is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{purpose} needs the package {module.split(".")[0]}: pip install "insphere[{extra}]"'
+        ) from error
