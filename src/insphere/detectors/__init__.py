@@ -1,0 +1,55 @@
+"""Detectors: scikit-learn outlier estimators for images, and how they are saved."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from insphere.detectors.base import OneClassDetector
+    from insphere.detectors.deep_svdd import DeepSVDD
+    from insphere.detectors.persistence import describe_model, load_detector, save_detector
+    from insphere.detectors.shallow import (
+        IsolationForestDetector,
+        KDEDetector,
+        KNNDetector,
+        MahalanobisDetector,
+        OCSVMDetector,
+    )
+
+__all__ = [
+    "DeepSVDD",
+    "IsolationForestDetector",
+    "KDEDetector",
+    "KNNDetector",
+    "MahalanobisDetector",
+    "OCSVMDetector",
+    "OneClassDetector",
+    "describe_model",
+    "load_detector",
+    "save_detector",
+]
+
+# Imported when first asked for, so that a shallow detector does not pay for torch.
+_HOME = {
+    "DeepSVDD": "deep_svdd",
+    "IsolationForestDetector": "shallow",
+    "KDEDetector": "shallow",
+    "KNNDetector": "shallow",
+    "MahalanobisDetector": "shallow",
+    "OCSVMDetector": "shallow",
+    "OneClassDetector": "base",
+    "describe_model": "persistence",
+    "load_detector": "persistence",
+    "save_detector": "persistence",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

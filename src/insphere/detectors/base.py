@@ -1,0 +1,299 @@
+"""The face that every detector shows: a scikit-learn outlier estimator for images and tables."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from numbers import Real
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from insphere.data.image_set import ImageSet
+from insphere.data.inputs import as_images, training_images
+from insphere.errors import DataError, SpecError
+from insphere.scoring.thresholds import (
+    check_contamination,
+    conformal_calibration_size,
+    conformal_threshold,
+    contamination_threshold,
+)
+from insphere.scoring.zscores import score_scale, z_scores
+
+Array = NDArray[Any]
+
+
+class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
+    """Learns what normal looks like and scores how far anything else lies outside.
+
+    A concrete detector takes its own parameters and the four below in its constructor, and
+    implements ``_fit``, ``_anomaly_score``, ``_state`` and ``_set_state``; this class does
+    everything else: reading the input, holding out calibration images, threshold, verdicts,
+    z-scores, saving.
+
+    Parameters
+    ----------
+    contamination : float, default=0.05
+        Share of the training normals that may lie outside the threshold, in [0, 0.5]. Used if
+        `false_alarm_rate` is None.
+    false_alarm_rate : float, optional
+        Wanted probability, in (0, 1), that a new normal image is called anomalous. Holds out a
+        part of the training images and puts the threshold on their scores.
+    calibration : float, default=0.2
+        Share of the training images held out, in (0, 1). Used only with `false_alarm_rate`.
+    random_state : int, RandomState or None, default=None
+        Source of all randomness, consumed in `fit`: an integer makes every fit the same.
+
+    Attributes
+    ----------
+    offset_ : float
+        ``decision_function(X) = score_samples(X) - offset_``.
+    threshold_ : float
+        The same on the scale of `anomaly_score`: anomalous lies strictly above it.
+    threshold_rule_ : str
+        Where the threshold comes from, in words.
+    score_mean_, score_std_ : float
+        Scale of `z_score`, from calibration normals if any were held out, else training normals.
+    calibration_scores_ : ndarray of float64, shape (n_calibration_,)
+        Ascending anomaly scores of the held-out normals; empty if none were.
+    n_train_, n_calibration_ : int
+        Images trained on and held out.
+    image_shape_ : tuple (H, W, C) or None
+        Shape of one training image; None if it was fitted on a table.
+    data_fingerprint_ : str
+        SHA-256 over shape, type and values of the training data.
+    """
+
+    contamination: float
+    false_alarm_rate: float | None
+    calibration: float
+    random_state: Any
+
+    # ------------------------------------------------------------------ for subclasses
+
+    @abstractmethod
+    def _fit(self, X: Array) -> None:
+        """Learn from the training normals.
+
+        Parameters
+        ----------
+        X : ndarray
+            Images, uint8 or float32, shape (n, H, W, C), perhaps a memory map; or a table,
+            float64, shape (n, d). At least two rows, finite, not all values equal.
+            ``self.image_shape_`` is already set.
+        """
+
+    @abstractmethod
+    def _anomaly_score(self, X: Array) -> Array:
+        """Return one score an image (higher is more anomalous), whatever their number.
+
+        X has the form that `_fit` got. Work in batches: it may be a memory map larger than the
+        memory.
+        """
+
+    @abstractmethod
+    def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return what ``_anomaly_score`` needs: arrays (or tensors) and JSON values, by name."""
+
+    @abstractmethod
+    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        """Restore what `_state` returned; constructor parameters are already in place."""
+
+    def _training_scores(self, X: Array) -> Array:
+        """Return the scores of the images given to `_fit`, as if each were new.
+
+        Override where a training image finds itself among what was stored.
+        """
+        return self._anomaly_score(X)
+
+    # ------------------------------------------------------------------ public
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from normal images and place the threshold.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Normal images: uint8 or float, N×H×W or N×H×W×C; a folder or file of them; or a
+            numeric table, N×d.
+        y : Ignored
+            Here because scikit-learn passes it; labels are never looked at.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If the data cannot be read, there are fewer than two images, or all values are equal.
+        SpecError
+            If a parameter is out of range, or `false_alarm_rate` is finer than the number of
+            held-out images can promise.
+        """
+        data = self._read(X, fitting=True)
+        n = len(data)
+        if data.min() == data.max():
+            raise DataError(
+                f"All values of the {n} training samples equal {data.min()}, so there is nothing "
+                "to learn from them; check how they were read."
+            )
+        held_out = self._held_out(n)
+        self.data_fingerprint_ = _fingerprint(data)
+        self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
+        train = data if held_out is None else data[~held_out]
+        self.n_train_, self.n_calibration_ = len(train), n - len(train)
+        self._fit(train)
+
+        if held_out is None:
+            reference = self._checked(self._training_scores(train), len(train))
+            self.calibration_scores_ = np.empty(0)
+            self.threshold_ = contamination_threshold(reference, self.contamination)
+            self.threshold_rule_ = (
+                f"at most {100 * self.contamination:g} % of the training normals lie outside"
+            )
+        else:
+            reference = self._checked(self._anomaly_score(data[held_out]), self.n_calibration_)
+            self.calibration_scores_ = np.sort(reference)
+            rate = float(self.false_alarm_rate or 0.0)
+            self.threshold_ = conformal_threshold(reference, rate)
+            self.threshold_rule_ = (
+                f"false-alarm rate ≤ {100 * rate:g} % on held-out normals "
+                f"(conformal, n = {self.n_calibration_})"
+            )
+        self.offset_ = -self.threshold_
+        self.score_mean_, self.score_std_ = score_scale(reference)
+        return self
+
+    def anomaly_score(self, X: Any) -> NDArray[np.float64]:
+        """Return how anomalous each image is; higher is more anomalous.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            As in `fit`, and of the same shape as the training images.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+
+        Raises
+        ------
+        DataError
+            If the images have another shape than those trained on.
+        """
+        check_is_fitted(self)
+        data = self._read(X, fitting=False)
+        return self._checked(self._anomaly_score(data), len(data))
+
+    def score_samples(self, X: Any) -> NDArray[np.float64]:
+        """Return ``-anomaly_score(X)``: higher is more normal (scikit-learn's convention)."""
+        return -self.anomaly_score(X)
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return ``score_samples(X) - offset_``: negative is anomalous."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Return +1 for each normal and -1 for each anomalous image."""
+        return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int64)
+
+    def z_score(self, X: Any) -> NDArray[np.float64]:
+        """Return anomaly scores in standard deviations above the mean of reference normals."""
+        return z_scores(self.anomaly_score(X), self.score_mean_, self.score_std_)
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the fitted detector to a folder; see `insphere.detectors.save_detector`."""
+        from insphere.detectors.persistence import save_detector
+
+        return save_detector(self, path, overwrite=overwrite)
+
+    # ------------------------------------------------------------------ inside
+
+    def _read(self, X: Any, *, fitting: bool) -> Array:
+        """Return images as N×H×W×C or a table as float64 N×d, checked against the training."""
+        if fitting and isinstance(X, str | PathLike | ImageSet):
+            data = training_images(X)
+        else:
+            data = as_images(X)
+        trained_on = None if fitting else self.image_shape_
+        if getattr(data, "ndim", None) != 4:
+            if trained_on is not None:
+                raise DataError(
+                    f"The detector was trained on images of {_shape(trained_on)}, but got "
+                    f"{'a table' if np.ndim(data) == 2 else 'something else'}."
+                )
+            table: Array = validate_data(
+                self, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
+            )
+            return table
+        if fitting:
+            if len(data) < 2:
+                raise DataError(
+                    f"Training needs at least 2 normal images, but got n_samples = {len(data)}."
+                )
+            # A table fitted before leaves these behind.
+            for name in ("n_features_in_", "feature_names_in_"):
+                self.__dict__.pop(name, None)
+        elif trained_on is None:
+            raise DataError("The detector was trained on a table, but got images.")
+        elif data.shape[1:] != trained_on:
+            raise DataError(
+                f"The detector was trained on images of {_shape(trained_on)}, but these are "
+                f"{_shape(data.shape[1:])}; resize or convert them first."
+            )
+        return np.asanyarray(data)
+
+    def _held_out(self, n: int) -> NDArray[np.bool_] | None:
+        """Choose the calibration images and say early if they are too few."""
+        if self.false_alarm_rate is None:
+            check_contamination(self.contamination)
+            return None
+        if not isinstance(self.calibration, Real) or not 0.0 < self.calibration < 1.0:
+            raise SpecError(
+                f"calibration is the share of training images to hold out, between 0 and 1, but "
+                f"got {self.calibration!r}."
+            )
+        needed = conformal_calibration_size(self.false_alarm_rate)
+        size = min(round(self.calibration * n), n - 2)
+        if size < needed:
+            raise SpecError(
+                f"A false-alarm rate of {self.false_alarm_rate:g} needs at least {needed} "
+                f"calibration images, but calibration={self.calibration:g} of {n} holds out only "
+                f"{max(size, 0)}."
+            )
+        mask = np.zeros(n, dtype=bool)
+        mask[check_random_state(self.random_state).permutation(n)[:size]] = True
+        return mask
+
+    def _checked(self, scores: Array, n: int) -> NDArray[np.float64]:
+        values = np.asarray(scores, dtype=np.float64)
+        if values.shape != (n,):
+            raise RuntimeError(
+                f"{type(self).__name__} returned scores of shape {values.shape} for {n} samples."
+            )
+        return values
+
+
+def batches(X: Array, size: int) -> Iterator[Array]:
+    """Yield consecutive parts of at most `size` rows."""
+    for start in range(0, len(X), size):
+        yield X[start : start + size]
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "×".join(str(side) for side in shape)
+
+
+def _fingerprint(data: Array) -> str:
+    digest = hashlib.sha256(f"{data.shape} {data.dtype.str}".encode())
+    for part in batches(data, 4096):
+        digest.update(np.ascontiguousarray(part).data)
+    return digest.hexdigest()
