@@ -1,0 +1,16 @@
+"""Networks built from a small spec, and checked so that they cannot learn a constant."""
+
+from insphere.nets.build import build_decoder, build_encoder, default_encoder
+from insphere.nets.collapse import collapse_paths
+from insphere.nets.spec import CIFAR10, GTSRB, MNIST, EncoderSpec
+
+__all__ = [
+    "CIFAR10",
+    "GTSRB",
+    "MNIST",
+    "EncoderSpec",
+    "build_decoder",
+    "build_encoder",
+    "collapse_paths",
+    "default_encoder",
+]

@@ -1,0 +1,47 @@
+"""Global contrast normalisation: each image minus its mean, divided by its own contrast."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from insphere.preprocess.step import Spec, Step, nonzero_or_one
+
+
+class GlobalContrastSpec(Spec):
+    """Settings of `GlobalContrast`."""
+
+    step: Literal["gcn"] = "gcn"
+    norm: Literal["l1", "l2"] = "l1"
+
+    def build(self, shape: tuple[int, ...]) -> GlobalContrast:
+        """Make the step for samples of `shape`."""
+        return GlobalContrast(self.norm)
+
+
+class GlobalContrast(Step):
+    """Global contrast normalisation of each sample (Ruff et al. 2018, section 4.1).
+
+    The mean over all pixels and channels is subtracted, and the result divided by its mean
+    absolute value (L1) or its root mean square (L2). A constant image becomes zero.
+
+    Parameters
+    ----------
+    norm : {"l1", "l2"}
+        How the contrast is measured.
+    """
+
+    def __init__(self, norm: Literal["l1", "l2"] = "l1") -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise a batch."""
+        dims = tuple(range(1, x.ndim))
+        x = x - x.mean(dim=dims, keepdim=True)
+        if self.norm == "l1":
+            contrast = x.abs().mean(dim=dims, keepdim=True)
+        else:
+            contrast = x.square().mean(dim=dims, keepdim=True).sqrt()
+        return x / nonzero_or_one(contrast)

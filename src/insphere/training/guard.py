@@ -1,0 +1,115 @@
+"""The collapse guard: tells a sphere that tightens around the normals from one that vanishes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from insphere.errors import CollapseError
+
+COLLAPSED_SPREAD = 1e-3
+COLLAPSED_RANK = 1.05
+DEAD_SHARE = 1e-3
+
+
+@dataclass
+class CollapseGuard:
+    """Watches representations and scores of every epoch against their values at the start.
+
+    Parameters
+    ----------
+    allow_collapse : bool
+        Record what is found, but do not stop.
+
+    Attributes
+    ----------
+    start : dict of float
+        Measures of the first pass; see `measure`.
+    findings : list of str
+        What was noticed, in sentences for the report.
+    """
+
+    allow_collapse: bool = False
+    start: dict[str, float] = field(default_factory=dict)
+    findings: list[str] = field(default_factory=list)
+
+    def begin(self, z: Tensor, distances: Tensor) -> None:
+        """Take the measures that later epochs are compared with."""
+        self.start = measure(z, distances)
+
+    def watch(self, z: Tensor, distances: Tensor) -> dict[str, float]:
+        """Measure an epoch and stop training if the network has collapsed.
+
+        Parameters
+        ----------
+        z : Tensor, shape (N, rep_dim)
+            Representations of the training normals.
+        distances : Tensor, shape (N,)
+            Their squared distances to the centre.
+
+        Raises
+        ------
+        CollapseError
+            If the representations no longer depend on the image and collapse is not allowed.
+        """
+        now = measure(z, distances)
+        finding = self._finding(now)
+        if finding is not None:
+            if not self.allow_collapse:
+                raise CollapseError(finding)
+            if finding not in self.findings:
+                self.findings.append(finding)
+        return now
+
+    def _finding(self, now: dict[str, float]) -> str | None:
+        if not all(torch.isfinite(torch.tensor(list(now.values())))):
+            return (
+                "The representations are no longer finite numbers; lower the learning rate or "
+                "check the preprocessing."
+            )
+        if now["spread"] < COLLAPSED_SPREAD * self.start["spread"]:
+            return (
+                "The network has collapsed: its representations spread "
+                f"{self.start['spread'] / max(now['spread'], 1e-30):,.0f} times less around their "
+                "own mean than at the start, so every image gets nearly the same score; remove "
+                "bias terms and bounded activations, train for fewer epochs or lower the rate."
+            )
+        return None
+
+    def summary(self) -> list[str]:
+        """Return the findings, or one sentence that says there were none."""
+        return self.findings or ["No sign of collapse: the representations kept their spread."]
+
+
+def measure(z: Tensor, distances: Tensor) -> dict[str, float]:
+    """Measure how much the representations still say about the image.
+
+    Returns
+    -------
+    dict of float
+        ``spread``: standard deviation of the representations around their mean, as a share of the
+        length of that mean (scale-free: shrinking weights alone do not change it);
+        ``score_spread``: standard deviation of the distances as a share of their mean;
+        ``effective_rank``: exponential of the entropy of the covariance's eigenvalues (Roy &
+        Vetterli 2007); ``dead_units``: share of dimensions that vary a thousand times less than
+        the most varied one.
+    """
+    z = z.double() if z.device.type != "mps" else z
+    mean = z.mean(dim=0)
+    centered = z - mean
+    variance = centered.square().mean(dim=0)
+    spread = variance.sum().sqrt() / mean.norm().clamp_min(1e-30)
+    eigenvalues = torch.linalg.eigvalsh((centered.T @ centered / len(z)).cpu()).clamp_min(0)
+    shares = eigenvalues / eigenvalues.sum().clamp_min(1e-300)
+    entropy = -torch.special.xlogy(shares, shares).sum()
+    deviation = variance.sqrt()
+    dead = (deviation <= DEAD_SHARE * deviation.max()).double().mean()
+    score_spread = distances.std(correction=0) / distances.mean().clamp_min(1e-30)
+    return {
+        "spread": float(spread),
+        "score_spread": float(score_spread),
+        "effective_rank": float(entropy.exp()),
+        "dead_units": float(dead),
+    }

@@ -1,0 +1,94 @@
+"""Training images as the loop wants them: preprocessed, on the device, taken by index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from insphere.preprocess.pipeline import Preprocessor, to_batch
+
+PREPARED_BYTES = 2 << 30
+
+
+class TrainingImages:
+    """Preprocessed batches of images or of rows of a table.
+
+    Images are preprocessed once and kept as float32 on the device while that takes less than
+    `memory` bytes; beyond that, the raw images stay where they are (a memory map, say) and each
+    batch is prepared when it is asked for.
+
+    Parameters
+    ----------
+    images : ndarray, shape (N, H, W, C) or (N, F)
+        Raw training normals.
+    preprocessor : Preprocessor
+        Already fitted.
+    device : torch.device
+        Where batches are needed.
+    memory : int
+        Bytes that prepared images may take.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[Any],
+        preprocessor: Preprocessor,
+        device: torch.device,
+        memory: int = PREPARED_BYTES,
+    ) -> None:
+        self._raw = images
+        self._preprocessor = preprocessor
+        self._device = device
+        self._prepared: Tensor | None = None
+        if images.size * 4 <= memory:
+            parts = [self._prepare(images[s : s + 1024]) for s in range(0, len(images), 1024)]
+            self._prepared = torch.cat([_channels_last_storage(part) for part in parts])
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample as the network sees it: (C, H, W) or (F,)."""
+        return self._preprocessor.shape
+
+    @torch.no_grad()
+    def _prepare(self, raw: NDArray[Any]) -> Tensor:
+        out: Tensor = self._preprocessor(to_batch(raw, self._device))
+        return out
+
+    def take(self, index: Tensor) -> Tensor:
+        """Return the images at `index` (on the CPU, int64) as one batch."""
+        if self._prepared is None:
+            return self._prepare(self._raw[np.sort(index.numpy())])
+        batch = self._prepared[index.to(self._prepared.device)]
+        return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
+
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+        """One pass in equal batches, so that no ragged last one upsets batch norm.
+
+        Parameters
+        ----------
+        batch_size : int
+            Upper bound on the size of a batch.
+        generator : torch.Generator, optional
+            Draws the order; without it the images come in their own.
+        """
+        n = len(self)
+        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+        for index in order.tensor_split(batch_count(n, batch_size)):
+            yield self.take(index)
+
+
+def batch_count(n: int, batch_size: int) -> int:
+    """Count the batches of an epoch."""
+    return -(-n // batch_size)
+
+
+def _channels_last_storage(batch: Tensor) -> Tensor:
+    return (batch.permute(0, 2, 3, 1) if batch.ndim == 4 else batch).contiguous()

@@ -1,0 +1,180 @@
+"""The one training loop: epochs of equal batches, Adam, checkpoints that resume bit for bit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from insphere.errors import InsphereError
+from insphere.training.callbacks import Callback, Record
+from insphere.training.checkpoint import (
+    optimizer_tensors,
+    read_checkpoint,
+    restore_optimizer,
+    write_checkpoint,
+)
+from insphere.training.images import TrainingImages, batch_count
+from insphere.training.objectives import Objective
+from insphere.training.recipe import Phase
+
+
+class PhaseRun:
+    """Minimises an objective over the images.
+
+    The order of the images and every other random draw of an epoch depend on `seed` and the epoch
+    alone. A run that continues from a checkpoint is therefore the same, bit for bit, as one that
+    was never interrupted (same machine, same number of threads).
+
+    Parameters
+    ----------
+    name : str
+        Name of the phase in history and progress.
+    objective : Objective
+        What to minimise; its parameters are modified in place.
+    images : TrainingImages
+        Training normals.
+    phase : Phase
+        Epochs, learning rate, batch size.
+    seed : int
+        Seed of the phase.
+    autocast : torch.dtype, optional
+        Number format of the network; the loss is computed in float32 all the same.
+    checkpoint : pathlib.Path, optional
+        File written after each epoch and read at the start; if it holds a finished phase, nothing
+        is trained again.
+    callbacks : sequence of Callback
+        Followers.
+
+    Attributes
+    ----------
+    history : list of dict
+        One record for each epoch: phase, epoch (from 1), loss, lr, seconds, images_per_second,
+        and what the objective measures.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        objective: Objective,
+        images: TrainingImages,
+        phase: Phase,
+        *,
+        seed: int,
+        autocast: torch.dtype | None = None,
+        checkpoint: Path | None = None,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.name = name
+        self.objective = objective
+        self.images = images
+        self.phase = phase
+        self.seed = seed
+        self.autocast = autocast
+        self.checkpoint = checkpoint
+        self.callbacks = callbacks
+        self.history: list[Record] = []
+        parameters = [p for p in objective.parameters() if p.requires_grad]
+        self.device = parameters[0].device
+        self.optimizer = torch.optim.Adam(
+            parameters,
+            lr=phase.lr,
+            weight_decay=phase.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
+        self.steps_per_epoch = batch_count(len(images), phase.batch_size)
+
+    def run(self) -> list[Record]:
+        """Train the epochs that the checkpoint does not have yet, and return the history."""
+        self._resume()
+        done = len(self.history)
+        if done < self.phase.epochs:
+            for callback in self.callbacks:
+                callback.phase_start(self.name, self.phase.epochs, done, len(self.images))
+            try:
+                for epoch in range(done, self.phase.epochs):
+                    self.history.append(self._epoch(epoch))
+                    self._save()
+                    for callback in self.callbacks:
+                        callback.epoch_end(self.history[-1])
+            finally:
+                for callback in self.callbacks:
+                    callback.phase_end(self.name)
+        self.objective.eval()
+        return self.history
+
+    def _epoch(self, epoch: int) -> Record:
+        started = time.perf_counter()
+        self.objective.train()
+        total = torch.zeros((), device=self.device)
+        lr = 0.0
+        with seeded(self.seed, epoch) as generator:
+            batches = self.images.batches(self.phase.batch_size, generator)
+            for step, batch in enumerate(batches):
+                lr = self.phase.lr_at(epoch * self.steps_per_epoch + step, self.steps_per_epoch)
+                total += self._step(batch, lr) * len(batch)
+                for callback in self.callbacks:
+                    callback.batch_end(self.name, len(batch))
+        loss = float(total) / len(self.images)
+        if not math.isfinite(loss):
+            raise InsphereError(
+                f"The loss of epoch {epoch + 1} is not a finite number; lower the learning rate "
+                f"(now {self.phase.lr:g}) or check the preprocessing."
+            )
+        measured = self.objective.end_epoch(epoch)
+        seconds = time.perf_counter() - started
+        return {
+            "phase": self.name,
+            "epoch": epoch + 1,
+            "loss": loss,
+            "lr": lr,
+            **measured,
+            "seconds": seconds,
+            "images_per_second": len(self.images) / seconds,
+        }
+
+    def _step(self, batch: Tensor, lr: float) -> Tensor:
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            loss: Tensor = self.objective(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def _save(self) -> None:
+        if self.checkpoint is None:
+            return
+        tensors = {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
+        tensors |= {f"optimizer.{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
+        meta = {"history": self.history, "notes": self.objective.notes()}
+        write_checkpoint(self.checkpoint, tensors, meta)
+
+    def _resume(self) -> None:
+        saved = None if self.checkpoint is None else read_checkpoint(self.checkpoint)
+        if saved is None:
+            return
+        tensors, meta = saved
+        parts: dict[str, dict[str, Tensor]] = {"objective": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, key = name.split(".", 1)
+            parts[part][key] = tensor
+        self.objective.load_state_dict(parts["objective"])
+        restore_optimizer(self.optimizer, parts["optimizer"])
+        self.objective.restore_notes(meta["notes"])
+        self.history = meta["history"]
+
+
+@contextmanager
+def seeded(seed: int, epoch: int = 0) -> Iterator[torch.Generator]:
+    """Fix every random draw inside, and leave the caller's random state as it was."""
+    mixed = (seed * 1_000_003 + epoch) % (2**63)
+    with torch.random.fork_rng():
+        torch.manual_seed(mixed)
+        yield torch.Generator().manual_seed(mixed)

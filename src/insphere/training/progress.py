@@ -1,0 +1,63 @@
+"""Training progress in the terminal: loss, radius, share outside, speed and time left."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from insphere.training.callbacks import Callback, Record
+
+_TITLES = {"pretrain": "Pretraining", "train": "Deep SVDD"}
+
+
+class ProgressBar(Callback):
+    """A live line for each phase.
+
+    Parameters
+    ----------
+    console : rich.console.Console, optional
+        Where to draw; standard error by default.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("epochs · {task.fields[state]}"),
+            TimeElapsedColumn(),
+            TextColumn("· left"),
+            TimeRemainingColumn(),
+            console=console or Console(stderr=True),
+        )
+        self._images = 1
+
+    def phase_start(self, phase: str, epochs: int, done: int, images: int) -> None:
+        """Draw an empty bar."""
+        self._images = images
+        self._progress.start()
+        title = _TITLES.get(phase, phase)
+        self._task = self._progress.add_task(title, total=epochs, completed=done, state="…")
+
+    def batch_end(self, phase: str, images: int) -> None:
+        """Move the bar by a part of an epoch."""
+        self._progress.update(self._task, advance=images / self._images)
+
+    def epoch_end(self, record: Record) -> None:
+        """Show the epoch's numbers."""
+        state = f"loss {record['loss']:.4g}"
+        if "radius" in record:
+            state += f" · R {record['radius']:.3g} · outside {record['outside']:.1%}"
+        state += f" · {record['images_per_second']:,.0f} images/s"
+        self._progress.update(self._task, completed=record["epoch"], state=state)
+
+    def phase_end(self, phase: str) -> None:
+        """Leave the line as it is."""
+        self._progress.stop()
