@@ -1,0 +1,101 @@
+"""What detectors without a network share: flattened input, principal components, plain state.
+
+Each fits with scikit-learn and keeps nothing but plain arrays; scores are computed from those
+arrays alone, so a detector that was saved and loaded gives the same scores bit for bit. Images are
+flattened, and uint8 pixels divided by 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from insphere.detectors.base import Array, OneClassDetector, batches
+from insphere.errors import DataError, SpecError
+
+Floats = NDArray[np.float64]
+
+BATCH = 1024
+
+
+class FlatDetector(OneClassDetector):
+    """Flattening, principal components, batches and state; see the concrete detectors."""
+
+    pca: float | None
+    _stored: ClassVar[tuple[str, ...]]
+
+    def _learn(self, F: Floats) -> None:
+        """Set the attributes named in `_stored` from features of shape (n, d)."""
+        raise NotImplementedError
+
+    def _score(self, F: Floats) -> Floats:
+        """Score features of shape (n, d)."""
+        raise NotImplementedError
+
+    def _fit(self, X: Array) -> None:
+        F = _flat(X)
+        if (F[0] == F).all():
+            raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
+        if self.pca is None:
+            self.mean_, self.components_ = np.zeros(F.shape[1]), np.empty((0, F.shape[1]))
+        else:
+            require(
+                is_real(self.pca) and 0 < self.pca < 1,
+                f"pca is the share of variance to keep, between 0 and 1, or None, "
+                f"but got {self.pca!r}.",
+            )
+            solver = "covariance_eigh" if F.shape[1] <= len(F) else "full"
+            fitted = PCA(n_components=self.pca, svd_solver=solver).fit(F)
+            self.mean_, self.components_ = fitted.mean_, fitted.components_
+        self._learn(self._features(F))
+        for name in ("mean_", "components_", *self._stored):
+            # One memory layout before saving and after loading: products are then the same bits.
+            if isinstance(value := getattr(self, name), np.ndarray):
+                setattr(self, name, np.ascontiguousarray(value))
+
+    def _anomaly_score(self, X: Array) -> Floats:
+        parts = [self._score(self._features(_flat(part))) for part in batches(X, BATCH)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _features(self, F: Floats) -> Floats:
+        if self.pca is None:
+            return F
+        projected: Floats = (F - self.mean_) @ self.components_.T
+        return projected
+
+    def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        names = ("mean_", "components_", *self._stored)
+        return {name: np.asarray(getattr(self, name)) for name in names}, {}
+
+    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        for name in ("mean_", "components_", *self._stored):
+            value = arrays[name]
+            setattr(self, name, value if value.ndim else value.item())
+
+
+def _flat(X: Array) -> Floats:
+    flat: Floats = X.reshape(len(X), -1).astype(np.float64)
+    return flat / 255 if X.dtype == np.uint8 else flat
+
+
+def is_real(value: object) -> bool:
+    """Tell whether `value` is a number, bool not counting as one."""
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise SpecError with `message` unless `condition` holds."""
+    if not condition:
+        raise SpecError(message)
+
+
+def require_count(name: str, value: object, least: int) -> None:
+    """Raise SpecError unless `value` is a whole number of at least `least`."""
+    require(
+        isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least,
+        f"{name} is a whole number from {least} on, but got {value!r}.",
+    )

@@ -1,0 +1,189 @@
+"""The files of a model folder: what ``detector.json`` says, and how both files are checked.
+
+Nothing is pickled and no name from a file is imported. ``detector.json`` carries the SHA-256 of
+the weights and of itself: they reveal damage and careless edits, not a determined forger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_arrays
+
+from insphere.errors import ModelError
+
+FORMAT_VERSION = 1
+DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
+
+# The only classes that a file may name.
+LOADABLE = (
+    "DeepSVDD",
+    "IsolationForestDetector",
+    "KDEDetector",
+    "KNNDetector",
+    "MahalanobisDetector",
+    "OCSVMDetector",
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Fitted(_Strict):
+    """Attributes that every fitted detector has, under their own names."""
+
+    offset_: float
+    threshold_: float
+    threshold_rule_: str
+    score_mean_: float
+    score_std_: float = Field(gt=0)
+    n_train_: int = Field(ge=1)
+    n_calibration_: int = Field(ge=0)
+    data_fingerprint_: str
+    image_shape_: list[int] | None
+    n_features_in_: int | None = None
+    feature_names_in_: list[str] | None = None
+
+
+class Weights(_Strict):
+    """The weights file and how to know it again."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+class Description(_Strict):
+    """The contents of ``detector.json``."""
+
+    format_version: int
+    detector: str
+    params: dict[str, Any]
+    fitted: Fitted
+    state: dict[str, Any]
+    versions: dict[str, str]
+    weights: Weights
+    sha256: str
+
+
+def digest(description: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the canonical form of everything but the digest itself."""
+    rest = {key: value for key, value in description.items() if key != "sha256"}
+    return hashlib.sha256(
+        json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    ).hexdigest()
+
+
+def damaged(file: Path, why: str, cause: Exception | None = None) -> NoReturn:
+    """Raise ModelError about a file that is not as it was saved."""
+    raise ModelError(
+        f"{file} is damaged or was changed after saving ({why}); get a fresh copy of the model."
+    ) from cause
+
+
+def _read_inside(folder: Path, name: str) -> bytes:
+    """Read a file of the folder that is really in the folder."""
+    file = folder / name
+    try:
+        if not file.resolve(strict=True).is_relative_to(folder.resolve()):
+            raise ModelError(f"{file} leads outside of the model folder and is not read.")
+        if not file.is_file():
+            raise ModelError(f"{file} is not a file.")
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"{folder} is not a complete model: {name} is missing.") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise ModelError(f"{file} cannot be read ({error}).") from error
+
+
+def read_description(folder: Path) -> Description:
+    """Read ``detector.json``, refusing whatever this version did not write."""
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "does not exist"
+        raise ModelError(f"{folder} {what}; give the folder that a detector was saved to.")
+    file = folder / DESCRIPTION
+    content = _read_inside(folder, DESCRIPTION)
+    try:
+        raw = json.loads(
+            content.decode(),
+            object_pairs_hook=_unique_keys,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+        )
+    except (ValueError, RecursionError) as error:
+        damaged(file, f"not strict JSON: {error}", error)
+    if not isinstance(raw, dict) or not isinstance(version := raw.get("format_version"), int):
+        damaged(file, "no format version")
+    if version > FORMAT_VERSION:
+        raise ModelError(
+            f"{folder} was saved in format {version}, but this insphere reads up to "
+            f"{FORMAT_VERSION}; upgrade insphere."
+        )
+    try:
+        description = Description.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        damaged(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", error)
+    if description.weights.file != WEIGHTS:
+        raise ModelError(
+            f"{file} names the weights {description.weights.file!r}, but only {WEIGHTS} inside "
+            "the model folder is ever read."
+        )
+    if description.detector not in LOADABLE:
+        raise ModelError(
+            f"{folder} holds a {description.detector!r}, but this insphere can load only "
+            f"{loadable()}."
+        )
+    if version < 1 or digest(raw) != description.sha256:
+        damaged(file, "its SHA-256 does not fit")
+    return description
+
+
+def read_weights(folder: Path, expected: Weights) -> dict[str, NDArray[Any]]:
+    """Read the weights, refusing any byte that was not saved."""
+    file = folder / WEIGHTS
+    content = _read_inside(folder, WEIGHTS)
+    if len(content) != expected.bytes:
+        damaged(file, f"{len(content)} bytes instead of {expected.bytes}")
+    if hashlib.sha256(content).hexdigest() != expected.sha256:
+        damaged(file, "its SHA-256 does not fit")
+    try:
+        arrays = {name: np.array(array) for name, array in load_arrays(content).items()}
+    except (SafetensorError, LookupError, TypeError, ValueError) as error:
+        damaged(file, f"not safetensors: {error}", error)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            damaged(file, f"{name} holds NaN or infinite numbers")
+    return arrays
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key appears twice")
+    return result
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a finite number")
+
+
+def _finite_float(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def loadable() -> str:
+    """Return the loadable classes as a phrase."""
+    return ", ".join(LOADABLE)
