@@ -1,0 +1,21 @@
+"""Images from anywhere, in one form, and split for one-class learning."""
+
+from insphere.data.cache import CacheInfo, cache_info, clear_cache
+from insphere.data.image_set import ImageSet
+from insphere.data.inputs import as_images, training_images
+from insphere.data.load import load_dataset
+from insphere.data.named import DatasetCard, available_datasets
+from insphere.data.split import OneClassSplit
+
+__all__ = [
+    "CacheInfo",
+    "DatasetCard",
+    "ImageSet",
+    "OneClassSplit",
+    "as_images",
+    "available_datasets",
+    "cache_info",
+    "clear_cache",
+    "load_dataset",
+    "training_images",
+]

@@ -36,6 +36,10 @@ class ImageSet:
         Where each image came from.
     groups : ndarray of int64, shape (N,), optional
         Images with the same number (frames of one track) must not be split.
+    skipped : tuple of str
+        Files that could not be read and were left out, each with its reason.
+    notes : tuple of str
+        What a reader of results on this set should know about how it was read.
     """
 
     images: NDArray[np.uint8]
@@ -47,6 +51,7 @@ class ImageSet:
     paths: tuple[str, ...] | None = None
     groups: NDArray[np.int64] | None = None
     skipped: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
         if self.images.dtype != np.uint8 or self.images.ndim != 4:
@@ -105,17 +110,29 @@ class ImageSet:
         )
 
     def class_index(self, name: str | int) -> int:
-        """Return the index of a class given by name or by index.
+        """Return the index of a class given by name, by number or by index.
+
+        An exact name comes first. Of a name such as ``"14 stop"``, the number (``14`` or
+        ``"14"``) and the words (``"stop"``) will do as well; any other number is an index.
 
         Raises
         ------
         DataError
             If there is no such class; the message lists those that exist.
         """
-        if str(name) in self.class_names:
-            return self.class_names.index(str(name))
-        if isinstance(name, int) and 0 <= name < len(self.class_names):
-            return name
+        wanted = str(name)
+        if wanted in self.class_names:
+            return self.class_names.index(wanted)
+        numbered = [known.partition(" ") for known in self.class_names]
+        matches = [
+            index
+            for index, (number, _, words) in enumerate(numbered)
+            if number.isdecimal() and words and wanted in (number, words)
+        ]
+        if len(matches) == 1:
+            return matches[0]
+        if wanted.isdecimal() and int(wanted) < len(self.class_names):
+            return int(wanted)
         known = ", ".join(self.class_names[:30]) + (", …" if len(self.class_names) > 30 else "")
         raise DataError(f"{self.name} has no class {name!r}; its classes are: {known}.")
 

@@ -1,0 +1,228 @@
+"""Image sets from arrays: ``.npz`` archives, ``.npy`` files and whatever else holds numbers."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from insphere.data.image_set import ImageSet
+from insphere.data.layout import natural_key
+from insphere.errors import DataError
+
+# Names of images and labels in archives; the first row is the training part.
+KERAS = (("x_train", "y_train"), ("x_test", "y_test"))
+MEDMNIST = (
+    ("train_images", "train_labels"),
+    ("val_images", "val_labels"),
+    ("test_images", "test_labels"),
+)
+PLAIN_IMAGES = ("images", "X", "x", "data")
+PLAIN_LABELS = ("labels", "y", "targets")
+TEST_NAMES = ("x_test", "test_images")
+
+
+def load_npz(path: Path, name: str) -> ImageSet:
+    """Load an archive with the names that Keras or MedMNIST use, or images and labels alone.
+
+    The validation part of MedMNIST joins the training part.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.npz`` file.
+    name : str
+        Name of the set.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, holds pickled objects, or none of the known names.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            pairs = _pairs(path, archive.files)
+            loaded = [
+                (images, archive[images], archive[labels] if labels in archive.files else None)
+                for images, labels in pairs
+            ]
+    except (OSError, ValueError, EOFError, KeyError, MemoryError) as error:
+        if isinstance(error, (DataError, FileNotFoundError, PermissionError)):
+            raise
+        raise DataError(f"{path} is not a readable .npz archive: {error}.") from error
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise DataError(f"{path} is not a readable .npz archive: {error}.") from error
+
+    given = [labels is not None for _, _, labels in loaded]
+    if any(given) and not all(given):
+        raise DataError(f"{path} has labels for some of its parts only: {', '.join(_keys(pairs))}.")
+    parts = [images_to_uint8(images, f"{key} in {path}") for key, images, _ in loaded]
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise DataError(f"The parts of {path} hold images of different shapes.")
+    images = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    labels, class_names = _labels(
+        [labels for _, _, labels in loaded if labels is not None], len(images), path
+    )
+    is_test = None
+    if len(parts) > 1:
+        flags = [
+            np.full(len(p), key in TEST_NAMES) for (key, _, _), p in zip(loaded, parts, strict=True)
+        ]
+        is_test = np.concatenate(flags)
+    return ImageSet(images, labels, class_names, name=name, is_test=is_test)
+
+
+def load_npy(path: Path, name: str) -> ImageSet:
+    """Load a ``.npy`` file of images without labels; uint8 pixels stay on disk as a memory map.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or holds no images.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise DataError(f"{path} is not a readable .npy file: {error}.") from error
+    images = images_to_uint8(array, str(path))
+    return ImageSet(images, np.zeros(len(images), np.int64), ("normal",), name=name)
+
+
+def _keys(pairs: list[tuple[str, str]]) -> list[str]:
+    return [key for pair in pairs for key in pair]
+
+
+def _pairs(path: Path, keys: list[str]) -> list[tuple[str, str]]:
+    for naming in (KERAS, MEDMNIST):
+        if naming[0][0] in keys:
+            return [pair for pair in naming if pair[0] in keys]
+    for images in PLAIN_IMAGES:
+        if images in keys:
+            return [(images, next((key for key in PLAIN_LABELS if key in keys), ""))]
+    raise DataError(
+        f"{path} holds {', '.join(keys) or 'nothing'}; expected are x_train, y_train, x_test, "
+        "y_test, or train_images, train_labels, test_images, test_labels, or images and labels."
+    )
+
+
+def images_to_uint8(values: NDArray[Any], title: str) -> NDArray[np.uint8]:
+    """Return N×H×W or N×H×W×C numbers as uint8 of shape N×H×W×C, if nothing is lost by it.
+
+    Parameters
+    ----------
+    values : ndarray
+        Whole numbers from 0 to 255 of any type.
+    title : str
+        What they are, for messages.
+
+    Raises
+    ------
+    DataError
+        If they have another rank, type or range, or there are none.
+    """
+    if values.ndim not in (3, 4):
+        raise DataError(
+            f"{title} has shape {values.shape}; images have the shape N×H×W or N×H×W×C."
+        )
+    if values.size == 0:
+        raise DataError(f"{title} holds no images: its shape is {values.shape}.")
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * np.uint8(255)
+    if values.dtype != np.uint8:
+        if values.dtype.kind not in "iuf":
+            raise DataError(f"{title} holds {values.dtype}; images are uint8 from 0 to 255.")
+        pixels = _whole_pixels(values)
+        if pixels is None:
+            raise DataError(
+                f"{title} holds {values.dtype} from {values.min():.4g} to {values.max():.4g}; "
+                "images are whole numbers from 0 to 255, so scale and round them first."
+            )
+        values = pixels
+    images = values[..., None] if values.ndim == 3 else values
+    if images.shape[3] not in (1, 3):
+        hint = (
+            "; move the channels last with numpy.moveaxis(images, 1, -1)"
+            if images.shape[1] in (1, 3)
+            else ""
+        )
+        raise DataError(
+            f"{title} has {images.shape[3]} channels in its last axis; images have 1 or 3{hint}."
+        )
+    return images
+
+
+def _whole_pixels(values: NDArray[Any]) -> NDArray[np.uint8] | None:
+    """Convert to uint8, or return None if that would change any value."""
+    if not (values.min() >= 0 and values.max() <= 255):  # also catches NaN
+        return None
+    pixels = values.astype(np.uint8)
+    return pixels if np.array_equal(pixels, values) else None
+
+
+def _labels(
+    parts: list[NDArray[Any]], n: int, path: Path
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Join the labels of all parts and name the classes by them."""
+    if not parts:
+        return np.zeros(n, np.int64), ("normal",)
+    for part in parts:
+        if part.ndim == 0 or part.size != len(part):
+            raise DataError(
+                f"{path} has labels of shape {part.shape}: one class for each image is needed."
+            )
+    values = np.concatenate([part.reshape(-1) for part in parts])
+    if len(values) != n:
+        raise DataError(f"{path} has {n} images but {len(values)} labels.")
+    if values.dtype.kind == "f":
+        if not np.array_equal(values, np.round(values)):
+            raise DataError(f"{path} has labels that are no whole numbers.")
+        values = values.astype(np.int64)
+    if values.dtype.kind not in "iubUS":
+        raise DataError(f"{path} has labels of type {values.dtype}: numbers or names are needed.")
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8")
+    known, labels = np.unique(values, return_inverse=True)
+    names = [str(value) for value in known]
+    order = sorted(range(len(names)), key=lambda i: natural_key(names[i]))
+    rank = np.empty(len(names), np.int64)
+    rank[order] = np.arange(len(names))
+    return rank[labels.reshape(-1)], tuple(names[i] for i in order)
+
+
+def convert_images(
+    images: NDArray[np.uint8], *, size: tuple[int, int] | None, channels: int | None
+) -> NDArray[np.uint8]:
+    """Resize images, and turn them grey or RGB, as far as they are not so already.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (N, H, W, C)
+        The images.
+    size : tuple of int, optional
+        Height and width wanted.
+    channels : {1, 3}, optional
+        Channels wanted; grey is the luma of ITU-R 601.
+
+    Returns
+    -------
+    ndarray of uint8, shape (N, H, W, C)
+        The same array if there is nothing to do.
+    """
+    height, width, found = images.shape[1:]
+    size = size or (height, width)
+    channels = channels or found
+    if (height, width, found) == (*size, channels):
+        return images
+    converted = np.empty((len(images), *size, channels), np.uint8)
+    for source, target in zip(images, converted, strict=True):
+        image = Image.fromarray(source[..., 0] if found == 1 else source)
+        image = image.convert("L" if channels == 1 else "RGB")
+        if image.size != (size[1], size[0]):
+            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        target[...] = np.asarray(image).reshape(target.shape)
+    return converted

@@ -1,0 +1,58 @@
+"""The IDX format of the original MNIST files, plain or gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insphere.errors import DataError
+
+PARTS = (("train", False), ("t10k", True))
+
+
+def find_idx(folder: Path) -> list[tuple[Path, Path, bool]] | None:
+    """Return images, labels and whether they are for testing, of both parts; None if any lacks."""
+    found = []
+    for prefix, is_test in PARTS:
+        images = _find(folder, f"{prefix}-images", 3)
+        labels = _find(folder, f"{prefix}-labels", 1)
+        if images is None or labels is None:
+            return None
+        found.append((images, labels, is_test))
+    return found
+
+
+def _find(folder: Path, stem: str, rank: int) -> Path | None:
+    names = [f"{stem}{dot}idx{rank}-ubyte{end}" for dot in "-." for end in ("", ".gz")]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read one file of unsigned bytes, of any rank.
+
+    Format: two zero bytes, 0x08 for unsigned bytes, the rank, then the size of each axis as a
+    big-endian 32-bit number, then the values (http://yann.lecun.com/exdb/mnist).
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or no IDX file of bytes.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is damaged: {error}; get the file again.") from error
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise DataError(f"{path} is not an IDX file of unsigned bytes.")
+    start = 4 + 4 * content[3]
+    shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
+    if len(content) - start != int(np.prod(shape, dtype=np.int64)):
+        raise DataError(
+            f"{path} is damaged: it holds {len(content) - start} values, but says {shape}."
+        )
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -1,0 +1,210 @@
+"""What a detector accepts, as one array."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from insphere.data.decode import image_to_array
+from insphere.data.image_set import ImageSet
+from insphere.data.load import Size, load_dataset
+from insphere.data.split import take_images
+from insphere.errors import DataError
+
+FINITE_CHUNK = 1 << 22  # values checked at a time
+
+
+def as_images(
+    X: Any,
+    *,
+    size: Size | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+    progress: bool | None = None,
+) -> NDArray[Any]:
+    """Turn whatever holds images into an array of shape N×H×W×C.
+
+    Parameters
+    ----------
+    X : array, tensor, ImageSet, path, or list of arrays or PIL images
+        Arrays are N×H×W×C, or N×H×W if grey; torch tensors N×C×H×W or N×H×W. A path, or a
+        name, is read by `load_dataset`. Anything with two dimensions is a table and comes back
+        as it is.
+    size, channels, skip_bad, progress
+        How to read a path; see `load_dataset`.
+
+    Returns
+    -------
+    ndarray of uint8 or float32, shape (N, H, W, C)
+        uint8 arrays, memory maps included, and float32 arrays are not copied.
+
+    Raises
+    ------
+    DataError
+        If these are no images, or not all of them have finite values.
+    """
+    if isinstance(X, ImageSet):
+        return X.images
+    if isinstance(X, (str, os.PathLike)):
+        return load_dataset(
+            X, size=size, channels=channels, skip_bad=skip_bad, progress=progress
+        ).images
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(X, torch.Tensor):
+        X = _from_tensor(X, torch)
+    elif isinstance(X, Image.Image):
+        X = _from_list([X])
+    elif isinstance(X, (list, tuple)) and _holds_images(X):
+        X = _from_list(X)
+    if getattr(X, "ndim", None) == 2:
+        return X  # type: ignore[no-any-return]
+    try:
+        values = np.asanyarray(X)
+    except ValueError as error:
+        raise DataError(
+            "Images of different shapes do not form one array: resize them to one size first."
+        ) from error
+    if values.ndim == 2 and not isinstance(X, np.ndarray):
+        return X  # type: ignore[no-any-return]
+    return _checked(values)
+
+
+def training_images(
+    X: Any,
+    *,
+    size: Size | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+    progress: bool | None = None,
+) -> NDArray[Any]:
+    """Return the images to fit on.
+
+    Of a path or an `ImageSet`, these are the images of its training part, if it defines a test
+    part, or else all of them; they must be of one class. Anything else is taken as it is.
+
+    Parameters
+    ----------
+    X, size, channels, skip_bad, progress
+        As in `as_images`.
+
+    Raises
+    ------
+    DataError
+        If there are several classes, none of which is known to be the normal one.
+    """
+    options: dict[str, Any] = {
+        "size": size,
+        "channels": channels,
+        "skip_bad": skip_bad,
+        "progress": progress,
+    }
+    if isinstance(X, (str, os.PathLike)):
+        X = load_dataset(X, **options)
+    if not isinstance(X, ImageSet):
+        return as_images(X, **options)
+    index = np.arange(len(X)) if X.is_test is None else np.flatnonzero(~X.is_test)
+    if len(index) == 0:
+        raise DataError(f"{X.name} has no images to train on: all belong to its test part.")
+    present = np.unique(X.labels[index])
+    if len(present) > 1:
+        names = ", ".join(X.class_names[label] for label in present[:5])
+        names += ", …" if len(present) > 5 else ""
+        raise DataError(
+            f"{X.name} has {len(present)} classes to train on ({names}): "
+            "name the normal one with OneClassSplit(data, normal) or --normal."
+        )
+    return take_images(X.images, index)
+
+
+def _from_tensor(X: Any, torch: Any) -> NDArray[Any]:
+    """Turn a tensor with channels first into an array with channels last."""
+    X = X.detach().cpu()
+    if X.dtype == torch.bfloat16:
+        X = X.float()
+    if X.ndim != 4:
+        return np.asarray(X.numpy())
+    if X.shape[1] not in (1, 3):
+        hint = "; move its channels first with permute(0, 3, 1, 2)" if X.shape[3] in (1, 3) else ""
+        raise DataError(
+            f"A tensor of images has the shape N×C×H×W with 1 or 3 channels, but got "
+            f"{tuple(X.shape)}{hint}."
+        )
+    return np.asarray(X.permute(0, 2, 3, 1).numpy())
+
+
+def _holds_images(X: Sequence[Any]) -> bool:
+    return bool(X) and all(
+        isinstance(item, Image.Image) or (isinstance(item, np.ndarray) and item.ndim in (2, 3))
+        for item in X
+    )
+
+
+def _from_list(items: Sequence[Any]) -> NDArray[Any]:
+    """Stack single images; grey ones become RGB among RGB ones."""
+    arrays = []
+    for item in items:
+        if isinstance(item, Image.Image):
+            try:
+                arrays.append(image_to_array(item))
+            except (OSError, ValueError, SyntaxError) as error:
+                raise DataError(f"An image in the list cannot be read: {error}.") from error
+        else:
+            arrays.append(item[..., None] if item.ndim == 2 else item)
+    if 0 < sum(array.shape[2] == 3 for array in arrays) < len(arrays):
+        arrays = [np.repeat(a, 3, axis=2) if a.shape[2] == 1 else a for a in arrays]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        seen = ", ".join("×".join(map(str, shape)) for shape in shapes[:4])
+        raise DataError(
+            f"The images in the list differ in shape ({seen}): resize them to one size."
+        )
+    return np.stack(arrays)
+
+
+def _checked(values: NDArray[Any]) -> NDArray[Any]:
+    """Check rank, channels, type and values; convert what can be without loss."""
+    if values.dtype.kind not in "iuf":
+        raise DataError(f"Images hold uint8 or floating-point numbers, but got {values.dtype}.")
+    if values.ndim not in (3, 4):
+        raise DataError(
+            f"Expected images of shape N×H×W×C or N×H×W, or a 2-D table, but got an array of "
+            f"{values.ndim} dimensions, shape {values.shape}; one single image is images[None]."
+        )
+    if values.size == 0:
+        raise DataError(f"There are no images in an array of shape {values.shape}.")
+    if values.ndim == 3:
+        if values.shape[2] == 3:
+            raise DataError(
+                f"An array of shape {values.shape} looks like one single RGB image: give it the "
+                "shape 1×H×W×3 with image[None]."
+            )
+        values = values[..., None]
+    if values.shape[3] not in (1, 3):
+        hint = ""
+        if values.shape[1] in (1, 3):
+            hint = "; move them last with numpy.moveaxis(images, 1, -1)"
+        raise DataError(
+            f"Images have 1 or 3 channels in their last axis, but got {values.shape}{hint}."
+        )
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind in "iu":
+        if values.min() < 0 or values.max() > 255:
+            raise DataError(
+                f"Images of type {values.dtype} lie in 0…255, but got "
+                f"{values.min()}…{values.max()}; scale them, or give floats."
+            )
+        return values.astype(np.uint8)
+    with np.errstate(over="ignore"):
+        values = values.astype(np.float32, copy=False)
+    rows = max(1, FINITE_CHUNK // max(1, values[0].size))
+    for start in range(0, len(values), rows):
+        if not np.isfinite(values[start : start + rows]).all():
+            raise DataError("Images contain NaN or infinite values: replace or remove them.")
+    return values

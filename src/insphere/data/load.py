@@ -1,0 +1,300 @@
+"""One call for every source of images: a name, a file, a folder or a zip."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insphere.data.arrays import convert_images, load_npy, load_npz
+from insphere.data.cache import cache_key, cached
+from insphere.data.decode import decode_entries, gather
+from insphere.data.files import FolderFiles, ImageFiles, SingleFile, ZipFiles
+from insphere.data.gtsrb import is_gtsrb, list_signs
+from insphere.data.idx import find_idx
+from insphere.data.image_set import ImageSet
+from insphere.data.layout import Entry, Listing, list_images
+from insphere.data.named import (
+    DATASETS,
+    EMBEDDED,
+    FASHION_NAMES,
+    JPEG_NOTE,
+    find_local,
+    load_cifar_batches,
+    load_idx_folder,
+)
+from insphere.data.named import (
+    download as download_named,
+)
+from insphere.data.stack import FileStack, MemoryStack
+from insphere.errors import DataError, SpecError
+
+Size = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How to decode; what changes the pixels is part of the cache's key."""
+
+    size: tuple[int, int] | None
+    channels: int | None
+    skip_bad: bool
+    roi: Literal["crop", "border"]
+    cache: bool
+    progress: bool | None
+
+
+def load_dataset(
+    source: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    size: Size | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+    cache: bool = True,
+    download: bool = False,
+    root: str | os.PathLike[str] | None = None,
+    roi: Literal["crop", "border"] = "crop",
+    progress: bool | None = None,
+) -> ImageSet:
+    """Load images from a named data set, a file, a folder or a zip.
+
+    Image files are decoded in parallel and kept in a cache as uint8 pixels, so that the next call
+    only opens a memory map. See `insphere.data.layout` for the folders that are understood, and
+    `insphere.data.decode` for what becomes of unusual images.
+
+    Parameters
+    ----------
+    source : str or path
+        A name (see `available_datasets`), or the path of an ``.npz`` or ``.npy`` file, a folder of
+        images, a zip of one, or an image file.
+    name : str, optional
+        What to call the set; by default the name, or that of the file or folder.
+    size : int or (int, int), optional
+        Resize every image to this height and width, in pixels. Needed if sizes differ.
+    channels : {1, 3}, optional
+        Grey or RGB; by default grey if every image is.
+    skip_bad : bool
+        Leave out files that cannot be decoded and list them in ``ImageSet.skipped``, where they
+        would otherwise be refused.
+    cache : bool
+        Keep decoded images on disk (``INSPHERE_CACHE``, or the user's cache folder).
+    download : bool
+        Allow torchvision to download a named set that is not found on this machine.
+    root : path, optional
+        Where to look for the files of a named set, before ``INSPHERE_DATA``, the system's folders
+        and earlier downloads.
+    roi : {"crop", "border"}
+        For GTSRB: crop to the sign's region of interest, or cut 10 % from every side.
+    progress : bool, optional
+        Show a progress bar; by default if stderr is a terminal.
+
+    Returns
+    -------
+    ImageSet
+        The images, their labels, and what else the source says.
+
+    Raises
+    ------
+    DataError
+        If the source is missing, empty, damaged or ambiguous; the message says what to do.
+    SpecError
+        If an option is out of range.
+    MissingExtraError
+        If an optional package is needed.
+
+    Examples
+    --------
+    >>> from insphere.data import load_dataset
+    >>> load_dataset("digits-8x8")
+    ImageSet('digits-8x8', 1797 images of 8×8×1, 10 classes)
+    """
+    if channels not in (None, 1, 3):
+        raise SpecError(f"channels is 1 (grey) or 3 (RGB), but got {channels!r}.")
+    if roi not in ("crop", "border"):
+        raise SpecError(f"roi is 'crop' or 'border', but got {roi!r}.")
+    options = _Options(_pair(size), channels, skip_bad, roi, cache, progress)
+    text = os.fspath(source)
+    if text in DATASETS:
+        data = _load_named(text, root, download, options)
+        name = name or text
+    else:
+        data = _load_path(_existing(text), options)
+    if name is not None:
+        data = replace(data, name=name)
+    for note in data.notes:
+        if note != JPEG_NOTE:
+            warnings.warn(f"{data.name}: {note}", stacklevel=2)
+    return data
+
+
+def _pair(size: Size | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    try:
+        height, width = size if isinstance(size, (tuple, list)) else (size, size)
+        pair = (int(height), int(width))
+        exact = pair == (height, width)
+    except (TypeError, ValueError):
+        exact = False
+    if not exact or min(pair) < 1:
+        raise SpecError(f"size is a number of pixels or (height, width), but got {size!r}.")
+    return pair
+
+
+def _existing(text: str) -> Path:
+    path = Path(text).expanduser()
+    if path.exists():
+        return path
+    close = get_close_matches(text.lower(), DATASETS, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"known names are {', '.join(DATASETS)}."
+    raise DataError(f"There is no file or folder {text} and no data set of that name; {hint}")
+
+
+def _load_named(
+    name: str, root: str | os.PathLike[str] | None, download: bool, options: _Options
+) -> ImageSet:
+    if name in EMBEDDED:
+        return _converted(EMBEDDED[name](), options)
+    if root is not None and not Path(root).exists():
+        raise DataError(f"root={os.fspath(root)} does not exist.")
+    path = find_local(name, root)
+    if path is None and download:
+        path = download_named(name)
+    if path is None:
+        raise DataError(
+            f"{name} is not on this machine: say where its files are with root= or INSPHERE_DATA "
+            f"({', '.join(DATASETS[name].local_forms)}), or let torchvision get them with "
+            'download=True (pip install "insphere[vision]").'
+        )
+    if path.name == "cifar-10-batches-py":
+        return _converted(load_cifar_batches(path, name), options)
+    if path.is_dir() and find_idx(path):
+        return _converted(load_idx_folder(path, name), options)
+    data = _load_path(path, options)
+    if name == "fashion-mnist" and data.class_names == tuple("0123456789"):
+        data = replace(data, class_names=FASHION_NAMES)
+    if name == "cifar10" and data.paths and data.paths[0].lower().endswith((".jpg", ".jpeg")):
+        data = replace(data, notes=(*data.notes, JPEG_NOTE))
+    return data
+
+
+def _load_path(path: Path, options: _Options) -> ImageSet:
+    if path.is_dir():
+        return _load_files(FolderFiles(path), path.resolve().name, options)
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return _converted(load_npz(path, path.stem), options)
+    if suffix == ".npy":
+        return _converted(load_npy(path, path.stem), options)
+    if suffix == ".zip":
+        return _load_files(ZipFiles(path), path.stem, options)
+    return _load_files(SingleFile(path), path.stem, replace(options, cache=False))
+
+
+def _converted(data: ImageSet, options: _Options) -> ImageSet:
+    images = convert_images(data.images, size=options.size, channels=options.channels)
+    return data if images is data.images else replace(data, images=images)
+
+
+def _load_files(files: ImageFiles, name: str, options: _Options) -> ImageSet:
+    """Decode a tree of images, or open it from the cache."""
+    if not options.cache:
+        images, masks = MemoryStack(), MemoryStack()
+        meta, small = _decode(files, options, images, masks)
+        arrays: dict[str, NDArray[Any]] = {"images": images.finish(), **small}
+        if meta["has_masks"]:
+            arrays["masks"] = masks.finish()
+    else:
+
+        def build(folder: Path) -> Mapping[str, Any]:
+            images, masks = FileStack(folder / "images.npy"), FileStack(folder / "masks.npy")
+            try:
+                meta, small = _decode(files, options, images, masks)
+                images.finish()
+                masks.finish()
+            finally:
+                images.close()
+                masks.close()
+            for key, values in small.items():
+                np.save(folder / f"{key}.npy", values, allow_pickle=False)
+            return meta
+
+        key = cache_key(files.signature(), options.size, options.channels, options.roi)
+        entry = cached(key, build)
+        meta, arrays = entry.meta, entry.arrays
+        if meta["skipped"] and not options.skip_bad:
+            raise _bad_files(files, meta["skipped"], len(arrays["images"]))
+    return ImageSet(
+        arrays["images"],
+        np.array(arrays["labels"]),
+        tuple(meta["class_names"]),
+        name=name,
+        is_test=np.array(arrays["is_test"]) if "is_test" in arrays else None,
+        masks=arrays.get("masks"),
+        paths=tuple(f"{files.path}/{path}" for path in meta["paths"]),
+        groups=np.array(arrays["groups"]) if "groups" in arrays else None,
+        skipped=tuple(meta["skipped"]),
+        notes=tuple(meta["notes"]),
+    )
+
+
+def _decode(
+    files: ImageFiles,
+    options: _Options,
+    images: MemoryStack | FileStack,
+    masks: MemoryStack | FileStack,
+) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Fill the stacks; return what else there is to say, as JSON-like values and small arrays."""
+    listing = _list(files, options)
+    size = options.size
+    if size is None and listing.default_size is not None:
+        size = (listing.default_size, listing.default_size)
+    decoded = decode_entries(
+        files, listing.entries, size=size, channels=options.channels, progress=options.progress
+    )
+    kept, skipped = gather(
+        decoded, images, masks if listing.has_masks else None, channels=options.channels
+    )
+    if skipped and not options.skip_bad:
+        raise _bad_files(files, skipped, len(kept))
+    if not kept:
+        raise DataError(f"None of the {len(skipped)} images in {files.path} can be read.")
+    meta = {
+        "class_names": listing.class_names,
+        "paths": [entry.name for entry in kept],
+        "skipped": skipped,
+        "notes": listing.notes,
+        "has_masks": listing.has_masks,
+    }
+    return meta, _small_arrays(listing, kept)
+
+
+def _list(files: ImageFiles, options: _Options) -> Listing:
+    if isinstance(files, SingleFile):
+        return Listing((Entry(files.names[0], 0),), ("normal",))
+    return list_signs(files, options.roi) if is_gtsrb(files) else list_images(files)
+
+
+def _small_arrays(listing: Listing, kept: list[Entry]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {"labels": np.array([e.label for e in kept], np.int64)}
+    if listing.has_parts:
+        arrays["is_test"] = np.array([entry.is_test for entry in kept], bool)
+    if listing.has_groups:
+        arrays["groups"] = np.array([entry.group for entry in kept], np.int64)
+    return arrays
+
+
+def _bad_files(files: ImageFiles, skipped: list[str], good: int) -> DataError:
+    first = "; ".join(skipped[:3]) + ("; …" if len(skipped) > 3 else "")
+    return DataError(
+        f"{len(skipped)} of {len(skipped) + good} images in {files.path} cannot be read ({first}): "
+        "repair or remove them, or leave them out with skip_bad=True."
+    )
