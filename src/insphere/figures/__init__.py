@@ -1,0 +1,20 @@
+"""Figures: data in, a Matplotlib `Figure` out. No pyplot, no global state, no display needed."""
+
+from insphere.figures.curves import precision_recall_curve, roc_curve
+from insphere.figures.export import to_inline_svg, to_png, to_svg
+from insphere.figures.grid import image_grid
+from insphere.figures.history import guard_curves, has_guard_curves, training_curves
+from insphere.figures.scores import score_histogram
+
+__all__ = [
+    "guard_curves",
+    "has_guard_curves",
+    "image_grid",
+    "precision_recall_curve",
+    "roc_curve",
+    "score_histogram",
+    "to_inline_svg",
+    "to_png",
+    "to_svg",
+    "training_curves",
+]

@@ -1,0 +1,124 @@
+"""Everything that a report says, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insphere.errors import DataError
+from insphere.explain.inputs import as_scores, as_truth
+
+
+def _now() -> str:
+    return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """What a report is made of.
+
+    Parameters
+    ----------
+    title : str
+        Heading of the report.
+    dataset : str
+        Name of the data.
+    normal_classes : sequence of str
+        Names of the classes that count as normal; empty for a plain folder.
+    counts : mapping of str to int
+        How many images of each kind there are, such as ``{"training normals": 450}``.
+    images : ndarray of uint8, shape (N, H, W, C)
+        The scored images; C is 1 (grey) or 3 (RGB).
+    scores : ndarray of float, shape (N,)
+        Anomaly scores, higher is more anomalous.
+    threshold : float
+        Scores above it are called anomalous.
+    threshold_rule : str
+        How the threshold was found, in words that complete "The threshold …".
+    truth : ndarray of int or bool, shape (N,), optional
+        0 for normal, 1 for anomalous; None when nobody knows.
+    z_scores : ndarray of float, shape (N,), optional
+        The scores in standard deviations of normal images.
+    history : sequence of mapping
+        One row for each epoch; see `insphere.figures.training_curves` and
+        `insphere.figures.guard_curves` for the keys, and ``images_per_second`` and ``lr``.
+    findings : sequence of str
+        What the collapse guard has to say.
+    comparison : sequence of mapping
+        One row for each method on the same images: ``name``, and any of ``auc``,
+        ``average_precision``, ``fpr_at_95_tpr`` (shares, 0…1) and ``seconds``. A row for
+        `method` is added from the scores if there is none.
+    spec : mapping
+        The settings that made the model, shown as YAML.
+    versions : mapping of str to str
+        Versions of the software.
+    paths : sequence of str, length N, optional
+        Where each image came from.
+    method : str
+        Name of the method that gave the scores.
+    created : str
+        When; now, if not given.
+
+    Raises
+    ------
+    DataError
+        If there is no image, a part does not fit the images, or a number is not finite.
+    """
+
+    title: str
+    dataset: str
+    normal_classes: Sequence[str]
+    counts: Mapping[str, int]
+    images: NDArray[np.uint8]
+    scores: NDArray[np.float64]
+    threshold: float
+    threshold_rule: str
+    truth: NDArray[Any] | None = None
+    z_scores: NDArray[np.float64] | None = None
+    history: Sequence[Mapping[str, Any]] = ()
+    findings: Sequence[str] = ()
+    comparison: Sequence[Mapping[str, Any]] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    paths: Sequence[str] | None = None
+    method: str = "Deep SVDD"
+    created: str = field(default_factory=_now)
+
+    def __post_init__(self) -> None:
+        images = self.images
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+            raise DataError(
+                "A report shows uint8 images of shape N×H×W×C with 1 or 3 channels, but got "
+                f"{images.dtype} of shape {images.shape}."
+            )
+        n = len(images)
+        if not n:
+            raise DataError("A report needs at least one scored image.")
+        self._keep("scores", as_scores(self.scores))
+        if not np.isfinite(self.threshold):
+            raise DataError(f"The threshold must be a finite number, but is {self.threshold}.")
+        if self.z_scores is not None:
+            self._keep("z_scores", as_scores(self.z_scores, title="z-scores"))
+        for name in ("scores", "z_scores", "paths"):
+            value = getattr(self, name)
+            if value is not None and len(value) != n:
+                raise DataError(f"There are {n} images but {len(value)} {name}.")
+        if self.truth is not None:
+            self._keep("truth", as_truth(self.truth, n))
+        for row in self.comparison:
+            if "name" not in row:
+                raise DataError("Each row of the comparison needs the name of its method.")
+
+    def _keep(self, name: str, value: NDArray[Any]) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def flagged(self) -> NDArray[np.bool_]:
+        """Which images lie beyond the threshold, shape (N,)."""
+        beyond: NDArray[np.bool_] = self.scores > self.threshold
+        return beyond
