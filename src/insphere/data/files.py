@@ -31,6 +31,9 @@ class ImageFiles(Protocol):
     def read(self, name: str) -> bytes:
         """Return the bytes of one file."""
 
+    def size(self, name: str) -> int:
+        """Return the size of one file as it is stored, in bytes."""
+
     def signature(self) -> str:
         """Return a digest that changes when the files change."""
 
@@ -92,6 +95,10 @@ class FolderFiles:
         """Return the bytes of one file."""
         return (self.path / name).read_bytes()
 
+    def size(self, name: str) -> int:
+        """Return the size of one file in bytes."""
+        return self._stats[name][0]
+
     def signature(self) -> str:
         """Return a digest of the paths, sizes and modification times of all files."""
         digest = hashlib.sha256(str(self.path.resolve()).encode())
@@ -144,6 +151,10 @@ class ZipFiles:
             raise OSError(f"unpacks to {info.file_size} bytes, more than an image may have")
         return self._archive.read(info)
 
+    def size(self, name: str) -> int:
+        """Return the packed size of one file in bytes."""
+        return self._members[name].compress_size
+
     def signature(self) -> str:
         """Return a digest of path, size, modification time and the zip's own directory."""
         stat = self.path.stat()
@@ -172,6 +183,10 @@ class SingleFile:
     def read(self, name: str) -> bytes:
         """Return the bytes of the file."""
         return (self.path / name).read_bytes()
+
+    def size(self, name: str) -> int:
+        """Return the size of the file in bytes."""
+        return (self.path / name).stat().st_size
 
     def signature(self) -> str:
         """Return a digest of path, size and modification time."""

@@ -13,14 +13,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import dataclass
 from typing import Literal
 
+from insphere.data.decode import open_image
 from insphere.data.files import ImageFiles
 from insphere.data.layout import Entry, Listing
 from insphere.errors import DataError
 
 Roi = Literal["crop", "border"]
-Box = tuple[float, float, float, float]
 
 SIZE = 32
 BORDER = 0.1
@@ -66,60 +67,56 @@ def list_signs(files: ImageFiles, roi: Roi) -> Listing:
     DataError
         If test images come without their table of classes, or a table cannot be read.
     """
-    names = files.names
-    boxes: dict[str, Box] = {}
-    test_labels: dict[str, int] = {}
-    for name in names:
+    train_rows: dict[str, Row] = {}
+    test_rows: dict[str, Row] = {}
+    for name in files.names:
         folder, _, file = name.rpartition("/")
         if file == TEST_TABLE:
-            for row_file, region, label in _read_table(files, name):
-                boxes[f"test/{row_file}"] = region
-                test_labels[row_file] = label
-        elif roi == "crop" and re.fullmatch(r"GT-\d{5}\.csv", file):
-            for row_file, region, _ in _read_table(files, name):
-                boxes[f"{folder}/{row_file}"] = region
+            test_rows.update((row.file, row) for row in _read_table(files, name))
+        elif re.fullmatch(r"GT-\d{5}\.csv", file):
+            train_rows.update((f"{folder}/{row.file}", row) for row in _read_table(files, name))
 
     entries: list[Entry] = []
-    unboxed = unlabelled = 0
-    for name in names:
+    boxed: list[tuple[str, Row]] = []
+    unlabelled = 0
+    for name in files.names:
         if match := TRAIN.search(name):
-            label, track = int(match[1]), int(match[2])
-            group = label * MAX_TRACKS + track
-            box: Box | None = boxes.get(name)
+            label = int(match[1])
+            group = label * MAX_TRACKS + int(match[2])
+            row = train_rows.get(name)
         elif match := TEST.search(name):
-            if match[1] not in test_labels:
+            row = test_rows.get(match[1])
+            if row is None:
                 unlabelled += 1
                 continue
-            label = test_labels[match[1]]
+            label = row.label
             group = len(CLASS_NAMES) * MAX_TRACKS + int(match[1][:5])
-            box = boxes[f"test/{match[1]}"]
         else:
             continue
-        if label >= len(CLASS_NAMES):
+        if not 0 <= label < len(CLASS_NAMES):
             raise DataError(f"{name} has the class {label}, but this benchmark ends with class 42.")
-        cropped = roi == "crop" and box is not None
-        unboxed += roi == "crop" and box is None
-        entries.append(
-            Entry(
-                name,
-                label,
-                is_test=match.re is TEST,
-                group=group,
-                box=box if cropped else None,
-                border=0.0 if cropped else BORDER,
-            )
-        )
-    if unlabelled and not test_labels:
+        is_test = match.re is TEST
+        if roi == "crop" and row is not None:
+            boxed.append((name, row))
+            entries.append(Entry(name, label, is_test, group=group, box=row.box))
+        else:
+            entries.append(Entry(name, label, is_test, group=group, border=BORDER))
+    if not entries:
         raise DataError(
-            f"{files.path} holds test images of GTSRB without the table {TEST_TABLE}, which names "
-            "their classes: add it."
+            f"{files.path} holds test images of GTSRB without rows in the table {TEST_TABLE}, "
+            "which names their classes: add it."
         )
     entries.sort(key=lambda entry: (entry.is_test, entry.label, entry.name))
     notes = []
-    if unboxed:
+    if roi == "crop" and len(boxed) < len(entries):
         notes.append(
-            f"{unboxed} signs have no region of interest in a GT-*.csv table: 10 % were cut from "
-            "each of their sides instead."
+            f"{len(entries) - len(boxed)} signs have no region of interest in a GT-*.csv table: "
+            "10 % were cut from each of their sides instead."
+        )
+    if boxed and (size := _header_size(files, boxed[0][0])) not in (None, boxed[0][1].size):
+        notes.append(
+            f"The signs were resized before: {boxed[0][0]} has {size} pixels (width, height), its "
+            f"table says {boxed[0][1].size}; the regions of interest were scaled with them."
         )
     if unlabelled:
         notes.append(f"{unlabelled} test signs are not in {TEST_TABLE} and were left out.")
@@ -133,12 +130,30 @@ def list_signs(files: ImageFiles, roi: Roi) -> Listing:
     )
 
 
-def _read_table(files: ImageFiles, name: str) -> list[tuple[str, Box, int]]:
-    """Return file name, region of interest and class of each row of a table."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table: file name, width and height, region of interest, class."""
+
+    file: str
+    size: tuple[int, int]
+    box: tuple[float, float, float, float]
+    label: int
+
+
+def _read_table(files: ImageFiles, name: str) -> list[Row]:
+    """Read a table of signs.
+
+    The lower right corner of a region is exclusive: so the borders are equally wide on both sides.
+    """
     try:
         text = files.read(name).decode("utf-8-sig")
-        rows = csv.DictReader(io.StringIO(text), delimiter=";", skipinitialspace=True)
-        return [(row["Filename"], _box(row), int(row["ClassId"])) for row in rows]
+        rows = []
+        for row in csv.DictReader(io.StringIO(text), delimiter=";", skipinitialspace=True):
+            width, height = int(row["Width"]), int(row["Height"])
+            x1, y1, x2, y2 = (int(row[f"Roi.{corner}"]) for corner in ("X1", "Y1", "X2", "Y2"))
+            box = (x1 / width, y1 / height, x2 / width, y2 / height)
+            rows.append(Row(row["Filename"], (width, height), box, int(row["ClassId"])))
+        return rows
     except (KeyError, TypeError, ValueError, ZeroDivisionError, csv.Error) as error:
         raise DataError(
             f"The table {name} in {files.path} cannot be read ({type(error).__name__}: {error}): "
@@ -146,15 +161,9 @@ def _read_table(files: ImageFiles, name: str) -> list[tuple[str, Box, int]]:
         ) from error
 
 
-def _box(row: dict[str, str]) -> Box:
-    """Return the region of a row as shares of width and height; x2 and y2 are exclusive.
-
-    That they are is seen from the borders, which are then equally wide on both sides.
-    """
-    width, height = int(row["Width"]), int(row["Height"])
-    return (
-        int(row["Roi.X1"]) / width,
-        int(row["Roi.Y1"]) / height,
-        int(row["Roi.X2"]) / width,
-        int(row["Roi.Y2"]) / height,
-    )
+def _header_size(files: ImageFiles, name: str) -> tuple[int, int] | None:
+    """Return width and height of an image, None if it is not one (decoding will say so)."""
+    try:
+        return open_image(files.read(name)).size
+    except OSError:
+        return None
