@@ -16,7 +16,6 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from insphere.data.image_set import ImageSet
 from insphere.data.inputs import as_images, training_images
 from insphere.errors import DataError, SpecError
 from insphere.scoring.thresholds import (
@@ -67,6 +66,9 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
         Images trained on and held out.
     image_shape_ : tuple (H, W, C) or None
         Shape of one training image; None if it was fitted on a table.
+    image_dtype_ : str or None
+        "uint8" or "float32"; None if it was fitted on a table. Floats are scored by a detector
+        trained on uint8 if they lie between 0 and 1.
     data_fingerprint_ : str
         SHA-256 over shape, type and values of the training data.
     """
@@ -148,6 +150,7 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
         held_out = self._held_out(n)
         self.data_fingerprint_ = _fingerprint(data)
         self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
+        self.image_dtype_ = data.dtype.name if data.ndim == 4 else None
         train = data if held_out is None else data[~held_out]
         self.n_train_, self.n_calibration_ = len(train), n - len(train)
         self._fit(train)
@@ -219,16 +222,15 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _read(self, X: Any, *, fitting: bool) -> Array:
         """Return images as N×H×W×C or a table as float64 N×d, checked against the training."""
-        if fitting and isinstance(X, str | PathLike | ImageSet):
-            data = training_images(X)
-        else:
-            data = as_images(X)
         trained_on = None if fitting else self.image_shape_
+        if getattr(X, "ndim", None) in (0, 1) and trained_on is None:
+            data = X  # scikit-learn says best what a table should look like
+        else:
+            data = training_images(X) if fitting else as_images(X)
         if getattr(data, "ndim", None) != 4:
             if trained_on is not None:
                 raise DataError(
-                    f"The detector was trained on images of {_shape(trained_on)}, but got "
-                    f"{'a table' if np.ndim(data) == 2 else 'something else'}."
+                    f"The detector was trained on images of {_shape(trained_on)}, but got a table."
                 )
             table: Array = validate_data(
                 self, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
@@ -249,7 +251,22 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
                 f"The detector was trained on images of {_shape(trained_on)}, but these are "
                 f"{_shape(data.shape[1:])}; resize or convert them first."
             )
+        elif data.dtype != self.image_dtype_:
+            self._check_scale(data)
         return np.asanyarray(data)
+
+    def _check_scale(self, data: Array) -> None:
+        """Refuse pixels on another scale than those trained on."""
+        if self.image_dtype_ != "uint8":
+            raise DataError(
+                f"The detector was trained on {self.image_dtype_} images, but these are "
+                f"{data.dtype}; convert them in the same way as the training images."
+            )
+        if data.min() < 0 or data.max() > 1:
+            raise DataError(
+                "The detector was trained on uint8 images, so floats must lie between 0 and 1, "
+                f"but these lie in {data.min():g}…{data.max():g}; rescale them or give uint8."
+            )
 
     def _held_out(self, n: int) -> NDArray[np.bool_] | None:
         """Choose the calibration images and say early if they are too few."""

@@ -51,6 +51,7 @@ class Fitted(_Strict):
     n_calibration_: int = Field(ge=0)
     data_fingerprint_: str
     image_shape_: list[int] | None
+    image_dtype_: str | None
     n_features_in_: int | None = None
     feature_names_in_: list[str] | None = None
 

@@ -143,7 +143,7 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
     cls = _detector_class(description.detector)
     try:
         detector = cls(**description.params)
-        for name, value in description.fitted.model_dump(exclude_none=True).items():
+        for name, value in description.fitted.model_dump(exclude_unset=True).items():
             setattr(detector, name, value)
         shape = description.fitted.image_shape_
         detector.image_shape_ = None if shape is None else tuple(shape)

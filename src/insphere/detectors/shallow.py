@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import OneClassSVM
-from sklearn.utils import check_random_state
 
 from insphere.detectors.base import Array
 from insphere.detectors.flat import FlatDetector, Floats, is_real, require, require_count
@@ -133,7 +132,7 @@ class IsolationForestDetector(FlatDetector):
         forest = IsolationForest(
             n_estimators=self.n_estimators,
             max_samples=psi,
-            random_state=check_random_state(self.random_state),
+            random_state=self.random_state,
         ).fit(F)
         trees = [estimator.tree_ for estimator in forest.estimators_]
         sizes = np.array([tree.node_count for tree in trees])

