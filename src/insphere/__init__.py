@@ -1,5 +1,39 @@
-"""insphere: one-class deep learning for images."""
+"""insphere: one-class deep learning for images.
+
+Learns what normal looks like from normal examples alone, and says how far anything new lies
+outside it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from insphere._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from insphere.data import ImageSet, OneClassSplit, load_dataset
+    from insphere.detectors import DeepSVDD
+    from insphere.detectors import load_detector as load
+
+__all__ = ["DeepSVDD", "ImageSet", "OneClassSplit", "__version__", "load", "load_dataset"]
+
+# Imported when first asked for, so that `import insphere` stays light.
+_HOME = {
+    "DeepSVDD": ("insphere.detectors.deep_svdd", "DeepSVDD"),
+    "ImageSet": ("insphere.data", "ImageSet"),
+    "OneClassSplit": ("insphere.data", "OneClassSplit"),
+    "load": ("insphere.detectors", "load_detector"),
+    "load_dataset": ("insphere.data", "load_dataset"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOME[name]
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Many runs, measured honestly: specs with an identity, a resumable runner, rows, tables."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from insphere.nets.layers import activation, norm
 from insphere.nets.spec import EncoderSpec
+from insphere.nets.upsample import UpsampleConv2d
 
 
 def stage_sizes(height: int, width: int, stages: int) -> list[tuple[int, int]]:
@@ -102,10 +102,8 @@ class _UpStage(nn.Module):
         super().__init__()
         self.norm = norm(spec, wide, 2)
         self.activation = activation(spec)
-        self.conv = nn.Conv2d(wide, narrow, spec.kernel, padding="same", bias=spec.bias)
-        self.size = size
+        self.conv = UpsampleConv2d(wide, narrow, spec.kernel, size, bias=spec.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.interpolate(self.activation(self.norm(x)), size=self.size, mode="nearest")
-        out: Tensor = self.conv(x)
+        out: Tensor = self.conv(self.activation(self.norm(x)))
         return out

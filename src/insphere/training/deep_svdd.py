@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from insphere.fingerprint import array_fingerprint
 from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
@@ -140,7 +141,7 @@ def train_sphere(
     objective = Hypersphere(
         encoder, center, guard, kind=spec.objective, nu=spec.nu, radius_update=spec.radius_update,
         radius_every=spec.recipe.radius_every,
-        radius_warm_up=min(spec.recipe.radius_warm_up, spec.recipe.train.epochs // 2),
+        radius_warm_up=min(spec.recipe.radius_warm_up, spec.recipe.train.epochs_for(len(X)) // 2),
     )  # fmt: skip
     history += PhaseRun(
         "train", objective, images, spec.recipe.train,
@@ -227,7 +228,7 @@ class _CheckpointNames:
         self.spec = spec.model_dump(mode="json")
         if folder is not None:
             self.common = {
-                "data": array_digest(X),
+                "data": array_fingerprint(X),
                 "seed": seed,
                 "autocast": str(autocast),
                 "torch": torch.__version__,
@@ -245,11 +246,3 @@ class _CheckpointNames:
             return None
         text = json.dumps(self.common | {"parts": parts}, sort_keys=True)
         return self.folder / f"{phase}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
-
-
-def array_digest(X: NDArray[Any]) -> str:
-    """SHA-256 of an array's shape, type and values."""
-    digest = hashlib.sha256(f"{X.shape} {X.dtype}".encode())
-    for start in range(0, len(X), 4096):
-        digest.update(np.ascontiguousarray(X[start : start + 4096]).data)
-    return digest.hexdigest()

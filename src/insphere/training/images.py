@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,13 +82,8 @@ class TrainingImages:
         """
         n = len(self)
         order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-        for index in order.tensor_split(batch_count(n, batch_size)):
+        for index in order.tensor_split(math.ceil(n / batch_size)):
             yield self.take(index)
-
-
-def batch_count(n: int, batch_size: int) -> int:
-    """Count the batches of an epoch."""
-    return -(-n // batch_size)
 
 
 def _channels_last_storage(batch: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from insphere.training.checkpoint import (
     restore_optimizer,
     write_checkpoint,
 )
-from insphere.training.images import TrainingImages, batch_count
+from insphere.training.images import TrainingImages
 from insphere.training.objectives import Objective
 from insphere.training.recipe import Phase
 
@@ -87,17 +87,17 @@ class PhaseRun:
             weight_decay=phase.weight_decay,
             fused=self.device.type in ("cpu", "cuda"),
         )
-        self.steps_per_epoch = batch_count(len(images), phase.batch_size)
+        self.epochs = phase.epochs_for(len(images))
 
     def run(self) -> list[Record]:
         """Train the epochs that the checkpoint does not have yet, and return the history."""
         self._resume()
         done = len(self.history)
-        if done < self.phase.epochs:
+        if done < self.epochs:
             for callback in self.callbacks:
-                callback.phase_start(self.name, self.phase.epochs, done, len(self.images))
+                callback.phase_start(self.name, self.epochs, done, len(self.images))
             try:
-                for epoch in range(done, self.phase.epochs):
+                for epoch in range(done, self.epochs):
                     self.history.append(self._epoch(epoch))
                     self._save()
                     for callback in self.callbacks:
@@ -113,10 +113,11 @@ class PhaseRun:
         self.objective.train()
         total = torch.zeros((), device=self.device)
         lr = 0.0
+        steps = self.phase.steps_per_epoch(len(self.images))
         with seeded(self.seed, epoch) as generator:
             batches = self.images.batches(self.phase.batch_size, generator)
             for step, batch in enumerate(batches):
-                lr = self.phase.lr_at(epoch * self.steps_per_epoch + step, self.steps_per_epoch)
+                lr = self.phase.lr_at(epoch * steps + step, len(self.images))
                 total += self._step(batch, lr) * len(batch)
                 for callback in self.callbacks:
                     callback.batch_end(self.name, len(batch))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -28,6 +29,8 @@ class Phase(BaseModel):
         Upper bound on the images in a step; each epoch is cut into equal batches.
     weight_decay : float
         L2 penalty.
+    min_steps : int
+        Train for more epochs where the images are so few that `epochs` would take fewer steps.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,15 +41,27 @@ class Phase(BaseModel):
     milestones: tuple[PositiveInt, ...] = ()
     batch_size: PositiveInt = 200
     weight_decay: float = Field(default=0.5e-6, ge=0)
+    min_steps: NonNegativeInt = 0
 
-    def lr_at(self, step: int, steps_per_epoch: int) -> float:
+    def steps_per_epoch(self, images: int) -> int:
+        """Count the batches of an epoch."""
+        return math.ceil(images / self.batch_size)
+
+    def epochs_for(self, images: int) -> int:
+        """Epochs over so many images; more than `epochs` where `min_steps` asks for it."""
+        if self.epochs == 0:
+            return 0
+        return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch(images)))
+
+    def lr_at(self, step: int, images: int) -> float:
         """Learning rate of one step, counted from 0 over the whole phase."""
+        steps_per_epoch = self.steps_per_epoch(images)
         if self.schedule == "step":
             epoch = step // steps_per_epoch
             return self.lr * 0.1 ** sum(epoch >= milestone for milestone in self.milestones)
         if self.schedule == "constant":
             return self.lr
-        total = self.epochs * steps_per_epoch
+        total = self.epochs_for(images) * steps_per_epoch
         peak = 0.3 * total
         if step < peak:
             return self.lr * (0.04 + 0.96 * (step + 1) / math.ceil(peak))
@@ -73,6 +88,19 @@ class Recipe(BaseModel):
     radius_every: PositiveInt = 5
     radius_warm_up: NonNegativeInt = 10
 
+    def override(self, pretrain: dict[str, Any], train: dict[str, Any]) -> Recipe:
+        """Replace those settings of the two phases that are not None.
+
+        A number of epochs given here is meant literally: it switches `min_steps` off.
+        """
+        phases = {}
+        for name, changes in (("pretrain", pretrain), ("train", train)):
+            given = {key: value for key, value in changes.items() if value is not None}
+            if "epochs" in given:
+                given["min_steps"] = 0
+            phases[name] = Phase.model_validate(getattr(self, name).model_dump() | given)
+        return Recipe.model_validate(self.model_dump() | phases)
+
 
 PAPER = Recipe(
     pretrain=Phase(epochs=350, milestones=(250,), weight_decay=0.5e-3),
@@ -81,15 +109,15 @@ PAPER = Recipe(
 """The schedule of the released scripts: 350 epochs (rate drops after 250) and 150 (after 50)."""
 
 FAST = Recipe(
-    pretrain=Phase(epochs=30, lr=2e-3, schedule="one-cycle", weight_decay=0.5e-3),
-    train=Phase(epochs=15, lr=1e-3, schedule="one-cycle"),
+    pretrain=Phase(epochs=30, lr=2e-3, schedule="one-cycle", weight_decay=0.5e-3, min_steps=500),
+    train=Phase(epochs=15, lr=1e-3, schedule="one-cycle", min_steps=250),
 )
 """A one-cycle schedule with a small share of the paper's epochs."""
 
 NAMED = {"paper": PAPER, "fast": FAST}
 
 
-def parse_recipe(recipe: str | Recipe | dict[str, object]) -> Recipe:
+def parse_recipe(recipe: str | Recipe | Mapping[str, Any]) -> Recipe:
     """Return a recipe given by name, as settings or as itself.
 
     Raises

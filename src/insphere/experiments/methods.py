@@ -1,0 +1,51 @@
+"""Every method that can be compared, by the name used in specs and on the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+
+from insphere.detectors.base import OneClassDetector
+from insphere.errors import SpecError
+
+
+@dataclass(frozen=True)
+class Method:
+    """One detector class.
+
+    Parameters
+    ----------
+    title : str
+        Name for tables.
+    path : str
+        Module and class, imported when used.
+    """
+
+    title: str
+    path: str
+
+
+METHODS = {
+    "deep-svdd": Method("Deep SVDD", "deep_svdd.DeepSVDD"),
+    "untrained": Method("Deep SVDD, untrained", "deep_svdd.UntrainedDeepSVDD"),
+    "oc-svm": Method("OC-SVM", "shallow.OCSVMDetector"),
+    "isolation-forest": Method("Isolation forest", "shallow.IsolationForestDetector"),
+    "knn": Method("2-nearest-neighbour on pixels", "shallow.KNNDetector"),
+    "kde": Method("KDE", "shallow.KDEDetector"),
+    "mahalanobis": Method("Mahalanobis", "shallow.MahalanobisDetector"),
+}
+
+
+def detector_class(method: str) -> type[OneClassDetector]:
+    """Return the class behind a method's name.
+
+    Raises
+    ------
+    SpecError
+        If there is no such method.
+    """
+    if method not in METHODS:
+        raise SpecError(f"Unknown method {method!r}; use one of {', '.join(METHODS)}.")
+    module, name = METHODS[method].path.split(".")
+    cls: type[OneClassDetector] = getattr(import_module(f"insphere.detectors.{module}"), name)
+    return cls

@@ -1,0 +1,45 @@
+"""Finished runs as lines of JSON: appended at once, read by anyone, safe between processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from insphere.errors import DataError
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Read all rows; an empty list if there is no file, a half-written last line is left out.
+
+    Raises
+    ------
+    DataError
+        If a line before the last is no JSON.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line:
+            continue
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise DataError(f"Line {number} of {path} is not JSON; remove that line.") from error
+    return rows
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Append one row, after removing what a killed process may have left half-written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"), path.open("a+b") as file:
+        file.seek(0)
+        end = file.read().rfind(b"\n") + 1
+        file.truncate(end)
+        file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
