@@ -11,7 +11,7 @@ from sklearn import metrics
 from insphere.explain.inputs import as_scores, as_truth
 from insphere.figures import style
 
-MOST_POINTS = 500  # more would be finer than the line is wide
+MOST_POINTS = 300  # more would be finer than the line is wide
 ONE_KIND = "This curve needs both\nnormal and anomalous images."
 
 

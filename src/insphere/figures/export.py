@@ -63,6 +63,7 @@ def to_inline_svg(figure: Figure, *, prefix: str, alt: str) -> str:
         raise RuntimeError("Matplotlib wrote an SVG without a viewBox.")
     body = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', body)
     body = re.sub(r'(href="|url\()#', rf"\1#{prefix}-", body)
+    body = body.replace('<style type="text/css">*{', "<style>.plot *{", 1)  # not the whole page
     for colour, name in CSS_NAMES.items():
         body = re.sub(rf"(:\s*){colour}\b", rf"\1var({name}, {colour})", body)
     return f'<svg class="plot" role="img" aria-label="{escape(alt)}" {view.group()}>{body}'

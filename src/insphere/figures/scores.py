@@ -10,6 +10,8 @@ from insphere.errors import DataError, SpecError
 from insphere.explain.inputs import as_scores, as_truth
 from insphere.figures import style
 
+TINY = 1e-200  # numbers below are as good as zero
+
 
 def score_histogram(
     scores: ArrayLike,
@@ -116,8 +118,8 @@ def bin_edges(
     if threshold is not None:
         low, high = min(low, threshold), max(high, threshold)
     size = max(abs(low), abs(high))
-    if high - low <= 1e-9 * size:
-        half = 0.1 * size or 0.5
+    if high - low <= max(1e-9 * size, TINY):
+        half = 0.1 * size if size > TINY else 0.5
         low, high = low - half, high + half
     anchor = low if threshold is None else threshold
     step = (high - low) / bins
