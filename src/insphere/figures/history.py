@@ -24,10 +24,12 @@ _TRAINING = (
 _GUARD = (
     ("train", "spread", "spread", style.ACCENT),
     ("train", "effective_rank", "effective\nrank", style.ACCENT),
+    ("train", "score_spread", "spread of\nscores", style.ACCENT),
     ("train", "dead_units", "dead units", style.ANOMALOUS),
 )
 
-_FROM_ZERO = ("outside", "spread", "effective_rank", "dead_units")  # a fall shows at its true size
+# Drawn from zero, so that a fall shows at its true size.
+_FROM_ZERO = ("outside", "spread", "effective_rank", "score_spread", "dead_units")
 
 
 def training_curves(history: Rows) -> Figure:
@@ -46,15 +48,15 @@ def training_curves(history: Rows) -> Figure:
 
 
 def guard_curves(history: Rows) -> Figure:
-    """Draw what the collapse guard watches: spread, effective rank and dead units by epoch.
+    """Draw what the collapse guard watches: spread, rank, spread of scores and dead units.
 
     The dotted line is the value of the first epoch, against which a collapse shows.
 
     Parameters
     ----------
     history : sequence of mapping
-        One row for each epoch, with any of ``phase``, ``epoch``, ``spread``, ``effective_rank``
-        and ``dead_units``. None, NaN and infinity leave a gap.
+        One row for each epoch, with any of ``phase``, ``epoch``, ``spread``, ``effective_rank``,
+        ``score_spread`` and ``dead_units`` (a share, 0…1). None, NaN and infinity leave a gap.
     """
     return _panels(history, _GUARD, "The collapse guard recorded nothing.", start_line=True)
 
@@ -145,9 +147,8 @@ def _scale(ax: Axes, key: str, values: NDArray[np.float64], epochs: NDArray[np.f
     if key != "outside" and low > 0 and high > 20 * low:
         ax.set_yscale("log")
         return
-    whole = key == "dead_units" and bool((values[np.isfinite(values)] % 1 == 0).all())
-    ax.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=whole))
+    ax.yaxis.set_major_locator(MaxNLocator(nbins=4))
     if key in _FROM_ZERO and low >= 0:
         ax.set_ylim(0, high * 1.12 or 1)
-    if key == "outside":
+    if key in ("outside", "dead_units"):
         style.percent_axis(ax, y=True)
