@@ -20,6 +20,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 
 from insphere.detectors import (
+    DeepSVDD,
     IsolationForestDetector,
     KDEDetector,
     KNNDetector,
@@ -32,6 +33,7 @@ from insphere.detectors import (
 )
 from insphere.detectors.model_format import DESCRIPTION, LOADABLE, WEIGHTS, digest
 from insphere.errors import ModelError
+from insphere.nets import EncoderSpec
 
 ALL = [OCSVMDetector, IsolationForestDetector, KNNDetector, KDEDetector, MahalanobisDetector]
 
@@ -168,6 +170,26 @@ def test_a_generator_as_random_state_is_not_written_down(
 ) -> None:
     detector = KNNDetector(random_state=np.random.RandomState(0)).fit(digits[:50])
     assert load_detector(detector.save(tmp_path / "model")).random_state is None
+
+
+def test_a_network_survives_and_leaves_its_machine_behind(
+    digits: np.ndarray, tmp_path: Path
+) -> None:
+    detector = DeepSVDD(
+        encoder=EncoderSpec(kind="mlp", widths=(16,), rep_dim=4),
+        epochs=1,
+        pretrain_epochs=0,
+        device="cpu",
+        checkpoint_dir=tmp_path / "checkpoints",
+        random_state=0,
+    )
+    detector.fit(digits[:100].reshape(100, 64) / 16.0)
+    loaded = load_detector(detector.save(tmp_path / "model"))
+    rows = digits.reshape(-1, 64) / 16.0
+    assert loaded.anomaly_score(rows).tobytes() == detector.anomaly_score(rows).tobytes()
+    assert loaded.get_params()["device"] == "auto"
+    assert loaded.get_params()["checkpoint_dir"] is None
+    assert str(tmp_path) not in (tmp_path / "model" / DESCRIPTION).read_text()
 
 
 # ------------------------------------------------------------------ writing

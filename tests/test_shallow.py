@@ -1,6 +1,8 @@
 """The rivals: scikit-learn's contract, agreement with its own scores, and real digits."""
 
 import time
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -208,6 +210,22 @@ def test_ten_thousand_images_take_seconds(
     assert time.process_time() - start < 10
     # Neither the batch nor its neighbours change a score.
     np.testing.assert_allclose(scores[4321:4330], detector.anomaly_score(many[4321:4330]))
+
+
+def test_scoring_a_memory_map_needs_little_memory(
+    mnist: tuple[np.ndarray, np.ndarray], tmp_path: Path
+) -> None:
+    images, labels = mnist
+    detector = MahalanobisDetector().fit(images[labels == 3])
+    shape = (60_000, 28, 28, 1)
+    mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", dtype=np.uint8, shape=shape)
+    tracemalloc.start()
+    scores = detector.anomaly_score(mapped)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert scores.shape == (60_000,)
+    # All at once, in float64, it would be 376 MB.
+    assert peak < 40e6
 
 
 # ------------------------------------------------------------------ refusals

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,9 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     data_fingerprint_ : str
         SHA-256 over shape, type and values of the training data.
     """
+
+    # Parameters that belong to one machine or one run: a saved model has their defaults instead.
+    _not_saved: ClassVar[tuple[str, ...]] = ("callbacks", "checkpoint_dir", "device")
 
     contamination: float
     false_alarm_rate: float | None

@@ -25,6 +25,7 @@ from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 from safetensors.numpy import save as dump_arrays
 from sklearn.utils.validation import check_is_fitted
 
@@ -152,6 +153,8 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
             detector.feature_names_in_ = names
         detector.calibration_scores_ = arrays.pop(_CALIBRATION)
         detector._set_state(arrays, description.state)
+    except ModelError:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         damaged(folder / DESCRIPTION, f"its contents do not make a {cls.__name__}", error)
     return detector
@@ -211,7 +214,11 @@ def _files_of(detector: OneClassDetector) -> dict[str, bytes]:
         for name in Fitted.model_fields
         if hasattr(detector, name)
     }
-    params = detector.get_params(deep=False)
+    params = {
+        name: value
+        for name, value in detector.get_params(deep=False).items()
+        if name not in detector._not_saved
+    }
     if not isinstance(params.get("random_state"), int | np.integer):
         params["random_state"] = None  # a generator's position cannot be written down
     description = {
@@ -244,6 +251,8 @@ def _as_array(value: Any) -> NDArray[Any]:
 
 def _plain(name: str, value: Any) -> Any:
     """Return `value` as JSON values, or say which part of it is none."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | str):
