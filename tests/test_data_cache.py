@@ -217,7 +217,10 @@ def test_two_processes_build_once(tmp_path, cache_root):
 
 
 def test_two_processes_load_one_folder(folder, cache_root):
-    code = "import sys; from insphere.data import load_dataset as l; print(l(sys.argv[1]).fingerprint)"
+    code = (
+        "import sys; from insphere.data import load_dataset; "
+        "print(load_dataset(sys.argv[1]).fingerprint)"
+    )
     command = [sys.executable, "-c", code, str(folder)]
     loaders = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     prints = {loader.communicate(timeout=60)[0].strip() for loader in loaders}

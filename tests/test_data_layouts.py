@@ -336,11 +336,11 @@ def test_damaged_arrays(tmp_path):
     content = (tmp_path / "a.npz").read_bytes()
     for cut in (b"text", content[: len(content) // 2], content[:60] + b"\0" * 9 + content[69:]):
         (tmp_path / "b.npz").write_bytes(cut)
-        with pytest.raises(DataError, match="not a readable .npz"):
+        with pytest.raises(DataError, match=r"not a readable \.npz"):
             load_dataset(tmp_path / "b.npz")
     np.save(tmp_path / "a.npy", GREY)
     (tmp_path / "b.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-5])
-    with pytest.raises(DataError, match="not a readable .npy"):
+    with pytest.raises(DataError, match=r"not a readable \.npy"):
         load_dataset(tmp_path / "b.npy")
 
 

@@ -102,7 +102,9 @@ def test_invariants(n, pollution, calibration, test_size, seed, grouped, own):
         assert (np.diff(index) > 0).all()
     np.testing.assert_array_equal(one.test, clean.test)
     np.testing.assert_array_equal(one.test, split(calibration=0.0).test)
-    np.testing.assert_array_equal(one.test, OneClassSplit(data, "b", test_size=test_size, random_state=seed).test)
+    np.testing.assert_array_equal(
+        one.test, OneClassSplit(data, "b", test_size=test_size, random_state=seed).test
+    )
     np.testing.assert_array_equal(one.truth, labels[one.test] != 0)
     assert (labels[one.calibration] == 0).all()
     assert len(clean.train) > 0
@@ -116,7 +118,9 @@ def test_invariants(n, pollution, calibration, test_size, seed, grouped, own):
         held = set(data.groups[one.calibration])
         assert not held & set(data.groups[clean.train])
         if not own:
-            assert not set(data.groups[one.test]) & set(data.groups[np.union1d(one.train, one.calibration)])
+            assert not set(data.groups[one.test]) & set(
+                data.groups[np.union1d(one.train, one.calibration)]
+            )
 
 
 def test_seeds_differ():

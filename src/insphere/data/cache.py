@@ -25,7 +25,7 @@ from platformdirs import user_cache_dir
 
 from insphere.errors import DataError
 
-FORMAT = 1  # raise when entries change, so that older ones are no longer found
+FORMAT = 2  # raise when entries change, so that older ones are no longer found
 META = "meta.json"
 TEMPORARY = ".building-"
 

@@ -18,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -163,18 +164,25 @@ def _has_grey_palette(image: Image.Image) -> bool:
 
 
 def _cut_and_resize(image: Image.Image, box: Box, size: tuple[int, int] | None) -> Image.Image:
-    """Keep what lies in the box; one resampling does both, so that edges may lie within pixels."""
+    """Keep what lies in the box, whose edges may lie within pixels if there is a resampling."""
     left, upper, right, lower = box
     if not (0 <= left < right <= 1 and 0 <= upper < lower <= 1):
         raise ValueError(f"the region {box} lies outside the image")
     width, height = image.size
-    edges = (left * width, upper * height, right * width, lower * height)
+    edges = [round(e, 6) for e in (left * width, upper * height, right * width, lower * height)]
     if size is None:
-        whole = (round(edges[0]), round(edges[1]), round(edges[2]), round(edges[3]))
-        return image if whole == (0, 0, width, height) else image.crop(whole)
-    if image.size == (size[1], size[0]) and edges == (0, 0, width, height):
+        outer = [round(edge) for edge in edges]
+    else:
+        outer = [floor(edges[0]), floor(edges[1]), ceil(edges[2]), ceil(edges[3])]
+    if outer != [0, 0, width, height]:
+        image = image.crop((outer[0], outer[1], outer[2], outer[3]))
+    if size is None:
         return image
-    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=edges)
+    x, y = outer[:2]
+    inner = (edges[0] - x, edges[1] - y, edges[2] - x, edges[3] - y)
+    if image.size == (size[1], size[0]) and inner == (0, 0, *image.size):
+        return image
+    return image.resize((size[1], size[0]), Image.Resampling.BILINEAR, box=inner)
 
 
 def _decode_entry(

@@ -50,6 +50,8 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise DataError(f"{path} is not an IDX file of unsigned bytes.")
     start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise DataError(f"{path} is damaged: it ends before its first value.")
     shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
     if len(content) - start != int(np.prod(shape, dtype=np.int64)):
         raise DataError(
