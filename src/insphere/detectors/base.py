@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from numbers import Real
@@ -18,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from insphere.data.inputs import as_images, training_images
 from insphere.errors import DataError, SpecError
+from insphere.fingerprint import array_fingerprint
 from insphere.scoring.thresholds import (
     check_contamination,
     conformal_calibration_size,
@@ -151,7 +151,7 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
                 "to learn from them; check how they were read."
             )
         held_out = self._held_out(n)
-        self.data_fingerprint_ = _fingerprint(data)
+        self.data_fingerprint_ = array_fingerprint(data)
         self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
         self.image_dtype_ = data.dtype.name if data.ndim == 4 else None
         train = data if held_out is None else data[~held_out]
@@ -310,10 +310,3 @@ def batches(X: Array, size: int) -> Iterator[Array]:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return "×".join(str(side) for side in shape)
-
-
-def _fingerprint(data: Array) -> str:
-    digest = hashlib.sha256(f"{data.shape} {data.dtype.str}".encode())
-    for part in batches(data, 4096):
-        digest.update(np.ascontiguousarray(part).data)
-    return digest.hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from insphere.nets.layers import activation, norm
@@ -54,7 +55,9 @@ class LeNetEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map N×C×H×W to representations N×rep_dim."""
-        out: Tensor = self.dense(self.stages(x).flatten(1))
+        features = self.stages(x).flatten(1)
+        with torch.autocast(x.device.type, enabled=False):  # distances need all their digits
+            out: Tensor = self.dense(features.to(self.dense.weight.dtype))
         return out
 
 

@@ -24,7 +24,7 @@ class GlobalContrast(Step):
     """Global contrast normalisation of each sample (Ruff et al. 2018, section 4.1).
 
     The mean over all pixels and channels is subtracted, and the result divided by its mean
-    absolute value (L1) or its root mean square (L2). A constant image becomes zero.
+    absolute value (L1) or its root mean square (L2). A constant image becomes zero, up to rounding.
 
     Parameters
     ----------
@@ -44,4 +44,4 @@ class GlobalContrast(Step):
             contrast = x.abs().mean(dim=dims, keepdim=True)
         else:
             contrast = x.square().mean(dim=dims, keepdim=True).sqrt()
-        return x / nonzero_or_one(contrast)
+        return x / nonzero_or_one(contrast, smallest=1e-6)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from insphere.errors import CollapseError
 
-COLLAPSED_SPREAD = 1e-3
-COLLAPSED_RANK = 1.05
+SMALLEST_SPREAD = 1e-4
+SMALLEST_SHARE_OF_START = 1e-3
+LOW_RANK = 1.05
 DEAD_SHARE = 1e-3
 
 
@@ -28,12 +29,15 @@ class CollapseGuard:
     start : dict of float
         Measures of the first pass; see `measure`.
     findings : list of str
-        What was noticed, in sentences for the report.
+        Collapses that were allowed to happen, in sentences.
+    last : dict of float
+        Measures of the latest epoch.
     """
 
     allow_collapse: bool = False
     start: dict[str, float] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict)
 
     def begin(self, z: Tensor, distances: Tensor) -> None:
         """Take the measures that later epochs are compared with."""
@@ -54,7 +58,13 @@ class CollapseGuard:
         CollapseError
             If the representations no longer depend on the image and collapse is not allowed.
         """
+        if not bool(torch.isfinite(distances).all()):
+            raise CollapseError(
+                "The representations are no longer finite numbers; lower the learning rate or "
+                "check the preprocessing."
+            )
         now = measure(z, distances)
+        self.last = now
         finding = self._finding(now)
         if finding is not None:
             if not self.allow_collapse:
@@ -64,23 +74,38 @@ class CollapseGuard:
         return now
 
     def _finding(self, now: dict[str, float]) -> str | None:
-        if not all(torch.isfinite(torch.tensor(list(now.values())))):
+        if (
+            now["spread"] < SMALLEST_SPREAD
+            or now["spread"] < SMALLEST_SHARE_OF_START * self.start["spread"]
+        ):
             return (
-                "The representations are no longer finite numbers; lower the learning rate or "
-                "check the preprocessing."
-            )
-        if now["spread"] < COLLAPSED_SPREAD * self.start["spread"]:
-            return (
-                "The network has collapsed: its representations spread "
-                f"{self.start['spread'] / max(now['spread'], 1e-30):,.0f} times less around their "
-                "own mean than at the start, so every image gets nearly the same score; remove "
-                "bias terms and bounded activations, train for fewer epochs or lower the rate."
+                "The network has collapsed: its representations differ from their own mean by "
+                f"only {now['spread']:.1g} of its length ({self.start['spread']:.1g} at the "
+                "start), so every image gets nearly the same score; remove bias terms and bounded "
+                "activations, train for fewer epochs or lower the rate."
             )
         return None
 
     def summary(self) -> list[str]:
-        """Return the findings, or one sentence that says there were none."""
-        return self.findings or ["No sign of collapse: the representations kept their spread."]
+        """Say in sentences what was found, and how spread and rank changed."""
+        if not self.last:
+            return ["The network was not trained, so there was nothing to watch."]
+        found = list(self.findings)
+        if not found:
+            found.append(
+                "No sign of collapse: the representations still differ from their own mean by "
+                f"{self.last['spread']:.2g} of its length ({self.start['spread']:.2g} at the "
+                f"start) and vary in about {self.last['effective_rank']:.0f} directions "
+                f"({self.start['effective_rank']:.0f} at the start)."
+            )
+        if self.last["effective_rank"] < LOW_RANK:
+            found.append(
+                "All representations lie on one line, so only one feature of the images is used; "
+                "try a larger network or fewer epochs."
+            )
+        if self.last["dead_units"] > 0:
+            found.append(f"{self.last['dead_units']:.0%} of the dimensions hardly vary any more.")
+        return found
 
 
 def measure(z: Tensor, distances: Tensor) -> dict[str, float]:

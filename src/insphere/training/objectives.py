@@ -132,12 +132,14 @@ class Hypersphere(Objective):
 
     def notes(self) -> dict[str, Any]:
         """Keep what the guard has seen."""
-        return {"start": self.guard.start, "findings": self.guard.findings}
+        guard = self.guard
+        return {"start": guard.start, "findings": guard.findings, "last": guard.last}
 
     def restore_notes(self, notes: dict[str, Any]) -> None:
         """Give the guard its memory back."""
         self.guard.start = notes["start"]
         self.guard.findings = notes["findings"]
+        self.guard.last = notes["last"]
 
 
 def squared_distances(z: Tensor, center: Tensor) -> Tensor:

@@ -109,8 +109,8 @@ PAPER = Recipe(
 """The schedule of the released scripts: 350 epochs (rate drops after 250) and 150 (after 50)."""
 
 FAST = Recipe(
-    pretrain=Phase(epochs=30, lr=2e-3, schedule="one-cycle", weight_decay=0.5e-3, min_steps=500),
-    train=Phase(epochs=15, lr=1e-3, schedule="one-cycle", min_steps=250),
+    pretrain=Phase(epochs=15, lr=2e-3, schedule="one-cycle", weight_decay=0.5e-3, min_steps=500),
+    train=Phase(epochs=10, lr=1e-3, schedule="one-cycle", min_steps=250),
 )
 """A one-cycle schedule with a small share of the paper's epochs."""
 

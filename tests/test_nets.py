@@ -1,0 +1,136 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from insphere.errors import CollapseError, SpecError
+from insphere.nets import (
+    CIFAR10,
+    GTSRB,
+    MNIST,
+    EncoderSpec,
+    build_decoder,
+    build_encoder,
+    collapse_paths,
+    default_encoder,
+)
+from insphere.nets.upsample import UpsampleConv2d
+
+
+def parameters(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "count"),
+    [
+        # 8·1·25 + 4·8·25 + 32·(4·7·7)
+        (MNIST, (1, 28, 28), 200 + 800 + 6272),
+        # 32·3·25 + 64·32·25 + 128·64·25 + 128·(128·4·4)
+        (CIFAR10, (3, 32, 32), 2400 + 51200 + 204800 + 262144),
+        # 16·3·25 + 32·16·25 + 64·32·25 + 32·(64·4·4)
+        (GTSRB, (3, 32, 32), 1200 + 12800 + 51200 + 32768),
+    ],
+)
+def test_paper_networks_have_the_papers_layers_and_no_bias(spec, shape, count):
+    encoder = build_encoder(spec, shape)
+    assert parameters(encoder) == count
+    assert encoder(torch.rand(2, *shape)).shape == (2, spec.rep_dim)
+    decoder = build_decoder(spec, shape, bounded_output=True)
+    assert decoder(torch.rand(2, spec.rep_dim)).shape == (2, *shape)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shape=st.tuples(st.sampled_from([1, 3]), st.integers(2, 70), st.integers(2, 70)),
+    widths=st.lists(st.integers(1, 6), min_size=1, max_size=5).map(tuple),
+    kernel=st.sampled_from([1, 3, 5, 7]),
+)
+def test_any_image_size_goes_in_and_comes_back(shape, widths, kernel):
+    spec = EncoderSpec(widths=widths, kernel=kernel, rep_dim=3)
+    z = build_encoder(spec, shape)(torch.rand(3, *shape))
+    assert z.shape == (3, 3)
+    restored = build_decoder(spec, shape, bounded_output=True)(z)
+    assert restored.shape == (3, *shape)
+    assert restored.min() >= 0
+    assert restored.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "stages"),
+    [((1, 28, 28), "lenet", 2), ((3, 32, 32), "lenet", 3), ((3, 256, 256), "lenet", 6),
+     ((12,), "mlp", 2)],
+)  # fmt: skip
+def test_default_network_fits_the_shape(shape, kind, stages):
+    spec = default_encoder(shape)
+    assert (spec.kind, len(spec.widths)) == (kind, stages)
+    assert build_encoder(spec, shape)(torch.rand(4, *shape)).shape == (4, spec.rep_dim)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+@pytest.mark.parametrize("bias", [False, True])
+def test_upsampling_convolution_equals_the_plain_order(kernel, bias):
+    layer = UpsampleConv2d(3, 4, kernel, (12, 14), bias=bias).double()
+    x = torch.randn(2, 3, 6, 7, dtype=torch.float64, requires_grad=True)
+    large = F.interpolate(x, size=(12, 14), mode="nearest")
+    plain = F.conv2d(large, layer.weight, layer.bias, padding=kernel // 2)
+    torch.testing.assert_close(layer(x), plain)
+    for wanted in (x, layer.weight):
+        (ours,) = torch.autograd.grad(layer(x).square().sum(), wanted)
+        (theirs,) = torch.autograd.grad(plain.square().sum(), wanted, retain_graph=True)
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_pooling_before_the_activation_changes_nothing():
+    encoder = build_encoder(MNIST, (1, 28, 28)).eval()
+    x = torch.randn(5, 1, 28, 28)
+    usual = x
+    conv, norm, pool, act = 0, 1, 2, 3
+    for start in range(0, len(encoder.stages), 4):
+        layers = encoder.stages[start : start + 4]
+        usual = layers[pool](layers[act](layers[norm](layers[conv](usual))))
+    assert torch.equal(encoder.stages(x), usual)
+
+
+@pytest.mark.parametrize(
+    ("change", "finding"),
+    [
+        ({"bias": True}, "bias"),
+        ({"norm_affine": True}, "bias"),
+        ({"activation": "tanh"}, "bounded"),
+        ({"activation": "sigmoid"}, "bounded"),
+    ],
+)
+@pytest.mark.parametrize(("kind", "shape"), [("lenet", (1, 8, 8)), ("mlp", (8,))])
+def test_networks_that_could_collapse_are_refused(change, finding, kind, shape):
+    spec = EncoderSpec(kind=kind, **change)
+    with pytest.raises(CollapseError, match=rf"{finding}.*allow_collapse=True"):
+        build_encoder(spec, shape)
+    assert collapse_paths(build_encoder(spec, shape, allow_collapse=True))
+
+
+def test_parameters_outside_of_linear_maps_are_found():
+    class Shift(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shift = nn.Parameter(torch.zeros(3))
+
+    assert collapse_paths(nn.Sequential(nn.Linear(3, 3, bias=False))) == []
+    assert "shift" in collapse_paths(nn.Sequential(Shift()))[0]
+    assert "gamma" not in str(collapse_paths(nn.ReLU()))
+
+
+def test_zero_weights_are_the_only_constant_of_a_safe_network():
+    """Without bias terms, the zero image is mapped to zero whatever the weights."""
+    spec = EncoderSpec(norm="none")
+    encoder = build_encoder(spec, (1, 8, 8))
+    assert torch.equal(encoder(torch.zeros(2, 1, 8, 8)), torch.zeros(2, 32))
+
+
+def test_kind_and_shape_must_fit():
+    with pytest.raises(SpecError, match="lenet"):
+        build_encoder(EncoderSpec(kind="mlp"), (1, 8, 8))
+    with pytest.raises(SpecError, match="mlp"):
+        build_encoder(EncoderSpec(), (8,))
