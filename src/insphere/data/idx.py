@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.image_set import ImageSet
 from insphere.errors import DataError
 
 PARTS = (("train", False), ("t10k", True))
@@ -58,3 +59,30 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             f"{path} is damaged: it holds {len(content) - start} values, but says {shape}."
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def load_idx(folder: Path, name: str, class_names: tuple[str, ...]) -> ImageSet:
+    """Load the four files of a folder: images and labels to train and to test on.
+
+    Raises
+    ------
+    DataError
+        If one is missing or damaged.
+    """
+    found = find_idx(folder)
+    if found is None:
+        raise DataError(
+            f"{folder} lacks some of the four files train-images-idx3-ubyte, "
+            "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (or .gz)."
+        )
+    images = [read_idx(path) for path, _, _ in found]
+    labels = [read_idx(path) for _, path, _ in found]
+    if any(part.ndim != 3 for part in images) or any(part.ndim != 1 for part in labels):
+        raise DataError(f"{folder} holds IDX files that are not images and labels.")
+    return ImageSet(
+        np.concatenate(images)[..., None],
+        np.concatenate(labels).astype(np.int64),
+        class_names,
+        name=name,
+        is_test=np.repeat([flag for _, _, flag in found], [len(part) for part in images]),
+    )

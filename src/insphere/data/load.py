@@ -15,20 +15,21 @@ from numpy.typing import NDArray
 
 from insphere.data.arrays import convert_images, load_npy, load_npz
 from insphere.data.cache import cache_key, cached
-from insphere.data.decode import decode_entries, gather
+from insphere.data.decode import decode_entries
 from insphere.data.files import FolderFiles, ImageFiles, SingleFile, ZipFiles
+from insphere.data.gather import gather
 from insphere.data.gtsrb import is_gtsrb, list_signs
-from insphere.data.idx import find_idx
+from insphere.data.idx import find_idx, load_idx
 from insphere.data.image_set import ImageSet
 from insphere.data.layout import Entry, Listing, list_images
 from insphere.data.named import (
     DATASETS,
     EMBEDDED,
     FASHION_NAMES,
+    IDX_NAMES,
     JPEG_NOTE,
     find_local,
     load_cifar_batches,
-    load_idx_folder,
 )
 from insphere.data.named import (
     download as download_named,
@@ -177,7 +178,7 @@ def _load_named(
     if path.name == "cifar-10-batches-py":
         return _converted(load_cifar_batches(path, name), options)
     if path.is_dir() and find_idx(path):
-        return _converted(load_idx_folder(path, name), options)
+        return _converted(load_idx(path, name, IDX_NAMES[name]), options)
     data = _load_path(path, options)
     if name == "fashion-mnist" and data.class_names == tuple("0123456789"):
         data = replace(data, class_names=FASHION_NAMES)

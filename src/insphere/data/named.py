@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from insphere.data.cache import cache_dir
-from insphere.data.idx import find_idx, read_idx
+from insphere.data.idx import find_idx
 from insphere.data.image_set import ImageSet
 from insphere.errors import DataError, require
 
@@ -28,6 +28,7 @@ FASHION_NAMES = (
     "Ankle boot",
 )
 DIGIT_NAMES = tuple("0123456789")
+IDX_NAMES = {"mnist": DIGIT_NAMES, "fashion-mnist": FASHION_NAMES}
 JPEG_NOTE = (
     "The pixels of this CIFAR-10 went through JPEG once, so that AUCs can differ a little from "
     "those on the original."
@@ -235,32 +236,6 @@ def _is_whole(name: str, folder: Path) -> bool:
     if name == "gtsrb":
         return (folder / "GTSRB").is_dir()
     return any(folder.iterdir())
-
-
-def load_idx_folder(folder: Path, name: str) -> ImageSet:
-    """Load the four IDX files of MNIST or Fashion-MNIST.
-
-    Raises
-    ------
-    DataError
-        If one is missing or damaged.
-    """
-    found = find_idx(folder)
-    if found is None:
-        raise DataError(
-            f"{folder} lacks some of the four files train-images-idx3-ubyte, "
-            "train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (or .gz)."
-        )
-    images = [read_idx(path) for path, _, _ in found]
-    labels = [read_idx(path) for _, path, _ in found]
-    is_test = np.repeat([flag for _, _, flag in found], [len(part) for part in images])
-    return ImageSet(
-        np.concatenate(images)[..., None],
-        np.concatenate(labels).astype(np.int64),
-        FASHION_NAMES if name == "fashion-mnist" else DIGIT_NAMES,
-        name=name,
-        is_test=is_test,
-    )
 
 
 def load_cifar_batches(folder: Path, name: str) -> ImageSet:
