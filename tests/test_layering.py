@@ -1,0 +1,202 @@
+"""The rooms of the package know only the rooms before them; nothing is unpickled; files are short.
+
+The rules are read off the source, so that an import inside a function or for a type counts too.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "insphere"
+TREES = {path.relative_to(SOURCE): ast.parse(path.read_bytes()) for path in SOURCE.rglob("*.py")}
+
+# What each room may import of the package. "data.inputs" allows that one module of data.
+MAY_IMPORT: dict[str, set[str]] = {
+    "_version": set(),
+    "errors": set(),
+    "fingerprint": set(),
+    "data": {"errors", "fingerprint"},
+    "preprocess": {"errors"},
+    "nets": {"errors", "preprocess"},
+    "training": {"errors", "fingerprint", "preprocess", "nets"},
+    "scoring": {"errors"},
+    "detectors": {
+        "errors", "fingerprint", "data.inputs", "preprocess", "nets", "training", "scoring",
+    },
+    "explain": {
+        "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",
+    },
+    "figures": {"errors", "explain.inputs"},
+    "report": {"errors", "explain", "figures", "scoring"},
+    "experiments": {
+        "_version", "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors",
+        "scoring", "explain", "figures", "report",
+    },
+}  # fmt: skip
+ROOMS_BEFORE_CLI = set(MAY_IMPORT)
+MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
+MAY_IMPORT["__main__"] = {"cli"}
+MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
+
+TORCH_FREE = ("data", "scoring", "figures", "report")
+UNSAFE_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
+UNSAFE_CALLS = {"torch.load", "torch.save", "joblib.load", "joblib.dump", "yaml.load"}
+MAX_LINES = 400
+
+
+def room_of(path: Path) -> str:
+    return path.parts[0].removesuffix(".py")
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Name every imported module, and ``module.name`` for each name taken from one."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                assert level == 0, "relative import"
+                yield from (f"{module}.{alias.name}" for alias in names)
+            case ast.Call(func=ast.Name(id="import_module"), args=[ast.Constant(value=str(name))]):
+                yield name
+            case ast.Call(func=ast.Name(id="import_module"), args=[ast.JoinedStr(values=parts)]):
+                if isinstance(parts[0], ast.Constant):
+                    yield str(parts[0].value)
+
+
+def rooms_imported(path: Path, tree: ast.AST) -> Iterator[str]:
+    """Dotted names below the package that a file takes from other rooms."""
+    for name in imported(tree):
+        if name.split(".")[0] == "insphere":
+            inside = name.removeprefix("insphere").strip(".")
+            if inside.split(".")[0] != room_of(path):
+                yield inside
+
+
+def forbidden(path: Path, tree: ast.AST) -> list[str]:
+    allowed = MAY_IMPORT[room_of(path)]
+    return [
+        name
+        for name in rooms_imported(path, tree)
+        if not any(name == entry or name.startswith(f"{entry}.") for entry in allowed)
+    ]
+
+
+def unsafe(tree: ast.AST) -> Iterator[str]:
+    """Ways to run code, or lose data, by reading or writing a pickle."""
+    for name in imported(tree):
+        if name.split(".")[0] in UNSAFE_MODULES or name in UNSAFE_CALLS:
+            yield name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in UNSAFE_CALLS:
+            yield ast.unparse(node)
+        if isinstance(node, ast.keyword):
+            is_false = isinstance(node.value, ast.Constant) and node.value.value is False
+            is_true = isinstance(node.value, ast.Constant) and node.value.value is True
+            if node.arg == "allow_pickle" and not is_false:
+                yield "allow_pickle"
+            if node.arg == "weights_only" and not is_true:
+                yield "weights_only"
+
+
+def test_every_room_has_its_rule():
+    assert TREES, "no source found"
+    assert {room_of(path) for path in TREES} <= set(MAY_IMPORT)
+
+
+def test_rules_have_one_direction():
+    order: list[str] = []
+    waiting = {room: {entry.split(".")[0] for entry in MAY_IMPORT[room]} for room in MAY_IMPORT}
+    while ready := sorted(room for room in waiting if waiting[room] <= set(order)):
+        order += ready
+        waiting = {room: needs for room, needs in waiting.items() if room not in ready}
+    assert not waiting, f"these rooms know each other: {', '.join(waiting)}"
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_rooms_know_only_rooms_before_them(room):
+    found = {
+        str(path): names
+        for path, tree in TREES.items()
+        if room_of(path) == room and (names := forbidden(path, tree))
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("room", TORCH_FREE)
+def test_rooms_without_networks_name_no_torch(room):
+    names = {
+        name.split(".")[0]
+        for path, tree in TREES.items()
+        if room_of(path) == room
+        for name in imported(tree)
+    }
+    assert "torch" not in names
+
+
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [
+        (["insphere"], {"torch", "numpy", "scipy", "sklearn", "matplotlib", "rich", "typer"}),
+        ([f"insphere.{room}" for room in TORCH_FREE], {"torch", "torchvision", "mlxtend"}),
+        (["insphere.detectors.shallow"], {"torch", "matplotlib"}),
+    ],
+)
+def test_imports_stay_light(modules, absent):
+    code = f"import sys, {', '.join(modules)}; print(*{absent!r} & set(sys.modules))"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == []
+
+
+def test_nothing_is_pickled():
+    found = {str(path): names for path, tree in TREES.items() if (names := list(unsafe(tree)))}
+    assert not found
+
+
+def test_files_are_short():
+    lengths = {path: len((SOURCE / path).read_text("utf-8").splitlines()) for path in TREES}
+    assert {str(path): lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "names"),
+    [
+        ("nets/a.py", "from insphere.data import ImageSet", ["data.ImageSet"]),
+        ("nets/a.py", "from insphere import data", ["data"]),
+        ("nets/a.py", "import insphere.training.loop", ["training.loop"]),
+        ("nets/a.py", "def f():\n    import_module('insphere.detectors.base')", ["detectors.base"]),
+        ("nets/a.py", "import_module(f'insphere.detectors.{x}')", ["detectors"]),
+        ("nets/a.py", "if TYPE_CHECKING:\n    from insphere.scoring import z", ["scoring.z"]),
+        ("detectors/a.py", "from insphere.data.load import load", ["data.load.load"]),
+        ("detectors/a.py", "from insphere.data.inputs import as_images", []),
+        ("detectors/a.py", "from insphere.detectors.base import batches", []),
+        ("errors.py", "from insphere.fingerprint import f", ["fingerprint.f"]),
+    ],
+)
+def test_the_check_sees_what_it_should(where, code, names):
+    assert forbidden(Path(where), ast.parse(code)) == names
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("import pickle", ["pickle"]),
+        ("from torch import load", ["torch.load"]),
+        ("torch.load(path)", ["torch.load"]),
+        ("read(path, weights_only=False)", ["weights_only"]),
+        ("np.load(path, allow_pickle=flag)", ["allow_pickle"]),
+        ("np.load(path, allow_pickle=False)", []),
+        ("yaml.safe_load(text)", []),
+    ],
+)
+def test_the_check_for_pickles_sees_what_it_should(code, names):
+    assert list(unsafe(ast.parse(code))) == names
