@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from insphere.detectors.base import OneClassDetector
-    from insphere.detectors.deep_svdd import DeepSVDD
+    from insphere.detectors.deep_svdd import DeepSVDD, UntrainedDeepSVDD
     from insphere.detectors.persistence import describe_model, load_detector, save_detector
     from insphere.detectors.shallow import (
         IsolationForestDetector,
@@ -25,6 +25,7 @@ __all__ = [
     "MahalanobisDetector",
     "OCSVMDetector",
     "OneClassDetector",
+    "UntrainedDeepSVDD",
     "describe_model",
     "load_detector",
     "save_detector",
@@ -39,6 +40,7 @@ _HOME = {
     "MahalanobisDetector": "shallow",
     "OCSVMDetector": "shallow",
     "OneClassDetector": "base",
+    "UntrainedDeepSVDD": "deep_svdd",
     "describe_model": "persistence",
     "load_detector": "persistence",
     "save_detector": "persistence",

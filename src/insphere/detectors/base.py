@@ -143,6 +143,7 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
             If a parameter is out of range, or `false_alarm_rate` is finer than the number of
             held-out images can promise.
         """
+        self.__dict__.pop("trained_on_", None)  # speaks of an earlier fit
         data = self._read(X, fitting=True)
         n = len(data)
         if data.min() == data.max():

@@ -32,11 +32,44 @@ LOADABLE = (
     "KNNDetector",
     "MahalanobisDetector",
     "OCSVMDetector",
+    "UntrainedDeepSVDD",
 )
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class TrainedOn(_Strict):
+    """Which images a detector learned from and how they were read.
+
+    New images are read in the same way, and the same source is split in the same way.
+
+    Parameters
+    ----------
+    name : str
+        Name of the image set.
+    fingerprint : str
+        Its `ImageSet.fingerprint`.
+    normal : list of str
+        Names of the normal classes.
+    size : list of int or None
+        Height and width that images were resized to; None if they were not.
+    channels : int or None
+        Channels that images were converted to; None if they were not.
+    test_size : float or None
+        Share of each class held out for evaluation; None if none was.
+    seed : int
+        Seed of that split.
+    """
+
+    name: str
+    fingerprint: str
+    normal: list[str]
+    size: list[int] | None
+    channels: int | None
+    test_size: float | None
+    seed: int
 
 
 class Fitted(_Strict):
@@ -54,6 +87,7 @@ class Fitted(_Strict):
     image_dtype_: str | None
     n_features_in_: int | None = None
     feature_names_in_: list[str] | None = None
+    trained_on_: TrainedOn | None = None
 
 
 class Weights(_Strict):

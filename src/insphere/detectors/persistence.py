@@ -87,14 +87,9 @@ def save_detector(
     temporary = folder.parent / f".{folder.name}.{uuid4().hex[:12]}.tmp"
     retired = temporary.with_suffix(".old")
     try:
-        occupied = folder.is_symlink() or folder.exists()
-        if occupied and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-            occupied = False
-        if occupied and not (overwrite and _is_model_folder(folder)):
-            why = "holds something else" if overwrite else "exists already"
-            advice = "" if overwrite else ", or pass overwrite=True"
-            raise ModelError(f"{folder} {why}; choose another folder{advice}.")
+        occupied = check_destination(folder, overwrite=overwrite)
+        if not occupied and folder.exists():
+            folder.rmdir()  # empty
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()
         for title, content in files.items():
@@ -117,6 +112,36 @@ def save_detector(
         if folder.exists():
             shutil.rmtree(retired, ignore_errors=True)
     return folder
+
+
+def check_destination(path: str | PathLike[str], *, overwrite: bool = False) -> bool:
+    """Refuse a place where `save_detector` would not write, best before training.
+
+    Parameters
+    ----------
+    path, overwrite
+        As in `save_detector`.
+
+    Returns
+    -------
+    bool
+        Whether a model stands there that will be replaced.
+
+    Raises
+    ------
+    ModelError
+        If something stands there that may not be replaced.
+    """
+    folder = Path(path)
+    if not folder.is_symlink() and not folder.exists():
+        return False
+    if not folder.is_symlink() and folder.is_dir() and not any(folder.iterdir()):
+        return False
+    if overwrite and _is_model_folder(folder):
+        return True
+    why = "holds something else" if overwrite else "exists already"
+    advice = "" if overwrite else ", or pass overwrite=True"
+    raise ModelError(f"{folder} {why}; choose another folder{advice}.")
 
 
 def load_detector(path: str | PathLike[str]) -> OneClassDetector:
@@ -151,6 +176,8 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         if description.fitted.feature_names_in_ is not None:
             names = np.array(description.fitted.feature_names_in_, dtype=object)
             detector.feature_names_in_ = names
+        if description.fitted.trained_on_ is not None:
+            detector.trained_on_ = description.fitted.trained_on_
         detector.calibration_scores_ = arrays.pop(_CALIBRATION)
         detector._set_state(arrays, description.state)
     except ModelError:

@@ -12,20 +12,27 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from insphere.errors import InsphereError
+
 _META = "insphere"
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Write tensors and JSON-able `meta` to one file that is either the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file(
             {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
             partial,
             metadata={_META: json.dumps(meta)},
         )
         partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise InsphereError(
+            f"The checkpoint could not be written to {path.parent} ({error}); free some space or "
+            "choose another folder."
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 

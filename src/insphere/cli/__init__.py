@@ -1,0 +1,5 @@
+"""The command line: ``insphere demo | datasets | fit | score | evaluate | report | info``."""
+
+from insphere.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,112 @@
+"""The commands, and what becomes of mistakes: one sentence on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import io
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from insphere._version import __version__
+from insphere.cli import console
+from insphere.cli.demo import demo
+from insphere.cli.fit import fit
+from insphere.cli.look import datasets, info
+from insphere.cli.score import evaluate, report, score
+from insphere.errors import InsphereError
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
+
+# Typer brings its own copy of Click, or uses the installed one, depending on its version.
+_click: Any = sys.modules[typer.BadParameter.__module__]
+
+app = typer.Typer(
+    name="insphere",
+    help="One-class deep learning for images: learn what normal looks like, and say how far "
+    "anything new lies outside it.",
+    epilog="Start with: insphere demo",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, datasets, fit, score, evaluate, report, info):
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    app.command(help="\n\n".join(" ".join(text.split()) for text in paragraphs))(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.say(f"insphere {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        console.say(context.get_help())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows the program's name; by default what the shell gave.
+
+    Returns
+    -------
+    int
+        Exit code: 0, 2 after a mistake of the user, 130 after Ctrl-C.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            given = list(sys.argv[1:] if arguments is None else arguments)
+            code = app(given, prog_name="insphere", standalone_mode=False)
+        except InsphereError as error:
+            console.fail(str(error))
+            return USER_MISTAKE
+        except _click.ClickException as error:
+            console.fail(error.format_message())
+            return USER_MISTAKE
+        except (KeyboardInterrupt, typer.Abort):
+            console.note("Stopped.")
+            return INTERRUPTED
+        except BrokenPipeError:
+            # What reads our output has gone; Python would complain when it flushes at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        except OSError as error:
+            if error.errno not in (*_DISK_FULL, *_REFUSED):
+                raise
+            reason = "the disk is full" if error.errno in _DISK_FULL else error.strerror
+            console.fail(f"{error.filename or 'A file'} cannot be used: {reason}.")
+            return USER_MISTAKE
+    return code if isinstance(code, int) else 0
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Show what the package has to say as a note; warnings of libraries say nothing to a user."""
+    if issubclass(category, UserWarning):
+        console.note(f"Note: {message}")

@@ -1,0 +1,74 @@
+"""What the commands print: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+# What Python calls an option, and what the command line does; longer ones come first.
+_IN_WORDS_OF_THE_SHELL = {
+    "with OneClassSplit(data, normal) or --normal": "with --normal",
+    ", or pass overwrite=True": ", or add --overwrite",
+    "with skip_bad=True": "with --skip-bad",
+    "with root= or INSPHERE_DATA": "with the environment variable INSPHERE_DATA",
+    "with download=True": "with --download",
+    "download=True": "--download",
+    ", or keep them in memory with cache=False": "",
+    ", or keep decoded images in memory with cache=False": "",
+    "with channels=1": "with --grey",
+    "with channels=3": "with --colour",
+    "with normal=": "with --normal",
+    "with size=, for example size=": "with --size, for example --size ",
+    "with size=": "with --size ",
+}
+
+
+def in_words_of_the_shell(message: str) -> str:
+    """Rewrite a message so that it names options of the command line."""
+    for python, shell in _IN_WORDS_OF_THE_SHELL.items():
+        message = message.replace(python, shell)
+    return message
+
+
+def fail(message: str) -> None:
+    """Print one sentence about what went wrong."""
+    err.print("[bold red]Error:[/] ", end="")
+    err.print(in_words_of_the_shell(message), markup=False, soft_wrap=True)
+
+
+def note(message: str) -> None:
+    """Print something to know that is no result."""
+    err.print(message, markup=False, soft_wrap=True)
+
+
+def say(message: str, style: str = "") -> None:
+    """Print a result in words; paths in it are never broken."""
+    out.print(message, markup=False, soft_wrap=True, style=style)
+
+
+def print_json(values: Mapping[str, Any]) -> None:
+    """Print one JSON object, and nothing else, to stdout."""
+    json.dump(values, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def shown(path: str | Path) -> str:
+    """Return a path relative to the current folder if it lies below."""
+    absolute = Path(path).absolute()
+    try:
+        return str(absolute.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def shortened(text: str, width: int) -> str:
+    """Return the end of a text that is too long."""
+    return text if len(text) <= width else "…" + text[-(width - 1) :]

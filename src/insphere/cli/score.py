@@ -1,0 +1,268 @@
+"""``insphere score``, ``evaluate`` and ``report``: a saved model looks at images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from insphere.cli import console
+from insphere.cli.options import (
+    Download,
+    Grey,
+    Json,
+    Model,
+    Normal,
+    Quiet,
+    Size,
+    SkipBad,
+    Source,
+    channels,
+)
+from insphere.errors import SpecError
+
+if TYPE_CHECKING:
+    from insphere.experiments.scored import Scored
+
+TOP = 10
+All = Annotated[
+    bool,
+    typer.Option("--all", help="Take every image, also those trained on.", show_default=False),
+]
+
+
+def score(
+    model: Model,
+    source: Source,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Write the scores: .csv or .parquet.", metavar="FILE"),
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option(help="Write a report too.", metavar="FILE.html")
+    ] = None,
+    normal: Normal = None,
+    size: Size = None,
+    grey: Grey = None,
+    every_image: All = False,
+    skip_bad: SkipBad = None,
+    download: Download = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how anomalous each image is.
+
+    Images are read as the training images were. Of a source that defines a test part, that part
+    is scored; of the data that the model was trained on, the images held out at that time; of
+    anything else, all images. --all takes every image in any case.
+    """
+    from insphere.cli.tables import check_table, rows, write_table
+
+    if out is not None:
+        check_table(out)
+    scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, quiet)
+    if out is not None:
+        write_table(scored, Path(out))
+    if report is not None:
+        _write_report(scored, report)
+    if as_json:
+        summary = _summary(scored, model) | {"out": out, "report": report}
+        summary["most_anomalous"] = list(rows(scored, _most_anomalous(scored)))
+        if out is None:
+            summary["scores"] = list(rows(scored))
+        console.print_json(summary)
+    elif not quiet:
+        _tell_scores(scored)
+        for name, path in (("Scores", out), ("Report", report)):
+            if path is not None:
+                console.say(f"{name}: {console.shown(path)}")
+
+
+def evaluate(
+    model: Model,
+    source: Source,
+    normal: Normal = None,
+    size: Size = None,
+    grey: Grey = None,
+    every_image: All = False,
+    skip_bad: SkipBad = None,
+    download: Download = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model where the truth is known.
+
+    The normal classes are those trained on, or those named with --normal. Which images are taken
+    is said at `insphere score`.
+    """
+    scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, False)
+    measured = scored.evaluate()
+    if as_json:
+        console.print_json(_summary(scored, model) | {"evaluation": measured.to_dict()})
+        return
+    from rich.table import Table
+
+    _tell_what(scored)
+    quality = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    measures = {
+        "AUC": measured.auc,
+        "average precision": measured.average_precision,
+        "FPR at 95 % TPR": measured.fpr_at_95_tpr,
+        "balanced accuracy": measured.balanced_accuracy or 0.0,
+    }
+    for title in measures:
+        quality.add_column(title)
+    quality.add_row(*(f"{100 * value:.2f} %" for value in measures.values()))
+    confusion = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    for title in ("", "called normal", "called anomalous"):
+        confusion.add_column(title, justify="right" if title else "left")
+    confusion.add_row("[bold]truly normal", f"{measured.tn:,}", f"{measured.fp:,}")
+    confusion.add_row("[bold]truly anomalous", f"{measured.fn:,}", f"{measured.tp:,}")
+    console.out.print(quality)
+    console.say("")
+    console.out.print(confusion)
+    console.say(f"\nThreshold {measured.threshold:.4g}: {scored.detector.threshold_rule_}.")
+
+
+def report(
+    model: Model,
+    source: Source,
+    out: Annotated[
+        str, typer.Option(help="Where to write it.", metavar="FILE.html")
+    ] = "insphere-report.html",
+    normal: Normal = None,
+    size: Size = None,
+    grey: Grey = None,
+    every_image: All = False,
+    skip_bad: SkipBad = None,
+    download: Download = None,
+    open_it: Annotated[
+        bool, typer.Option("--open", help="Open it in the browser.", show_default=False)
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a self-contained HTML report on a model and the images it looks at.
+
+    Which images are taken is said at `insphere score`.
+    """
+    scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, False)
+    _write_report(scored, out)
+    if as_json:
+        console.print_json(_summary(scored, model) | {"report": out})
+    else:
+        _tell_what(scored)
+        console.say(f"Report: {console.shown(out)}")
+    if open_it:
+        open_in_browser(out)
+
+
+def open_in_browser(path: str | Path) -> None:
+    """Open a local page, or say that there is no browser."""
+    import webbrowser
+
+    if not webbrowser.open(Path(path).absolute().as_uri()):
+        console.note("There is no browser here to open the report in.")
+
+
+def _scored(
+    model: str,
+    source: str,
+    normal: list[str] | None,
+    size: str | None,
+    grey: bool | None,
+    every_image: bool,
+    skip_bad: bool | None,
+    download: bool | None,
+    quiet: bool,
+) -> Scored:
+    from insphere.detectors import load_detector
+    from insphere.experiments.config import parse_size
+    from insphere.experiments.scored import score_source
+
+    return score_source(
+        load_detector(model),
+        source,
+        normal=normal or (),
+        size=None if size is None else parse_size(size),
+        channels=channels(grey),
+        every_image=every_image,
+        skip_bad=bool(skip_bad),
+        download=bool(download),
+        progress=False if quiet else None,
+    )
+
+
+def _write_report(scored: Scored, path: str) -> None:
+    from insphere.experiments.reporting import report_data
+    from insphere.report import write_report
+
+    if Path(path).is_dir():
+        raise SpecError(f"{path} is a folder; name the file of the report.")
+    write_report(report_data(scored), path)
+
+
+def _summary(scored: Scored, model: str) -> dict[str, Any]:
+    return {
+        "model": model,
+        "dataset": scored.data.name,
+        "part": scored.part,
+        "normal": list(scored.normal),
+        "n": len(scored),
+        "n_anomalous": int(scored.flagged.sum()),
+        "n_skipped": len(scored.data.skipped),
+        "skipped": list(scored.data.skipped),
+        "threshold": scored.detector.threshold_,
+        "threshold_rule": scored.detector.threshold_rule_,
+    }
+
+
+def _most_anomalous(scored: Scored) -> list[int]:
+    from insphere.explain import extremes
+
+    found: list[int] = extremes(scored.scores, TOP).most_anomalous.tolist()
+    return found
+
+
+def _tell_what(scored: Scored) -> None:
+    from insphere.experiments.reporting import method_title
+
+    normal = f", normal: {', '.join(scored.normal)}" if scored.normal else ""
+    count = "1 image" if len(scored) == 1 else f"{len(scored):,} images"
+    console.say(
+        f"{method_title(scored.detector)} on {scored.data.name}{normal}: {scored.part}, {count}\n"
+    )
+    if scored.data.skipped:
+        some = "; ".join(scored.data.skipped[:3]) + ("; …" if len(scored.data.skipped) > 3 else "")
+        console.note(f"Left out, because they cannot be read: {len(scored.data.skipped)} ({some})")
+
+
+def _tell_scores(scored: Scored) -> None:
+    import numpy as np
+    from rich.table import Table
+    from rich.text import Text
+
+    _tell_what(scored)
+    flagged = int(scored.flagged.sum())
+    low, middle, high = np.quantile(scored.scores, (0, 0.5, 1))
+    console.say(
+        f"{flagged:,} of {len(scored):,} ({flagged / len(scored):.1%}) are anomalous: beyond the "
+        f"threshold {scored.detector.threshold_:.4g}.\n"
+        f"Scores from {low:.4g} to {high:.4g}, median {middle:.4g}.\n"
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("most anomalous", overflow="fold")
+    table.add_column("score", justify="right")
+    table.add_column("z-score", justify="right")
+    table.add_column("verdict")
+    if scored.has_classes:
+        table.add_column("class")
+    for row in _most_anomalous(scored):
+        anomalous = bool(scored.flagged[row])
+        cells: list[str | Text] = [
+            Text(console.shortened(scored.name(row), max(20, console.out.width - 50))),
+            f"{scored.scores[row]:.4g}",
+            f"{scored.z_scores[row]:+.1f}",
+            Text("anomalous", style="red") if anomalous else Text("normal", style="green"),
+        ]
+        table.add_row(*cells, *([Text(scored.label(row))] if scored.has_classes else []))
+    console.out.print(table)
