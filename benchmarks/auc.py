@@ -1,4 +1,4 @@
-"""AUC of Deep SVDD over all ten classes: ``python benchmarks/auc.py SUITE --jobs 2``.
+"""AUC over all ten classes of a dataset: ``python benchmarks/auc.py SUITE --jobs 2``.
 
 Each suite writes one line for each run to ``results/SUITE.jsonl`` as soon as the run is finished.
 Started again, it continues where it was stopped. ``--table`` prints what is there.
@@ -6,6 +6,7 @@ Started again, it continues where it was stopped. ``--table`` prints what is the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,33 +22,39 @@ from insphere.experiments.sweep import run_sweep
 from insphere.experiments.tables import class_table
 
 RESULTS = Path(__file__).parent / "results"
-OBJECTIVES = ("one-class", "soft-boundary")
-SUITES: dict[str, dict[str, Any]] = {
-    "mnist-paper": {"dataset": "mnist", "recipe": "paper", "seeds": 2, "objectives": OBJECTIVES},
-    "mnist-fast": {"dataset": "mnist", "recipe": "fast", "seeds": 2, "objectives": OBJECTIVES},
-    "cifar10-fast": {
-        "dataset": "cifar10", "recipe": "fast", "seeds": 1, "objectives": OBJECTIVES[:1],
-    },
-    "fashion-mnist-fast": {
-        "dataset": "fashion-mnist", "recipe": "fast", "seeds": 1, "objectives": OBJECTIVES[:1],
-    },
-}  # fmt: skip
 
 
-def specs_of(suite: str, classes: tuple[str, ...]) -> list[RunSpec]:
-    """List the runs of a suite, seed by seed."""
-    settings = SUITES[suite]
-    return [
-        RunSpec(
-            dataset=settings["dataset"],
-            normal=(name,),
-            params={"recipe": settings["recipe"], "objective": objective},
-            seed=seed,
-        )
-        for seed, name, objective in product(
-            range(settings["seeds"]), classes, settings["objectives"]
-        )
-    ]
+@dataclass(frozen=True)
+class Suite:
+    """Which runs make a suite: every method on every class with every seed."""
+
+    dataset: str
+    methods: tuple[tuple[str, dict[str, Any]], ...]
+    seeds: int = 1
+
+    def specs(self, classes: tuple[str, ...]) -> list[RunSpec]:
+        """List the runs, seed by seed."""
+        return [
+            RunSpec(dataset=self.dataset, normal=(name,), method=method, params=params, seed=seed)
+            for seed, name, (method, params) in product(range(self.seeds), classes, self.methods)
+        ]
+
+
+def deep_svdd(recipe: str, *objectives: str) -> tuple[tuple[str, dict[str, Any]], ...]:
+    """Name Deep SVDD with one recipe and some objectives."""
+    return tuple(("deep-svdd", {"recipe": recipe, "objective": o}) for o in objectives)
+
+
+CONTROLS = (("untrained", {}), ("knn", {}), ("oc-svm", {}), ("isolation-forest", {}))
+SUITES = {
+    "mnist-paper": Suite("mnist", deep_svdd("paper", "one-class", "soft-boundary"), seeds=2),
+    "mnist-fast": Suite("mnist", deep_svdd("fast", "one-class", "soft-boundary"), seeds=2),
+    "mnist-controls": Suite("mnist", CONTROLS),
+    "fashion-mnist-fast": Suite("fashion-mnist", deep_svdd("fast", "one-class")),
+    "fashion-mnist-controls": Suite("fashion-mnist", CONTROLS),
+    "cifar10-fast": Suite("cifar10", deep_svdd("fast", "one-class")),
+    "cifar10-controls": Suite("cifar10", CONTROLS),
+}
 
 
 def main(
@@ -57,22 +64,25 @@ def main(
     table: Annotated[bool, typer.Option("--table", help="Only print what is there.")] = False,
 ) -> None:
     """Run a suite, or continue it, and print its table."""
+    if suite not in SUITES:
+        raise typer.BadParameter(f"Unknown suite {suite}; use one of {', '.join(SUITES)}.")
     rows = RESULTS / f"{suite}.jsonl"
     console = Console()
     if not table:
-        classes = load_dataset(SUITES[suite]["dataset"]).class_names
+        classes = load_dataset(SUITES[suite].dataset).class_names
 
         def report(row: dict[str, Any]) -> None:
+            what = row["params"].get("objective", row["method"])
             console.print(
-                f"{row['normal'][0]:>12} seed {row['seed']} {row['params']['objective']:>13}: "
+                f"{row['normal'][0]:>12} seed {row['seed']} {what:>16}: "
                 f"AUC {100 * row['auc']:.2f} in {row['fit_seconds']:.0f} s"
             )
 
         run_sweep(
-            specs_of(suite, classes), rows, checkpoints=checkpoints / suite, jobs=jobs,
+            SUITES[suite].specs(classes), rows, checkpoints=checkpoints / suite, jobs=jobs,
             report=report,
         )  # fmt: skip
-    console.print(class_table(read_rows(rows), published_auc(SUITES[suite]["dataset"])))
+    console.print(class_table(read_rows(rows), published_auc(SUITES[suite].dataset)))
 
 
 if __name__ == "__main__":

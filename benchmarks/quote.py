@@ -1,0 +1,174 @@
+"""Writes measured numbers into README and docs: ``python benchmarks/quote.py [--check]``.
+
+Text between ``<!-- results: NAME -->`` and ``<!-- end -->`` is replaced by the table NAME, made
+from the rows in ``results/``. With ``--check`` nothing is written, and the exit code is 1 if a page
+says anything else than the data.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from insphere.experiments.published import published_auc
+from insphere.experiments.rows import read_rows
+from insphere.experiments.tables import auc_by_class
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PAGES = (HERE.parent / "README.md", *sorted((HERE.parent / "docs").glob("*.md")))
+BLOCK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """Lay out a Markdown table whose first column is text and whose others are numbers."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows]) + "\n"
+
+
+def spread(values: list[float]) -> str:
+    """Write a mean, with its standard deviation where there are several values."""
+    if not values:
+        return "–"
+    mean = f"{np.mean(values):.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.1f}"
+
+
+def seeds(rows: list[dict[str, Any]]) -> str:
+    """Say how many seeds each class has, from the rows."""
+    counts: dict[tuple[Any, ...], int] = {}
+    for row in rows:
+        key = (tuple(row["normal"]), row["params"]["objective"])
+        counts[key] = counts.get(key, 0) + 1
+    low, high = min(counts.values()), max(counts.values())
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def columns_of(suite: str) -> list[tuple[str, Any]]:
+    """Return the measured columns of a suite: title, and AUCs by class."""
+    return list(auc_by_class(read_rows(RESULTS / f"{suite}.jsonl")).items())
+
+
+def mnist() -> str:
+    """Set the paper's recipe and the fast one beside the published AUCs, class by class."""
+    parts = []
+    for objective in ("one-class", "soft-boundary"):
+        columns: list[tuple[str, Any]] = [("published", published_auc("mnist")[objective])]
+        notes = []
+        for recipe in ("paper", "fast"):
+            rows = read_rows(RESULTS / f"mnist-{recipe}.jsonl")
+            rows = [row for row in rows if row["params"]["objective"] == objective]
+            if rows:
+                columns.append((f"{recipe} recipe", auc_by_class(rows)[objective]))
+                notes.append(f"{recipe} recipe: {len(rows)} runs, {seeds(rows)} seeds a class")
+        parts.append(f"**{objective}** ({'; '.join(notes)})\n\n{class_rows(columns)}")
+    return "\n".join(parts)
+
+
+def single(dataset: str) -> str:
+    """Show the fast recipe on one dataset, beside published AUCs where there are any."""
+    published = published_auc(dataset).get("one-class")
+    columns: list[tuple[str, Any]] = [("published", published)] if published else []
+    columns += [("fast recipe", values) for _, values in columns_of(f"{dataset}-fast")]
+    return class_rows(columns)
+
+
+def controls(dataset: str) -> str:
+    """Show what is always to be seen beside Deep SVDD."""
+    return class_rows(columns_of(f"{dataset}-controls"))
+
+
+def class_rows(columns: list[tuple[str, Any]]) -> str:
+    """Lay out one line a class and one for the mean over classes."""
+    names = list(dict.fromkeys(name for _, values in columns for name in values))
+    lines = []
+    for name in names:
+        cells = [name]
+        for _, values in columns:
+            value = values.get(name, [])
+            cells.append(f"{value:.1f}" if isinstance(value, float) else spread(value))
+        lines.append(cells)
+    means = ["**mean**"]
+    for _, values in columns:
+        if set(values) == set(names):
+            means.append(f"**{np.mean([np.mean(v) for v in values.values()]):.2f}**")
+        else:
+            means.append(f"({len(values)} of {len(names)} classes)")
+    return markdown(["normal class", *(title for title, _ in columns)], [*lines, means])
+
+
+def mean_over_classes(suite: str, column: str) -> str:
+    """Return the mean AUC over ten classes, or a dash while some are missing."""
+    measured = dict(columns_of(suite)).get(column, {})
+    if len(measured) < 10:
+        return "–"
+    return f"{np.mean([np.mean(values) for values in measured.values()]):.1f}"
+
+
+def headline() -> str:
+    """Show means over ten classes only: what the README's first page says."""
+    rows = []
+    for title, dataset, recipe, objective in (
+        ("MNIST, paper's recipe", "mnist", "paper", "one-class"),
+        ("MNIST, fast recipe", "mnist", "fast", "one-class"),
+        ("MNIST, fast recipe, soft boundary", "mnist", "fast", "soft-boundary"),
+        ("Fashion-MNIST, fast recipe", "fashion-mnist", "fast", "one-class"),
+        ("CIFAR-10, fast recipe", "cifar10", "fast", "one-class"),
+    ):
+        measured = mean_over_classes(f"{dataset}-{recipe}", objective)
+        if measured == "–":
+            continue
+        published = published_auc(dataset).get(objective)
+        reference = f"{np.mean(list(published.values())):.1f}" if published else "–"
+        beside = [mean_over_classes(f"{dataset}-controls", c) for c in ("untrained", "knn")]
+        rows.append([title, measured, reference, *beside])
+    header = ["mean AUC over ten classes, %", "Deep SVDD", "published", "untrained", "2-NN, pixels"]
+    return markdown(header, rows)
+
+
+def speed() -> str:
+    """Show the measured speed beside its peers."""
+    return str(json.loads((RESULTS / "speed.json").read_text())["markdown"])
+
+
+def memory() -> str:
+    """Show peak memory of scoring folders of two sizes."""
+    return str(json.loads((RESULTS / "memory.json").read_text())["markdown"])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "headline": headline,
+    "mnist": mnist,
+    "fashion-mnist": lambda: single("fashion-mnist"),
+    "cifar10": lambda: single("cifar10"),
+    "mnist-controls": lambda: controls("mnist"),
+    "fashion-mnist-controls": lambda: controls("fashion-mnist"),
+    "cifar10-controls": lambda: controls("cifar10"),
+    "speed": speed,
+    "memory": memory,
+}
+
+
+def quoted(text: str) -> str:
+    """Replace every block of a page by what the data says."""
+    return BLOCK.sub(lambda m: f"{m[1]}\n{TABLES[m['name']]()}\n{m[3]}", text)
+
+
+def main() -> int:
+    """Rewrite the pages, or check them."""
+    stale = [page for page in PAGES if quoted(page.read_text()) != page.read_text()]
+    for page in stale:
+        print(f"{page.name}: differs from the data")
+        if "--check" not in sys.argv:
+            page.write_text(quoted(page.read_text()))
+    return int(bool(stale) and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
