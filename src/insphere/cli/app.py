@@ -76,6 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit code: 0, 2 after a mistake of the user, 130 after Ctrl-C.
     """
+    # OpenMP reads it when torch is imported. Threads that spin while they wait cost little on an
+    # idle machine, but make training ten times slower beside any other program that computes.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
@@ -100,8 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError as error:
             if error.errno not in (*_DISK_FULL, *_REFUSED):
                 raise
-            reason = "the disk is full" if error.errno in _DISK_FULL else error.strerror
-            console.fail(f"{error.filename or 'A file'} cannot be used: {reason}.")
+            if error.errno in _DISK_FULL:
+                console.fail("The disk is full: make room, or choose another place.")
+            else:
+                console.fail(f"{error.filename or 'A file'} cannot be used: {error.strerror}.")
             return USER_MISTAKE
     return code if isinstance(code, int) else 0
 

@@ -54,6 +54,11 @@ def say(message: str, style: str = "") -> None:
     out.print(message, markup=False, soft_wrap=True, style=style)
 
 
+def explain(message: str, style: str = "") -> None:
+    """Print a few sentences, broken between words."""
+    out.print(message, markup=False, style=style)
+
+
 def print_json(values: Mapping[str, Any]) -> None:
     """Print one JSON object, and nothing else, to stdout."""
     json.dump(values, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)

@@ -41,8 +41,8 @@ def demo(
         console.note(f"Note: {fallback}")
     if not quiet:
         console.note(
-            f"{len(data):,} real digits ({data.name}). {digit} is normal, the other nine are "
-            "anomalous; no method sees any of those while it learns.\n"
+            f"{len(data):,} real digits ({data.name}): {digit} is normal, the other nine are "
+            "anomalous.\nNo method sees an anomalous digit while it learns.\n"
         )
     result = run_demo(
         data,
@@ -64,10 +64,10 @@ def demo(
 def _tell(result: Demo, out: Path) -> None:
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("method")
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("method", no_wrap=True)
     columns = {"auc": max, "average_precision": max, "fpr_at_95_tpr": min}
-    for title in ("AUC", "average precision", "FPR at 95 % TPR", "seconds"):
+    for title in ("AUC", "avg. precision", "FPR at 95 % TPR", "seconds"):
         table.add_column(title, justify="right")
     best = {key: choose(row[key] for row in result.rows) for key, choose in columns.items()}
     for row in result.rows:
@@ -80,14 +80,14 @@ def _tell(result: Demo, out: Path) -> None:
         table.add_row(row["name"], *cells, f"{row['seconds']:.1f}")
     console.say("")
     console.out.print(table)
-    console.say(
+    console.explain(
         f"\nTrained on {result.n_train:,} images of the digit {result.digit}, tested on "
         f"{result.n_test:,} others. AUC is the chance that an anomalous digit scores above a "
         "normal one; an untrained network and a look at the nearest pixels show what training "
         "has to beat."
     )
     for finding in result.findings:
-        console.say(f"Collapse guard: {finding}")
+        console.explain(f"Collapse guard: {finding}")
     console.say("")
     rows: dict[str, Any] = {
         "Report": f"{console.shown(result.report)}  (one file, opens offline)",

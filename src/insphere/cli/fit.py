@@ -38,7 +38,7 @@ def fit(
     normal: Normal = None,
     method: Annotated[
         str | None,
-        typer.Option(help=",  (default deep-svdd).".join(METHOD_NAMES), metavar="NAME"),
+        typer.Option(help=", ".join(METHOD_NAMES) + " (default deep-svdd).", metavar="NAME"),
     ] = None,
     contamination: Annotated[
         float | None,
@@ -93,7 +93,7 @@ def fit(
     nu: Annotated[
         float | None,
         typer.Option(
-            help="Share outside the soft boundary (also the ν of oc-svm) (default 0.1).",
+            help="Share outside the soft boundary, or ν of oc-svm (default 0.1).",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -254,7 +254,7 @@ def _summary(fitted: Fit) -> dict[str, Any]:
 def _tell(fitted: Fit) -> None:
     from rich.table import Table
 
-    from insphere.experiments.reporting import method_title
+    from insphere.experiments.scored import method_title
 
     detector, config = fitted.detector, fitted.config
     shape = "×".join(map(str, detector.image_shape_ or ()))

@@ -26,10 +26,6 @@ def datasets(as_json: Json = False) -> None:
         table.add_column(title, justify=justify, no_wrap=title not in ("what", "here"))
     for card in cards:
         here = Text("yes", style="green") if card.available else Text("no", style="dim")
-        if not card.available and card.extra:
-            here.append(f": needs insphere[{card.extra}]")
-            if card.local_forms:
-                here.append(" and --download")
         table.add_row(
             Text(card.name, style="bold" if card.available else ""),
             card.title,
@@ -39,11 +35,16 @@ def datasets(as_json: Json = False) -> None:
             here,
         )
     console.out.print(table)
-    console.say(
-        "\nA name goes wherever a folder does. Files of your own copies are looked for where the "
+    console.explain(
+        "\nA name goes wherever a folder does. Copies of your own are looked for where the "
         "environment variable INSPHERE_DATA points.",
         style="dim",
     )
+    missing = [card for card in cards if not card.available]
+    for extra in sorted({card.extra for card in missing}):
+        names = ", ".join(card.name for card in missing if card.extra == extra)
+        how = ", then add --download" if extra == "vision" else ""
+        console.explain(f'For {names}: pip install "insphere[{extra}]"{how}.', style="dim")
 
 
 def info(model: Model, as_json: Json = False) -> None:
@@ -72,7 +73,7 @@ def info(model: Model, as_json: Json = False) -> None:
         "resized to": "×".join(map(str, trained.get("size") or ())),
         "threshold": f"{description['threshold']:.6g}: {description['threshold_rule']}",
         "parameters": ", ".join(f"{k}={v}" for k, v in params.items() if v is not None),
-        "numbers stored": f"{parameters:,} ({description['weights_bytes'] / 1e6:.1f} MB)",
+        "numbers stored": f"{parameters:,} ({description['weights_bytes'] / 1000:,.0f} kB)",
         "made with": versions,
         "fingerprint": description["data_fingerprint"][:16],
     }

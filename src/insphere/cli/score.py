@@ -121,7 +121,7 @@ def evaluate(
     console.out.print(quality)
     console.say("")
     console.out.print(confusion)
-    console.say(f"\nThreshold {measured.threshold:.4g}: {scored.detector.threshold_rule_}.")
+    console.explain(f"\nThreshold {measured.threshold:.4g}: {scored.detector.threshold_rule_}.")
 
 
 def report(
@@ -224,12 +224,12 @@ def _most_anomalous(scored: Scored) -> list[int]:
 
 
 def _tell_what(scored: Scored) -> None:
-    from insphere.experiments.reporting import method_title
+    from insphere.experiments.scored import method_title
 
-    normal = f", normal: {', '.join(scored.normal)}" if scored.normal else ""
+    normal = f" (normal: {', '.join(scored.normal)})" if scored.normal else ""
     count = "1 image" if len(scored) == 1 else f"{len(scored):,} images"
-    console.say(
-        f"{method_title(scored.detector)} on {scored.data.name}{normal}: {scored.part}, {count}\n"
+    console.explain(
+        f"{method_title(scored.detector)} on {scored.data.name}{normal}, {scored.part}: {count}\n"
     )
     if scored.data.skipped:
         some = "; ".join(scored.data.skipped[:3]) + ("; …" if len(scored.data.skipped) > 3 else "")
@@ -244,7 +244,7 @@ def _tell_scores(scored: Scored) -> None:
     _tell_what(scored)
     flagged = int(scored.flagged.sum())
     low, middle, high = np.quantile(scored.scores, (0, 0.5, 1))
-    console.say(
+    console.explain(
         f"{flagged:,} of {len(scored):,} ({flagged / len(scored):.1%}) are anomalous: beyond the "
         f"threshold {scored.detector.threshold_:.4g}.\n"
         f"Scores from {low:.4g} to {high:.4g}, median {middle:.4g}.\n"

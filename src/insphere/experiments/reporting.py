@@ -6,17 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from insphere.detectors.base import OneClassDetector
-from insphere.experiments.methods import METHODS
 from insphere.experiments.run import versions
-from insphere.experiments.scored import Scored
+from insphere.experiments.scored import Scored, method_title
 from insphere.report import ReportData
-
-
-def method_title(detector: OneClassDetector) -> str:
-    """Return the name of a detector's method for tables."""
-    name = type(detector).__name__
-    titles = {method.path.partition(".")[2]: method.title for method in METHODS.values()}
-    return titles.get(name, name)
 
 
 def report_data(

@@ -17,6 +17,7 @@ from insphere.data.split import OneClassSplit, take_images
 from insphere.detectors.base import OneClassDetector
 from insphere.detectors.model_format import TrainedOn
 from insphere.errors import DataError
+from insphere.experiments.methods import METHODS
 from insphere.scoring.metrics import Evaluation, evaluate_scores
 from insphere.scoring.zscores import z_scores
 
@@ -106,6 +107,13 @@ class Scored:
                 f"classes are normal ({_some(self.data.class_names)})."
             )
         return evaluate_scores(self.truth, self.scores, self.detector.threshold_)
+
+
+def method_title(detector: OneClassDetector) -> str:
+    """Return the name of a detector's method for tables."""
+    name = type(detector).__name__
+    titles = {method.path.partition(".")[2]: method.title for method in METHODS.values()}
+    return titles.get(name, name)
 
 
 def score_source(

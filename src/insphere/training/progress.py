@@ -7,8 +7,8 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    TaskID,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 
@@ -29,34 +29,38 @@ class ProgressBar(Callback):
     def __init__(self, console: Console | None = None) -> None:
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=8),
             MofNCompleteColumn(),
-            TextColumn("epochs · {task.fields[state]}"),
-            TimeElapsedColumn(),
-            TextColumn("· left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
             console=console or Console(stderr=True),
         )
+        self._task: TaskID | None = None
         self._images = 1
 
     def phase_start(self, phase: str, epochs: int, done: int, images: int) -> None:
         """Draw an empty bar."""
         self._images = images
+        if self._task is not None:
+            self._progress.remove_task(self._task)  # its line stays on the screen
         self._progress.start()
         title = _TITLES.get(phase, phase)
         self._task = self._progress.add_task(title, total=epochs, completed=done, state="…")
 
     def batch_end(self, phase: str, images: int) -> None:
         """Move the bar by a part of an epoch."""
-        self._progress.update(self._task, advance=images / self._images)
+        if self._task is not None:
+            self._progress.update(self._task, advance=images / self._images)
 
     def epoch_end(self, record: Record) -> None:
         """Show the epoch's numbers."""
-        state = f"loss {record['loss']:.4g}"
+        state = f"loss {record['loss']:.3g}"
         if "radius" in record:
-            state += f" · R {record['radius']:.3g} · outside {record['outside']:.1%}"
-        state += f" · {record['images_per_second']:,.0f} images/s"
-        self._progress.update(self._task, completed=record["epoch"], state=state)
+            state += f" · R {record['radius']:.3g} · {record['outside']:.1%} out"
+        state += f" · {record['images_per_second']:,.0f}/s"
+        if self._task is not None:
+            self._progress.update(self._task, completed=record["epoch"], state=state)
 
     def phase_end(self, phase: str) -> None:
         """Leave the line as it is."""
