@@ -7,7 +7,6 @@ says anything else than the data.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable
@@ -132,16 +131,6 @@ def headline() -> str:
     return markdown(header, rows)
 
 
-def speed() -> str:
-    """Show the measured speed beside its peers."""
-    return str(json.loads((RESULTS / "speed.json").read_text())["markdown"])
-
-
-def memory() -> str:
-    """Show peak memory of scoring folders of two sizes."""
-    return str(json.loads((RESULTS / "memory.json").read_text())["markdown"])
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline,
     "mnist": mnist,
@@ -150,8 +139,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "mnist-controls": lambda: controls("mnist"),
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),
-    "speed": speed,
-    "memory": memory,
 }
 
 
