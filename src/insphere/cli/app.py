@@ -91,11 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.fail(str(error))
             return USER_MISTAKE
         except _click.ClickException as error:
-            console.fail(error.format_message())
+            message = error.format_message()
+            console.fail(message if message.endswith((".", "?")) else f"{message}.")
             return USER_MISTAKE
-        except (KeyboardInterrupt, typer.Abort):
-            console.note("Stopped.")
+        except console.Stopped as stopped:
+            console.note(str(stopped))
             return INTERRUPTED
+        except (KeyboardInterrupt, typer.Abort):
+            code = INTERRUPTED
         except BrokenPipeError:
             # What reads our output has gone; Python would complain when it flushes at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -108,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 console.fail(f"{error.filename or 'A file'} cannot be used: {error.strerror}.")
             return USER_MISTAKE
+    if code == INTERRUPTED:  # newer versions of Typer turn Ctrl-C into this code themselves
+        console.note("Stopped.")
     return code if isinstance(code, int) else 0
 
 

@@ -13,6 +13,11 @@ from rich.console import Console
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+
+class Stopped(Exception):  # noqa: N818
+    """Ctrl-C, with what to say about it."""
+
+
 # What Python calls an option, and what the command line does; longer ones come first.
 _IN_WORDS_OF_THE_SHELL = {
     "with OneClassSplit(data, normal) or --normal": "with --normal",

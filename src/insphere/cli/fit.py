@@ -203,8 +203,7 @@ def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
         if settings.report is not None:
             _write_report(fitted, Path(settings.report), show)
     except KeyboardInterrupt:
-        console.note(_stopped(folder))
-        raise typer.Exit(130) from None
+        raise console.Stopped(_stopped(folder)) from None
     if own:
         shutil.rmtree(folder, ignore_errors=True)
     return fitted

@@ -79,9 +79,11 @@ class Scored:
         return len(self.data.class_names) > 1
 
     def name(self, row: int) -> str:
-        """Return the path of a scored image, or its index in the source."""
+        """Return the path of a scored image as it can be shown, or its index in the source."""
         position = int(self.index[row])
-        return str(position) if self.data.paths is None else self.data.paths[position]
+        if self.data.paths is None:
+            return str(position)
+        return self.data.paths[position].encode("utf-8", "backslashreplace").decode()
 
     def label(self, row: int) -> str:
         """Return the class name of a scored image."""
