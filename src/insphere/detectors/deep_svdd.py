@@ -21,11 +21,11 @@ from insphere.nets.build import build_encoder, default_encoder
 from insphere.nets.spec import NAMED, EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import Preprocessor, default_steps, parse_steps, to_batch
+from insphere.training.autoencoder import sample_shape
 from insphere.training.callbacks import Callback
 from insphere.training.deep_svdd import (
     SphereSpec,
     TrainedSphere,
-    sample_shape,
     train_sphere,
     untrained_sphere,
 )

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from insphere.fingerprint import array_fingerprint
-from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
-from insphere.preprocess.pipeline import Preprocessor, StepSpec
+from insphere.preprocess.pipeline import StepSpec
+from insphere.training.autoencoder import AutoencoderSpec, pretrain_autoencoder, sample_dtype
 from insphere.training.callbacks import Callback, Record
-from insphere.training.device import Precision, autocast_dtype
+from insphere.training.device import Precision
 from insphere.training.guard import CollapseGuard
 from insphere.training.images import TrainingImages
 from insphere.training.loop import PhaseRun, seeded
-from insphere.training.objectives import (
-    Hypersphere,
-    Reconstruction,
-    choose_center,
-    squared_distances,
-)
-from insphere.training.recipe import Recipe
+from insphere.training.objectives import Hypersphere, choose_center, squared_distances
+from insphere.training.recipe import Phase, Recipe
 
 
 class SphereSpec(BaseModel):
@@ -64,6 +55,16 @@ class SphereSpec(BaseModel):
     nu: float = Field(default=0.1, gt=0, le=1)
     radius_update: Literal["epoch", "batch"] = "epoch"
     allow_collapse: bool = False
+
+    @property
+    def autoencoder(self) -> AutoencoderSpec:
+        """What decides the pretraining, so that objectives which differ elsewhere share it."""
+        return AutoencoderSpec(
+            encoder=self.encoder,
+            preprocess=self.preprocess,
+            phase=self.recipe.pretrain,
+            allow_collapse=self.allow_collapse,
+        )
 
 
 @dataclass
@@ -115,26 +116,14 @@ def train_sphere(
     callbacks : sequence of Callback
         Followers of the progress.
     """
-    shape = sample_shape(X)
-    dtype = torch.float64 if X.dtype == np.float64 and device.type != "mps" else torch.float32
-    preprocessor = Preprocessor(spec.preprocess, shape).to(device, dtype).fit(X)
-    images = TrainingImages(X, preprocessor, device)
-    autocast = autocast_dtype(precision, device) if dtype == torch.float32 else None
-    encoder = _new_encoder(spec, shape, seed, device, dtype)
-    names = _CheckpointNames(checkpoints, X, spec, seed, autocast)
-    history: list[Record] = []
+    start = pretrain_autoencoder(
+        X, spec.autoencoder, seed=seed, device=device, precision=precision,
+        checkpoints=checkpoints, callbacks=callbacks,
+    )  # fmt: skip
+    encoder, images, autocast = start.encoder, start.images, start.autocast
 
-    if spec.recipe.pretrain.epochs:
-        bounded = bool(spec.preprocess) and spec.preprocess[-1].step == "minmax"
-        with seeded(seed, 1):
-            decoder = build_decoder(spec.encoder, shape, bounded_output=bounded)
-        decoder = _place(decoder, device, dtype)
-        history += PhaseRun(
-            "pretrain", Reconstruction(encoder, decoder), images, spec.recipe.pretrain,
-            seed=seed, autocast=autocast, checkpoint=names.pretrain(), callbacks=callbacks,
-        ).run()  # fmt: skip
-
-    z = first_pass(encoder, images, spec.recipe.train.batch_size, seed, autocast).to(dtype)
+    z = first_pass(encoder, images, spec.recipe.train.batch_size, seed, autocast)
+    z = z.to(sample_dtype(X, device))
     center = choose_center(z)
     guard = CollapseGuard(spec.allow_collapse)
     guard.begin(z, squared_distances(z, center))
@@ -143,11 +132,13 @@ def train_sphere(
         radius_every=spec.recipe.radius_every,
         radius_warm_up=min(spec.recipe.radius_warm_up, spec.recipe.train.epochs_for(len(X)) // 2),
     )  # fmt: skip
-    history += PhaseRun(
+    history = start.history + PhaseRun(
         "train", objective, images, spec.recipe.train,
-        seed=seed + 1, autocast=autocast, checkpoint=names.train(), callbacks=callbacks,
+        seed=seed + 1, autocast=autocast, callbacks=callbacks,
+        checkpoint=start.names.path("train", spec.model_dump(mode="json")),
     ).run()  # fmt: skip
-    return TrainedSphere(Sphere(preprocessor, encoder, objective.center).eval(), history, guard)
+    sphere = Sphere(start.preprocessor, encoder, objective.center).eval()
+    return TrainedSphere(sphere, history, guard)
 
 
 def untrained_sphere(
@@ -157,14 +148,11 @@ def untrained_sphere(
 
     An untrained network already scores well, so no result means much without this beside it.
     """
-    shape = sample_shape(X)
-    dtype = torch.float64 if X.dtype == np.float64 and device.type != "mps" else torch.float32
-    preprocessor = Preprocessor(spec.preprocess, shape).to(device, dtype).fit(X)
-    images = TrainingImages(X, preprocessor, device)
-    encoder = _new_encoder(spec, shape, seed, device, dtype)
-    z = first_pass(encoder, images, spec.recipe.train.batch_size, seed, None).to(dtype)
-    encoder.eval()
-    return TrainedSphere(Sphere(preprocessor, encoder, choose_center(z)).eval())
+    untrained = spec.autoencoder.model_copy(update={"phase": Phase(epochs=0)})
+    start = pretrain_autoencoder(X, untrained, seed=seed, device=device, precision="float32")
+    z = first_pass(start.encoder, start.images, spec.recipe.train.batch_size, seed, None)
+    center = choose_center(z.to(sample_dtype(X, device)))
+    return TrainedSphere(Sphere(start.preprocessor, start.encoder, center).eval())
 
 
 @torch.no_grad()
@@ -192,57 +180,3 @@ def first_pass(
     for norm, value in zip(norms, momentum, strict=True):
         norm.momentum = value
     return z
-
-
-def sample_shape(X: NDArray[Any]) -> tuple[int, ...]:
-    """Shape of one sample as networks see it: (C, H, W) of images N×H×W×C, or (F,)."""
-    return (X.shape[3], X.shape[1], X.shape[2]) if X.ndim == 4 else (X.shape[1],)
-
-
-def _new_encoder(
-    spec: SphereSpec, shape: tuple[int, ...], seed: int, device: torch.device, dtype: torch.dtype
-) -> nn.Module:
-    with seeded(seed):
-        encoder = build_encoder(spec.encoder, shape, allow_collapse=spec.allow_collapse)
-    return _place(encoder, device, dtype)
-
-
-def _place(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    has_convolutions = any(isinstance(m, nn.Conv2d) for m in network.modules())
-    layout = torch.channels_last if has_convolutions else torch.preserve_format
-    return network.to(device, dtype).to(memory_format=layout)
-
-
-class _CheckpointNames:
-    """Names a phase's checkpoint by a hash of everything that the phase depends on."""
-
-    def __init__(
-        self,
-        folder: Path | None,
-        X: NDArray[Any],
-        spec: SphereSpec,
-        seed: int,
-        autocast: torch.dtype | None,
-    ) -> None:
-        self.folder = folder
-        self.spec = spec.model_dump(mode="json")
-        if folder is not None:
-            self.common = {
-                "data": array_fingerprint(X),
-                "seed": seed,
-                "autocast": str(autocast),
-                "torch": torch.__version__,
-            }
-
-    def pretrain(self) -> Path | None:
-        parts = {key: self.spec[key] for key in ("encoder", "preprocess", "allow_collapse")}
-        return self._path("pretrain", parts | {"phase": self.spec["recipe"]["pretrain"]})
-
-    def train(self) -> Path | None:
-        return self._path("train", self.spec)
-
-    def _path(self, phase: str, parts: dict[str, Any]) -> Path | None:
-        if self.folder is None:
-            return None
-        text = json.dumps(self.common | {"parts": parts}, sort_keys=True)
-        return self.folder / f"{phase}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
