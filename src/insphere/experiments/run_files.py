@@ -1,0 +1,93 @@
+"""Files of a run beside the store: scores, truth, history of the training, model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insphere.errors import DataError
+
+
+class RunFiles:
+    """One folder for each run, named by its identity.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        Where the folders are.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, identity: str) -> Path:
+        """Return the folder of a run, which may not be there yet."""
+        return self.root / identity
+
+    def model(self, identity: str) -> Path:
+        """Return where the model of a run is, if it was saved."""
+        return self.folder(identity) / "model"
+
+    def save_scores(
+        self, identity: str, scores: NDArray[np.float64], truth: NDArray[np.int64]
+    ) -> None:
+        """Write the scores of the test images, and their truth."""
+        folder = self.folder(identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, values in (
+            ("scores", np.asarray(scores, np.float64)),
+            ("truth", np.asarray(truth, np.uint8)),
+        ):
+            partial = folder / f".{name}.{os.getpid()}.npy"
+            np.save(partial, values, allow_pickle=False)
+            partial.replace(folder / f"{name}.npy")
+
+    def scores(self, identity: str) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+        """Return anomaly scores of the test images, and their truth (0 normal, 1 anomalous).
+
+        Raises
+        ------
+        DataError
+            If there are none, as for runs that were imported from rows.
+        """
+        folder = self.folder(identity)
+        try:
+            scores = np.load(folder / "scores.npy", allow_pickle=False)
+            return scores, np.load(folder / "truth.npy", allow_pickle=False)
+        except FileNotFoundError as error:
+            raise DataError(f"There are no scores of the run {identity} in {folder}.") from error
+
+    def add_epoch(self, identity: str, record: Mapping[str, Any]) -> None:
+        """Append the record of one epoch."""
+        folder = self.folder(identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "history.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def save_history(self, identity: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Write the whole history of a finished training."""
+        folder = self.folder(identity)
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".history.{os.getpid()}.jsonl"
+        partial.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
+        partial.replace(folder / "history.jsonl")
+
+    def history(self, identity: str) -> list[dict[str, Any]]:
+        """Return the record of each epoch so far; empty for methods without epochs."""
+        path = self.folder(identity) / "history.jsonl"
+        if not path.is_file():
+            return []
+        records = {}
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:  # a killed worker left it half-written; the epoch was repeated
+                continue
+            records[record["phase"], record["epoch"]] = record
+        return list(records.values())
