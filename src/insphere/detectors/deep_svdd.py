@@ -7,35 +7,34 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from insphere.detectors.base import OneClassDetector, batches
-from insphere.errors import ModelError, SpecError
-from insphere.nets.build import build_encoder, default_encoder
-from insphere.nets.spec import NAMED, EncoderSpec
+from insphere.detectors.base import OneClassDetector
+from insphere.detectors.network import (
+    arrays_of,
+    batched,
+    encoder_spec,
+    load_arrays,
+    matching_weights,
+    saved_shape,
+    seed_from,
+    settings,
+)
+from insphere.nets.build import build_encoder
+from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
-from insphere.preprocess.pipeline import Preprocessor, default_steps, parse_steps, to_batch
+from insphere.preprocess.pipeline import Preprocessor, default_steps, parse_steps
 from insphere.training.autoencoder import sample_shape
 from insphere.training.callbacks import Callback
-from insphere.training.deep_svdd import (
-    SphereSpec,
-    TrainedSphere,
-    train_sphere,
-    untrained_sphere,
-)
-from insphere.training.device import Precision, autocast_dtype, resolve_device
+from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere, untrained_sphere
+from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
 from insphere.training.progress import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
-
-SCORING_BATCH = 256
 
 
 class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetector):  # type: ignore[misc]
@@ -175,7 +174,10 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
             float32 for images, float64 for tables.
         """
         check_is_fitted(self)
-        return self._batched(self._read(X, fitting=False), self.sphere_.represent)
+        sphere = self.sphere_
+        return batched(
+            self._read(X, fitting=False), sphere.represent, sphere.center, self.precision
+        )
 
     # ------------------------------------------------------------------ OneClassDetector
 
@@ -194,7 +196,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         return train_sphere(
             X,
             spec,
-            seed=self._seed(),
+            seed=seed_from(self.random_state),
             device=resolve_device(self.device),
             precision=self.precision,
             checkpoints=checkpoints,
@@ -206,10 +208,9 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         return distances
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
-        return self._batched(X, self.sphere_)
+        return batched(X, self.sphere_, self.sphere_.center, self.precision)
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        arrays = {name: tensor.cpu().numpy() for name, tensor in self.sphere_.state_dict().items()}
         meta = {
             "spec": self.spec_.model_dump(mode="json"),
             "radius": self.radius_,
@@ -217,27 +218,17 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
             "guard_findings": self.guard_findings_,
             "table_features": None if self.image_shape_ else int(self.n_features_in_),
         }
-        return arrays, meta
+        return arrays_of(self.sphere_), meta
 
     def _set_state(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
-        try:
+        device = resolve_device(self.device)
+        with matching_weights():
             spec = SphereSpec.model_validate(meta["spec"])
-            if self.image_shape_:
-                height, width, channels = self.image_shape_
-                shape: tuple[int, ...] = (channels, height, width)
-            else:
-                shape = (int(meta["table_features"]),)
+            shape = saved_shape(self.image_shape_, meta)
             encoder = build_encoder(spec.encoder, shape, allow_collapse=spec.allow_collapse)
-            center = torch.zeros(spec.encoder.rep_dim)
+            center = torch.empty(spec.encoder.rep_dim)
             sphere = Sphere(Preprocessor(spec.preprocess, shape), encoder, center)
-            tensors = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
-            sphere.load_state_dict(tensors, assign=True)
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise ModelError(
-                "The model's settings and weights do not belong together; save it again."
-            ) from error
-        layout = torch.channels_last if len(shape) == 3 else torch.preserve_format
-        sphere = sphere.to(memory_format=layout).to(resolve_device(self.device)).eval()
+            load_arrays(sphere, arrays, device)
         findings = list(meta["guard_findings"])
         self._adopt(spec, TrainedSphere(sphere, list(meta["history"])), findings)
         self.radius_ = float(meta["radius"])
@@ -254,18 +245,15 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         self.center_ = trained.sphere.center.cpu().numpy()
         self._n_features_out = spec.encoder.rep_dim
 
-    def _seed(self) -> int:
-        return int(check_random_state(self.random_state).randint(2**31 - 1))
-
     def _resolve(self, shape: tuple[int, ...]) -> SphereSpec:
         """Turn the constructor's arguments into one spec."""
         recipe = parse_recipe(self.recipe)
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         steps = default_steps(shape) if self.preprocess is None else parse_steps(self.preprocess)
-        try:
+        with settings():
             return SphereSpec(
-                encoder=_encoder_spec(self.encoder, shape),
+                encoder=encoder_spec(self.encoder, shape),
                 preprocess=steps,
                 recipe=recipe.override(pretrain=pretrain, train=train),
                 objective=self.objective,
@@ -273,22 +261,6 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
                 radius_update=self.radius_update,
                 allow_collapse=self.allow_collapse,
             )
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise SpecError(f"{where}: {first['msg']}, but got {first['input']!r}.") from error
-
-    def _batched(self, X: NDArray[Any], compute: Any) -> NDArray[Any]:
-        keep_freed_memory()
-        center = self.sphere_.center
-        dtype = autocast_dtype(self.precision, center.device)
-        use = dtype is not None and center.dtype == torch.float32
-        parts = []
-        with torch.inference_mode(), torch.autocast(center.device.type, dtype, enabled=use):
-            for part in batches(X, SCORING_BATCH):
-                parts.append(compute(to_batch(part, center.device)).cpu())
-        result: NDArray[Any] = torch.cat(parts).numpy()
-        return result
 
 
 class UntrainedDeepSVDD(DeepSVDD):
@@ -300,18 +272,4 @@ class UntrainedDeepSVDD(DeepSVDD):
 
     def _train(self, X: NDArray[Any], spec: SphereSpec) -> TrainedSphere:
         device = resolve_device(self.device)
-        return untrained_sphere(X, spec, seed=self._seed(), device=device)
-
-
-def _encoder_spec(
-    encoder: str | EncoderSpec | Mapping[str, Any] | None, shape: tuple[int, ...]
-) -> EncoderSpec:
-    if encoder is None:
-        return default_encoder(shape)
-    if isinstance(encoder, EncoderSpec):
-        return encoder
-    if isinstance(encoder, str):
-        if encoder not in NAMED:
-            raise SpecError(f"Unknown encoder {encoder!r}; use one of {', '.join(NAMED)}.")
-        return NAMED[encoder]
-    return EncoderSpec.model_validate(encoder)
+        return untrained_sphere(X, spec, seed=seed_from(self.random_state), device=device)
