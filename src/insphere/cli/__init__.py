@@ -1,4 +1,4 @@
-"""The command line: ``insphere demo | datasets | fit | score | evaluate | report | info``."""
+"""The command line: ``insphere demo | datasets | fit | score | evaluate | report | info | sweep``."""
 
 from insphere.cli.app import main
 

@@ -19,6 +19,7 @@ from insphere.cli.demo import demo
 from insphere.cli.fit import fit
 from insphere.cli.look import datasets, info
 from insphere.cli.score import evaluate, report, score
+from insphere.cli.sweep import sweep
 from insphere.errors import InsphereError
 
 USER_MISTAKE = 2
@@ -43,6 +44,7 @@ app = typer.Typer(
 for command in (demo, datasets, fit, score, evaluate, report, info):
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     app.command(help="\n\n".join(" ".join(text.split()) for text in paragraphs))(command)
+app.add_typer(sweep)
 
 
 def _print_version(wanted: bool) -> None:

@@ -94,6 +94,12 @@ class Store:
         self._engine = open_database(self.path, journal, Base.metadata)
         self._writing = self._engine.execution_options(write=True)
 
+    @property
+    def journal(self) -> str:
+        """How SQLite keeps writers apart: "wal" or "delete"."""
+        with self._engine.connect() as connection:
+            return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
+
     def close(self) -> None:
         """Close all connections; the store opens new ones when it is used again."""
         self._engine.dispose()

@@ -1,8 +1,8 @@
-"""Runs many specs in parallel processes; skips what is done, continues what was interrupted."""
+"""Runs many specs in parallel processes and appends a row for each to a file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,8 @@ def run_sweep(
         The rows of `specs`, in their order.
     """
     done = {row["run"] for row in read_rows(rows)}
-    groups: dict[tuple[Any, ...], list[RunSpec]] = {}
-    for spec in specs:
-        if spec.identity not in done:
-            groups.setdefault((spec.dataset, spec.normal, spec.seed), []).append(spec)
-    work = (delayed(_run_group)(group, rows, checkpoints) for group in groups.values())
+    groups = grouped(spec for spec in specs if spec.identity not in done)
+    work = (delayed(_run_group)(group, rows, checkpoints) for group in groups)
     parallel = Parallel(
         n_jobs=jobs, backend="loky", inner_max_num_threads=1, return_as="generator_unordered"
     )
@@ -60,6 +57,14 @@ def run_sweep(
             report(row)
     by_identity = {row["run"]: row for row in read_rows(rows)}
     return [by_identity[spec.identity] for spec in specs]
+
+
+def grouped(specs: Iterable[RunSpec]) -> list[list[RunSpec]]:
+    """Put specs together that share images, preprocessing and the pretrained encoder."""
+    groups: dict[tuple[Any, ...], list[RunSpec]] = {}
+    for spec in specs:
+        groups.setdefault((spec.dataset, spec.normal, spec.seed), []).append(spec)
+    return list(groups.values())
 
 
 def _run_group(specs: list[RunSpec], rows: Path, checkpoints: Path | None) -> list[dict[str, Any]]:

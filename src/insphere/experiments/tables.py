@@ -1,4 +1,4 @@
-"""Rows as tables that a person can read."""
+"""Rows of a benchmark as a table in the terminal; for those of a sweep see `sweep_table`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,293 @@
+"""What a sweep has measured, as a table: terminal, Markdown, LaTeX or CSV.
+
+AUC in per cent, mean ± standard deviation over seeds; the best of a line in bold; published values
+beside ours.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from rich.table import Table
+
+from insphere.experiments.published import COLUMNS, Published, published_column, published_table
+from insphere.experiments.sweep_file import SweepRun
+
+Format = Literal["terminal", "markdown", "latex", "csv"]
+FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "csv")
+MEAN = "mean"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table.
+
+    Parameters
+    ----------
+    mean : float or None
+        In per cent; None if there is nothing.
+    std : float or None
+        Standard deviation (n − 1) over seeds; None for a single one.
+    n : int
+        Seeds it is from.
+    note : str
+        What to show in place of a mean.
+    best : bool
+        Whether it is the best of its line.
+    """
+
+    mean: float | None = None
+    std: float | None = None
+    n: int = 0
+    note: str = "–"
+    best: bool = False
+
+    @property
+    def text(self) -> str:
+        """The number with one decimal, as the paper prints it."""
+        if self.mean is None:
+            return self.note
+        return f"{self.mean:.1f}" if self.std is None else f"{self.mean:.1f} ± {self.std:.1f}"
+
+
+@dataclass(frozen=True)
+class SweepTable:
+    """AUCs on one dataset, class by class.
+
+    Parameters
+    ----------
+    dataset : str
+        Its name.
+    classes : list of str
+        Normal classes in order.
+    columns : dict
+        AUCs in per cent by column, class and seed.
+    published : dict
+        Published values by column and class, for columns that have any.
+    published_titles : dict
+        What the paper calls them, by column.
+    wanted, failed, missing : int
+        Runs of the sweep on this dataset, those that failed, and those without a result in all.
+    """
+
+    dataset: str
+    classes: list[str]
+    columns: dict[str, dict[str, dict[int, float]]]
+    published: dict[str, dict[str, Published]] = field(default_factory=dict)
+    published_titles: dict[str, str] = field(default_factory=dict)
+    wanted: int = 0
+    failed: int = 0
+    missing: int = 0
+
+    @property
+    def note(self) -> str:
+        """How complete the table is, in a sentence."""
+        if not self.missing:
+            return f"All {self.wanted} runs are finished."
+        failed = f", {self.failed} of them failed" if self.failed else ""
+        return f"{self.missing} of {self.wanted} runs are missing{failed}."
+
+    def lines(self) -> list[tuple[str, dict[str, Cell]]]:
+        """Return a line for each class, and the last for the mean over classes."""
+        lines = [(name, self._best(self._cells(name))) for name in self.classes]
+        if len(self.classes) > 1:
+            means = {column: self._mean(column) for column in self.columns}
+            lines.append((MEAN, self._best(means)))
+        return lines
+
+    def reference(self, column: str, name: str) -> Published | None:
+        """Return what was published for a column and a class, or for the mean over classes."""
+        values = self.published.get(column, {})
+        if name != MEAN:
+            return values.get(name)
+        if set(self.classes) <= set(values):
+            chosen = [values[name].mean for name in self.classes]
+            return Published(float(np.mean(chosen)), float("nan"))
+        return None
+
+    def _cells(self, name: str) -> dict[str, Cell]:
+        return {
+            column: _cell(list(by_class.get(name, {}).values()))
+            for column, by_class in self.columns.items()
+        }
+
+    def _mean(self, column: str) -> Cell:
+        by_class = self.columns[column]
+        found = [by_class[name] for name in self.classes if by_class.get(name)]
+        if len(found) < len(self.classes):
+            return Cell(note=f"({len(found)} of {len(self.classes)})")
+        whole = set.intersection(*(set(values) for values in found))
+        over_seeds = [float(np.mean([values[seed] for values in found])) for seed in whole]
+        mean = float(np.mean([np.mean(list(values.values())) for values in found]))
+        return Cell(mean, _std(over_seeds), len(whole))
+
+    @staticmethod
+    def _best(cells: dict[str, Cell]) -> dict[str, Cell]:
+        shown = {column: round(c.mean, 1) for column, c in cells.items() if c.mean is not None}
+        if len(shown) < 2:
+            return cells
+        top = max(shown.values())
+        return {
+            column: Cell(c.mean, c.std, c.n, c.note, best=shown.get(column) == top)
+            for column, c in cells.items()
+        }
+
+
+def sweep_tables(
+    runs: Sequence[SweepRun], rows: Sequence[Mapping[str, Any]], failed: Sequence[str] = ()
+) -> list[SweepTable]:
+    """Arrange the results of a sweep, one table for each dataset.
+
+    Parameters
+    ----------
+    runs : sequence of SweepRun
+        All runs of the sweep.
+    rows : sequence of dict
+        Finished runs, also others.
+    failed : sequence of str
+        Identities of those that failed.
+    """
+    aucs = {row["run"]: 100 * float(row["auc"]) for row in rows}
+    tables = []
+    for dataset in dict.fromkeys(run.spec.dataset for run in runs):
+        own = [run for run in runs if run.spec.dataset == dataset]
+        columns: dict[str, dict[str, dict[int, float]]] = {run.column: {} for run in own}
+        references: dict[str, str] = {}
+        for run in own:
+            source = published_column(run.spec)
+            if source is not None:
+                references[run.column] = source
+            if run.spec.identity in aucs:
+                by_seed = columns[run.column].setdefault(run.normal, {})
+                by_seed[run.spec.seed] = aucs[run.spec.identity]
+        last = {source: column for column, source in references.items()}  # show each source once
+        tables.append(
+            SweepTable(
+                dataset,
+                list(dict.fromkeys(run.normal for run in own)),
+                columns,
+                {column: published_table(dataset)[source] for source, column in last.items()},
+                {column: COLUMNS[source] for source, column in last.items()},
+                wanted=len(own),
+                failed=sum(run.spec.identity in failed for run in own),
+                missing=sum(run.spec.identity not in aucs for run in own),
+            )
+        )
+    return tables
+
+
+def terminal_table(table: SweepTable) -> Table:
+    """Lay a table out for the terminal."""
+    shown = Table(
+        title=f"{table.dataset}: AUC in %, mean ± standard deviation over seeds",
+        caption=table.note,
+        title_justify="left",
+        caption_justify="left",
+    )
+    header, lines = _grid(table)
+    for position, title in enumerate(header):
+        reference = title.startswith("published")
+        shown.add_column(
+            title, justify="right" if position else "left", style="dim" if reference else None
+        )
+    for name, cells in lines:
+        if name == MEAN:
+            shown.add_section()
+        shown.add_row(name, *(f"[bold]{text}[/]" if best else text for text, best in cells))
+    return shown
+
+
+def markdown_table(table: SweepTable) -> str:
+    """Lay a table out in Markdown."""
+    header, lines = _grid(table)
+    rows = [
+        [f"**{name}**" if name == MEAN else name]
+        + [f"**{text}**" if best else text for text, best in cells]
+        for name, cells in lines
+    ]
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    laid = ["| " + " | ".join(c.replace("|", "\\|") for c in r) + " |" for r in (header, *rows)]
+    laid.insert(1, "| " + " | ".join(rule) + " |")
+    return f"**{table.dataset}**: AUC in %. {table.note}\n\n" + "\n".join(laid) + "\n"
+
+
+def latex_table(table: SweepTable) -> str:
+    r"""Lay a table out in LaTeX; it needs ``\usepackage{booktabs}``."""
+    header, lines = _grid(table)
+    laid = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_tex(table.dataset)}: AUC in \%. {_tex(table.note)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+        " & ".join(_tex(title) for title in header) + r" \\",
+        r"\midrule",
+    ]
+    for name, cells in lines:
+        if name == MEAN:
+            laid.append(r"\midrule")
+        shown = [rf"\textbf{{{_tex(text)}}}" if best else _tex(text) for text, best in cells]
+        laid.append(" & ".join([_tex(name), *shown]) + r" \\")
+    return "\n".join([*laid, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+
+
+def csv_table(tables: Sequence[SweepTable]) -> str:
+    """Write all tables as one CSV, a line for each class and column."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        ["dataset", "normal", "method", "auc_mean", "auc_std", "seeds", "published_mean",
+         "published_std"]
+    )  # fmt: skip
+    for table in tables:
+        for name, cells in table.lines():
+            for column, cell in cells.items():
+                source = table.reference(column, name)
+                numbers = [cell.mean, cell.std, cell.n, *(source or (None, None))]
+                shown = ["" if v is None or v != v else v for v in numbers]
+                writer.writerow([table.dataset, name, column, *shown])
+    return file.getvalue()
+
+
+def _grid(table: SweepTable) -> tuple[list[str], list[tuple[str, list[tuple[str, bool]]]]]:
+    """Return the header, and for each line its name and its texts with whether they are best."""
+    header = ["normal class"]
+    for column in table.columns:
+        header.append(column)
+        if column in table.published:
+            header.append(f"published: {table.published_titles[column]}")
+    lines = []
+    for name, cells in table.lines():
+        shown = []
+        for column, cell in cells.items():
+            shown.append((cell.text, cell.best))
+            if column in table.published:
+                source = table.reference(column, name)
+                std = None if source is None or source.std != source.std else source.std
+                text = "–" if source is None else Cell(source.mean, std).text
+                shown.append((text, False))
+        lines.append((name, shown))
+    return header, lines
+
+
+def _cell(values: list[float]) -> Cell:
+    return Cell(float(np.mean(values)), _std(values), len(values)) if values else Cell()
+
+
+def _std(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _tex(text: str) -> str:
+    for plain, escaped in (
+        ("\\", r"\textbackslash "), ("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("#", r"\#"),
+        ("$", r"\$"), ("{", r"\{"), ("}", r"\}"), ("~", r"\textasciitilde "), ("±", r"$\pm$"),
+        ("–", "--"), ("^", r"\textasciicircum "),
+    ):  # fmt: skip
+        text = text.replace(plain, escaped)
+    return text
