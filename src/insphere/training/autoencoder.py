@@ -187,10 +187,14 @@ def new_decoder(
     dtype: torch.dtype,
 ) -> nn.Module:
     """Build the mirror of the spec's encoder with the initial weights of this seed."""
-    bounded = bool(spec.preprocess) and spec.preprocess[-1].step == "minmax"
     with seeded(seed, 1):
-        decoder = build_decoder(spec.encoder, shape, bounded_output=bounded)
+        decoder = build_decoder(spec.encoder, shape, bounded_output=bounded_output(spec))
     return place(decoder, device, dtype)
+
+
+def bounded_output(spec: AutoencoderSpec) -> bool:
+    """Whether what the decoder is to restore lies between 0 and 1."""
+    return bool(spec.preprocess) and spec.preprocess[-1].step == "minmax"
 
 
 def sample_shape(X: NDArray[Any]) -> tuple[int, ...]:
