@@ -1,4 +1,4 @@
-"""The command line: ``insphere demo | datasets | fit | score | evaluate | report | info | sweep``."""
+"""The command line: ``insphere demo | datasets | fit | score | evaluate | sweep | info | ...``."""
 
 from insphere.cli.app import main
 

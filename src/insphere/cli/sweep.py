@@ -13,7 +13,7 @@ import typer
 
 from insphere.cli import console
 from insphere.cli.options import Json, Quiet
-from insphere.errors import InsphereError, SpecError
+from insphere.errors import SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
