@@ -51,7 +51,9 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         ν in (0, 1]: the share of training normals outside the soft boundary; also where
         `radius_` lies for both objectives.
     encoder : str, EncoderSpec, dict or None, default=None
-        "mnist", "cifar10", "gtsrb", a spec, or None to choose by the shape of the samples.
+        "mnist", "cifar10", "gtsrb", "resnet18", a spec, or None to choose by the shape of the
+        samples. A dict is a spec of its own, or, with ``"base"`` set to one of these names or to
+        "auto" (chosen by shape), the changes to that one: ``{"base": "auto", "residual": True}``.
     preprocess : sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max for images, and standardised columns for tables.

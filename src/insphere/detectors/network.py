@@ -27,7 +27,10 @@ SCORING_BATCH = 256
 def encoder_spec(
     encoder: str | EncoderSpec | Mapping[str, Any] | None, shape: tuple[int, ...]
 ) -> EncoderSpec:
-    """Return the encoder given by name, as a spec, as settings, or chosen by the shape."""
+    """Return the encoder given by name, as a spec, as settings, or chosen by the shape.
+
+    Settings with a ``base`` are changes to that one: a name, or "auto" for the choice by shape.
+    """
     if encoder is None:
         return default_encoder(shape)
     if isinstance(encoder, EncoderSpec):
@@ -36,7 +39,11 @@ def encoder_spec(
         if encoder not in NAMED:
             raise SpecError(f"Unknown encoder {encoder!r}; use one of {', '.join(NAMED)}.")
         return NAMED[encoder]
-    return EncoderSpec.model_validate(encoder)
+    changes = dict(encoder)
+    base = changes.pop("base", None)
+    if base is None:
+        return EncoderSpec.model_validate(changes)
+    return encoder_spec(None if base == "auto" else str(base), shape).derive(changes)
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from insphere.nets.build import build_decoder, build_encoder, default_encoder
 from insphere.nets.collapse import collapse_paths
-from insphere.nets.spec import CIFAR10, GTSRB, MNIST, EncoderSpec
+from insphere.nets.spec import CIFAR10, GTSRB, MNIST, RESNET18, EncoderSpec
 
 __all__ = [
     "CIFAR10",
     "GTSRB",
     "MNIST",
+    "RESNET18",
     "EncoderSpec",
     "build_decoder",
     "build_encoder",

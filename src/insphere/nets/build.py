@@ -6,8 +6,10 @@ from torch import nn
 
 from insphere.errors import CollapseError, SpecError
 from insphere.nets.collapse import collapse_paths
-from insphere.nets.lenet import LeNetDecoder, LeNetEncoder
+from insphere.nets.decoder import MapDecoder
+from insphere.nets.lenet import LeNetEncoder, lenet_maps
 from insphere.nets.mlp import MLPDecoder, MLPEncoder
+from insphere.nets.resnet import ResNetEncoder, resnet_maps
 from insphere.nets.spec import NAMED, EncoderSpec
 
 
@@ -54,17 +56,19 @@ def build_encoder(
     CollapseError
         If a constant can be learned and `allow_collapse` is false.
     SpecError
-        If the kind of network does not fit the shape.
+        If the kind of network does not fit the shape or an option.
     """
     encoder: nn.Module
     if spec.kind == "mlp":
         if len(shape) != 1:
             raise SpecError("An mlp encoder takes tables; use kind lenet for images.")
+        if spec.attention != "none":
+            raise SpecError("Attention weighs feature maps; leave it out of an mlp encoder.")
         encoder = MLPEncoder(spec, shape[0])
+    elif spec.kind == "lenet":
+        encoder = LeNetEncoder(spec, _image_shape(spec, shape))
     else:
-        if len(shape) != 3:
-            raise SpecError("A lenet encoder takes images; use kind mlp for tables.")
-        encoder = LeNetEncoder(spec, (shape[0], shape[1], shape[2]))
+        encoder = ResNetEncoder(spec, _image_shape(spec, shape))
     findings = collapse_paths(encoder)
     if findings and not allow_collapse:
         raise CollapseError(
@@ -78,6 +82,10 @@ def build_encoder(
 def build_decoder(spec: EncoderSpec, shape: tuple[int, ...], *, bounded_output: bool) -> nn.Module:
     """Build the mirror of the encoder, from representations to samples of `shape`.
 
+    It mirrors the sizes and widths of the encoder's maps and its projection. Skips, attention,
+    dropout and layer norm stay with the encoder; a residual network is mirrored by one convolution
+    for each change of size or width.
+
     Parameters
     ----------
     spec : EncoderSpec
@@ -89,4 +97,11 @@ def build_decoder(spec: EncoderSpec, shape: tuple[int, ...], *, bounded_output: 
     """
     if spec.kind == "mlp":
         return MLPDecoder(spec, shape[0], bounded_output)
-    return LeNetDecoder(spec, (shape[0], shape[1], shape[2]), bounded_output)
+    maps = lenet_maps if spec.kind == "lenet" else resnet_maps
+    return MapDecoder(spec, maps(spec, _image_shape(spec, shape)), bounded_output)
+
+
+def _image_shape(spec: EncoderSpec, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(shape) != 3:
+        raise SpecError(f"A {spec.kind} encoder takes images; use kind mlp for tables.")
+    return shape[0], shape[1], shape[2]

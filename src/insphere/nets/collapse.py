@@ -3,6 +3,9 @@
 Ruff et al. 2018, section 3.3: with a bias term in any layer (proposition 2), or with a bounded
 activation that can saturate (proposition 3), weights exist for which φ(x; W) is the same for every
 x, the sphere shrinks to a point, and the objective is zero.
+
+A bounded activation on the path of the features is refused. As a mere factor of features it is
+safe; `insphere.nets.gate.Gate` says why, and binds the two together.
 """
 
 from __future__ import annotations

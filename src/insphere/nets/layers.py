@@ -22,9 +22,29 @@ def activation(spec: EncoderSpec) -> nn.Module:
             return nn.Sigmoid()
 
 
-def norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:
-    """Return the spec's normalisation for N×C×H×W (`dimensions` 2) or N×F (1)."""
-    if spec.norm == "none":
-        return nn.Identity()
+def batch_norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:
+    """Return batch norm of N×C×H×W (`dimensions` 2) or N×F (1)."""
     kind = nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm1d
     return kind(width, eps=NORM_EPS, affine=spec.norm_affine)
+
+
+def norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:
+    """Return the spec's normalisation after a hidden layer."""
+    return nn.Identity() if spec.norm == "none" else batch_norm(spec, width, dimensions)
+
+
+def input_norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:
+    """Return the spec's normalisation of what the network is given."""
+    return nn.Identity() if spec.input_norm == "none" else batch_norm(spec, width, dimensions)
+
+
+def dropout(spec: EncoderSpec, dimensions: int) -> list[nn.Module]:
+    """Return the spec's dropout as a list of none or one.
+
+    Encoders place it after their last normalisation: dropout before batch norm would change the
+    variance that is seen while training but not while scoring (Li et al. 2019).
+    """
+    if spec.dropout == 0:
+        return []
+    whole_maps = dimensions == 2 and spec.dropout_kind == "channel"
+    return [nn.Dropout2d(spec.dropout) if whole_maps else nn.Dropout(spec.dropout)]

@@ -6,20 +6,20 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from insphere.nets.layers import activation, norm
+from insphere.nets.head import head, mirrored_head
+from insphere.nets.layers import activation, dropout, input_norm, norm
+from insphere.nets.residual import Residual, row_skip
 from insphere.nets.spec import EncoderSpec
 
 
-def _dense_stack(spec: EncoderSpec, sizes: list[int]) -> nn.Sequential:
+def _hidden(spec: EncoderSpec, sizes: tuple[int, ...], *, residual: bool) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for size_in, size_out in pairwise(sizes[:-1]):
-        layers += [
-            nn.Linear(size_in, size_out, bias=spec.bias),
-            norm(spec, size_out, 1),
-            activation(spec),
-        ]
-    layers.append(nn.Linear(sizes[-2], sizes[-1], bias=spec.bias))
-    return nn.Sequential(*layers)
+    for wide, narrow in pairwise(sizes):
+        body = [nn.Linear(wide, narrow, bias=spec.bias), norm(spec, narrow, 1)]
+        if residual:
+            body = [Residual(nn.Sequential(*body), row_skip(spec, wide, narrow))]
+        layers += [*body, activation(spec)]
+    return layers
 
 
 class MLPEncoder(nn.Module):
@@ -27,23 +27,33 @@ class MLPEncoder(nn.Module):
 
     def __init__(self, spec: EncoderSpec, features: int) -> None:
         super().__init__()
-        self.layers = _dense_stack(spec, [features, *spec.widths, spec.rep_dim])
+        self.input_norm = input_norm(spec, features, 1)
+        self.layers = nn.Sequential(
+            *_hidden(spec, (features, *spec.widths), residual=spec.residual),
+            *dropout(spec, 1),
+            nn.Linear(spec.widths[-1], spec.dense_widths[0], bias=spec.bias),
+        )
+        self.head = head(spec)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map N×F to N×rep_dim."""
-        out: Tensor = self.layers(x)
+        out: Tensor = self.head(self.layers(self.input_norm(x)))
         return out
 
 
 class MLPDecoder(nn.Module):
-    """The encoder's mirror, from N×rep_dim back to N×F."""
+    """The encoder's mirror, from N×rep_dim back to N×F; no skips, no dropout."""
 
     def __init__(self, spec: EncoderSpec, features: int, bounded_output: bool) -> None:
         super().__init__()
-        self.layers = _dense_stack(spec, [spec.rep_dim, *spec.widths[::-1], features])
+        self.head = mirrored_head(spec)
+        self.layers = nn.Sequential(
+            *_hidden(spec, (spec.dense_widths[0], *spec.widths[::-1]), residual=False),
+            nn.Linear(spec.widths[0], features, bias=spec.bias),
+        )
         self.bounded_output = bounded_output
 
     def forward(self, z: Tensor) -> Tensor:
         """Map N×rep_dim to N×F."""
-        x: Tensor = self.layers(z)
+        x: Tensor = self.layers(self.head(z))
         return x.sigmoid() if self.bounded_output else x

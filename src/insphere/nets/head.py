@@ -1,0 +1,28 @@
+"""What may follow the first dense layer of an encoder: a projection and layer norm; its mirror."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+
+from insphere.nets.layers import activation, norm
+from insphere.nets.spec import EncoderSpec
+
+
+def head(spec: EncoderSpec) -> nn.Sequential:
+    """Return the layers from the first dense layer to the representation; none by default."""
+    layers: list[nn.Module] = []
+    for wide, narrow in pairwise(spec.dense_widths):
+        layers += [norm(spec, wide, 1), activation(spec), nn.Linear(wide, narrow, bias=spec.bias)]
+    if spec.head_norm == "layer":
+        layers.append(nn.LayerNorm(spec.rep_dim, elementwise_affine=spec.head_norm_affine))
+    return nn.Sequential(*layers)
+
+
+def mirrored_head(spec: EncoderSpec) -> nn.Sequential:
+    """Return the layers back from the representation to the first dense layer's width."""
+    layers: list[nn.Module] = []
+    for narrow, wide in pairwise(spec.dense_widths[::-1]):
+        layers += [nn.Linear(narrow, wide, bias=spec.bias), norm(spec, wide, 1), activation(spec)]
+    return nn.Sequential(*layers)

@@ -1,0 +1,46 @@
+"""A skip around some layers."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from insphere.nets.layers import norm
+from insphere.nets.spec import EncoderSpec
+
+
+class Residual(nn.Module):
+    """body(x) + skip(x) (He et al. 2016, equations 1 and 2).
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        The layers to skip.
+    skip : torch.nn.Module
+        Identity, or a projection to the size that the body gives.
+    """
+
+    def __init__(self, body: nn.Module, skip: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.skip = skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add both ways."""
+        out: Tensor = self.body(x) + self.skip(x)
+        return out
+
+
+def map_skip(spec: EncoderSpec, wide: int, narrow: int, stride: int = 1) -> nn.Module:
+    """Return the identity, or a 1×1 projection where width or size of a map changes."""
+    if wide == narrow and stride == 1:
+        return nn.Identity()
+    return nn.Sequential(
+        nn.Conv2d(wide, narrow, 1, stride=stride, bias=spec.bias), norm(spec, narrow, 2)
+    )
+
+
+def row_skip(spec: EncoderSpec, wide: int, narrow: int) -> nn.Module:
+    """Return the identity, or a dense projection where the width of a row changes."""
+    if wide == narrow:
+        return nn.Identity()
+    return nn.Sequential(nn.Linear(wide, narrow, bias=spec.bias), norm(spec, narrow, 1))
