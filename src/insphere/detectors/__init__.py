@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from insphere.detectors.base import OneClassDetector
+    from insphere.detectors.dcae import DeepCAE
     from insphere.detectors.deep_svdd import DeepSVDD, UntrainedDeepSVDD
     from insphere.detectors.persistence import describe_model, load_detector, save_detector
     from insphere.detectors.shallow import (
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "DeepCAE",
     "DeepSVDD",
     "IsolationForestDetector",
     "KDEDetector",
@@ -33,6 +35,7 @@ __all__ = [
 
 # Imported when first asked for, so that a shallow detector does not pay for torch.
 _HOME = {
+    "DeepCAE": "dcae",
     "DeepSVDD": "deep_svdd",
     "IsolationForestDetector": "shallow",
     "KDEDetector": "shallow",

@@ -26,6 +26,7 @@ DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 
 # The only classes that a file may name.
 LOADABLE = (
+    "DeepCAE",
     "DeepSVDD",
     "IsolationForestDetector",
     "KDEDetector",

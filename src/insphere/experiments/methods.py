@@ -28,6 +28,7 @@ class Method:
 METHODS = {
     "deep-svdd": Method("Deep SVDD", "deep_svdd.DeepSVDD"),
     "untrained": Method("Deep SVDD, untrained", "deep_svdd.UntrainedDeepSVDD"),
+    "dcae": Method("DCAE", "dcae.DeepCAE"),
     "oc-svm": Method("OC-SVM", "shallow.OCSVMDetector"),
     "isolation-forest": Method("Isolation forest", "shallow.IsolationForestDetector"),
     "knn": Method("2-nearest-neighbour on pixels", "shallow.KNNDetector"),

@@ -32,7 +32,8 @@ class Autoencoder(nn.Module):
         """Return the squared error of each raw sample, summed over its preprocessed values."""
         wanted = self.preprocessor(x)
         restored: Tensor = self.decoder(self.encoder(wanted)).to(wanted.dtype)
-        return (restored - wanted).square().flatten(1).sum(dim=1)
+        error: Tensor = (restored - wanted).square().flatten(1).sum(dim=1)
+        return error
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return the reconstruction of raw samples with the preprocessing undone.
