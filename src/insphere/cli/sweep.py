@@ -61,7 +61,12 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run a sweep."""
-    from insphere.experiments.parallel import available_cores, run_stored, share_cores
+    from insphere.experiments.parallel import (
+        available_cores,
+        run_stored,
+        share_cores,
+        thread_limit,
+    )
     from insphere.experiments.progress import look
     from insphere.experiments.store import Store
     from insphere.experiments.sweep import grouped
@@ -72,7 +77,7 @@ def run(
     planned = chosen.runs()
     specs = [one.spec for one in planned]
     name: Any = backend
-    cores = share_cores(len(grouped(specs)), jobs, name, available_cores())
+    cores = share_cores(len(grouped(specs)), jobs, name, available_cores(), thread_limit())
     results = Store(store)
     before = look(results, planned).counts
     if not quiet:

@@ -16,7 +16,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from insphere.errors import SpecError, require
 from insphere.experiments.record import Run
 from insphere.experiments.spec import RunSpec
-from insphere.experiments.store import WAITING, Store
+from insphere.experiments.store import Store
 from insphere.experiments.sweep import grouped
 from insphere.experiments.worker import run_group
 
@@ -40,7 +40,9 @@ class Cores:
     threads: int
 
 
-def share_cores(groups: int, jobs: int | None, backend: Backend, cores: int) -> Cores:
+def share_cores(
+    groups: int, jobs: int | None, backend: Backend, cores: int, threads: int | None = None
+) -> Cores:
     """Choose how to use the cores.
 
     Parameters
@@ -53,6 +55,8 @@ def share_cores(groups: int, jobs: int | None, backend: Backend, cores: int) -> 
         Where they run.
     cores : int
         Cores there are.
+    threads : int, optional
+        Threads that each may have at most.
 
     Raises
     ------
@@ -74,9 +78,9 @@ def share_cores(groups: int, jobs: int | None, backend: Backend, cores: int) -> 
                 "The threading backend runs one after the other, since all threads of a process "
                 f"share one source of random numbers: use jobs=1, not {jobs}, or the loky backend."
             )
-        return Cores(1, cores)
+        jobs = 1
     used = max(1, min(jobs or cores, cores, groups))
-    return Cores(used, cores // used)
+    return Cores(used, min(cores // used, threads or cores))
 
 
 def run_stored(
@@ -129,10 +133,9 @@ def run_stored(
     identities = [spec.identity for spec in specs]
     store.recover()
     store.add(specs)
-    if retry_failed:
-        store.requeue(identities, ("failed",))
+    store.requeue(identities, ("interrupted", "failed") if retry_failed else ("interrupted",))
     killed: Counter[str] = Counter()
-    while groups := grouped(_waiting(specs, store, killed)):
+    while groups := grouped(_queued(specs, store)):
         try:
             _run(groups, store, jobs, backend, save_models)
         except TerminatedWorkerError:
@@ -141,6 +144,7 @@ def run_stored(
             if not interrupted:
                 raise
             killed.update(interrupted)
+            store.requeue(one for one in interrupted if killed[one] < _CHANCES)
         except BaseException:
             _recover(store, identities)
             raise
@@ -155,9 +159,15 @@ def available_cores() -> int:
     return int(cpu_count())
 
 
-def _waiting(specs: Sequence[RunSpec], store: Store, killed: Counter[str]) -> list[RunSpec]:
-    waiting = {run.identity for run in store.runs([s.identity for s in specs], states=WAITING)}
-    return [s for s in specs if s.identity in waiting and killed[s.identity] < _CHANCES]
+def thread_limit() -> int | None:
+    """Return the threads that OMP_NUM_THREADS allows, if it says anything."""
+    given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(given) if given.isdecimal() and int(given) else None
+
+
+def _queued(specs: Sequence[RunSpec], store: Store) -> list[RunSpec]:
+    queued = {run.identity for run in store.runs([s.identity for s in specs], states=("queued",))}
+    return [spec for spec in specs if spec.identity in queued]
 
 
 def _recover(store: Store, identities: list[str]) -> list[str]:
@@ -174,7 +184,7 @@ def _run(
     groups: list[list[RunSpec]], store: Store, jobs: int | None, backend: Backend, models: bool
 ) -> None:
     with _executor(backend, jobs, store) as available:
-        cores = share_cores(len(groups), jobs, backend, available)
+        cores = share_cores(len(groups), jobs, backend, available, thread_limit())
         options: dict[str, Any] = {"n_jobs": cores.jobs, "batch_size": 1, "pre_dispatch": "all"}
         if backend == "loky":
             options |= {"backend": "loky", "inner_max_num_threads": cores.threads}

@@ -35,7 +35,6 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
-WAITING: tuple[State, ...] = ("queued", "interrupted")
 SILENCE = 60.0  # seconds without a heartbeat, where there is no lock to look at
 _PART = 500  # identities in one statement
 
@@ -151,7 +150,7 @@ class Store:
                 )
         return added
 
-    def requeue(self, identities: Iterable[str], states: Sequence[State] = WAITING) -> int:
+    def requeue(self, identities: Iterable[str], states: Sequence[State] = ("interrupted",)) -> int:
         """Put runs in one of `states` back into the queue, and return how many there were."""
         return self._change(
             identities,
@@ -186,8 +185,8 @@ class Store:
     # ------------------------------------------------------------------ for workers
 
     def claim(self, identity: str, worker: str) -> bool:
-        """Take a waiting run; False if it is running, finished, failed or not there."""
-        query = update(Run).where(Run.identity == identity, Run.state.in_(WAITING))
+        """Take a run from the queue; False if it is not there, or no longer."""
+        query = update(Run).where(Run.identity == identity, Run.state == "queued")
         with self._write() as session:
             return _count(session.execute(query.values(_claimed(worker)))) == 1
 

@@ -99,7 +99,8 @@ class MethodPart(_Part):
     method : str
         A key of `insphere.experiments.methods.METHODS`.
     name : str, optional
-        Title of its column; by default that of the method, with its params.
+        Title of its column, to which values of `grid` are added; by default that of the method,
+        with its params.
     params : dict
         Constructor arguments of the detector.
     grid : dict
@@ -130,10 +131,13 @@ class MethodPart(_Part):
         found = []
         for values in product(*self.grid.values()):
             chosen = dict(zip(self.grid, values, strict=True))
-            told = chosen if self.name is not None else self.params | chosen
-            title = METHODS[self.method].title if self.name is None else self.name
+            if self.name is not None:
+                title, told = self.name, [str(value) for value in values]
+            else:
+                told = [f"{key} {value}" for key, value in (self.params | chosen).items()]
+                title = METHODS[self.method].title
             if told:
-                title += f" ({', '.join(f'{key} {value}' for key, value in told.items())})"
+                title += f" ({', '.join(told)})"
             found.append((title, self.params | chosen))
         return found
 

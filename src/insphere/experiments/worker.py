@@ -54,8 +54,7 @@ class Worker:
         self.save_models = save_models
         self._parent = parent
         self._lock = store.worker_lock(self.name)
-        self._current: str | None = None
-        self._stop = threading.Event()
+        self._current: tuple[str, threading.Event] | None = None  # identity, whether to stop
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="insphere-worker", daemon=True)
 
@@ -88,10 +87,10 @@ class Worker:
     def run_claimed(self, spec: RunSpec) -> None:
         """Run a spec that was claimed under this worker's name."""
         identity = spec.identity
-        self._stop.clear()
-        self._current = identity
+        stop = threading.Event()
+        self._current = identity, stop
         try:
-            self._record(self._measure(spec), spec)
+            self._record(self._measure(spec, stop), spec)
         except StopRun:
             self.store.interrupt(identity, self.name, "Cancelled.")
         except InsphereError as error:
@@ -107,7 +106,7 @@ class Worker:
 
     # ------------------------------------------------------------------ inside
 
-    def _measure(self, spec: RunSpec) -> RunResult:
+    def _measure(self, spec: RunSpec, stop: threading.Event) -> RunResult:
         data = dataset(spec.dataset)
         shared = f"{data.name}-{'+'.join(spec.normal)}-{spec.seed}"
         folder = "".join(c if c.isalnum() or c in "+-" else "_" for c in shared)
@@ -115,12 +114,12 @@ class Worker:
             spec,
             data,
             checkpoints=self.store.folder / "checkpoints" / folder,
-            callbacks=[_Reporter(self.store, spec.identity, self.name, self._stop)],
+            callbacks=[_Reporter(self.store, spec.identity, self.name, stop)],
         )
 
     def _record(self, result: RunResult, spec: RunSpec) -> None:
         identity, files = spec.identity, self.store.files
-        if self._stop.is_set() and self.store.must_stop(identity, self.name):
+        if self.store.must_stop(identity, self.name):
             raise StopRun
         files.save_scores(identity, result.scores, result.split.truth)
         if history := getattr(result.detector, "history_", []):
@@ -144,11 +143,12 @@ class Worker:
         while not self._over.wait(LOOK_SECONDS):
             if self._parent is not None and os.getppid() != self._parent:
                 os._exit(1)
-            identity = self._current
-            if identity is None:
+            current = self._current
+            if current is None:
                 continue
-            if not self._stop.is_set() and self.store.must_stop(identity, self.name):
-                self._stop.set()
+            identity, stop = current
+            if not stop.is_set() and self.store.must_stop(identity, self.name):
+                stop.set()
             if time.monotonic() - beaten > BEAT_SECONDS:
                 self.store.beat(identity, self.name)
                 beaten = time.monotonic()
@@ -207,6 +207,7 @@ def run_group(
     own_process = os.getpid() != main
     if own_process and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process to handle
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
     parent = main if own_process and leave else None
     runs = Store(store)
@@ -215,4 +216,5 @@ def run_group(
             for spec in specs:
                 worker.run(spec)
     finally:
+        torch.set_num_threads(before)
         runs.close()
