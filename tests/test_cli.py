@@ -19,7 +19,6 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from insphere.cli import main
-from insphere.cli.fit import METHOD_NAMES
 from insphere.detectors import load_detector
 from insphere.experiments.methods import METHODS
 
@@ -207,7 +206,11 @@ def test_file_names_that_are_no_text_and_look_like_markup(normals, capsys):
     assert "[bold].png" in Path("r.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("method", METHOD_NAMES)
+# The rest need labels of other classes, or minutes.
+FROM_NORMALS = [method for method in METHODS if method not in ("softmax", "anogan")]
+
+
+@pytest.mark.parametrize("method", FROM_NORMALS)
 def test_every_method_fits_saves_scores_and_evaluates(method, capsys):
     tiny = TINY if method in ("deep-svdd", "untrained") else []
     arguments = ("digits-8x8", "--normal", "0", "--method", method, *tiny)
@@ -217,8 +220,10 @@ def test_every_method_fits_saves_scores_and_evaluates(method, capsys):
     assert measured["auc"] > 0.8  # the digit 0 is easy, even for a random network
 
 
-def test_the_methods_in_the_help_are_those_that_exist():
-    assert sorted(METHOD_NAMES) == sorted(METHODS)
+def test_the_methods_in_the_help_are_those_that_exist(capsys):
+    assert main(["fit", "--help"]) == 0
+    shown = "".join(capsys.readouterr().out.replace("│", "").split())
+    assert all(method in shown for method in METHODS)
 
 
 def test_several_normal_classes_and_a_false_alarm_rate(capsys):

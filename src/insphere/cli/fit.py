@@ -13,15 +13,12 @@ import typer
 from insphere.cli import console
 from insphere.cli.options import Download, Grey, Json, Normal, Quiet, Size, SkipBad, channels
 from insphere.errors import SpecError
+from insphere.experiments.methods import METHODS
 
 if TYPE_CHECKING:
     from insphere.experiments.config import FitConfig
     from insphere.experiments.fitting import Fit
 
-METHOD_NAMES = (
-    *("deep-svdd", "oc-svm", "isolation-forest", "knn", "kde", "mahalanobis"),
-    "untrained",
-)
 _TRAINING = "Training of Deep SVDD"
 _FILES = "Files"
 
@@ -38,7 +35,7 @@ def fit(
     normal: Normal = None,
     method: Annotated[
         str | None,
-        typer.Option(help=", ".join(METHOD_NAMES) + " (default deep-svdd).", metavar="NAME"),
+        typer.Option(help=", ".join(METHODS) + " (default deep-svdd).", metavar="NAME"),
     ] = None,
     contamination: Annotated[
         float | None,

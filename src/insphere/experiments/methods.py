@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from insphere.detectors.base import OneClassDetector
 from insphere.errors import SpecError
+
+if TYPE_CHECKING:
+    from insphere.detectors.base import OneClassDetector
 
 
 @dataclass(frozen=True)
