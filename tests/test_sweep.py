@@ -220,7 +220,7 @@ def test_objectives_share_a_pretrained_encoder_and_models_can_be_kept(tmp_path):
 
 # ---------------------------------------------------------------------- kill, stop, continue
 
-EPOCHS = 400
+EPOCHS = 250
 LONG = {"method": "deep-svdd", "params": {"epochs": EPOCHS, "pretrain_epochs": 0}}
 THREADING = {"backend": "threading"}
 
@@ -248,7 +248,9 @@ def trains(path, planned, epochs):
 
 
 def test_after_kill_9_and_ctrl_c_nothing_is_lost_or_done_twice(tmp_path):
-    file, path = write(tmp_path, methods=["knn", LONG]), tmp_path / "runs.sqlite"
+    path = tmp_path / "runs.sqlite"
+    exclude = [{"method": "deep-svdd", "normal": 5}]
+    file = write(tmp_path, methods=["knn", LONG], exclude=exclude)
     planned = read_sweep(file).runs()
 
     process = start(file, path)
@@ -270,7 +272,7 @@ def test_after_kill_9_and_ctrl_c_nothing_is_lost_or_done_twice(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in said
     assert "interrupted, " in said
-    assert "of 4 runs; the same command continues there" in said
+    assert "of 3 runs; the same command continues there" in said
     assert store.recover() == []
     second = {one.identity: one for one in store.runs()}
 
