@@ -105,7 +105,9 @@ class Progress:
         parts: list[Table | Text | ProgressBar] = [table, Text()]
         parts += [Text(_at_work(run, self.now), "dim") for run in self._running()]
         left = self.seconds_left(jobs)
-        remaining = "time left unknown yet" if left is None else f"about {span(left)} left"
+        remaining = "time left not known yet" if left is None else f"about {span(left)} left"
+        if self.done == len(self.planned):
+            remaining = "done"
         parts.append(ProgressBar(total=len(self.planned), completed=self.done, width=40))
         parts.append(
             Text(

@@ -102,7 +102,7 @@ def published_column(spec: RunSpec) -> str | None:
     if spec.method == "deep-svdd":
         column = str(spec.params.get("objective", "one-class"))
     else:
-        column = {"deep-cae": "dcae"}.get(spec.method, spec.method)
+        column = spec.method
     return column if column in published_table(spec.dataset) else None
 
 
