@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from insphere.detectors.anogan import AnoGAN
     from insphere.detectors.base import OneClassDetector
     from insphere.detectors.dcae import DeepCAE
     from insphere.detectors.deep_svdd import DeepSVDD, UntrainedDeepSVDD
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
         MahalanobisDetector,
         OCSVMDetector,
     )
+    from insphere.detectors.softmax import SoftmaxThreshold
 
 __all__ = [
+    "AnoGAN",
     "DeepCAE",
     "DeepSVDD",
     "IsolationForestDetector",
@@ -27,6 +30,7 @@ __all__ = [
     "MahalanobisDetector",
     "OCSVMDetector",
     "OneClassDetector",
+    "SoftmaxThreshold",
     "UntrainedDeepSVDD",
     "describe_model",
     "load_detector",
@@ -35,6 +39,7 @@ __all__ = [
 
 # Imported when first asked for, so that a shallow detector does not pay for torch.
 _HOME = {
+    "AnoGAN": "anogan",
     "DeepCAE": "dcae",
     "DeepSVDD": "deep_svdd",
     "IsolationForestDetector": "shallow",
@@ -43,6 +48,7 @@ _HOME = {
     "MahalanobisDetector": "shallow",
     "OCSVMDetector": "shallow",
     "OneClassDetector": "base",
+    "SoftmaxThreshold": "softmax",
     "UntrainedDeepSVDD": "deep_svdd",
     "describe_model": "persistence",
     "load_detector": "persistence",

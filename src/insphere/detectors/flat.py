@@ -2,7 +2,8 @@
 
 Each fits with scikit-learn and keeps nothing but plain arrays; scores are computed from those
 arrays alone, so a detector that was saved and loaded gives the same scores bit for bit. Images are
-flattened, and uint8 pixels divided by 255.
+flattened, and uint8 pixels divided by 255. Those of the paper's comparison can also normalise the
+contrast as the paper does, which its fixed grids of kernel widths suppose.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class FlatDetector(OneClassDetector):
     """Flattening, principal components, batches and state; see the concrete detectors."""
 
     pca: float | None
+    preprocess: str | None = None
     _stored: ClassVar[tuple[str, ...]]
 
     def _learn(self, F: Floats) -> None:
@@ -37,7 +39,15 @@ class FlatDetector(OneClassDetector):
         raise NotImplementedError
 
     def _fit(self, X: Array) -> None:
+        require(
+            self.preprocess in (None, "gcn"),
+            f'preprocess is "gcn" or None, but got {self.preprocess!r}.',
+        )
         F = _flat(X)
+        if self.preprocess == "gcn":
+            F = _contrast_normalised(F)
+            self.low_, self.high_ = float(F.min()), float(F.max())
+            F = self._scaled_to_extremes(F)
         if (F[0] == F).all():
             raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
         if self.pca is None:
@@ -52,14 +62,22 @@ class FlatDetector(OneClassDetector):
             fitted = PCA(n_components=self.pca, svd_solver=solver).fit(F)
             self.mean_, self.components_ = fitted.mean_, fitted.components_
         self._learn(self._features(F))
-        for name in ("mean_", "components_", *self._stored):
+        for name in self._names():
             # One memory layout before saving and after loading: products are then the same bits.
             if isinstance(value := getattr(self, name), np.ndarray):
                 setattr(self, name, np.ascontiguousarray(value))
 
     def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._score(self._features(_flat(part))) for part in batches(X, BATCH)]
+        parts = [self._score(self._features(self._pixels(part))) for part in batches(X, BATCH)]
         return np.concatenate(parts) if parts else np.empty(0)
+
+    def _pixels(self, X: Array) -> Floats:
+        F = _flat(X)
+        return F if self.preprocess is None else self._scaled_to_extremes(_contrast_normalised(F))
+
+    def _scaled_to_extremes(self, F: Floats) -> Floats:
+        width = self.high_ - self.low_
+        return (F - self.low_) / (width if width > 0 else 1.0)
 
     def _features(self, F: Floats) -> Floats:
         if self.pca is None:
@@ -68,13 +86,24 @@ class FlatDetector(OneClassDetector):
         return projected
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        names = ("mean_", "components_", *self._stored)
-        return {name: np.asarray(getattr(self, name)) for name in names}, {}
+        return {name: np.asarray(getattr(self, name)) for name in self._names()}, {}
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        for name in ("mean_", "components_", *self._stored):
+        for name in self._names():
             value = arrays[name]
             setattr(self, name, value if value.ndim else value.item())
+
+    def _names(self) -> tuple[str, ...]:
+        extremes = () if self.preprocess is None else ("low_", "high_")
+        return ("mean_", "components_", *extremes, *self._stored)
+
+
+def _contrast_normalised(F: Floats) -> Floats:
+    """Subtract each row's mean and divide by its mean absolute value, as Ruff et al. (2018) do."""
+    F = F - F.mean(axis=1, keepdims=True)
+    contrast = np.abs(F).mean(axis=1, keepdims=True)
+    normalised: Floats = F / np.where(contrast > 1e-6, contrast, 1.0)
+    return normalised
 
 
 def _flat(X: Array) -> Floats:

@@ -26,6 +26,7 @@ DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 
 # The only classes that a file may name.
 LOADABLE = (
+    "AnoGAN",
     "DeepCAE",
     "DeepSVDD",
     "IsolationForestDetector",
@@ -33,6 +34,7 @@ LOADABLE = (
     "KNNDetector",
     "MahalanobisDetector",
     "OCSVMDetector",
+    "SoftmaxThreshold",
     "UntrainedDeepSVDD",
 )
 

@@ -26,8 +26,9 @@ class OCSVMDetector(FlatDetector):
     """One-class support vector machine with an RBF kernel (Schölkopf et al., 2001).
 
     The anomaly score is minus the decision function. With an RBF kernel this is the same model as
-    the kernel SVDD of Tax and Duin (2004). The paper tunes γ with labels of test images; this
-    default needs none. Fitting takes time and memory that grow with n².
+    the kernel SVDD of Tax and Duin (2004). Ruff et al. (2018) tune γ with labels of test images,
+    an unfair advantage that `insphere.experiments.labels` reproduces; this default needs
+    none. Fitting takes time and memory that grow with n².
 
     Parameters
     ----------
@@ -37,6 +38,9 @@ class OCSVMDetector(FlatDetector):
         Kernel exp(−γ‖x − y‖²); "scale" is 1 / (d · variance) of the features.
     pca : float or None, default=0.95
         Project onto the principal components that keep this share of the variance first.
+    preprocess : "gcn" or None, default=None
+        "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
+        paper does; None takes pixels as they are.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
     """
@@ -49,6 +53,7 @@ class OCSVMDetector(FlatDetector):
         nu: float = 0.1,
         gamma: str | float = "scale",
         pca: float | None = 0.95,
+        preprocess: str | None = None,
         contamination: float = 0.05,
         false_alarm_rate: float | None = None,
         calibration: float = 0.2,
@@ -57,6 +62,7 @@ class OCSVMDetector(FlatDetector):
         self.nu = nu
         self.gamma = gamma
         self.pca = pca
+        self.preprocess = preprocess
         self.contamination = contamination
         self.false_alarm_rate = false_alarm_rate
         self.calibration = calibration
@@ -97,6 +103,9 @@ class IsolationForestDetector(FlatDetector):
     pca : float or None, default=0.95
         Project onto the principal components that keep this share of the variance first. Cuts
         along raw pixels do worse: most pixels of a digit's border never vary.
+    preprocess : "gcn" or None, default=None
+        "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
+        paper does; None takes pixels as they are.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`; `random_state` also draws the trees.
     """
@@ -112,6 +121,7 @@ class IsolationForestDetector(FlatDetector):
         n_estimators: int = 100,
         max_samples: int = 256,
         pca: float | None = 0.95,
+        preprocess: str | None = None,
         contamination: float = 0.05,
         false_alarm_rate: float | None = None,
         calibration: float = 0.2,
@@ -120,6 +130,7 @@ class IsolationForestDetector(FlatDetector):
         self.n_estimators = n_estimators
         self.max_samples = max_samples
         self.pca = pca
+        self.preprocess = preprocess
         self.contamination = contamination
         self.false_alarm_rate = false_alarm_rate
         self.calibration = calibration

@@ -32,11 +32,13 @@ METHODS = {
     "deep-svdd": Method("Deep SVDD", "deep_svdd.DeepSVDD"),
     "untrained": Method("Deep SVDD, untrained", "deep_svdd.UntrainedDeepSVDD"),
     "dcae": Method("DCAE", "dcae.DeepCAE"),
+    "anogan": Method("AnoGAN", "anogan.AnoGAN"),
     "oc-svm": Method("OC-SVM", "shallow.OCSVMDetector"),
     "isolation-forest": Method("Isolation forest", "shallow.IsolationForestDetector"),
     "knn": Method("2-nearest-neighbour on pixels", "shallow.KNNDetector"),
     "kde": Method("KDE", "shallow.KDEDetector"),
     "mahalanobis": Method("Mahalanobis", "shallow.MahalanobisDetector"),
+    "softmax": Method("Softmax threshold (supervised)", "softmax.SoftmaxThreshold"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from insphere.data.image_set import ImageSet
 from insphere.data.split import OneClassSplit
 from insphere.detectors.base import OneClassDetector
+from insphere.experiments.labels import fit_to_split
 from insphere.experiments.spec import RunSpec
 from insphere.scoring.metrics import Evaluation, evaluate_scores
 
@@ -36,9 +37,12 @@ class RunResult:
     scores : ndarray, shape (n_test,)
         Anomaly score of each test image.
     evaluation : Evaluation
-        Measured on the test images at the detector's threshold.
+        Measured on the test images at the detector's threshold; without those whose labels the
+        run used to tune a setting.
     fit_seconds, score_seconds : float
         Wall time.
+    told : dict
+        What labels were used for, beyond choosing the normals; see `insphere.experiments.labels`.
     """
 
     spec: RunSpec
@@ -48,6 +52,7 @@ class RunResult:
     evaluation: Evaluation
     fit_seconds: float
     score_seconds: float
+    told: dict[str, Any] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
         """Return all that is measured, with where it came from, as JSON values."""
@@ -56,6 +61,7 @@ class RunResult:
             "run": self.spec.identity,
             **self.spec.model_dump(mode="json"),
             **self.evaluation.to_dict(),
+            **({"labels": self.told} if self.told else {}),
             "fit_seconds": round(self.fit_seconds, 3),
             "trained_seconds": round(sum(record["seconds"] for record in history), 3),
             "score_seconds": round(self.score_seconds, 3),
@@ -83,14 +89,16 @@ def run(
         the result.
     """
     split = OneClassSplit(data, list(spec.normal), random_state=spec.seed)
-    detector = spec.detector(checkpoint_dir=checkpoints, **extra)
+    unfitted = spec.detector(checkpoint_dir=checkpoints, **extra)
     started = time.perf_counter()
-    detector.fit(split.X_train)
+    fit = fit_to_split(unfitted, split, seed=spec.seed)
     fitted = time.perf_counter()
-    scores = detector.anomaly_score(split.X_test)
+    scores = fit.detector.anomaly_score(split.X_test)
     scored = time.perf_counter()
-    evaluation = evaluate_scores(split.truth, scores, detector.threshold_)
-    return RunResult(spec, split, detector, scores, evaluation, fitted - started, scored - fitted)
+    part = fit.evaluated
+    evaluation = evaluate_scores(split.truth[part], scores[part], fit.detector.threshold_)
+    seconds = (fitted - started, scored - fitted)
+    return RunResult(spec, split, fit.detector, scores, evaluation, *seconds, fit.told)
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,269 @@
+"""AnoGAN: a DCGAN trained on normals, and the search for what it can make of a new image."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from insphere.errors import InsphereError
+from insphere.nets.dcgan import Discriminator, Generator
+from insphere.preprocess.pipeline import Preprocessor, StepSpec
+from insphere.training.callbacks import Callback, Record
+from insphere.training.images import TrainingImages
+from insphere.training.loop import seeded
+
+PHASE = "adversarial"
+
+
+class AnoGANSpec(BaseModel):
+    """Everything that decides how an AnoGAN is trained and searched, apart from data and seed.
+
+    Parameters
+    ----------
+    preprocess : tuple of StepSpec
+        Steps fitted on the training normals; the last one brings them to [0, 1].
+    side : {32, 64}
+        Height and width of the images that the generator makes.
+    latent_dim : int
+        Length of a latent vector.
+    width : int
+        Feature maps of the networks at half the side.
+    train_steps, batch_size, lr
+        Steps of both networks, images in each, learning rate of Adam (β₁ = 0.5).
+    search_steps, search_lr
+        Steps of the search in latent space, and its learning rate.
+    starts : int
+        Latent vectors among which each search chooses its start.
+    discrimination_weight : float
+        λ: share of the discrimination loss in the loss of the search.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preprocess: tuple[StepSpec, ...]
+    side: Literal[32, 64]
+    latent_dim: PositiveInt
+    width: PositiveInt
+    train_steps: PositiveInt
+    batch_size: int = Field(ge=2)
+    lr: PositiveFloat
+    search_steps: PositiveInt
+    search_lr: PositiveFloat
+    starts: PositiveInt
+    discrimination_weight: float = Field(ge=0, le=1)
+
+
+class GAN(nn.Module):
+    """Preprocessing, both networks and the starts of every search together.
+
+    Parameters
+    ----------
+    spec : AnoGANSpec
+        What to build.
+    shape : tuple (C, H, W)
+        Shape of the images.
+    """
+
+    starts: Tensor
+
+    def __init__(self, spec: AnoGANSpec, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.side = spec.side
+        self.preprocessor = Preprocessor(spec.preprocess, shape)
+        self.generator = Generator(spec.latent_dim, shape[0], spec.side, spec.width)
+        self.discriminator = Discriminator(shape[0], spec.side, spec.width)
+        self.register_buffer("starts", torch.randn(spec.starts, spec.latent_dim))
+
+    def resize(self, x: Tensor) -> Tensor:
+        """Bring preprocessed images to the generator's size and range, −1 to 1."""
+        if x.shape[2:] != (self.side, self.side):
+            size = (self.side, self.side)
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+        scaled: Tensor = 2 * x - 1
+        return scaled
+
+
+def train_gan(
+    X: NDArray[Any],
+    spec: AnoGANSpec,
+    *,
+    seed: int,
+    device: torch.device,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[GAN, list[Record]]:
+    """Train generator and discriminator on normals with the standard loss of a GAN.
+
+    The discriminator minimises the cross-entropy of telling real from generated images, and the
+    generator that of its images being taken for real (Goodfellow et al. 2014, section 3).
+
+    Parameters
+    ----------
+    X : ndarray, shape (N, H, W, C)
+        Training normals.
+    spec : AnoGANSpec
+        How to train.
+    seed : int
+        Decides everything random, the starts of later searches included.
+    device : torch.device
+        Where to train.
+    callbacks : sequence of Callback
+        Followers of the progress; an epoch is a pass over the images, the last one perhaps cut
+        short.
+
+    Returns
+    -------
+    gan : GAN
+        In evaluation mode, its weights frozen.
+    history : list of dict
+        One record for each epoch: phase, epoch, loss (of the generator), discriminator_loss, lr,
+        seconds, images_per_second.
+    """
+    with seeded(seed):
+        gan = GAN(spec, (X.shape[3], X.shape[1], X.shape[2])).to(device)
+    gan.preprocessor.fit(X)
+    images = TrainingImages(X, gan.preprocessor, device)
+    adversaries = _Adversaries(gan, spec, device)
+    per_epoch = math.ceil(len(images) / spec.batch_size)
+    epochs = math.ceil(spec.train_steps / per_epoch)
+    history: list[Record] = []
+    for callback in callbacks:
+        callback.phase_start(PHASE, epochs, 0, len(images))
+    try:
+        for epoch in range(epochs):
+            started, seen, total = time.perf_counter(), 0, torch.zeros(2, device=device)
+            steps = min(per_epoch, spec.train_steps - epoch * per_epoch)
+            with seeded(seed, epoch + 1) as random:
+                batches = images.batches(spec.batch_size, random)
+                for _, batch in zip(range(steps), batches, strict=False):
+                    total += adversaries.step(gan.resize(batch), random) * len(batch)
+                    seen += len(batch)
+                    for callback in callbacks:
+                        callback.batch_end(PHASE, len(batch))
+            history.append(_record(epoch, total / seen, spec.lr, seen, started))
+            for callback in callbacks:
+                callback.epoch_end(history[-1])
+    finally:
+        for callback in callbacks:
+            callback.phase_end(PHASE)
+    gan.zero_grad()
+    return gan.eval().requires_grad_(False), history
+
+
+class _Adversaries:
+    """Both networks with their optimisers."""
+
+    def __init__(self, gan: GAN, spec: AnoGANSpec, device: torch.device) -> None:
+        self.generator, self.discriminator = gan.generator, gan.discriminator
+        self.latent_dim, self.device = spec.latent_dim, device
+        self.optimizers = [
+            torch.optim.Adam(
+                network.parameters(),
+                lr=spec.lr,
+                betas=(0.5, 0.999),
+                fused=device.type in ("cpu", "cuda"),
+            )
+            for network in (self.generator, self.discriminator)
+        ]
+
+    def step(self, real: Tensor, random: torch.Generator) -> Tensor:
+        """Improve the discriminator, then the generator; return the generator's loss and its."""
+        z = torch.randn(len(real), self.latent_dim, generator=random).to(self.device)
+        fake = self.generator(z)
+        loss_d = (
+            F.softplus(-self.discriminator(real)).mean()
+            + F.softplus(self.discriminator(fake.detach())).mean()
+        )
+        self._descend(1, loss_d, self.discriminator)
+        loss_g = F.softplus(-self.discriminator(fake)).mean()
+        self._descend(0, loss_g, self.generator)
+        return torch.stack([loss_g.detach(), loss_d.detach()])
+
+    def _descend(self, which: int, loss: Tensor, network: nn.Module) -> None:
+        parameters = list(network.parameters())
+        gradients = torch.autograd.grad(loss, parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizers[which].step()
+
+
+def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
+    """Look for the generated image that comes closest to each given one.
+
+    The loss is (1 − λ) Σ|x − G(z)| + λ Σ|f(x) − f(G(z))|, with the discriminator's last map as f
+    (Schlegl et al. 2017, equations 3, 5 and 6). Adam changes z alone, for all images at once and
+    yet for each by itself: nothing links the images of a batch. Each search starts at that of the
+    fixed starts whose image is closest to its own.
+
+    Parameters
+    ----------
+    gan : GAN
+        Trained, in evaluation mode.
+    x : Tensor, shape (N, C, H, W)
+        Raw images.
+    spec : AnoGANSpec
+        Its budget.
+
+    Returns
+    -------
+    loss : Tensor, shape (N,)
+        The smallest loss on the way.
+    z : Tensor, shape (N, latent_dim)
+        Where it was.
+    """
+    with torch.no_grad():
+        target = gan.resize(gan.preprocessor(x))
+        wanted = gan.discriminator.features(target)
+        candidates = gan.generator(gan.starts).flatten(1)
+        nearest = torch.cdist(target.flatten(1), candidates, p=1).argmin(dim=1)
+    z = gan.starts[nearest].clone().requires_grad_()
+    adam = torch.optim.Adam([z], lr=spec.search_lr)
+
+    def losses() -> Tensor:
+        image = gan.generator(z)
+        residual = (target - image).abs().flatten(1).sum(dim=1)
+        features = gan.discriminator.features(image)
+        discrimination = (wanted - features).abs().flatten(1).sum(dim=1)
+        share = spec.discrimination_weight
+        total: Tensor = (1 - share) * residual + share * discrimination
+        return total
+
+    best = torch.full((len(x),), torch.inf, device=x.device)
+    found = z.detach().clone()
+    for step in range(spec.search_steps + 1):
+        last = step == spec.search_steps
+        with torch.set_grad_enabled(not last):
+            loss = losses()
+        better = loss.detach() < best
+        best = torch.where(better, loss.detach(), best)
+        found = torch.where(better[:, None], z.detach(), found)
+        if not last:
+            (z.grad,) = torch.autograd.grad(loss.sum(), z)
+            adam.step()
+    return best, found
+
+
+def _record(epoch: int, losses: Tensor, lr: float, images: int, started: float) -> Record:
+    generator, discriminator = losses.tolist()
+    if not math.isfinite(generator + discriminator):
+        raise InsphereError(
+            f"The losses of epoch {epoch + 1} are not finite numbers; lower the learning rate "
+            f"(now {lr:g}) or check the preprocessing."
+        )
+    seconds = time.perf_counter() - started
+    return {
+        "phase": PHASE,
+        "epoch": epoch + 1,
+        "loss": generator,
+        "discriminator_loss": discriminator,
+        "lr": lr,
+        "seconds": seconds,
+        "images_per_second": images / seconds,
+    }
