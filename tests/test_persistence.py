@@ -307,7 +307,7 @@ def test_format_version_that_never_was(model: Path, version: object) -> None:
 @pytest.mark.parametrize("name", ["os.system", "KNN", "OneClassDetector", "save_detector", "", "."])
 def test_unknown_class(model: Path, name: str) -> None:
     rewrite(model, lambda d: d.update(detector=name))
-    refused(model, "can load only DeepSVDD, ")
+    refused(model, "can load only ")
 
 
 @pytest.mark.parametrize(
