@@ -292,6 +292,20 @@ def test_after_kill_9_and_ctrl_c_nothing_is_lost_or_done_twice(tmp_path):
     assert (store.files.scores(one.identity)[0] == direct.scores).all()
 
 
+def test_when_one_process_is_killed_the_others_work_is_done_all_the_same(tmp_path):
+    params = {"epochs": 60, "pretrain_epochs": 0}
+    specs = specs_of(methods=["knn", {"method": "deep-svdd", "params": params}])
+    store = Store(tmp_path / "runs.sqlite")
+    sweep = threading.Thread(target=run_stored, args=[specs, store], kwargs={"jobs": 2})
+    sweep.start()
+    wait_for(lambda: any(one.progress for one in store.runs()))
+    at_work = next(one for one in store.runs() if one.progress)
+    os.kill(int(at_work.worker.split("-")[0]), signal.SIGKILL)
+    sweep.join(timeout=90)
+    assert [one.state for one in store.runs()] == ["finished"] * 4
+    assert store.get(at_work.identity).attempts == 2
+
+
 def test_a_run_that_is_cancelled_ends_within_seconds_and_keeps_its_checkpoint(tmp_path):
     specs = specs_of(normal=3, methods=[LONG], seeds=2)
     store = Store(tmp_path / "runs.sqlite")
