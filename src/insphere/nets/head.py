@@ -6,15 +6,19 @@ from itertools import pairwise
 
 from torch import nn
 
-from insphere.nets.layers import activation, norm
+from insphere.nets.layers import activation
 from insphere.nets.spec import EncoderSpec
 
 
 def head(spec: EncoderSpec) -> nn.Sequential:
-    """Return the layers from the first dense layer to the representation; none by default."""
+    """Return the layers from the first dense layer to the representation; none by default.
+
+    The projection has no batch norm: it would centre each unit on zero just before a layer whose
+    mean is to become the centre.
+    """
     layers: list[nn.Module] = []
     for wide, narrow in pairwise(spec.dense_widths):
-        layers += [norm(spec, wide, 1), activation(spec), nn.Linear(wide, narrow, bias=spec.bias)]
+        layers += [activation(spec), nn.Linear(wide, narrow, bias=spec.bias)]
     if spec.head_norm == "layer":
         layers.append(nn.LayerNorm(spec.rep_dim, elementwise_affine=spec.head_norm_affine))
     return nn.Sequential(*layers)
@@ -24,5 +28,5 @@ def mirrored_head(spec: EncoderSpec) -> nn.Sequential:
     """Return the layers back from the representation to the first dense layer's width."""
     layers: list[nn.Module] = []
     for narrow, wide in pairwise(spec.dense_widths[::-1]):
-        layers += [nn.Linear(narrow, wide, bias=spec.bias), norm(spec, wide, 1), activation(spec)]
+        layers += [nn.Linear(narrow, wide, bias=spec.bias), activation(spec)]
     return nn.Sequential(*layers)

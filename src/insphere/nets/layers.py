@@ -22,6 +22,20 @@ def activation(spec: EncoderSpec) -> nn.Module:
             return nn.Sigmoid()
 
 
+def strided_convolution(
+    wide: int, narrow: int, kernel: int, stride: int, *, bias: bool
+) -> list[nn.Module]:
+    """Return a convolution that keeps one of every `stride` places, and ⌈side / stride⌉ of a side.
+
+    With a 1×1 kernel the places are chosen before and not by the convolution, which is the same:
+    the backward pass of strided 1×1 convolutions of fewer than 16 channels-last channels writes
+    beyond its memory in oneDNN up to 3.12, and so in torch up to 2.14 on CPUs.
+    """
+    if kernel > 1 or stride == 1:
+        return [nn.Conv2d(wide, narrow, kernel, stride, padding=kernel // 2, bias=bias)]
+    return [nn.MaxPool2d(1, stride), nn.Conv2d(wide, narrow, 1, bias=bias)]
+
+
 def batch_norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:
     """Return batch norm of N×C×H×W (`dimensions` 2) or N×F (1)."""
     kind = nn.BatchNorm2d if dimensions == 2 else nn.BatchNorm1d

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from insphere.nets.layers import norm
+from insphere.nets.layers import norm, strided_convolution
 from insphere.nets.spec import EncoderSpec
 
 
@@ -34,9 +34,8 @@ def map_skip(spec: EncoderSpec, wide: int, narrow: int, stride: int = 1) -> nn.M
     """Return the identity, or a 1×1 projection where width or size of a map changes."""
     if wide == narrow and stride == 1:
         return nn.Identity()
-    return nn.Sequential(
-        nn.Conv2d(wide, narrow, 1, stride=stride, bias=spec.bias), norm(spec, narrow, 2)
-    )
+    projection = strided_convolution(wide, narrow, 1, stride, bias=spec.bias)
+    return nn.Sequential(*projection, norm(spec, narrow, 2))
 
 
 def row_skip(spec: EncoderSpec, wide: int, narrow: int) -> nn.Module:

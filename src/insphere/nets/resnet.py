@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from insphere.nets.attention import last_attention, stage_attention
 from insphere.nets.decoder import Map
 from insphere.nets.head import head
-from insphere.nets.layers import activation, dropout, input_norm, norm
+from insphere.nets.layers import activation, dropout, input_norm, norm, strided_convolution
 from insphere.nets.residual import Residual, map_skip
 from insphere.nets.spec import EncoderSpec
 
@@ -82,7 +82,7 @@ def _convolution(
     spec: EncoderSpec, channels: int, filters: int, kernel: int, stride: int
 ) -> list[nn.Module]:
     return [
-        nn.Conv2d(channels, filters, kernel, stride, padding=kernel // 2, bias=spec.bias),
+        *strided_convolution(channels, filters, kernel, stride, bias=spec.bias),
         norm(spec, filters, 2),
     ]
 

@@ -66,8 +66,8 @@ class EncoderSpec(BaseModel):
     head_norm_affine : bool
         Whether the layer norm learns a scale and a shift. Allows collapse.
     projection : tuple of int
-        Widths of dense layers, normalised and activated, between the features and the last dense
-        layer, which gives the representation.
+        Widths of dense layers, each followed by the activation, between the features and the last
+        dense layer, which gives the representation.
 
     Notes
     -----
