@@ -42,8 +42,8 @@ class AnoGAN(OneClassDetector):
 
     Scoring is a training of its own, and `fit` scores all training images too, to place the
     threshold. The time grows with `search_steps` times the number of images, and with `width`.
-    The authors search for 500 steps; the default is a budget of a few minutes for 10,000 small
-    images on two cores. More steps are not always better: a long search imitates anomalies too.
+    The authors search for 500 steps; the defaults are a budget for machines without a GPU. More
+    steps are not always better: a long search imitates anomalies too.
 
     Parameters
     ----------
