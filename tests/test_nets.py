@@ -18,6 +18,7 @@ from insphere.nets import (
     collapse_paths,
     default_encoder,
 )
+from insphere.nets.fold import folded
 from insphere.nets.upsample import UpsampleConv2d
 
 
@@ -172,3 +173,18 @@ def test_kind_and_shape_must_fit():
         build_encoder(EncoderSpec(kind="mlp"), (1, 8, 8))
     with pytest.raises(SpecError, match="mlp"):
         build_encoder(EncoderSpec(), (8,))
+
+
+@pytest.mark.parametrize("changes", [{}, {"residual": True}, {"norm": "none"}])
+def test_folding_batch_norm_changes_nothing_but_the_number_of_passes(changes):
+    encoder = build_encoder(MNIST.model_copy(update=changes), (1, 28, 28))
+    x = torch.rand(64, 1, 28, 28)
+    for _ in range(3):
+        encoder(x)  # statistics other than 0 and 1
+    encoder.eval()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    quick = folded(encoder)
+    torch.testing.assert_close(quick(x), encoder(x), rtol=1e-4, atol=1e-5)
+    norms = [m for m in quick.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert not norms or changes
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())

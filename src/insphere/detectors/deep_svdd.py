@@ -24,6 +24,7 @@ from insphere.detectors.network import (
     settings,
 )
 from insphere.nets.build import build_encoder
+from insphere.nets.fold import folded
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import Preprocessor, default_steps, parse_steps
@@ -176,9 +177,9 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
             float32 for images, float64 for tables.
         """
         check_is_fitted(self)
-        sphere = self.sphere_
+        scorer = self._scorer
         return batched(
-            self._read(X, fitting=False), sphere.represent, sphere.center, self.precision
+            self._read(X, fitting=False), scorer.represent, scorer.center, self.precision
         )
 
     # ------------------------------------------------------------------ OneClassDetector
@@ -210,7 +211,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         return distances
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
-        return batched(X, self.sphere_, self.sphere_.center, self.precision)
+        return batched(X, self._scorer, self._scorer.center, self.precision)
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         meta = {
@@ -242,6 +243,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
     ) -> None:
         self.spec_ = spec
         self.sphere_ = trained.sphere
+        self._scorer = folded(trained.sphere)
         self.history_ = trained.history
         self.guard_findings_ = trained.guard.summary() if findings is None else findings
         self.center_ = trained.sphere.center.cpu().numpy()
