@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,21 +51,25 @@ class Shelf:
         What is kept, as the subject of a sentence in the plural: ``"decoded images"``.
     instead : str
         How to do without the cache, to complete "or …".
+    stripes : int
+        Locks of each entry: as many may write different parts of it at once.
     """
 
     name: str
     marker: str
     what: str
     instead: str
+    stripes: int = 1
 
     @property
     def path(self) -> Path:
         """The folder of the entries."""
         return cache_dir() / self.name
 
-    def lock(self, key: str) -> FileLock:
-        """Return the lock of an entry, for threads and processes alike."""
-        return FileLock(self.path / f"{key}.lock")
+    def lock(self, key: str, stripe: int = 0) -> FileLock:
+        """Return a lock of an entry, for threads and processes alike."""
+        name = key if self.stripes == 1 else f"{key}-{stripe:x}"
+        return FileLock(self.path / f"{name}.lock")
 
     def entries(self) -> list[Path]:
         """Return the folders of all entries."""
@@ -81,7 +85,9 @@ class Shelf:
     def remove(self, entry: Path) -> bool:
         """Remove an entry unless someone is writing it; return whether it is gone."""
         try:
-            with self.lock(entry.name).acquire(timeout=0):
+            with ExitStack() as held:
+                for stripe in range(self.stripes):
+                    held.enter_context(self.lock(entry.name, stripe).acquire(timeout=0))
                 shutil.rmtree(entry, ignore_errors=True)
                 return True
         except Timeout:
