@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insphere.cli import console
+from insphere.cli.layouts import TableFormat, check_format, print_layouts
 from insphere.cli.options import Json, Quiet
 from insphere.cli.running import (
     Backend,
@@ -19,7 +20,6 @@ from insphere.cli.running import (
     run_planned,
     say_failures,
 )
-from insphere.errors import SpecError
 
 if TYPE_CHECKING:
     from insphere.experiments.progress import Progress
@@ -113,37 +113,22 @@ def status(
 def table(
     file: File,
     store: StorePath = STORE,
-    layout: Annotated[
-        str, typer.Option("--format", help="terminal, markdown, latex or csv.", metavar="NAME")
-    ] = "terminal",
+    form: TableFormat = "terminal",
 ) -> None:
     """Print a sweep's table."""
     from insphere.experiments.store import Store
     from insphere.experiments.sweep_file import read_sweep
-    from insphere.experiments.sweep_table import (
-        FORMATS,
-        csv_table,
-        latex_table,
-        markdown_table,
-        sweep_tables,
-        terminal_table,
-    )
+    from insphere.experiments.sweep_table import csv_table, sweep_layout, sweep_tables
 
-    if layout not in FORMATS:
-        raise SpecError(f"Unknown format {layout!r}; use one of {', '.join(FORMATS)}.")
+    check_format(form)
     planned = read_sweep(file).runs()
     results = Store(store, create=False)
     failed = [one.identity for one in results.runs(states=("failed",))]
     tables = sweep_tables(planned, results.rows(), failed)
-    if layout == "terminal":
-        for one in tables:
-            console.out.print(terminal_table(one))
-        return
-    if layout == "csv":
+    if form == "csv":
         console.out.file.write(csv_table(tables))
-        return
-    write = markdown_table if layout == "markdown" else latex_table
-    console.out.file.write("\n".join(write(one) for one in tables))
+    else:
+        print_layouts([sweep_layout(one) for one in tables], form)
 
 
 @sweep.command(help="Write finished runs to a file of rows, or with their scores to a folder.")
