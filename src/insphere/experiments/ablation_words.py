@@ -44,8 +44,13 @@ def z_score_words(findings: Findings) -> str:
 
 def note(findings: Findings) -> str:
     """Say what stands behind the numbers, and what is missing."""
-    n, seeds = len(findings.classes), len(findings.seeds)
-    sentences = [f"{n} class{'es' if n > 1 else ''}, {seeds} seed{'s' if seeds > 1 else ''}."]
+    n, seeds, pairs = len(findings.classes), len(findings.seeds), len(findings.cells)
+    counted = [
+        f"{n} class{'es' if n > 1 else ''}",
+        f"{seeds} seed{'s' if seeds > 1 else ''}",
+        f"{pairs} pair{'s' if pairs > 1 else ''} for each option",
+    ]
+    sentences = [f"{', '.join(counted)}."]
     own = findings.baseline_by_class
     if own:
         mean = 100 * float(np.mean(list(own.values())))
@@ -55,18 +60,21 @@ def note(findings: Findings) -> str:
             "Two seeds of the baseline lie "
             f"{100 * findings.seed_noise:.2f} points apart in a class, on the mean."
         )
-    if own and not findings.can_show:
+    if findings.tested and not findings.can_show:
         sentences.append(
-            f"With {n} class{'es' if n > 1 else ''} no p-value falls below {smallest_p(n):.3g}, "
-            "so that no option can be shown to help or hurt."
+            f"{n} class{'es are' if n > 1 else ' is'} too few for a verdict: no p-value can fall "
+            f"below {smallest_p(n):.3g}, before it is corrected for {len(findings.tested)} options."
         )
     sentences += [
         f"{one.arm.title}: {', '.join(one.arm.options)}."
         for one in findings.of_kind("group", "all")
     ]
-    missing = [one for one in findings.comparisons if one.pairs.missing]
-    if missing:
-        told = [f"{one.arm.title} {_what_is_missing(one)}" for one in missing]
+    absent = [one.arm.title for one in findings.comparisons if one.effect is None]
+    if absent:
+        sentences.append(f"Not measured: {', '.join(absent)}.")
+    partly = [one for one in findings.comparisons if one.effect is not None and one.pairs.missing]
+    if partly:
+        told = [f"{one.arm.title} {_what_is_missing(one)}" for one in partly]
         sentences.append(f"Pairs that are missing: {', '.join(told)}.")
     return " ".join(sentences)
 
