@@ -214,7 +214,7 @@ def test_what_is_missing_is_counted_and_said():
     assert (len(pairs.differences), pairs.without_option, pairs.without_baseline) == (18, 1, 1)
     assert by_name["zca"].effect.n == 10
     said = note(found)
-    assert "ZCA whitening 1 without its run and 1 without the baseline's" in said
+    assert "Missing pairs, 1 without its run and 1 without the baseline's: ZCA whitening." in said
     assert "Not measured: Residual skips, All during, All groups." in said
     wanted = {"mnist": [(str(n), seed) for n in range(11) for seed in (0, 1)]}
     assert found_in(rows, cells=wanted)[1]["zca"].pairs.without_both == 2

@@ -15,6 +15,8 @@ def in_words(findings: Findings) -> str:
     """Say in a few sentences what helps, what hurts, and how wrong the assumptions were."""
     options = findings.of_kind("option")
     sentences = []
+    if findings.tested and not findings.can_show:
+        sentences.append(_too_few(findings))
     for verdict, start in (("helps", "Helps"), ("hurts", "Hurts")):
         shown = [f"{one.arm.title} ({gain(one)})" for one in options if one.verdict == verdict]
         sentences.append(f"{start}: {', '.join(shown) or 'none'}.")
@@ -61,10 +63,7 @@ def note(findings: Findings) -> str:
             f"{100 * findings.seed_noise:.2f} points apart in a class, on the mean."
         )
     if findings.tested and not findings.can_show:
-        sentences.append(
-            f"{n} class{'es are' if n > 1 else ' is'} too few for a verdict: no p-value can fall "
-            f"below {smallest_p(n):.3g}, before it is corrected for {len(findings.tested)} options."
-        )
+        sentences.append(_too_few(findings))
     sentences += [
         f"{one.arm.title}: {', '.join(one.arm.options)}."
         for one in findings.of_kind("group", "all")
@@ -72,10 +71,12 @@ def note(findings: Findings) -> str:
     absent = [one.arm.title for one in findings.comparisons if one.effect is None]
     if absent:
         sentences.append(f"Not measured: {', '.join(absent)}.")
-    partly = [one for one in findings.comparisons if one.effect is not None and one.pairs.missing]
-    if partly:
-        told = [f"{one.arm.title} {_what_is_missing(one)}" for one in partly]
-        sentences.append(f"Pairs that are missing: {', '.join(told)}.")
+    partly: dict[str, list[str]] = {}
+    for one in findings.comparisons:
+        if one.effect is not None and one.pairs.missing:
+            partly.setdefault(_what_is_missing(one), []).append(one.arm.title)
+    for missing, titles in partly.items():
+        sentences.append(f"Missing pairs, {missing}: {', '.join(titles)}.")
     return " ".join(sentences)
 
 
@@ -103,6 +104,14 @@ def gain(one: Comparison) -> str:
     if one.effect.high is None:
         return points(one.effect.mean)
     return f"{points(one.effect.mean)} ± {100 * (one.effect.high - one.effect.mean):.2f}"
+
+
+def _too_few(findings: Findings) -> str:
+    n = len(findings.classes)
+    return (
+        f"{n} class{'es are' if n > 1 else ' is'} too few for a verdict: no p-value can fall "
+        f"below {smallest_p(n):.3g}, before it is corrected for {len(findings.tested)} options."
+    )
 
 
 def _what_is_missing(one: Comparison) -> str:
