@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Datasets = Annotated[
     list[str] | None,
-    typer.Argument(help="Names or paths.", metavar="DATASET...", show_default=False),
+    typer.Argument(help="Names or paths.", metavar="DATASET", show_default=False),
 ]
 OptionNames = Annotated[
     str | None,
@@ -95,7 +95,8 @@ def ablate(
     again, it continues.
     """
     from insphere.experiments.ablation import study_arms, study_sweep
-    from insphere.experiments.findings import find
+    from insphere.experiments.findings import cells_of, find
+    from insphere.experiments.progress import look
     from insphere.experiments.rows import merge_rows
     from insphere.experiments.store import Store
 
@@ -111,8 +112,9 @@ def ablate(
     study = study_sweep(datasets, arms, normal=normal or (), seeds=seeds, recipe=recipe)
     planned = study.runs()
     results = Store(store, create=not only_table)
-    progress = None
-    if not only_table:
+    if only_table:
+        progress = look(results, planned)
+    else:
         progress = run_planned(
             study.name,
             planned,
@@ -127,20 +129,11 @@ def ablate(
         new = merge_rows(out, rows)
         if not quiet:
             console.note(f"{len(rows)} runs are in {console.shown(out)}, {new} of them new.")
-    cells: dict[str, list[tuple[str, int]]] = {name: [] for name in datasets}
-    for one in planned:
-        cell = (one.normal, one.spec.seed)
-        if cell not in cells[one.spec.dataset]:
-            cells[one.spec.dataset].append(cell)
-    found = find(rows, arms, recipe=recipe, cells=cells)
+    found = find(rows, arms, recipe=recipe, cells=cells_of(planned))
     if as_json or not quiet:
         _print(found, form, as_json, progress)
-    if progress is not None:
-        if not quiet and not as_json and form == "terminal":
-            console.say(f"{in_words(progress)}.")
-            say_failures(progress)
-        if progress.counts["failed"]:
-            raise typer.Exit(1)
+    if progress.counts["failed"] and not only_table:
+        raise typer.Exit(1)
 
 
 def _of_files(
@@ -186,3 +179,6 @@ def _print(
             print_layouts(layouts(one), form)
             if form == "terminal":
                 console.explain(f"{title(one.dataset)}: {what_helps(one)}\n")
+        if progress is not None and form == "terminal":
+            console.say(f"{in_words(progress)}.")
+            say_failures(progress)

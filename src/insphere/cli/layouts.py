@@ -38,7 +38,7 @@ def print_layouts(layouts: Sequence[Layout], form: str) -> None:
 
     if form == "terminal":
         for layout in layouts:
-            console.out.print(terminal(layout))
+            console.out.print(terminal(layout), "")
         return
     write = markdown if form == "markdown" else latex
     console.out.file.write("\n".join(write(layout) for layout in layouts))

@@ -27,9 +27,7 @@ def summary(findings: Findings) -> Layout:
         Column("group", words=True),
         Column("gain ± 95 %"),
         Column("p, corrected"),
-        Column("pairs"),
-        Column("assumed", dim=True),
-        Column("assumed in interval", words=True),
+        Column("assumed gain", dim=True),
         Column("verdict", words=True),
     ]
     return Layout(
@@ -85,14 +83,14 @@ def z_score_table(findings: Findings) -> Layout:
         ]
         if not cells:
             continue
-        raw = np.array([findings.baseline[cell] for cell in cells])
-        both = [
-            np.array([findings.z_scores[cell].get(key, np.nan) for cell in cells])
-            for key in ("auc", "auc_over_test_images")
-        ]
-        largest = max(float(np.nanmax(np.abs(values - raw))) for values in both)
-        shown = [f"{100 * values.mean():.6f}" for values in (raw, *both)]
-        line = [name, str(len(cells)), *shown, "0" if largest == 0 else f"{largest:.1e}"]
+        raw = [findings.baseline[cell] for cell in cells]
+        line, apart = [name, str(len(cells)), _mean(raw)], 0.0
+        for key in ("auc", "auc_over_test_images"):
+            values = [findings.z_scores[cell].get(key) for cell in cells]
+            both = [(new, old) for new, old in zip(values, raw, strict=True) if new is not None]
+            line.append(_mean([new for new, _ in both]))
+            apart = max([apart, *(abs(new - old) for new, old in both)])
+        line.append("0" if apart == 0 else f"{apart:.1e}")
         if reported:
             line += [f"{value:.2f}" for value in reported[name]] if name in reported else ["–"] * 2
         lines.append([Text(text) for text in line])
@@ -168,19 +166,19 @@ def _parts(findings: Findings, line: Callable[[Comparison], list[Text]]) -> list
 
 
 def _summary_line(one: Comparison) -> list[Text]:
-    there = len(one.pairs.differences)
-    wanted = there + one.pairs.missing
-    held = {True: "yes", False: "no", None: ""}[one.assumption_holds]
+    held = {True: ", inside", False: ", outside", None: ""}[one.assumption_holds]
     texts = [
         one.arm.title,
         one.arm.group,
         "0 exactly" if one.verdict == "exactly equal" else gain(one),
         NOTHING if one.corrected is None else f"{one.corrected:.3f}",
-        str(there) if there == wanted else f"{there} of {wanted}",
-        _assumed(one.arm.assumed),
-        held,
+        _assumed(one.arm.assumed) + held,
     ]
     return [*map(Text, texts), Text(one.verdict, _is_shown(one))]
+
+
+def _mean(aucs: Sequence[float]) -> str:
+    return f"{100 * np.mean(aucs):.6f}" if aucs else NOTHING
 
 
 def _is_shown(one: Comparison) -> bool:

@@ -15,6 +15,8 @@ def in_words(findings: Findings) -> str:
     """Say in a few sentences what helps, what hurts, and how wrong the assumptions were."""
     options = findings.of_kind("option")
     sentences = []
+    if findings.tested and not findings.can_show:
+        sentences.append(_too_few(findings))
     for verdict, start in (("helps", "Helps"), ("hurts", "Hurts")):
         shown = [f"{one.arm.title} ({gain(one)})" for one in options if one.verdict == verdict]
         sentences.append(f"{start}: {', '.join(shown) or 'none'}.")
@@ -44,8 +46,13 @@ def z_score_words(findings: Findings) -> str:
 
 def note(findings: Findings) -> str:
     """Say what stands behind the numbers, and what is missing."""
-    n, seeds = len(findings.classes), len(findings.seeds)
-    sentences = [f"{n} class{'es' if n > 1 else ''}, {seeds} seed{'s' if seeds > 1 else ''}."]
+    n, seeds, pairs = len(findings.classes), len(findings.seeds), len(findings.cells)
+    counted = [
+        f"{n} class{'es' if n > 1 else ''}",
+        f"{seeds} seed{'s' if seeds > 1 else ''}",
+        f"{pairs} pair{'s' if pairs > 1 else ''} for each option",
+    ]
+    sentences = [f"{', '.join(counted)}."]
     own = findings.baseline_by_class
     if own:
         mean = 100 * float(np.mean(list(own.values())))
@@ -55,19 +62,21 @@ def note(findings: Findings) -> str:
             "Two seeds of the baseline lie "
             f"{100 * findings.seed_noise:.2f} points apart in a class, on the mean."
         )
-    if own and not findings.can_show:
-        sentences.append(
-            f"With {n} class{'es' if n > 1 else ''} no p-value falls below {smallest_p(n):.3g}, "
-            "so that no option can be shown to help or hurt."
-        )
+    if findings.tested and not findings.can_show:
+        sentences.append(_too_few(findings))
     sentences += [
         f"{one.arm.title}: {', '.join(one.arm.options)}."
         for one in findings.of_kind("group", "all")
     ]
-    missing = [one for one in findings.comparisons if one.pairs.missing]
-    if missing:
-        told = [f"{one.arm.title} {_what_is_missing(one)}" for one in missing]
-        sentences.append(f"Pairs that are missing: {', '.join(told)}.")
+    absent = [one.arm.title for one in findings.comparisons if one.effect is None]
+    if absent:
+        sentences.append(f"Not measured: {', '.join(absent)}.")
+    partly: dict[str, list[str]] = {}
+    for one in findings.comparisons:
+        if one.effect is not None and one.pairs.missing:
+            partly.setdefault(_what_is_missing(one), []).append(one.arm.title)
+    for missing, titles in partly.items():
+        sentences.append(f"Missing pairs, {missing}: {', '.join(titles)}.")
     return " ".join(sentences)
 
 
@@ -95,6 +104,14 @@ def gain(one: Comparison) -> str:
     if one.effect.high is None:
         return points(one.effect.mean)
     return f"{points(one.effect.mean)} ± {100 * (one.effect.high - one.effect.mean):.2f}"
+
+
+def _too_few(findings: Findings) -> str:
+    n = len(findings.classes)
+    return (
+        f"{n} class{'es are' if n > 1 else ' is'} too few for a verdict: no p-value can fall "
+        f"below {smallest_p(n):.3g}, before it is corrected for {len(findings.tested)} options."
+    )
 
 
 def _what_is_missing(one: Comparison) -> str:

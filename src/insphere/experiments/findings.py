@@ -13,6 +13,7 @@ import numpy as np
 from insphere.experiments.ablation import BASELINE, METHOD, OPT_IN, Arm, study_arms
 from insphere.experiments.options import OPTIONS
 from insphere.experiments.paired import Cell, Effect, Pairs, effect, holm, pair, smallest_p
+from insphere.experiments.sweep_file import SweepRun
 
 Verdict = Literal["helps", "hurts", "no difference shown", "exactly equal", "not measured"]
 LEVEL = 0.05
@@ -150,11 +151,15 @@ class Findings:
         return [one for one in self.comparisons if one.arm.kind in kinds]
 
     @property
+    def tested(self) -> list[Comparison]:
+        """Options alone that have a p-value: those for which it is corrected."""
+        return [one for one in self.of_kind("option") if one.corrected is not None]
+
+    @property
     def can_show(self) -> bool:
         """Whether there are enough classes for any option's p-value to fall below the level."""
-        tested = [one for one in self.of_kind("option") if one.corrected is not None]
-        most = max((one.effect.n for one in tested if one.effect is not None), default=0)
-        return smallest_p(most) * len(tested) <= LEVEL if most else False
+        n = max((one.effect.n for one in self.tested if one.effect is not None), default=1)
+        return smallest_p(n) * len(self.tested) <= LEVEL
 
 
 def find(
@@ -199,6 +204,14 @@ def find(
         _findings(dataset, found, arms, z_scores.get(dataset, {}), (cells or {}).get(dataset))
         for dataset, found in aucs.items()
     ]
+
+
+def cells_of(runs: Sequence[SweepRun]) -> dict[str, list[Cell]]:
+    """Return the classes and seeds of planned runs, by dataset, each once."""
+    cells: dict[str, dict[Cell, None]] = {}
+    for run in runs:
+        cells.setdefault(run.spec.dataset, {})[run.normal, run.spec.seed] = None
+    return {dataset: list(found) for dataset, found in cells.items()}
 
 
 def arms_in(

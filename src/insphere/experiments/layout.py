@@ -82,6 +82,7 @@ def terminal(layout: Layout) -> Table:
             escape(column.title),
             justify="left" if column.words else "right",
             style="dim" if column.dim else None,
+            overflow="fold",
         )
     for part in layout.parts:
         for line in part:
@@ -98,7 +99,8 @@ def terminal(layout: Layout) -> Table:
 
 def markdown(layout: Layout) -> str:
     """Lay a table out in Markdown, under a line that says what it is."""
-    return f"**{layout.name}**: {layout.what}. {layout.note}\n\n{markdown_grid(layout)}"
+    note = f" {layout.note}" if layout.note else ""
+    return f"**{layout.name}**: {layout.what}.{note}\n\n{markdown_grid(layout)}"
 
 
 def markdown_grid(layout: Layout) -> str:
