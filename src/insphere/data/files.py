@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -47,6 +48,15 @@ def _is_hidden(part: str) -> bool:
     return part.startswith(".") or part == "__MACOSX"
 
 
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Yield the entries of one folder, never holding all of them."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except PermissionError as error:
+        raise DataError(f"The folder {folder} may not be read: {error.strerror}.") from error
+
+
 class FolderFiles:
     """Files below a folder; linked folders are followed, each real folder once.
 
@@ -70,13 +80,7 @@ class FolderFiles:
             if real in seen:
                 continue
             seen.add(real)
-            try:
-                entries = list(os.scandir(folder))
-            except PermissionError as error:
-                raise DataError(
-                    f"The folder {folder} may not be read: {error.strerror}."
-                ) from error
-            for entry in entries:
+            for entry in _entries(folder):
                 if _is_hidden(entry.name):
                     continue
                 if entry.is_dir():
