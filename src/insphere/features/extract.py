@@ -14,7 +14,7 @@ from torch import Tensor
 from insphere.errors import DataError, SpecError
 from insphere.features.form import Form
 from insphere.nets.backbones import Backbone
-from insphere.training.device import Precision, autocast_dtype
+from insphere.training.device import Precision, has_fast_bfloat16
 from insphere.training.memory import keep_freed_memory
 
 Resampling = Literal["bilinear", "bicubic"]
@@ -70,7 +70,8 @@ class Extractor:
         self.resampling = resampling
         self.mirrored = bool(mirrored)
         self.device = device
-        self.dtype = autocast_dtype(precision, device) or torch.float32
+        half = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
+        self.dtype = torch.bfloat16 if half else torch.float32
         self.card = card
         self.fingerprint = backbone.fingerprint
         self.backbone = backbone.to(device, self.dtype).to(memory_format=torch.channels_last)

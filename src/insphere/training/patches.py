@@ -199,8 +199,8 @@ def train_patches(
     sample = rows.sample(seed)
     steps = (StandardizeSpec(scope="feature"),)
     preprocessor = Preprocessor(steps, (width,)).to(device).fit(sample)
-    autocast = autocast_dtype(precision, device)
     encoder = new_encoder(spec.head, (width,), seed, device, torch.float32, spec.allow_collapse)
+    autocast = autocast_dtype(precision, encoder)
     with torch.no_grad(), seeded(seed):
         z = encoder(preprocessor(torch.from_numpy(sample).to(device)))
     center = choose_center(z)
