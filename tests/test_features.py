@@ -71,8 +71,8 @@ def test_pooled_vectors_are_mean_and_maximum(extractor, images):
     (values,) = extractor(images[:3], [form])
     with torch.inference_mode():
         maps = extractor.backbone(extractor.prepare(images[:3]), ["layer3"])["layer3"]
-    mean = choose_pooled(values, extractor.card, ["layer3"], ["mean"])
-    both = choose_pooled(values, extractor.card, ["layer3"], ["mean", "max"])
+    mean = choose_pooled(values, extractor.card.stages, ["layer3"], ["mean"])
+    both = choose_pooled(values, extractor.card.stages, ["layer3"], ["mean", "max"])
     np.testing.assert_allclose(mean, maps.mean(dim=(2, 3)), rtol=2e-3, atol=1e-4)
     np.testing.assert_allclose(both[:, 256:], maps.amax(dim=(2, 3)), rtol=2e-3, atol=1e-4)
     assert values.shape == (3, 2 * (64 + 128 + 256 + 512))

@@ -102,7 +102,7 @@ def evaluate(
     measured = scored.evaluate()
     pixels = evaluate_pixels(scored)
     if as_json:
-        told = {"evaluation": measured.to_dict()}
+        told: dict[str, Any] = {"evaluation": measured.to_dict()}
         if pixels is not None:
             told["pixels"] = pixels.to_dict()
         console.print_json(_summary(scored, model) | told)

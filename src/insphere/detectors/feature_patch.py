@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from insphere.detectors.backboned import CHUNK
+from insphere.detectors.backboned import CHUNK, without_backbone
 from insphere.detectors.base import Array, batches
 from insphere.detectors.network import arrays_of, load_arrays, matching_weights, seed_from
 from insphere.detectors.patch_head import head_spec
@@ -22,6 +22,7 @@ from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
 from insphere.training.callbacks import Callback
 from insphere.training.device import Precision, resolve_device
+from insphere.training.finetune import FinetuneSpec
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
 from insphere.training.patches import (
@@ -78,6 +79,9 @@ class FeaturePatchSVDD(PatchDetector):
         How.
     mirrored : bool, default=False
         Average the features of each image and of its mirror image.
+    finetune : int, FinetuneSpec, dict or None, default=None
+        Fine-tune so many of the last stages on the training normals first, and take features from
+        these; a spec says more, see `insphere.training.finetune.FinetuneSpec`.
     smoothing : float or None, default=None
         Standard deviation, in pixels, of the Gaussian over maps; None is half the distance of two
         patches.
@@ -133,6 +137,7 @@ class FeaturePatchSVDD(PatchDetector):
         resolution: int | None = None,
         resampling: Resampling = "bicubic",
         mirrored: bool = False,
+        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
         smoothing: float | None = None,
         cache: bool = True,
         allow_collapse: bool = False,
@@ -162,6 +167,7 @@ class FeaturePatchSVDD(PatchDetector):
         self.resolution = resolution
         self.resampling = resampling
         self.mirrored = mirrored
+        self.finetune = finetune
         self.smoothing = smoothing
         self.cache = cache
         self.allow_collapse = allow_collapse
@@ -182,6 +188,7 @@ class FeaturePatchSVDD(PatchDetector):
         keep_freed_memory()
         spec = self._resolve()
         self._open()
+        self._adapt(X)
         self.form_ = self._resolve_form((X.shape[1], X.shape[2]))
         F = self._patches(X, fitting=True)
         trained = train_patches(
@@ -222,15 +229,15 @@ class FeaturePatchSVDD(PatchDetector):
             "history": self.history_,
             "guard_findings": self.guard_findings_,
         }
-        return arrays_of(self.sphere_), meta
+        return arrays_of(self.sphere_) | self._backbone_arrays(), meta
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        self._restore_backbone(meta)
+        self._restore_backbone(meta, arrays)
         self._restore_form(meta)
         with matching_weights():
             spec = PatchSpec.model_validate(meta["spec"])
             sphere = untrained_patches(int(arrays["preprocessor.steps.0.mean"].size), spec)
-            load_arrays(sphere, arrays, resolve_device(self.device))
+            load_arrays(sphere, without_backbone(arrays), resolve_device(self.device))
         self._adopt(spec, sphere, list(meta["history"]))
         self.guard_findings_ = list(meta["guard_findings"])
         patch, image = meta["scales"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -18,6 +18,7 @@ from insphere.features.extract import Resampling
 from insphere.nets.backbones import DEFAULT
 from insphere.training.callbacks import Callback
 from insphere.training.device import Precision
+from insphere.training.finetune import FinetuneSpec
 
 
 class FeatureKNN(PooledDetector):
@@ -45,6 +46,9 @@ class FeatureKNN(PooledDetector):
         How.
     mirrored : bool, default=False
         Average the features of each image and of its mirror image.
+    finetune : int, FinetuneSpec, dict or None, default=None
+        Fine-tune so many of the last stages on the training normals first, and take features from
+        these; a spec says more, see `insphere.training.finetune.FinetuneSpec`.
     cache : bool, default=True
         Keep features on disk; see `insphere.features.store`.
     contamination, false_alarm_rate, calibration, random_state
@@ -71,6 +75,7 @@ class FeatureKNN(PooledDetector):
         resolution: int | None = None,
         resampling: Resampling = "bicubic",
         mirrored: bool = False,
+        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
         cache: bool = True,
         contamination: float = 0.05,
         false_alarm_rate: float | None = None,
@@ -89,6 +94,7 @@ class FeatureKNN(PooledDetector):
         self.resolution = resolution
         self.resampling = resampling
         self.mirrored = mirrored
+        self.finetune = finetune
         self.cache = cache
         self.contamination = contamination
         self.false_alarm_rate = false_alarm_rate
@@ -128,7 +134,8 @@ class FeatureMahalanobis(PooledDetector):
 
     Parameters
     ----------
-    backbone, weights, stages, statistic, normalize, resolution, resampling, mirrored, cache
+    backbone, weights, stages, statistic, normalize, resolution, resampling, mirrored
+    finetune, cache
         See `FeatureKNN`.
     contamination, false_alarm_rate, calibration, device, precision, callbacks, random_state
         See `FeatureKNN`.
@@ -147,6 +154,7 @@ class FeatureMahalanobis(PooledDetector):
         resolution: int | None = None,
         resampling: Resampling = "bicubic",
         mirrored: bool = False,
+        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
         cache: bool = True,
         contamination: float = 0.05,
         false_alarm_rate: float | None = None,
@@ -164,6 +172,7 @@ class FeatureMahalanobis(PooledDetector):
         self.resolution = resolution
         self.resampling = resampling
         self.mirrored = mirrored
+        self.finetune = finetune
         self.cache = cache
         self.contamination = contamination
         self.false_alarm_rate = false_alarm_rate
@@ -192,7 +201,8 @@ class FeaturePCA(PooledDetector):
     ----------
     pca : float, default=0.95
         Share of the variance that the components keep, in (0, 1).
-    backbone, weights, stages, statistic, normalize, resolution, resampling, mirrored, cache
+    backbone, weights, stages, statistic, normalize, resolution, resampling, mirrored
+    finetune, cache
         See `FeatureKNN`.
     contamination, false_alarm_rate, calibration, device, precision, callbacks, random_state
         See `FeatureKNN`.
@@ -212,6 +222,7 @@ class FeaturePCA(PooledDetector):
         resolution: int | None = None,
         resampling: Resampling = "bicubic",
         mirrored: bool = False,
+        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
         cache: bool = True,
         contamination: float = 0.05,
         false_alarm_rate: float | None = None,
@@ -230,6 +241,7 @@ class FeaturePCA(PooledDetector):
         self.resolution = resolution
         self.resampling = resampling
         self.mirrored = mirrored
+        self.finetune = finetune
         self.cache = cache
         self.contamination = contamination
         self.false_alarm_rate = false_alarm_rate

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from insphere.detectors.backboned import without_backbone
 from insphere.detectors.base import Array
 from insphere.detectors.network import arrays_of, load_arrays, matching_weights, seed_from
 from insphere.detectors.patch_head import head_spec
@@ -20,6 +21,7 @@ from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
 from insphere.training.callbacks import Callback
 from insphere.training.device import Precision, resolve_device
+from insphere.training.finetune import FinetuneSpec
 from insphere.training.patches import DEFAULT_PHASE, PatchSpec, train_patches, untrained_patches
 from insphere.training.progress import ProgressBar
 
@@ -33,7 +35,8 @@ class FeatureSVDD(PooledDetector):
     ----------
     head, epochs, lr, batch_size, nu, allow_collapse, checkpoint_dir, callbacks, verbose
         See `FeaturePatchSVDD`; the batch size is 200 images.
-    backbone, weights, stages, statistic, normalize, resolution, resampling, mirrored, cache
+    backbone, weights, stages, statistic, normalize, resolution, resampling, mirrored
+    finetune, cache
         See `FeatureKNN`.
     contamination, false_alarm_rate, calibration, device, precision, random_state
         See `FeatureKNN`.
@@ -62,6 +65,7 @@ class FeatureSVDD(PooledDetector):
         resolution: int | None = None,
         resampling: Resampling = "bicubic",
         mirrored: bool = False,
+        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
         cache: bool = True,
         allow_collapse: bool = False,
         contamination: float = 0.05,
@@ -87,6 +91,7 @@ class FeatureSVDD(PooledDetector):
         self.resolution = resolution
         self.resampling = resampling
         self.mirrored = mirrored
+        self.finetune = finetune
         self.cache = cache
         self.allow_collapse = allow_collapse
         self.contamination = contamination
@@ -127,14 +132,14 @@ class FeatureSVDD(PooledDetector):
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         meta = super()._state()[1]
         meta |= {"spec": self.spec_.model_dump(mode="json"), "history": self.history_}
-        return arrays_of(self.sphere_), meta
+        return arrays_of(self.sphere_) | self._backbone_arrays(), meta
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
         super()._set_state(arrays, meta)
         with matching_weights():
             spec = PatchSpec.model_validate(meta["spec"])
             sphere = untrained_patches(int(arrays["preprocessor.steps.0.mean"].size), spec)
-            load_arrays(sphere, arrays, resolve_device(self.device))
+            load_arrays(sphere, without_backbone(arrays), resolve_device(self.device))
         self._adopt(spec, sphere, list(meta["history"]))
 
     def _adopt(self, spec: PatchSpec, sphere: PatchSphere, history: list[Any]) -> None:

@@ -21,6 +21,7 @@ from insphere.features.extract import Resampling
 from insphere.nets.backbones import DEFAULT
 from insphere.training.callbacks import Callback
 from insphere.training.device import Precision
+from insphere.training.finetune import FinetuneSpec
 
 CANDIDATES = 50_000  # patches that the coreset is chosen from
 PROJECTED = 64  # dimensions in which it is chosen
@@ -69,6 +70,7 @@ class PatchMemory(PatchDetector):
         resolution: int | None = None,
         resampling: Resampling = "bicubic",
         mirrored: bool = False,
+        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
         smoothing: float | None = None,
         cache: bool = True,
         contamination: float = 0.05,
@@ -90,6 +92,7 @@ class PatchMemory(PatchDetector):
         self.resolution = resolution
         self.resampling = resampling
         self.mirrored = mirrored
+        self.finetune = finetune
         self.smoothing = smoothing
         self.cache = cache
         self.contamination = contamination
@@ -104,6 +107,7 @@ class PatchMemory(PatchDetector):
         self._require_images()
         require_count("bank_size", self.bank_size, 1)
         self._open()
+        self._adapt(X)
         self.form_ = self._resolve_form((X.shape[1], X.shape[2]))
         F = self._patches(X, fitting=True)
         n, patches, width = F.shape
@@ -147,10 +151,12 @@ class PatchMemory(PatchDetector):
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         meta = self._backbone_meta() | self._form_meta()
-        return {"bank": self.bank_}, meta | {"guard_findings": self.guard_findings_}
+        return {"bank": self.bank_} | self._backbone_arrays(), meta | {
+            "guard_findings": self.guard_findings_
+        }
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        self._restore_backbone(meta)
+        self._restore_backbone(meta, arrays)
         self._restore_form(meta)
         self.bank_ = arrays["bank"]
         self.guard_findings_ = list(meta["guard_findings"])

@@ -83,6 +83,9 @@ class PatchDetector(BackboneDetector):
         stages = check_stages(
             card, card.default_patches if self.stages is None else tuple(self.stages)
         )
+        if self.stages is None and self._tail is not None:
+            stages = self._stages_in_use[-1:]
+        self._check_in_use(stages)
         require_count("neighbourhood", self.neighbourhood, 1)
         require(
             self.neighbourhood % 2 == 1, f"neighbourhood is odd, but got {self.neighbourhood!r}."

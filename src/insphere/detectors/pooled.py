@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from insphere.detectors.flat import require
 from insphere.detectors.network import seed_from
 from insphere.errors import DataError
 from insphere.features import choose_pooled, pooled_form
-from insphere.nets.backbones import BackboneCard, check_stages
+from insphere.nets.backbones import Stage, check_stages
 
 Floats = NDArray[np.float64]
 Statistic = Literal["mean", "max", "both"]
@@ -42,6 +42,7 @@ class PooledDetector(BackboneDetector):
     def _fit(self, X: Array) -> None:
         self._require_images()
         self._open()
+        self._adapt(X)
         F = self._pooled(X, fitting=True)
         if (F[0] == F).all():
             raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
@@ -75,17 +76,23 @@ class PooledDetector(BackboneDetector):
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _pooled(self, X: Array, *, fitting: bool = False) -> Floats:
-        values = self._extract(X, pooled_form(self.backbone_), fitting=fitting)
-        return pooled_vectors(
-            values, self.backbone_, self.stages, self.statistic, self.normalize
-        ).astype(np.float64)
+        card = self.backbone_
+        form = pooled_form(card, self._stages_in_use)
+        names = card.stage_names[-1:] if self.stages is None else check_stages(card, self.stages)
+        self._check_in_use(names)
+        values = self._extract(X, form, fitting=fitting)
+        described = [card.stage(name) for name in form.stages]
+        vectors = pooled_vectors(values, described, names, self.statistic, self.normalize)
+        return vectors.astype(np.float64)
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays = {name: np.asarray(getattr(self, name)) for name in self._stored}
-        return arrays, self._backbone_meta() | {"guard_findings": self.guard_findings_}
+        return arrays | self._backbone_arrays(), self._backbone_meta() | {
+            "guard_findings": self.guard_findings_
+        }
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        self._restore_backbone(meta)
+        self._restore_backbone(meta, arrays)
         for name in self._stored:
             value = arrays[name]
             setattr(self, name, value if value.ndim else value.item())
@@ -94,8 +101,8 @@ class PooledDetector(BackboneDetector):
 
 def pooled_vectors(
     values: NDArray[np.float16],
-    card: BackboneCard,
-    stages: Any,
+    described: Sequence[Stage],
+    names: Sequence[str],
     statistic: Statistic,
     normalize: Normalize | None,
 ) -> NDArray[np.float32]:
@@ -105,10 +112,10 @@ def pooled_vectors(
     ----------
     values : ndarray of float16, shape (N, 2 ΣC)
         Features of `pooled_form`.
-    card : BackboneCard
-        The backbone.
-    stages : sequence of str, or None for the last one
-        Whose vectors to join.
+    described : sequence of Stage
+        The stages in it.
+    names : sequence of str
+        Those whose vectors to join.
     statistic : {"mean", "max", "both"}
         What was pooled.
     normalize : {"root-l2", "l2"} or None
@@ -127,12 +134,13 @@ def pooled_vectors(
         statistic in ("mean", "max", "both"),
         f'statistic is "mean", "max" or "both", but got {statistic!r}.',
     )
-    names = card.stage_names[-1:] if stages is None else check_stages(card, stages)
     kinds = ("mean", "max") if statistic == "both" else (statistic,)
     parts = []
     for name in names:
         for kind in kinds:
-            part: NDArray[Any] = choose_pooled(values, card, (name,), (kind,)).astype(np.float32)
+            part: NDArray[Any] = choose_pooled(values, described, (name,), (kind,)).astype(
+                np.float32
+            )
             if normalize == "root-l2":
                 part = np.sign(part) * np.sqrt(np.abs(part))
             if normalize is not None:

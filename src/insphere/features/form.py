@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from insphere.nets.backbones import BackboneCard
+from insphere.nets.backbones import BackboneCard, Stage
 
 LARGEST = 60_000.0  # of float16, nearly
 
@@ -62,9 +62,9 @@ class Form:
         return values.clamp(-LARGEST, LARGEST).to(torch.float16).contiguous()
 
 
-def pooled_form(card: BackboneCard) -> Form:
-    """Return the form that every choice of pooled vectors can be taken from."""
-    return Form("pooled", card.stage_names)
+def pooled_form(card: BackboneCard, stages: Sequence[str] | None = None) -> Form:
+    """Return the form that every choice of pooled vectors of these stages can be taken from."""
+    return Form("pooled", card.stage_names if stages is None else tuple(stages))
 
 
 def pooled(m: Tensor) -> Tensor:
@@ -74,24 +74,27 @@ def pooled(m: Tensor) -> Tensor:
 
 
 def choose_pooled(
-    values: NDArray[Any], card: BackboneCard, stages: Sequence[str], statistics: Sequence[str]
+    values: NDArray[Any],
+    described: Sequence[Stage],
+    stages: Sequence[str],
+    statistics: Sequence[str],
 ) -> NDArray[Any]:
     """Take the columns of some stages and statistics from features of `pooled_form`.
 
     Parameters
     ----------
     values : ndarray, shape (N, 2 ΣC)
-        Features of all stages.
-    card : BackboneCard
-        The backbone.
+        Features of `pooled_form`.
+    described : sequence of Stage
+        The stages in it.
     stages : sequence of str
-        Names of stages.
+        Names of those to take.
     statistics : sequence of {"mean", "max"}
         Which of the two.
     """
     columns = []
     start = 0
-    for stage in card.stages:
+    for stage in described:
         for statistic in ("mean", "max"):
             if stage.name in stages and statistic in statistics:
                 columns.append(np.arange(start, start + stage.channels))

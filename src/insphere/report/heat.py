@@ -37,4 +37,5 @@ def overlay(
     colour = 255 * matplotlib.colormaps[COLOURS](0.35 + 0.65 * strength[..., 0])[..., :3]
     cover = OPAQUE * np.minimum(1, 2 * strength)
     mixed = grey * (1 - cover) + colour * cover
-    return mixed.round().astype(np.uint8)
+    pixels: NDArray[np.uint8] = mixed.round().astype(np.uint8)
+    return pixels

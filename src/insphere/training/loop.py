@@ -98,6 +98,8 @@ class PhaseRun:
                 callback.phase_start(self.name, self.epochs, done, len(self.images))
             try:
                 for epoch in range(done, self.epochs):
+                    if self.objective.finished:
+                        break
                     self.history.append(self._epoch(epoch))
                     self._save()
                     for callback in self.callbacks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
@@ -79,10 +80,39 @@ class StagedBackbone(Backbone):
                 maps[name] = x
         return maps
 
-    def tail(self, start: str) -> nn.ModuleDict:
-        """Return the modules of the stages behind `start`."""
-        names = list(self.steps)
-        return nn.ModuleDict({name: self.steps[name] for name in names[names.index(start) + 1 :]})
+    def tail(self, count: int) -> Tail:
+        """Return a copy of the last stages, float32, to be trained by itself."""
+        names = list(self.steps)[-count:]
+        steps = {name: copy.deepcopy(self.steps[name]).float() for name in names}
+        return Tail(nn.ModuleDict(steps))
+
+
+class Tail(nn.Module):
+    """The last stages of a backbone, one after the other.
+
+    Parameters
+    ----------
+    steps : torch.nn.ModuleDict
+        Stages by name.
+    """
+
+    def __init__(self, steps: nn.ModuleDict) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """Return the map of every stage."""
+        found = {}
+        for name, step in self.steps.items():
+            x = step(x)
+            found[name] = x
+        return found
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last map."""
+        for step in self.steps.values():
+            x = step(x)
+        return x
 
 
 def check_stages(card: BackboneCard, stages: Sequence[str]) -> tuple[str, ...]:
