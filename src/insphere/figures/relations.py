@@ -140,11 +140,10 @@ def joint_density(data: Columns, title: str = "") -> Figure:
     for place, ((name, here), found) in enumerate(zip(data.groups, densities, strict=True)):
         look = style.look(place)
         x, y = data.table[here].T
-        if found is not None:
-            ax.contour(
-                found.x, found.y, found.height, found.levels, colors=look.colour,
-                linestyles=[look.line], linewidths=1.1, alpha=0.8,
-            )  # fmt: skip
+        for contour in () if found is None else found.contours:
+            ax.plot(
+                *contour.T, color=look.colour, linestyle=look.line, linewidth=1.1, alpha=0.8
+            )
         ax.plot(x, y, label=name, **_mark(look))
         for one, values, (low, high), flipped in (
             (top, x, limits[0], False),
@@ -175,11 +174,9 @@ def joint_limits(
     for column in (0, 1):
         low, high = _reach(data.table[:, column])
         for one in densities:
-            if one is not None:
-                inside = (one.height >= one.levels[0]).any(axis=column)
-                places = (one.x, one.y)[column][inside]
-                step = places[-1] - places[0] if len(places) < 2 else np.diff(places)[0]
-                low, high = min(low, places[0] - step), max(high, places[-1] + step)
+            for contour in () if one is None else one.contours:
+                low = min(low, float(contour[:, column].min()))
+                high = max(high, float(contour[:, column].max()))
         found.append((max(low, -0.5), min(high, 100.5)))
     return found[0], found[1]
 

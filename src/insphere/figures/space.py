@@ -147,6 +147,11 @@ def radar_rings(floor: float) -> list[float]:
     return [float(ring) for ring in np.arange(100, floor, -step)][::-1]
 
 
+def radar_texts(rings: list[float], floor: float) -> list[str]:
+    """Return what stands at the rings; nothing in the middle, where lines cross."""
+    return [f"{ring:g}" if ring > 0.5 * floor + 50 else "" for ring in rings]
+
+
 def radar(runs: Runs, baseline: str | None = None, title: str = "") -> Figure:
     """Draw the AUC of the best options around a circle, a spoke for each class.
 
@@ -182,7 +187,7 @@ def radar(runs: Runs, baseline: str | None = None, title: str = "") -> Figure:
         side = np.sin(angle)
         text.set_ha("center" if abs(side) < 0.2 else "left" if side > 0 else "right")
     rings = radar_rings(floor)
-    ax.set_yticks(rings, [f"{r:g}" if r > 0.6 * floor + 40 else "" for r in rings], fontsize=layout.SMALL)
+    ax.set_yticks(rings, radar_texts(rings, floor), fontsize=layout.SMALL)
     for text in ax.get_yticklabels():
         text.set(bbox={"facecolor": style.PAPER, "alpha": 0.85, "linewidth": 0, "pad": 1}, zorder=6)
     ax.set_rlabel_position(180 / len(spokes))  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from insphere.errors import DataError
 from insphere.figures import style
 from insphere.figures.bins import Histogram, histogram
 from insphere.figures.curves import ONE_KIND, PR_AXES, ROC_AXES
-from insphere.figures.epochs import LOSS_AXIS, epoch_lines, is_wide
+from insphere.figures.epochs import LOSS_AXIS, epoch_lines, is_wide, log_ticks
 from insphere.figures.history import Rows
 from insphere.figures.interactive.style import axes, go, line, new_figure, plain, tinted
 from insphere.figures.points import Curve, precision_recall, roc
@@ -121,7 +121,9 @@ def training_lines(histories: Mapping[str, Rows], title: str = "") -> Any:
                 **where,
             )  # fmt: skip
         if axis == LOSS_AXIS and is_wide(lines):
-            figure.update_yaxes(type="log", dtick="D2", **where)
+            ticks = log_ticks(lines)
+            texts = [f"{tick:g}" for tick in ticks]
+            figure.update_yaxes(type="log", tickvals=ticks, ticktext=texts, **where)
         axes(figure, x="epoch" if row == len(found) else "", y=axis, **where)
     figure.update_layout(height=140 + 280 * len(found))
     return figure
