@@ -30,14 +30,17 @@ def figures(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            "--only", help="Draw only this kind, or this figure; may be repeated.", metavar="NAME",
+            "--only",
+            help="Draw only this kind, or this figure; may be repeated.",
+            metavar="NAME",
             show_default=False,
         ),
     ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(
-            help="What others are compared with (default: plain Deep SVDD).", metavar="NAME",
+            help="What others are compared with (default: plain Deep SVDD).",
+            metavar="NAME",
             show_default=False,
         ),
     ] = None,
@@ -50,6 +53,7 @@ def figures(
     scores and training need the store of a sweep; the latent space needs models (sweep run
     --save-models), images need the dataset.
     """  # fmt: skip
+    from insphere.experiments.captions import counted
     from insphere.experiments.gallery import draw
     from insphere.experiments.material import read_material
     from insphere.report.gallery import check_formats
@@ -65,7 +69,7 @@ def figures(
         out,
         formats=kinds,
         only=only,
-        title=f"Figures of {files[0].stem}" + ("" if len(files) == 1 else f" and {len(files) - 1} more"),
+        title=f"Figures of {counted(len(material.rows), 'run')}",
         tell=None if quiet or as_json else tell,
     )
     if as_json:
@@ -90,5 +94,10 @@ def figures(
     if not quiet:
         console.say(f"{len(drawn.hung)} figures are in {console.shown(drawn.index)}.")
         if drawn.left_out:
-            told = "; ".join(f"{what} (needs {needs})" for what, needs in drawn.left_out.items())
-            console.say(f"Left out: {told}.")
+            needs = dict.fromkeys(drawn.left_out.values())
+            told = [
+                f"{', '.join(what for what, why in drawn.left_out.items() if why == need)} "
+                f"(for want of {need})"
+                for need in needs
+            ]
+            console.say(f"Left out: {'; '.join(told)}.")

@@ -64,7 +64,9 @@ def sentence(rows: Sequence[Row], names: Mapping[str, str] | None = None) -> str
 def versions_in_words(rows: Sequence[Row]) -> str:
     """Name the versions that the runs were made with."""
     found = {
-        name: sorted({str(row["versions"][name]) for row in rows if name in row.get("versions", {})})
+        name: sorted(
+            {str(row["versions"][name]) for row in rows if name in row.get("versions", {})}
+        )
         for name in _NAMES
     }
     told = [f"{name} {_and(versions)}" for name, versions in found.items() if versions]

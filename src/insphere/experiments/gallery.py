@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from insphere.errors import SpecError
-from insphere.experiments import plates, plates_inside
+from insphere.experiments import plates_compared, plates_inside, plates_of_all
 from insphere.experiments.captions import sentence
 from insphere.experiments.material import Material
 from insphere.experiments.plates import Kind, NotEnough
@@ -16,19 +16,19 @@ from insphere.report.gallery import Format, Hung, Plate, hang, write_index
 
 KINDS = (
     Kind("preview", "dataset previews", plates_inside.dataset_previews),
-    Kind("bars", "bars of baseline and option", plates.option_bars),
-    Kind("change", "bars of the change", plates.change_bars),
-    Kind("gains", "mean change of each option", plates.gain_bars),
-    Kind("published", "published and measured", plates.published_bars),
-    Kind("heat", "heat maps", plates.heat_maps),
-    Kind("ranks", "critical-difference diagrams", plates.critical_difference),
-    Kind("histogram", "histogram of AUCs", plates.auc_histogram),
-    Kind("violins", "violins", plates.violins),
-    Kind("boxes", "box plots", plates.boxes),
-    Kind("space", "3-D scatter", plates.auc_space),
-    Kind("radar", "radars of the best", plates.radar),
-    Kind("pairs", "pair plot", plates.pair_plot),
-    Kind("joint", "joint density", plates.joint_density),
+    Kind("bars", "bars of baseline and option", plates_compared.option_bars),
+    Kind("change", "bars of the change", plates_compared.change_bars),
+    Kind("gains", "mean change of each option", plates_compared.gain_bars),
+    Kind("published", "published and measured", plates_compared.published_bars),
+    Kind("heat", "heat maps", plates_of_all.heat_maps),
+    Kind("ranks", "critical-difference diagrams", plates_of_all.critical_difference),
+    Kind("histogram", "histogram of AUCs", plates_of_all.auc_histogram),
+    Kind("violins", "violins", plates_of_all.violins),
+    Kind("boxes", "box plots", plates_of_all.boxes),
+    Kind("space", "3-D scatter", plates_of_all.auc_space),
+    Kind("radar", "radars of the best", plates_of_all.radar),
+    Kind("pairs", "pair plot", plates_of_all.pair_plot),
+    Kind("joint", "joint density", plates_of_all.joint_density),
     Kind("training", "loss and AUC by epoch", plates_inside.training_lines),
     Kind("roc", "ROC curves", plates_inside.roc_curves),
     Kind("pr", "precision and recall", plates_inside.precision_recall_curves),
@@ -92,7 +92,9 @@ def plan(
         ]
     if wanted is not None:
         known = [kind.name for kind in KINDS] + [one.name for one in found]
-        missing = [name for name in wanted if name not in known and not _is_left_out(name, left_out)]
+        missing = [
+            name for name in wanted if name not in known and not _is_left_out(name, left_out)
+        ]
         if missing:
             close = get_close_matches(missing[0], known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."

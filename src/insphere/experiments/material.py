@@ -91,7 +91,8 @@ class Material:
 
     def history(self, run: Measured) -> list[dict[str, Any]]:
         """Return the record of each epoch of a run; empty if there is none."""
-        return next((found for f in self.files if (found := f.history(run.run))), [])
+        kept = next((found for f in self.files if (found := f.history(run.run))), None)
+        return kept or list(self.by_run[run.run].get("history") or [])
 
     def model(self, run: Measured) -> Path | None:
         """Return the folder of the model of a run; None if it was not kept."""

@@ -73,9 +73,9 @@ def option_names(rows: Sequence[Row]) -> dict[str, str]:
     Examples
     --------
     >>> names = option_names([
-    ...     {"run": "a", "method": "deep-svdd", "params": {"nu": 0.1}},
-    ...     {"run": "b", "method": "deep-svdd", "params": {"nu": 0.1, "objective": "soft-boundary"}},
-    ...     {"run": "c", "method": "deep-svdd", "params": apply_options(["residual"], {"nu": 0.1})},
+    ...     {"run": "a", "method": "deep-svdd", "params": {}},
+    ...     {"run": "b", "method": "deep-svdd", "params": {"objective": "soft-boundary"}},
+    ...     {"run": "c", "method": "deep-svdd", "params": apply_options(["residual"], {})},
     ...     {"run": "d", "method": "kde", "params": {}},
     ... ])
     >>> list(names.values())

@@ -1,8 +1,8 @@
 """Figures that look into single runs: their scores, their training, their images, their models.
 
-Which runs is never a matter of taste: of each dataset the baseline and the option with the best mean
-AUC, one run a class (the smallest seed); where one run has to stand for all, that with the median
-AUC.
+Which runs is never a matter of taste: of each dataset the baseline and the option with the best
+mean AUC, one run a class (the smallest seed); where one run has to stand for all, that with the
+median AUC.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from insphere.figures.plane import flatten
 from insphere.figures.points import precision_recall, roc
 from insphere.report.gallery import Plate
 
-NO_SCORES = "scores (a store of insphere sweep has them)"
+NO_SCORES = "scores in the store of a sweep"
 MOST_POINTS = 1500  # of the latent space: more would hide each other
 
 
@@ -113,7 +113,7 @@ def training_lines(material: Material) -> list[Plate]:
                 )
             )  # fmt: skip
     if not found:
-        raise NotEnough("histories of trainings (a store of insphere sweep has them)")
+        raise NotEnough("histories in the store of a sweep")
     return found
 
 
@@ -140,6 +140,8 @@ def dataset_previews(material: Material) -> list[Plate]:
                 material, material.on(name), f"preview-{slug(name)}", f"{name}: images by class",
                 "Images spread evenly over those of each class.",
                 previews.dataset_preview, images, labels[kept], data.class_names, screen=False,
+                origin=f"From the {len(data):,} images of {name}, fingerprint "
+                f"{data.fingerprint[:12]}.",
             )
         )  # fmt: skip
     if not found:
@@ -178,8 +180,8 @@ def images_by_score(material: Material) -> list[Plate]:
 
 
 def latent_planes(material: Material) -> list[Plate]:
-    """The latent space of a run with a model, for each dataset."""
-    found, missing = [], "models (insphere sweep run --save-models)"
+    """Latent space of a run with a model, for each dataset."""
+    found, missing = [], "models from sweep run --save-models"
     for data in material.datasets:
         for option in material.shown_options(data):
             runs = material.first_seed(chosen(material.on(data), option=option))

@@ -35,7 +35,9 @@ class Density2D:
     contours: tuple[NDArray[np.float64], ...]
 
 
-def density(values: ArrayLike, low: float, high: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def density(
+    values: ArrayLike, low: float, high: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return places and the density at them; zero everywhere if it cannot be told.
 
     Parameters
@@ -66,13 +68,14 @@ def density_2d(x: ArrayLike, y: ArrayLike) -> Density2D | None:
     kernel = stats.gaussian_kde(points)
     reach = 3.5 * np.sqrt(np.diag(kernel.covariance))
     grids = [
-        np.linspace(row.min() - r, row.max() + r, GRID) for row, r in zip(points, reach, strict=True)
+        np.linspace(row.min() - r, row.max() + r, GRID)
+        for row, r in zip(points, reach, strict=True)
     ]
     mesh = np.meshgrid(*grids)
     height = kernel(np.vstack([axis.ravel() for axis in mesh])).reshape(GRID, GRID)
     falling = np.sort(height, axis=None)[::-1]
     held = np.cumsum(falling) / falling.sum()
     levels = [float(falling[np.searchsorted(held, share)]) for share in LEVELS]
-    generator = contourpy.contour_generator(*grids, height)
+    generator = contourpy.contour_generator(grids[0], grids[1], height)
     found = [np.asarray(one) for level in levels for one in generator.lines(level)]
     return Density2D(grids[0], grids[1], height, tuple(found))

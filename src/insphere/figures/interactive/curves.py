@@ -56,7 +56,8 @@ def score_distributions(histograms: Mapping[str, Histogram], title: str = "") ->
     for place, data in enumerate(histograms.values()):
         where = {"row": place // columns + 1, "col": place % columns + 1} if many else {}
         _histogram(figure, data, legend=place == 0, **where)
-    axes(figure, x="anomaly score", **({"row": rows} if many else {}))
+    below: dict[str, Any] = {"row": rows} if many else {}
+    axes(figure, x="anomaly score", **below)
     figure.update_layout(
         barmode="overlay", bargap=0, height=130 + 210 * rows,
         legend={"orientation": "h", "y": -0.4 / rows, "yanchor": "top"},
@@ -195,9 +196,7 @@ def _one(curve: Curve | None, area: str, names: tuple[str, str], title: str) -> 
     return figure
 
 
-def _several(
-    curves: Mapping[str, Curve], area: str, names: tuple[str, str], title: str
-) -> Any:
+def _several(curves: Mapping[str, Curve], area: str, names: tuple[str, str], title: str) -> Any:
     if not curves:
         raise DataError("There is no curve to draw: it takes normal and anomalous images.")
     figure = _frame(names, title)

@@ -12,7 +12,14 @@ from insphere.figures.density import density, density_2d
 from insphere.figures.interactive.style import axes, go, line, mark, new_figure, plain
 from insphere.figures.measured import Runs, chosen, classes, datasets, options
 from insphere.figures.relations import Columns, joint_limits
-from insphere.figures.space import AXIS, best_options, radar_floor, radar_rings, radar_table, radar_texts
+from insphere.figures.space import (
+    AXIS,
+    best_options,
+    radar_floor,
+    radar_rings,
+    radar_table,
+    radar_texts,
+)
 
 
 def pair_plot(data: Columns, title: str = "") -> Any:

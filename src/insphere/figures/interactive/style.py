@@ -53,7 +53,7 @@ def new_figure(title: str = "", *, rows: int = 1, columns: int = 1, **subplots: 
     return figure
 
 
-def axes(figure: Any, *, x: str = "", y: str = "", **where: int) -> None:
+def axes(figure: Any, *, x: str = "", y: str = "", **where: Any) -> None:
     """Name the axes of a figure, or of one of its panels (row, col)."""
     if x:
         figure.update_xaxes(title=_title(x), **where)
