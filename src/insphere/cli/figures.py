@@ -92,7 +92,9 @@ def figures(
         )
         return
     if not quiet:
-        console.say(f"{len(drawn.hung)} figures are in {console.shown(drawn.index)}.")
+        n = len(drawn.hung)
+        verb = "is" if n == 1 else "are"
+        console.say(f"{counted(n, 'figure')} {verb} in {console.shown(drawn.index)}.")
         if drawn.left_out:
             needs = dict.fromkeys(drawn.left_out.values())
             told = [
