@@ -19,6 +19,7 @@ from insphere.cli.demo import demo
 from insphere.cli.fit import fit
 from insphere.cli.look import datasets, info
 from insphere.cli.score import evaluate, report, score
+from insphere.cli.studio import studio
 from insphere.cli.sweep import sweep
 from insphere.errors import InsphereError
 
@@ -41,7 +42,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, datasets, fit, score, evaluate, report, info):
+for command in (demo, studio, datasets, fit, score, evaluate, report, info):
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     app.command(help="\n\n".join(" ".join(text.split()) for text in paragraphs))(command)
 app.add_typer(sweep)

@@ -1,0 +1,1 @@
+"""Figures to point at: data in, a Plotly figure out, as a plain dict of data, layout and config."""
