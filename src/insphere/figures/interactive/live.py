@@ -50,7 +50,7 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     layout = _layout("epoch", "loss")
     layout["yaxis"]["type"] = "log"
     layout["yaxis"]["exponentformat"] = "power"
-    layout["yaxis"]["nticks"] = 5
+    layout["yaxis"]["dtick"] = 1
     return _figure(data, layout)
 
 
@@ -228,112 +228,6 @@ def roc(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     layout["xaxis"]["range"], layout["yaxis"]["range"] = [-1, 101], [-1, 101]
     chance = {"type": "line", "x0": 0, "x1": 100, "y0": 0, "y1": 100}
     layout["shapes"] = [chance | {"line": {"color": MUTED, "width": 1, "dash": "dot"}}]
-    return _figure(data, layout)
-
-
-def bars_by_class(values: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Draw mean AUCs with their standard deviations, in groups by class.
-
-    Parameters
-    ----------
-    values : mapping of str to (mapping of str to sequence of float)
-        AUCs in per cent by name of the method and class, one for each seed.
-    """
-    colors = [ACCENT, "#0072b2", "#cc79a7", "#e69f00", "#56b4e9", "#d55e00", "#8a929a"]
-    patterns = ["", "/", "x", ".", "-", "|", "+"]
-    data: list[Figure] = []
-    every: list[float] = []
-    for place, (name, by_class) in enumerate(values.items()):
-        means = [float(np.mean(found)) for found in by_class.values()]
-        spread = [float(np.std(f, ddof=1)) if len(f) > 1 else 0.0 for f in by_class.values()]
-        every += [value for found in by_class.values() for value in found]
-        data.append(
-            {
-                "type": "bar",
-                "name": name,
-                "x": [f"class {c}" if c.isdecimal() else c for c in by_class],
-                "y": means,
-                "error_y": {
-                    "type": "data",
-                    "array": spread,
-                    "visible": any(spread),
-                    "color": MUTED,
-                    "thickness": 1.5,
-                },
-                "marker": {
-                    "color": colors[place % len(colors)],
-                    "pattern": {
-                        "shape": patterns[place % len(patterns)],
-                        "size": 6,
-                        "solidity": 0.2,
-                    },
-                },
-                "hovertemplate": f"{name}: %{{y:.1f}} %<extra></extra>",
-            }
-        )
-    layout = _layout("", "AUC, %")
-    layout |= {"barmode": "group", "bargap": 0.25}
-    layout["yaxis"]["range"] = [max(0.0, min(every, default=50.0) - 8), 101]
-    layout["xaxis"]["type"] = "category"
-    return _figure(data, layout)
-
-
-def paired_differences(names: Sequence[str], differences: Sequence[float], title: str) -> Figure:
-    """Draw differences of AUCs of the same class and seed, in points.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of the pairs.
-    differences : sequence of float
-        In points of AUC.
-    title : str
-        What was taken from what.
-    """
-    colors = [ACCENT if value >= 0 else ANOMALOUS for value in differences]
-    data = [
-        {
-            "type": "bar",
-            "x": list(names),
-            "y": list(differences),
-            "marker": {"color": colors},
-            "text": [f"{value:+.1f}" for value in differences],
-            "textposition": "outside",
-            "cliponaxis": False,
-            "hovertemplate": "%{x}: %{y:+.2f} points<extra></extra>",
-            "showlegend": False,
-        }
-    ]
-    layout = _layout("", title)
-    layout["xaxis"]["type"] = "category"
-    layout["yaxis"]["zeroline"] = True
-    return _figure(data, layout)
-
-
-def loss_comparison(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
-    """Draw the losses of several trainings, by name."""
-    dashes = ["solid", "dash", "dot", "dashdot", "longdash"]
-    colors = [ACCENT, "#0072b2", "#cc79a7", "#e69f00", "#56b4e9", "#d55e00", "#8a929a"]
-    data = []
-    for place, (name, history) in enumerate(curves.items()):
-        own = [record for record in history if record["phase"] != "pretrain"]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines",
-                "name": name,
-                "x": [record["epoch"] for record in own],
-                "y": [record["loss"] for record in own],
-                "line": {
-                    "color": colors[place % len(colors)],
-                    "dash": dashes[place % len(dashes)],
-                    "width": 2,
-                },
-                "hovertemplate": "epoch %{x}: %{y:.4g}<extra></extra>",
-            }
-        )
-    layout = _layout("epoch", "loss")
-    layout["yaxis"] |= {"type": "log", "exponentformat": "power", "nticks": 5}
     return _figure(data, layout)
 
 
