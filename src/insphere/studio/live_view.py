@@ -49,9 +49,10 @@ class LivePart:
                 html("<h2>The latent space</h2>")
                 html(
                     "<small>Each mark is a test image: its distance to the cross is its true "
-                    "distance to the centre, its direction a projection.</small>"
+                    "distance to the centre, its direction a projection. The circle is the "
+                    "sphere.</small>"
                 )
-                self._sphere = ui.plotly(live.latent_sphere([], [], 0)).classes("plot tall")
+                self._sphere = ui.plotly(live.latent_sphere([], [], 0)).classes("plot square")
             with ui.element("div").classes("stack"):
                 with ui.element("section").classes("card"):
                     html("<h2>AUC by epoch</h2>")

@@ -26,7 +26,7 @@ from insphere.studio import words
 from insphere.studio.frame import html
 from insphere.studio.studio import Studio, split_of
 
-SHOWN = 16
+SHOWN = 14
 
 
 @dataclass(frozen=True)
