@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ablation_blocks import BLOCKS
 from insphere.experiments.published import published_auc
 from insphere.experiments.rows import read_rows
 from insphere.experiments.tables import auc_by_class
@@ -139,6 +140,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "mnist-controls": lambda: controls("mnist"),
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),
+    **BLOCKS,
 }
 
 

@@ -193,7 +193,9 @@ def _check_zip(file: Path, limits: Limits) -> None:
     if not members:
         raise DataError("There are no images in that zip.")
     if len(members) > limits.images:
-        raise DataError(f"The zip holds {len(members):,} images; at most {limits.images:,} will do.")
+        raise DataError(
+            f"The zip holds {len(members):,} images; at most {limits.images:,} will do."
+        )
     if sum(member.file_size for member in members) > limits.unpacked:
         raise DataError(f"Unpacked, that is more than {limits.unpacked // 1_000_000:,} MB.")
 

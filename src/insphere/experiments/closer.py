@@ -186,7 +186,9 @@ def _asked(detector: OneClassDetector, name: str, batch: NDArray[np.uint8]) -> A
 
 
 def _in_words(severity: Any) -> str:
-    return f"{float(severity):.2f}" if isinstance(severity, (int, float, np.number)) else str(severity)
+    return (
+        f"{float(severity):.2f}" if isinstance(severity, (int, float, np.number)) else str(severity)
+    )
 
 
 def _as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:

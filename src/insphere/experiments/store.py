@@ -88,7 +88,9 @@ class Store:
         self.path = Path(path).absolute()
         self.folder = self.path.with_suffix("") if self.path.suffix else self.path.with_suffix(".d")
         if not create and not self.path.is_file():
-            raise DataError(f"There is no store {path} yet; insphere sweep run makes one.")
+            raise DataError(
+                f"There is no store {path} yet; insphere sweep run makes one, and insphere ablate."
+            )
         self.files = RunFiles(self.folder)
         self._engine = open_database(self.path, journal, Base.metadata)
         self._writer = self._engine.execution_options(write=True)

@@ -34,7 +34,9 @@ def show(page: RunPage) -> None:
             html(f'<p class="muted" data-test="assumed">{text}</p>')
         if found.missing:
             with ui.element("div").classes("row"):
-                html("<span class=muted>Nobody has trained the baseline with this class yet.</span>")
+                html(
+                    "<span class=muted>Nobody has trained the baseline with this class yet.</span>"
+                )
                 controls.button("Train the baseline", page.compare, "small")
         html("<h2 style='margin-top:12px'>Beside it</h2>")
         page.scale = html(parts.scale(found))

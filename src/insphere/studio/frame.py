@@ -11,7 +11,12 @@ from nicegui import ui
 
 from insphere.studio.studio import Studio
 
-PAGES = (("/", "Compare"), ("/experiments", "Experiments"), ("/models", "Models"), ("/look", "Look"))
+PAGES = (
+    ("/", "Compare"),
+    ("/experiments", "Experiments"),
+    ("/models", "Models"),
+    ("/look", "Look"),
+)
 GLANCE_SECONDS = 2.0
 PATIENCE = 30.0  # seconds for a page whose images have to be read first
 

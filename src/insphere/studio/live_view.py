@@ -56,7 +56,9 @@ class LivePart:
             with ui.element("div").classes("stack"):
                 with ui.element("section").classes("card"):
                     html("<h2>AUC by epoch</h2>")
-                    html("<small>On some test images, for your eyes only: it steers nothing.</small>")
+                    html(
+                        "<small>On some test images, for your eyes only: it steers nothing.</small>"
+                    )
                     self._auc = ui.plotly(live.auc_curve([], [], None)).classes("plot")
                     self._auc.style("height:200px")
                 with ui.element("section").classes("card"):

@@ -163,4 +163,3 @@ def _ticks(title: str, names: dict[str, str], chosen: set[str], tick: Any) -> No
                         partial(tick, chosen, name), checked=name in chosen, name=name
                     )
                     html(f"<span>{escape(text)}</span>", "display:contents")
-

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import socket
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nicegui import app, ui

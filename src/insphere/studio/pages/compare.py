@@ -220,7 +220,9 @@ class ComparePage:
         """Show the options in their three groups."""
         enabled = takes_options(self.method)
         if not enabled:
-            html(f"<p class=muted>{escape(METHODS[self.method].title)} has no network to change.</p>")
+            html(
+                f"<p class=muted>{escape(METHODS[self.method].title)} has no network to change.</p>"
+            )
         with ui.element("div").classes("options"):
             for group, (title, what) in GROUPS.items():
                 with ui.element("fieldset").style("border:0;min-width:0"):
@@ -236,7 +238,9 @@ class ComparePage:
         if "recipe" not in own:
             html("<p class=muted>This method has no epochs to choose.</p>")
         else:
-            with ui.element("div").classes("choices").props('role="radiogroup" aria-label="Recipe"'):
+            with (
+                ui.element("div").classes("choices").props('role="radiogroup" aria-label="Recipe"')
+            ):
                 for name, title, note in (
                     ("fast", "Fast", "15 + 10 epochs, one cycle: the default"),
                     ("paper", "Paper", "350 + 150 epochs, as published"),
@@ -259,8 +263,10 @@ class ComparePage:
     def thresholds(self) -> None:
         """Show the two ways to place the threshold."""
         rate = self.rate()
-        promise = "too few normal images for that" if rate is None else (
-            f"at most {100 * rate:g} % false alarms; also gives p-values"
+        promise = (
+            "too few normal images for that"
+            if rate is None
+            else (f"at most {100 * rate:g} % false alarms; also gives p-values")
         )
         with ui.element("div").classes("choices").props('role="radiogroup" aria-label="Threshold"'):
             controls.choice(

@@ -187,7 +187,9 @@ class ExperimentsPage:
         if self.given["dataset"] not in ("", run.dataset):
             return False
         words_ = self.given["search"].lower().split()
-        text = f"{run.identity} {describe(run.spec)} {run.method} {run.dataset} {run.normal}".lower()
+        text = (
+            f"{run.identity} {describe(run.spec)} {run.method} {run.dataset} {run.normal}".lower()
+        )
         return all(word in text for word in words_)
 
 

@@ -194,5 +194,3 @@ def _shrunk(image: np.ndarray[Any, np.dtype[np.uint8]], shape: tuple[int, int, i
 def _name(run: Run) -> str:
     auc = f"{words.percent(run.auc)} %"
     return f"{describe(run.spec)}, normal {words.normal_class(run.normal)}, AUC {auc}"
-
-

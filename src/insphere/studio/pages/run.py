@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
-
 from nicegui import ui
 
 from insphere.errors import DataError, InsphereError
@@ -28,9 +27,7 @@ def register(studio: Studio) -> None:
     """Give the page its address."""
 
     @ui.page("/runs/{identity}", response_timeout=PATIENCE)
-    async def show(
-        identity: str, image: str = "", threshold: str = "", scores: str = ""
-    ) -> None:
+    async def show(identity: str, image: str = "", threshold: str = "", scores: str = "") -> None:
         found = studio.run(identity)
         with frame(studio, "Run" if found is None else describe(found.spec), "/"):
             if found is None:
