@@ -204,7 +204,9 @@ def _limits(shown: Sequence[Pair]) -> tuple[float, float]:
         for sign in (-1, 1)
     ]
     low, high = min(*ends, CHANCE), max(*ends, CHANCE)
-    return max(0.0, low - 3) if low < CHANCE else CHANCE, min(100.0, high + 2) if high < 98 else 100.5
+    return max(0.0, low - 3) if low < CHANCE else CHANCE, min(
+        100.0, high + 2
+    ) if high < 98 else 100.5
 
 
 def _panels(titles: Sequence[str], names: Sequence[str]) -> tuple[Figure, list[Axes], float]:

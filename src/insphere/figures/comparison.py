@@ -40,9 +40,9 @@ def critical_difference(ranking: Ranking, title: str = "") -> Figure:
     ax.set_ylim(bottom, 3.2)
 
     ax.plot([1, k], [0, 0], color=style.INK, linewidth=1.2)
-    for rank in range(1, k + 1):
-        ax.plot([rank, rank], [0, 0.28], color=style.INK, linewidth=1.2)
-        _text(ax, rank, 0.5, str(rank), ha="center", va="bottom")
+    for tick in range(1, k + 1):
+        ax.plot([tick, tick], [0, 0.28], color=style.INK, linewidth=1.2)
+        _text(ax, tick, 0.5, str(tick), ha="center", va="bottom")
     cd = ranking.critical_difference
     shown = min(cd, span)
     ax.plot([1, 1 + shown], [2.2, 2.2], color=style.INK, linewidth=1.6, marker="|", markersize=7)

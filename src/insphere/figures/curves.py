@@ -116,9 +116,7 @@ def _one(curve: Curve | None, area: str, names: tuple[str, str]) -> Figure:
     return figure
 
 
-def _several(
-    curves: Mapping[str, Curve], area: str, names: tuple[str, str], title: str
-) -> Figure:
+def _several(curves: Mapping[str, Curve], area: str, names: tuple[str, str], title: str) -> Figure:
     if not curves:
         raise DataError("There is no curve to draw: it takes normal and anomalous images.")
     figure, (ax,) = layout.panels(1, width=6.6, height=4.6)
@@ -141,8 +139,10 @@ def _several(
     _frame(ax, *names)
     if steps:  # no area is filled here, so the empty part below all curves need not be shown
         lowest = min(chance, *(float(curve.y[curve.x > 0.01].min()) for curve in curves.values()))
-        ax.set_ylim(bottom=max(0.0, np.floor(20 * lowest - 0.2) / 20))
-        ax.yaxis.set_major_locator(MaxNLocator(nbins=6))
+        bottom = max(0.0, float(np.floor(20 * lowest - 0.2)) / 20)
+        ax.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
+        ticks = MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(bottom, 1.0)
+        ax.set_yticks([tick for tick in ticks if bottom <= tick <= 1])
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import contourpy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -16,7 +17,7 @@ LEVELS = (0.25, 0.5, 0.75, 0.95)  # shares of the probability that contours hold
 
 @dataclass(frozen=True, eq=False)
 class Density2D:
-    """A density of pairs on a grid.
+    """A density of pairs on a grid, and its contours.
 
     Parameters
     ----------
@@ -24,17 +25,19 @@ class Density2D:
         Places of the grid.
     height : ndarray, shape (GRID, GRID)
         Density at each (row y, column x).
-    levels : ndarray, shape (n,)
-        Rising heights of the contours that hold 95, 75, 50 and 25 % of the probability.
+    contours : tuple of ndarray, each of shape (n, 2)
+        Lines that hold 95, 75, 50 and 25 % of the probability; a level may have several.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     height: NDArray[np.float64]
-    levels: NDArray[np.float64]
+    contours: tuple[NDArray[np.float64], ...]
 
 
-def density(values: ArrayLike, low: float, high: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def density(
+    values: ArrayLike, low: float, high: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return places and the density at them; zero everywhere if it cannot be told.
 
     Parameters
@@ -63,13 +66,16 @@ def density_2d(x: ArrayLike, y: ArrayLike) -> Density2D | None:
     if points.shape[1] < 5 or np.linalg.matrix_rank(np.cov(points), tol=1e-9) < 2:
         return None
     kernel = stats.gaussian_kde(points)
-    reach = 3 * np.sqrt(np.diag(kernel.covariance))
+    reach = 3.5 * np.sqrt(np.diag(kernel.covariance))
     grids = [
-        np.linspace(row.min() - r, row.max() + r, GRID) for row, r in zip(points, reach, strict=True)
+        np.linspace(row.min() - r, row.max() + r, GRID)
+        for row, r in zip(points, reach, strict=True)
     ]
     mesh = np.meshgrid(*grids)
     height = kernel(np.vstack([axis.ravel() for axis in mesh])).reshape(GRID, GRID)
     falling = np.sort(height, axis=None)[::-1]
     held = np.cumsum(falling) / falling.sum()
-    levels = np.array(sorted({float(falling[np.searchsorted(held, share)]) for share in LEVELS}))
-    return Density2D(grids[0], grids[1], height, levels)
+    levels = [float(falling[np.searchsorted(held, share)]) for share in LEVELS]
+    generator = contourpy.contour_generator(grids[0], grids[1], height)
+    found = [np.asarray(one) for level in levels for one in generator.lines(level)]
+    return Density2D(grids[0], grids[1], height, tuple(found))

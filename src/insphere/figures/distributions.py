@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ from insphere.figures.measured import Runs, chosen, datasets, options, percent
 AXIS = "AUC in %"
 STEPS = (0.25, 0.5, 1.0, 2.5, 5.0)  # points of AUC in a bin
 MOST_BINS = 28
+_Draw = Callable[[Axes, Sequence[tuple[str, NDArray[np.float64]]]], None]
 
 
 def auc_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,9 +52,9 @@ def auc_histogram(runs: Runs, title: str = "") -> Figure:
     for place, (ax, name) in enumerate(zip(axes, names, strict=True)):
         values = percent(chosen(runs, dataset=name))
         look = style.look(place)
-        ax.hist(
-            values, edges, color=look.colour, hatch=look.hatch, edgecolor=style.HATCHING,
-            linewidth=0.6,
+        ax.bar(
+            edges[:-1], np.histogram(values, edges)[0], np.diff(edges), align="edge",
+            color=look.colour, hatch=look.hatch, edgecolor=style.HATCHING, linewidth=0.6,
         )  # fmt: skip
         median = float(np.median(values))
         ax.axvline(median, color=style.INK, linewidth=1.2, linestyle=(0, (3.2, 2)))
@@ -118,7 +119,7 @@ def boxes(runs: Runs, title: str = "") -> Figure:
     return _by_dataset(runs, draw, title)
 
 
-def _by_dataset(runs: Runs, draw: object, title: str) -> Figure:
+def _by_dataset(runs: Runs, draw: _Draw, title: str) -> Figure:
     if not runs:
         raise DataError("This figure needs at least one run.")
     names = datasets(runs)
@@ -129,7 +130,7 @@ def _by_dataset(runs: Runs, draw: object, title: str) -> Figure:
         heights=lines,
     )  # fmt: skip
     for ax, name, found in zip(axes, names, groups, strict=True):
-        draw(ax, found)  # type: ignore[operator]
+        draw(ax, found)
         _points(ax, found)
         layout.beside(ax, [option for option, _ in found])
         ax.set_ylim(len(found) - 0.45, -0.55)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from insphere.errors import DataError
@@ -63,6 +63,15 @@ def is_wide(lines: list[Line]) -> bool:
     return bool(values.min() > 0 and values.max() > 20 * values.min())
 
 
+def log_ticks(lines: list[Line]) -> list[float]:
+    """Return round numbers (1, 2, 5, 10, …) between the smallest and the largest value."""
+    values = np.concatenate([line.values for line in lines])
+    low, high = float(values.min()), float(values.max())
+    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    found = [step * 10.0**decade for decade in decades for step in (1, 2, 5)]
+    return [tick for tick in found if 0.99 * low <= tick <= 1.01 * high]
+
+
 def training_lines(histories: Mapping[str, Rows], title: str = "") -> Figure:
     """Draw loss and, where it was measured, AUC while training, a line for each run.
 
@@ -89,9 +98,9 @@ def training_lines(histories: Mapping[str, Rows], title: str = "") -> Figure:
         ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         if axis == LOSS_AXIS and is_wide(lines):
             ax.set_yscale("log")
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            ax.yaxis.set_minor_formatter(NullFormatter())
+            ticks = log_ticks(lines)
+            ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+            ax.set_yticks([], minor=True)
         style.label(ax, y=axis)
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)

@@ -59,13 +59,11 @@ def _draw(ax: Axes, points: NDArray[np.float64], plane: Plane) -> None:
     ):
         ax.plot(
             *shown[here].T, linestyle="none", marker=marker, markersize=3.6,
-            markerfacecolor=f"{colour}38", markeredgecolor=f"{colour}b0", markeredgewidth=0.6, zorder=order,
-            label=f"{name} ({int(here.sum()):,})",
+            markerfacecolor=f"{colour}38", markeredgecolor=f"{colour}b0", markeredgewidth=0.6,
+            zorder=order, label=f"{name} ({int(here.sum()):,})",
         )  # fmt: skip
     ax.add_patch(
-        Circle(
-            (0, 0), plane.radius, fill=False, edgecolor=style.INK, linewidth=1.6, zorder=4
-        )  # fmt: skip
+        Circle((0, 0), plane.radius, fill=False, edgecolor=style.INK, linewidth=1.6, zorder=4)
     )
     ax.plot(
         [], [], linestyle="none", marker="o", markersize=10, markerfacecolor="none",

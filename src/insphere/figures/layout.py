@@ -1,4 +1,4 @@
-"""Figures of several panels, their headings, legends, and names that must not run into each other."""
+"""Figures of several panels: their headings, legends, and names that must not touch each other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.textpath import TextToPath
 
 from insphere.figures import style
 
 SMALL = 8.5  # points: names below bars and in the margin
+HEADING = 11.5
 POINTS = 72  # of an inch
 
 
@@ -41,8 +43,8 @@ def panels(
     **subplot
         For each panel, as ``projection="polar"``.
     """
-    figure = Figure(figsize=(width, height), facecolor=style.PAPER, layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.08, w_pad=0.08)
+    engine = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08)
+    figure = Figure(figsize=(width, height), facecolor=style.PAPER, layout=engine)
     columns = min(columns, count)
     rows = -(-count // columns)
     grid = figure.add_gridspec(rows, columns, height_ratios=heights)
@@ -55,11 +57,15 @@ def panels(
 
 
 def heading(figure: Figure, text: str) -> None:
-    """Write a heading above all panels, at the left."""
+    """Write a heading above all panels, at the left, in as many lines as it takes."""
     if text:
+        room = POINTS * (figure.get_figwidth() - 0.2)
+        wide = len(text)
+        while text_width(wrapped(text, wide), HEADING, "bold") > room and wide > 12:
+            wide -= 1
         figure.suptitle(
-            text, x=0.01, ha="left", fontsize=11.5, fontweight="bold", color=style.INK,
-            family=style.FAMILY, parse_math=False,
+            wrapped(text, wide), x=0.01, ha="left", fontsize=HEADING, fontweight="bold",
+            color=style.INK, family=style.FAMILY, parse_math=False,
         )  # fmt: skip
 
 
@@ -142,10 +148,12 @@ def shortened(text: str, wide: int) -> str:
     return text if len(text) <= wide else text[: wide - 1].rstrip() + "…"
 
 
-def text_width(text: str, size: float = SMALL) -> float:
+def text_width(text: str, size: float = SMALL, weight: str = "normal") -> float:
     """Return how wide a text is, in points."""
-    font = FontProperties(family=style.FAMILY, size=size)
-    lines = [TextToPath().get_text_width_height_descent(line, font, False) for line in text.split("\n")]
+    font = FontProperties(family=style.FAMILY, size=size, weight=weight)
+    lines = [
+        TextToPath().get_text_width_height_descent(line, font, False) for line in text.split("\n")
+    ]
     return float(max(width for width, _, _ in lines))
 
 

@@ -198,7 +198,9 @@ def complete_table(runs: Runs) -> tuple[list[str], list[str], NDArray[np.float64
     table : ndarray, shape (n_blocks, n_options)
         Means over seeds.
     """
-    blocks = [(data, name) for data in datasets(runs) for name in classes(chosen(runs, dataset=data))]
+    blocks = [
+        (data, name) for data in datasets(runs) for name in classes(chosen(runs, dataset=data))
+    ]
     means = {
         (data, option, name): spread.mean
         for data in datasets(runs)

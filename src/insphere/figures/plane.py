@@ -6,8 +6,8 @@ lie in opposite ways, and each says how:
 - The *projection* is exact about two directions: those through the centre along which the shown
   points spread most. What happens in the others is lost, so every point comes closer to the centre
   than it is. A point drawn outside the circle is outside the sphere; one drawn inside may not be.
-- The *distances* picture turns every point of the projection outwards, along its direction, until it
-  is as far from the centre as it really is. Inside and outside are exact; distances between two
+- The *distances* picture moves every point of the projection outwards, along its direction, until
+  it is as far from the centre as it really is. Inside and outside are exact; distances between two
   points are not.
 """
 
@@ -70,9 +70,9 @@ class Plane:
         """What the projection does to the radius, in two sentences."""
         outside = int(self.outside.sum())
         return (
-            f"The projection keeps {100 * self.kept:.0f} % of the squared distances from the centre "
-            f"and can only bring points closer to it. Of {outside:,} points outside the sphere, "
-            f"{self.hidden:,} are drawn within the circle."
+            f"The projection keeps {100 * self.kept:.0f} % of the squared distances from the "
+            f"centre and can only bring points closer to it. Of {outside:,} points outside the "
+            f"sphere, {self.hidden:,} are drawn within the circle."
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 
 from insphere.errors import DataError, SpecError
@@ -126,9 +127,7 @@ def score_ladder(scores: NDArray[np.float64], columns: int) -> dict[str, NDArray
     """
     order = np.argsort(scores, kind="stable").astype(np.int64)
     if len(order) <= 2 * columns:
-        return {"all": order[:columns]} | (
-            {"": order[columns:]} if len(order) > columns else {}
-        )
+        return {"all": order[:columns]} | ({"": order[columns:]} if len(order) > columns else {})
     between = order[columns:-columns]
     return {
         "most\nnormal": order[:columns],
@@ -160,10 +159,10 @@ def _tiles(
 ) -> tuple[Figure, list[list[Axes]]]:
     tall = TILE * size[0] / size[1] + below
     figure = Figure(
-        figsize=(1.15 + columns * (TILE + apart), 0.45 + rows * (tall + 0.04)), facecolor=style.PAPER,
-        layout="constrained",
-    )  # fmt: skip
-    figure.get_layout_engine().set(h_pad=0.02, w_pad=apart, hspace=0.0, wspace=0.0)
+        figsize=(1.15 + columns * (TILE + apart), 0.45 + rows * (tall + 0.04)),
+        facecolor=style.PAPER,
+        layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=apart, hspace=0.0, wspace=0.0),
+    )
     grid = figure.add_gridspec(rows, columns)
     return figure, [[figure.add_subplot(grid[i, j]) for j in range(columns)] for i in range(rows)]
 

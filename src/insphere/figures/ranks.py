@@ -52,7 +52,7 @@ class Ranking:
         """
         found: list[tuple[int, int]] = []
         for first, rank in enumerate(self.ranks):
-            near = [i for i, other in enumerate(self.ranks) if 0 <= other - rank]
+            near = [i for i, other in enumerate(self.ranks) if other >= rank]
             last = max(i for i in near if self.ranks[i] - rank <= self.critical_difference)
             if last > first and (not found or last > found[-1][1]):
                 found.append((first, last))

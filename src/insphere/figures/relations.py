@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,7 +16,7 @@ from scipy import stats
 from insphere.errors import DataError
 from insphere.figures import layout, style
 from insphere.figures.density import Density2D, density, density_2d
-from insphere.figures.measured import Runs, chosen, datasets, percent
+from insphere.figures.measured import Runs, datasets, percent
 
 NAMES = {
     "auc": "AUC",
@@ -140,11 +141,8 @@ def joint_density(data: Columns, title: str = "") -> Figure:
     for place, ((name, here), found) in enumerate(zip(data.groups, densities, strict=True)):
         look = style.look(place)
         x, y = data.table[here].T
-        if found is not None:
-            ax.contour(
-                found.x, found.y, found.height, found.levels, colors=look.colour,
-                linestyles=[look.line], linewidths=1.1, alpha=0.8,
-            )  # fmt: skip
+        for contour in () if found is None else found.contours:
+            ax.plot(*contour.T, color=look.colour, linestyle=look.line, linewidth=1.1, alpha=0.8)
         ax.plot(x, y, label=name, **_mark(look))
         for one, values, (low, high), flipped in (
             (top, x, limits[0], False),
@@ -175,11 +173,9 @@ def joint_limits(
     for column in (0, 1):
         low, high = _reach(data.table[:, column])
         for one in densities:
-            if one is not None:
-                inside = (one.height >= one.levels[0]).any(axis=column)
-                places = (one.x, one.y)[column][inside]
-                step = places[-1] - places[0] if len(places) < 2 else np.diff(places)[0]
-                low, high = min(low, places[0] - step), max(high, places[-1] + step)
+            for contour in () if one is None else one.contours:
+                low = min(low, float(contour[:, column].min()))
+                high = max(high, float(contour[:, column].max()))
         found.append((max(low, -0.5), min(high, 100.5)))
     return found[0], found[1]
 
@@ -215,7 +211,9 @@ def _correlation(ax: Axes, data: Columns, column: int, row: int) -> None:
     for side in ax.spines.values():
         side.set_visible(False)
     lines = [
-        f"{spearman(*data.table[here][:, (column, row)].T):+.2f}".replace("-", "−").replace("+nan", "–")
+        f"{spearman(*data.table[here][:, (column, row)].T):+.2f}".replace("-", "−").replace(
+            "+nan", "–"
+        )
         for _, here in data.groups
     ]
     for place, (text, (name, _)) in enumerate(zip(lines, data.groups, strict=True)):
@@ -226,7 +224,7 @@ def _correlation(ax: Axes, data: Columns, column: int, row: int) -> None:
         )  # fmt: skip
 
 
-def _mark(look: style.Look) -> dict[str, object]:
+def _mark(look: style.Look) -> dict[str, Any]:
     return {
         "linestyle": "none",
         "marker": look.marker,

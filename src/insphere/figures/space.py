@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.projections.polar import PolarAxes
 from mpl_toolkits.mplot3d import Axes3D
 from numpy.typing import NDArray
 
@@ -125,7 +127,9 @@ def best_options(runs: Runs, baseline: str | None = None) -> list[str]:
     return kept
 
 
-def radar_table(runs: Runs, names: list[str]) -> tuple[list[str], Mapping[str, NDArray[np.float64]]]:
+def radar_table(
+    runs: Runs, names: list[str]
+) -> tuple[list[str], Mapping[str, NDArray[np.float64]]]:
     """Return the classes, and mean AUCs in per cent of each option in their order."""
     spokes = classes(runs)
     found = {}
@@ -147,6 +151,11 @@ def radar_rings(floor: float) -> list[float]:
     return [float(ring) for ring in np.arange(100, floor, -step)][::-1]
 
 
+def radar_texts(rings: list[float], floor: float) -> list[str]:
+    """Return what stands at the rings; nothing in the middle, where lines cross."""
+    return [f"{ring:g}" if ring > 0.5 * floor + 50 else "" for ring in rings]
+
+
 def radar(runs: Runs, baseline: str | None = None, title: str = "") -> Figure:
     """Draw the AUC of the best options around a circle, a spoke for each class.
 
@@ -166,9 +175,10 @@ def radar(runs: Runs, baseline: str | None = None, title: str = "") -> Figure:
     floor = radar_floor(table)
     angles = np.linspace(0, 2 * np.pi, len(spokes), endpoint=False)
     closed = np.append(angles, angles[0])
-    figure, (ax,) = layout.panels(1, width=6.4, height=5.4, projection="polar")
-    ax.set_theta_zero_location("N")  # type: ignore[attr-defined]
-    ax.set_theta_direction(-1)  # type: ignore[attr-defined]
+    figure, panels = layout.panels(1, width=6.4, height=5.4, projection="polar")
+    ax = cast(PolarAxes, panels[0])
+    ax.set_theta_zero_location("N")
+    ax.set_theta_direction(-1)
     for place, (option, values) in enumerate(table.items()):
         look = style.look(place)
         ax.plot(
@@ -180,12 +190,12 @@ def radar(runs: Runs, baseline: str | None = None, title: str = "") -> Figure:
     ax.tick_params(axis="x", pad=8, labelcolor=style.INK)
     for text, angle in zip(ax.get_xticklabels(), angles, strict=True):
         side = np.sin(angle)
-        text.set_ha("center" if abs(side) < 0.2 else "left" if side > 0 else "right")
+        text.set(ha="center" if abs(side) < 0.2 else "left" if side > 0 else "right")
     rings = radar_rings(floor)
-    ax.set_yticks(rings, [f"{r:g}" if r > 0.6 * floor + 40 else "" for r in rings], fontsize=layout.SMALL)
+    ax.set_yticks(rings, radar_texts(rings, floor), fontsize=layout.SMALL)
     for text in ax.get_yticklabels():
         text.set(bbox={"facecolor": style.PAPER, "alpha": 0.85, "linewidth": 0, "pad": 1}, zorder=6)
-    ax.set_rlabel_position(180 / len(spokes))  # type: ignore[attr-defined]
+    ax.set_rlabel_position(180 / len(spokes))
     ax.spines["polar"].set_visible(False)
     layout.heading(figure, title)
     layout.figure_legend(figure, ax, columns=2)

@@ -85,8 +85,8 @@ _AREAS = (
     ("||||", "|"), ("++++", "+"),
 )  # fmt: skip
 _POINTS = (
-    ("o", "circle"), ("s", "square"), ("^", "triangle-up"), ("D", "diamond"), ("v", "triangle-down"),
-    ("P", "cross"), ("X", "x"), ("*", "star"),
+    ("o", "circle"), ("s", "square"), ("^", "triangle-up"), ("D", "diamond"),
+    ("v", "triangle-down"), ("P", "cross"), ("X", "x"), ("*", "star"),
 )  # fmt: skip
 _DASHES: tuple[tuple[float, ...], ...] = (
     (), (4, 1.5), (1.2, 1.2), (5, 1.3, 1.2, 1.3), (8, 2), (2.4, 1), (5, 1.2, 1.2, 1.2, 1.2, 1.2),

@@ -149,7 +149,7 @@ def heat_map(table: HeatTable, title: str = "") -> Any:
     figure = new_figure(title)
     figure.add_trace(
         go.Heatmap(
-            z=np.where(np.isfinite(table.values), table.values, None),
+            z=table.values,
             x=[plain(name) for name in table.columns],
             y=[plain(name) for name in table.rows],
             text=[list(row) for row in table.texts],
@@ -178,9 +178,7 @@ def _bar_figure(title: str) -> Any:
     return figure
 
 
-def _bars(
-    title: str, values: Mapping[str, Spread], names: Sequence[str], look: style.Look
-) -> Any:
+def _bars(title: str, values: Mapping[str, Spread], names: Sequence[str], look: style.Look) -> Any:
     shown = [(name, values[name]) for name in names if name in values]
     spreads = [one.std for _, one in shown]
     return go.Bar(

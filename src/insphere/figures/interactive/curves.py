@@ -12,7 +12,7 @@ from insphere.errors import DataError
 from insphere.figures import style
 from insphere.figures.bins import Histogram, histogram
 from insphere.figures.curves import ONE_KIND, PR_AXES, ROC_AXES
-from insphere.figures.epochs import LOSS_AXIS, epoch_lines, is_wide
+from insphere.figures.epochs import LOSS_AXIS, epoch_lines, is_wide, log_ticks
 from insphere.figures.history import Rows
 from insphere.figures.interactive.style import axes, go, line, new_figure, plain, tinted
 from insphere.figures.points import Curve, precision_recall, roc
@@ -56,7 +56,8 @@ def score_distributions(histograms: Mapping[str, Histogram], title: str = "") ->
     for place, data in enumerate(histograms.values()):
         where = {"row": place // columns + 1, "col": place % columns + 1} if many else {}
         _histogram(figure, data, legend=place == 0, **where)
-    axes(figure, x="anomaly score", **({"row": rows} if many else {}))
+    below: dict[str, Any] = {"row": rows} if many else {}
+    axes(figure, x="anomaly score", **below)
     figure.update_layout(
         barmode="overlay", bargap=0, height=130 + 210 * rows,
         legend={"orientation": "h", "y": -0.4 / rows, "yanchor": "top"},
@@ -121,7 +122,9 @@ def training_lines(histories: Mapping[str, Rows], title: str = "") -> Any:
                 **where,
             )  # fmt: skip
         if axis == LOSS_AXIS and is_wide(lines):
-            figure.update_yaxes(type="log", dtick="D2", **where)
+            ticks = log_ticks(lines)
+            texts = [f"{tick:g}" for tick in ticks]
+            figure.update_yaxes(type="log", tickvals=ticks, ticktext=texts, **where)
         axes(figure, x="epoch" if row == len(found) else "", y=axis, **where)
     figure.update_layout(height=140 + 280 * len(found))
     return figure
@@ -193,9 +196,7 @@ def _one(curve: Curve | None, area: str, names: tuple[str, str], title: str) -> 
     return figure
 
 
-def _several(
-    curves: Mapping[str, Curve], area: str, names: tuple[str, str], title: str
-) -> Any:
+def _several(curves: Mapping[str, Curve], area: str, names: tuple[str, str], title: str) -> Any:
     if not curves:
         raise DataError("There is no curve to draw: it takes normal and anomalous images.")
     figure = _frame(names, title)

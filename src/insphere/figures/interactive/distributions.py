@@ -91,7 +91,7 @@ def _by_dataset(runs: Runs, trace: Any, title: str) -> Any:
     }  # fmt: skip
     figure = new_figure(title, rows=len(names), **many)
     for row, (name, found) in enumerate(zip(names, groups, strict=True), start=1):
-        where = {} if len(names) == 1 else {"row": row, "col": 1}
+        where: dict[str, Any] = {} if len(names) == 1 else {"row": row, "col": 1}
         for option, values in found:
             here = chosen(runs, dataset=name, option=option)
             figure.add_trace(

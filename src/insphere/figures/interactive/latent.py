@@ -33,7 +33,7 @@ def latent_plane(plane: Plane, title: str = "") -> Any:
             ("normal", ~plane.truth, style.NORMAL, "circle-open"),
         ):
             figure.add_trace(
-                go.Scattergl(
+                go.Scatter(
                     x=points[here, 0], y=points[here, 1], mode="markers", legendgroup=name,
                     name=f"{name} ({int(here.sum()):,})", showlegend=column == 1,
                     marker={"symbol": symbol, "size": 6, "color": tinted(colour, 0.7)},

@@ -12,7 +12,14 @@ from insphere.figures.density import density, density_2d
 from insphere.figures.interactive.style import axes, go, line, mark, new_figure, plain
 from insphere.figures.measured import Runs, chosen, classes, datasets, options
 from insphere.figures.relations import Columns, joint_limits
-from insphere.figures.space import AXIS, best_options, radar_floor, radar_rings, radar_table
+from insphere.figures.space import (
+    AXIS,
+    best_options,
+    radar_floor,
+    radar_rings,
+    radar_table,
+    radar_texts,
+)
 
 
 def pair_plot(data: Columns, title: str = "") -> Any:
@@ -34,10 +41,14 @@ def pair_plot(data: Columns, title: str = "") -> Any:
                 showupperhalf=False,
             )
         )
-    figure.update_layout(dragmode="select", height=160 + 170 * len(data.names))
+    figure.update_layout(dragmode="select", height=160 + 170 * len(data.names), margin={"b": 90})
+    small = {"size": 12, "color": style.MUTED}
+    shared = {
+        "gridcolor": style.GRID, "zeroline": False, "tickfont": small, "title": {"font": small},
+    }  # fmt: skip
     for number in range(1, len(data.names) + 1):
         for axis in ("xaxis", "yaxis"):
-            figure.update_layout({f"{axis}{number}": {"gridcolor": style.GRID, "zeroline": False}})
+            figure.update_layout({f"{axis}{number}": shared})
     return figure
 
 
@@ -59,15 +70,15 @@ def joint_density(data: Columns, title: str = "") -> Any:
         x, y = data.table[here].T
         shared = {"name": plain(name), "legendgroup": name}
         if found is not None:
-            for level in found.levels:  # Plotly draws evenly spaced heights; these are not
-                figure.add_trace(
-                    go.Contour(
-                        x=found.x, y=found.y, z=found.height, showscale=False, hoverinfo="skip",
-                        contours={"type": "constraint", "operation": "=", "value": float(level)},
-                        line={**line(look, 1.3)}, showlegend=False, **shared,
-                    ),
-                    row=2, col=1,
-                )  # fmt: skip
+            gap = np.full((1, 2), np.nan)
+            around = np.vstack([part for one in found.contours for part in (one, gap)])
+            figure.add_trace(
+                go.Scatter(
+                    x=around[:, 0], y=around[:, 1], mode="lines", line=line(look, 1.2),
+                    opacity=0.8, hoverinfo="skip", showlegend=False, **shared,
+                ),
+                row=2, col=1,
+            )  # fmt: skip
         figure.add_trace(
             go.Scatter(x=x, y=y, mode="markers", marker=mark(look, 7), **shared), row=2, col=1
         )
@@ -127,7 +138,7 @@ def auc_space(runs: Runs, title: str = "") -> Any:
             "zaxis": {"title": {"text": AXIS}, **shared},
             "aspectmode": "manual",
             "aspectratio": {"x": 0.9, "y": 1.5, "z": 0.9},
-            "camera": {"eye": {"x": 1.9, "y": -1.5, "z": 0.75}},
+            "camera": {"eye": {"x": 1.65, "y": -1.35, "z": 0.6}},
         },
     )  # fmt: skip
     return figure
@@ -144,6 +155,7 @@ def radar(runs: Runs, baseline: str | None = None, title: str = "") -> Any:
     spokes, table = radar_table(runs, names)
     floor = radar_floor(table)
     figure = new_figure(title)
+    rings, angle = radar_rings(floor), 90 - 180 / len(spokes)
     around = [plain(name) for name in [*spokes, spokes[0]]]
     for place, (option, values) in enumerate(table.items()):
         look = style.look(place)
@@ -163,8 +175,9 @@ def radar(runs: Runs, baseline: str | None = None, title: str = "") -> Any:
         polar={
             "bgcolor": "rgba(0,0,0,0)",
             "radialaxis": {
-                "range": [floor, 100], "tickvals": radar_rings(floor), "gridcolor": style.GRID,
-                "angle": 90 - 180 / len(spokes), "tickangle": 0, "linecolor": style.GRID,
+                "range": [floor, 100], "gridcolor": style.GRID, "linecolor": style.GRID,
+                "tickvals": rings, "ticktext": radar_texts(rings, floor),
+                "angle": angle, "tickangle": angle, "tickfont": {"color": style.MUTED},
             },
             "angularaxis": {
                 "direction": "clockwise", "rotation": 90, "gridcolor": style.GRID,

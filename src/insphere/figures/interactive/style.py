@@ -53,12 +53,16 @@ def new_figure(title: str = "", *, rows: int = 1, columns: int = 1, **subplots: 
     return figure
 
 
-def axes(figure: Any, *, x: str = "", y: str = "", **where: int) -> None:
+def axes(figure: Any, *, x: str = "", y: str = "", **where: Any) -> None:
     """Name the axes of a figure, or of one of its panels (row, col)."""
     if x:
-        figure.update_xaxes(title={"text": plain(x), "font": {"size": 13}}, **where)
+        figure.update_xaxes(title=_title(x), **where)
     if y:
-        figure.update_yaxes(title={"text": plain(y), "font": {"size": 13}}, **where)
+        figure.update_yaxes(title=_title(y), **where)
+
+
+def _title(text: str) -> dict[str, Any]:
+    return {"text": plain(text), "font": {"size": 13, "color": style.MUTED}, "standoff": 12}
 
 
 def hatched(look: style.Look, opacity: float = 1.0) -> dict[str, Any]:
@@ -109,6 +113,5 @@ _AXIS: dict[str, Any] = {
     "linecolor": style.MUTED,
     "zeroline": False,
     "tickfont": {"size": 12, "color": style.MUTED},
-    "title": {"font": {"color": style.MUTED}},
     "automargin": True,
 }
