@@ -67,7 +67,8 @@ class RunningStudio:
         assert "http://127.0.0.1:" in line, line + self.process.stdout.read()
         self.address = line.rpartition(" ")[2].strip().rstrip("/")
         self.output: list[str] = []
-        threading.Thread(target=lambda: self.output.extend(self.process.stdout), daemon=True).start()
+        read = threading.Thread(target=self.output.extend, args=(self.process.stdout,), daemon=True)
+        read.start()
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
@@ -75,7 +76,8 @@ class RunningStudio:
                 return
             except OSError:
                 time.sleep(0.1)
-        raise AssertionError("the studio does not answer")
+        self.process.kill()
+        raise AssertionError("the studio does not answer: " + "".join(self.output))
 
     def stop(self) -> None:
         self.process.terminate()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from collections import Counter
@@ -181,7 +180,7 @@ def clean_title(text: str) -> str:
 
 
 def _check_zip(file: Path, limits: Limits) -> None:
-    if os.path.getsize(file) > limits.bytes:
+    if file.stat().st_size > limits.bytes:
         raise DataError(f"The file is larger than {limits.bytes // 1_000_000} MB.")
     try:
         with zipfile.ZipFile(file) as archive:

@@ -1,4 +1,4 @@
-"""One image, looked at closely: its score in every unit there is, why, and what it is compared to."""
+"""One image, looked at closely: its score in every unit, where it is from, what is closest."""
 
 from __future__ import annotations
 

@@ -54,9 +54,10 @@ def _gauge(closer: Closer) -> str:
     reach = max(reach, 1.1 * closer.score)
     at = 100 * closer.threshold / reach
     place = float(np.clip(100 * closer.score / reach, 0, 100))
+    label = f"score {closer.score:.3g} against a threshold of {closer.threshold:.3g}"
     return (
-        f'<div class="gauge" style="--at:{at:.1f}%" role="img" aria-label="score {closer.score:.3g} '
-        f'against a threshold of {closer.threshold:.3g}"><i style="left:{place:.1f}%"></i>'
+        f'<div class="gauge" style="--at:{at:.1f}%" role="img" aria-label="{label}">'
+        f'<i style="left:{place:.1f}%"></i>'
         f'<em style="left:{at:.1f}%">threshold</em></div>'
     )
 

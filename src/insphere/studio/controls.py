@@ -32,28 +32,58 @@ def link(text: str, address: str, css: str = "btn", *, download: bool = False) -
     return element
 
 
-def choice(
-    title: str, note: str, *, chosen: bool, on_click: Handler, enabled: bool = True
-) -> ui.element:
-    """Add one of several buttons of which one is chosen."""
-    element = ui.element("button").classes("choice").props('type="button" role="radio"')
-    element.props["aria-checked"] = "true" if chosen else "false"
-    if not enabled:
-        element.props["disabled"] = True
-    text = f"<b>{escape(title)}</b>" + (f"<small>{escape(note)}</small>" if note else "")
-    with element:
-        ui.html(text, sanitize=False).style("display:contents")
-    return element.on("click", on_click, args=[])
+class Radio:
+    """Buttons of which one is chosen; the arrow keys go from one to the next.
 
+    Parameters
+    ----------
+    label : str
+        What is chosen.
+    chosen : str
+        Key of the one that is chosen now.
+    on_choose : callable
+        Told of the key of each choice.
+    css : str
+        Class of the group: "choices" or "pics".
+    """
 
-def picture_choice(picture: str, title: str, *, chosen: bool, on_click: Handler) -> ui.element:
-    """Add one of several pictures of which one is chosen."""
-    element = ui.element("button").classes("pic").props('type="button" role="radio"')
-    element.props["aria-checked"] = "true" if chosen else "false"
-    element.props["aria-label"] = title
-    with element:
-        ui.html(f"{picture}<span>{escape(title)}</span>", sanitize=False).style("display:contents")
-    return element.on("click", on_click, args=[])
+    def __init__(self, label: str, chosen: str, on_choose: Handler, css: str = "choices") -> None:
+        self._chosen, self._on_choose = chosen, on_choose
+        self._buttons: dict[str, ui.element] = {}
+        self._group = ui.element("div").classes(css).props('role="radiogroup"')
+        self._group.props["aria-label"] = label
+
+    def add(self, key: str, title: str, note: str = "", *, enabled: bool = True) -> None:
+        """Add a button with a title and a note."""
+        text = f"<b>{escape(title)}</b>" + (f"<small>{escape(note)}</small>" if note else "")
+        button = self._add(key, "choice", text)
+        if not enabled:
+            button.props["disabled"] = True
+
+    def add_picture(self, key: str, picture: str) -> None:
+        """Add a button with a picture, given as HTML, and the key below it."""
+        button = self._add(key, "pic", f"{picture}<span>{escape(key)}</span>")
+        button.props["aria-label"] = key
+
+    def _add(self, key: str, css: str, text: str) -> ui.element:
+        with self._group:
+            button = ui.element("button").classes(css).props('type="button" role="radio"')
+        with button:
+            ui.html(text, sanitize=False).style("display:contents")
+        self._buttons[key] = button
+        self._mark(key)
+        button.on("click", lambda: self._choose(key), args=[])
+        return button
+
+    def _mark(self, key: str) -> None:
+        self._buttons[key].props["aria-checked"] = "true" if key == self._chosen else "false"
+
+    def _choose(self, key: str) -> Awaitable[None] | None:
+        self._chosen = key
+        for other in self._buttons:
+            self._mark(other)
+            self._buttons[other].update()
+        return self._on_choose(key)
 
 
 def number(

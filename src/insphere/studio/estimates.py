@@ -24,7 +24,7 @@ def show(studio: Studio, spec: RunSpec, baseline: RunSpec) -> None:
     place.props('aria-live="polite"')
 
     async def settle() -> None:
-        specs = [one for one in {s.identity: s for s in (spec, baseline)}.values()]
+        specs = list({one.identity: one for one in (spec, baseline)}.values())
         missing = [one for one in specs if not _known(studio, one)]
         if not missing:
             text = "Both are known already: the result is there at once."

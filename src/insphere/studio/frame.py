@@ -30,37 +30,19 @@ ICON = (
 FAVICON = ICON.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ').replace(
     "currentColor", "#00805a"
 )
-# The choice of light or dark is the browser's own: nothing about a visitor is kept here.
-_SCRIPT = """
-<script>
-  window.insphereTheme = (next) => {
-    if (next) localStorage.setItem("insphere-theme", next);
-    const kept = localStorage.getItem("insphere-theme");
-    const dark = kept ? kept === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    if (window.Quasar) Quasar.Dark.set(dark);
-    return dark;
-  };
-  window.insphereToggle = () => insphereTheme(document.body.classList.contains("body--dark") ? "light" : "dark");
-  document.addEventListener("DOMContentLoaded", () => setTimeout(() => insphereTheme(), 0));
-  let waiting;
-  addEventListener("resize", () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => document.querySelectorAll(".js-plotly-plot").forEach((plot) => {
-      const part = window.getElement && getElement(Number(plot.id.slice(1)));
-      if (part && part.Plotly && plot.offsetParent) part.Plotly.Plots.resize(plot);
-    }), 150);
-  });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => insphereTheme());
-</script>
-"""
 
 
 @cache
 def head() -> str:
     """Return what stands in the head of every page."""
-    css = (files("insphere.studio") / "style.css").read_text(encoding="utf-8")
+    css, script = read_asset("style.css"), read_asset("theme.js")
     meta = '<meta name="color-scheme" content="light dark">'
-    return f"{meta}<style>{css}</style>{_SCRIPT}"
+    return f"{meta}<style>{css}</style><script>{script}</script>"
+
+
+def read_asset(name: str) -> str:
+    """Return one of the files that browsers need."""
+    return (files("insphere.studio") / name).read_text(encoding="utf-8")
 
 
 @contextmanager

@@ -2,38 +2,59 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 from html import escape
 from typing import Any
-from urllib.parse import urlencode
 
 from nicegui import ui
 
-from insphere.errors import InsphereError, SpecError
+from insphere.errors import SpecError
 from insphere.experiments.choice import (
     Choice,
     assumed_gain,
     baseline_of,
     comparable_methods,
-    possible_rate,
     settings_of,
     takes_options,
 )
 from insphere.experiments.methods import METHODS
 from insphere.experiments.options import OPTIONS
 from insphere.experiments.sources import Source
-from insphere.experiments.spec import RunSpec
 from insphere.studio import bring, controls, estimates, words
+from insphere.studio.chosen import MOST_EPOCHS, Z_SCORE, Chosen
+from insphere.studio.controls import Radio
 from insphere.studio.frame import PATIENCE, frame, html, message
-from insphere.studio.studio import Studio, class_pictures, split_of
+from insphere.studio.studio import Studio
 
 GROUPS = {
     "before": ("Before", "the input"),
     "during": ("During", "the network"),
     "after": ("After", "the representation and the score"),
 }
-Z_SCORE = "z-score"
+OBJECTIVES = {
+    "one-class": ("Deep SVDD, one-class", "pulls all of normal to one centre"),
+    "soft-boundary": ("Deep SVDD, soft boundary", "a sphere that a few may leave"),
+}
+RECIPES = {
+    "fast": ("Fast", "15 + 10 epochs, one cycle: the default"),
+    "paper": ("Paper", "350 + 150 epochs, as published"),
+}
+NOTES = {
+    "untrained": "the same network, no training",
+    "dcae": "what it cannot restore is odd",
+    "anogan": "what it cannot imitate is odd",
+    "fpsvdd": "spheres on features of patches",
+    "feature-svdd": "a sphere on pretrained features",
+    "feature-knn": "closest pretrained features",
+    "feature-mahalanobis": "spread of pretrained features",
+    "feature-pca": "what few directions cannot restore",
+    "patch-memory": "closest patches in memory",
+    "oc-svm": "a boundary with kernels",
+    "isolation-forest": "how soon trees isolate it",
+    "knn": "distance to the closest images",
+    "kde": "density of pixels",
+    "mahalanobis": "distance in units of spread",
+}
 
 
 def register(studio: Studio) -> None:
@@ -43,14 +64,14 @@ def register(studio: Studio) -> None:
     async def compare(
         dataset: str = "",
         normal: str = "",
-        method: str = "deep-svdd",
-        objective: str = "one-class",
+        method: str = "",
+        objective: str = "",
         options: str = "",
-        recipe: str = "fast",
+        recipe: str = "",
         epochs: str = "",
         pretrain: str = "",
         threshold: str = "",
-        seed: str = "0",
+        seed: str = "",
     ) -> None:
         given = {
             "normal": normal, "method": method, "objective": objective, "options": options,
@@ -63,72 +84,24 @@ def register(studio: Studio) -> None:
                 '<p class="lead">Pick one class. A network learns it from its images alone and '
                 "must then find everything else. Every number you will see is measured here.</p>"
             )
-            page = ComparePage(studio, given)
-            await page.choose(dataset)
-            page.build()
+            chosen = Chosen(studio, given)
+            await chosen.take(dataset)
+            ComparePage(studio, chosen).build()
 
 
 class ComparePage:
-    """What one visitor has chosen so far.
+    """The form of one visitor.
 
     Parameters
     ----------
     studio : Studio
         Where it runs.
-    given : dict
-        What the address says.
+    chosen : Chosen
+        What the address says, and what the visitor makes of it.
     """
 
-    def __init__(self, studio: Studio, given: dict[str, str]) -> None:
-        self.studio = studio
-        self.sources = studio.sources.all()
-        self.source: Source = self.sources[0]
-        self.pictures: dict[str, Any] = {}
-        self.problem = ""
-        self.normal = given["normal"]
-        self.method = given["method"] if given["method"] in comparable_methods() else "deep-svdd"
-        self.objective = "soft-boundary" if given["objective"] == "soft-boundary" else "one-class"
-        self.options = [name for name in given["options"].split(",") if name in OPTIONS]
-        self.recipe = "paper" if given["recipe"] == "paper" else "fast"
-        self.epochs = _whole(given["epochs"], 1, 1000)
-        self.pretrain = _whole(given["pretrain"], 0, 1000)
-        self.held_out = given["threshold"] != "training"
-        self.seed = _whole(given["seed"], 0, 2**31 - 1) or 0
-
-    async def choose(self, key: str) -> None:
-        """Take a dataset, and the first of its classes unless one is chosen that it has."""
-        self.problem = ""
-        try:
-            if key:
-                self.source = self.studio.sources.get(key)
-            self.pictures = await asyncio.to_thread(class_pictures, self.source.dataset)
-        except InsphereError as error:
-            self.problem = str(error)
-            self.source = self.sources[0]
-            self.pictures = await asyncio.to_thread(class_pictures, self.source.dataset)
-        if self.normal not in self.pictures:
-            names = list(self.pictures)
-            self.normal = names[3] if names[:4] == ["0", "1", "2", "3"] else names[0]
-
-    def choice(self) -> Choice:
-        """Return what is chosen."""
-        return Choice(
-            dataset=self.source.dataset,
-            normal=(self.normal,),
-            method=self.method,
-            objective=self.objective,  # type: ignore[arg-type]
-            options=tuple(n for n in self.options if n != Z_SCORE),
-            recipe=self.recipe,  # type: ignore[arg-type]
-            epochs=self.epochs,
-            pretrain_epochs=self.pretrain,
-            false_alarm_rate=self.rate() if self.held_out else None,
-            seed=self.seed,
-        )
-
-    def rate(self) -> float | None:
-        """Return the false-alarm rate that the normal images can promise."""
-        spec = RunSpec(dataset=self.source.dataset, normal=(self.normal,), seed=self.seed)
-        return possible_rate(len(split_of(spec).train))
+    def __init__(self, studio: Studio, chosen: Chosen) -> None:
+        self.studio, self.chosen = studio, chosen
 
     # ------------------------------------------------------------------ building
 
@@ -141,7 +114,7 @@ class ComparePage:
                 with _step(2, "The normal class"):
                     self.classes()
                 with _step(3, "Method"):
-                    self.methods()
+                    self._methods()
                 with _step(4, "Processing options", "with the gain in AUC that a report assumed"):
                     self.option_lists()
                 with _step(5, "How long"):
@@ -154,16 +127,14 @@ class ComparePage:
     @ui.refreshable_method
     def datasets(self) -> None:
         """Show the sources, and a place to bring others."""
-        with ui.element("div").classes("choices").props('role="radiogroup" aria-label="Images"'):
-            for source in self.sources:
-                chosen = source.key == self.source.key
-                on_click = partial(self._take, source.key)
-                note = source.title if source.kind == "named" else "your own"
-                name = source.key if source.kind == "named" else source.title
-                controls.choice(name, note, chosen=chosen, on_click=on_click)
-        if self.problem:
-            message(self.problem, "bad")
-        with ui.element("details").classes("own"):
+        radio = Radio("Images", self.chosen.source.key, self._take)
+        for source in self.chosen.sources:
+            named = source.kind == "named"
+            title, note = (source.key, source.title) if named else (source.title, "your own")
+            radio.add(source.key, title, note)
+        if self.chosen.problem:
+            message(self.chosen.problem, "bad")
+        with ui.element("details"):
             with ui.element("summary"):
                 html("Bring your own images")
             with ui.element("div").classes("stack").style("padding-top:14px"):
@@ -176,53 +147,28 @@ class ComparePage:
     @ui.refreshable_method
     def classes(self) -> None:
         """Show a picture of each class."""
-        with ui.element("div").classes("pics").props('role="radiogroup" aria-label="Normal class"'):
-            for name, image in self.pictures.items():
-                controls.picture_choice(
-                    words.picture(image, ""),
-                    name,
-                    chosen=name == self.normal,
-                    on_click=partial(self._set, "normal", name, self.classes),
-                )
+        radio = Radio("Normal class", self.chosen.normal, partial(self._set, "normal"), "pics")
+        for name, image in self.chosen.pictures.items():
+            radio.add_picture(name, words.picture(image, ""))
 
-    @ui.refreshable_method
-    def methods(self) -> None:
-        """Show the methods."""
-        notes = {
-            "deep-svdd": "draws a sphere around normal", "untrained": "the same network, no training",
-            "dcae": "what it cannot restore is odd", "anogan": "what it cannot imitate is odd",
-            "oc-svm": "a boundary with kernels", "isolation-forest": "how soon trees isolate it",
-            "knn": "distance to the closest images", "kde": "density of pixels",
-            "mahalanobis": "distance in units of spread",
-        }  # fmt: skip
-        with ui.element("div").classes("choices").props('role="radiogroup" aria-label="Method"'):
-            for name in comparable_methods():
-                if name == "deep-svdd":
-                    for objective, note in (
-                        ("one-class", "pulls all of normal to one centre"),
-                        ("soft-boundary", "a sphere that a few may leave"),
-                    ):
-                        chosen = self.method == name and self.objective == objective
-                        on_click = partial(self._method, name, objective)
-                        title = f"Deep SVDD, {objective.replace('-', ' ')}"
-                        title = title.replace("one class", "one-class")
-                        controls.choice(title, note, chosen=chosen, on_click=on_click)
-                    continue
-                controls.choice(
-                    METHODS[name].title,
-                    notes.get(name, ""),
-                    chosen=self.method == name,
-                    on_click=partial(self._method, name, "one-class"),
-                )
+    def _methods(self) -> None:
+        chosen = self.chosen
+        now = chosen.objective if chosen.method == "deep-svdd" else chosen.method
+        radio = Radio("Method", now, self._method)
+        for name in comparable_methods():
+            if name == "deep-svdd":
+                for objective, (title, note) in OBJECTIVES.items():
+                    radio.add(objective, title, note)
+            else:
+                radio.add(name, METHODS[name].title, NOTES.get(name, ""))
 
     @ui.refreshable_method
     def option_lists(self) -> None:
         """Show the options in their three groups."""
-        enabled = takes_options(self.method)
+        enabled = takes_options(self.chosen.method)
         if not enabled:
-            html(
-                f"<p class=muted>{escape(METHODS[self.method].title)} has no network to change.</p>"
-            )
+            title = escape(METHODS[self.chosen.method].title)
+            html(f"<p class=muted>{title} does not take these options.</p>")
         with ui.element("div").classes("options"):
             for group, (title, what) in GROUPS.items():
                 with ui.element("fieldset").style("border:0;min-width:0"):
@@ -234,79 +180,63 @@ class ComparePage:
     @ui.refreshable_method
     def schedule(self) -> None:
         """Show the recipes, and numbers for those who want to set them."""
-        own = settings_of(self.method)
-        if "recipe" not in own:
-            html("<p class=muted>This method has no epochs to choose.</p>")
+        chosen, own = self.chosen, settings_of(self.chosen.method)
+        if "recipe" in own:
+            radio = Radio("Recipe", chosen.recipe, partial(self._set, "recipe"))
+            for name, (title, note) in RECIPES.items():
+                radio.add(name, title, note)
         else:
-            with (
-                ui.element("div").classes("choices").props('role="radiogroup" aria-label="Recipe"')
-            ):
-                for name, title, note in (
-                    ("fast", "Fast", "15 + 10 epochs, one cycle: the default"),
-                    ("paper", "Paper", "350 + 150 epochs, as published"),
-                ):
-                    on_click = partial(self._set, "recipe", name, self.schedule)
-                    controls.choice(title, note, chosen=self.recipe == name, on_click=on_click)
+            html("<p class=muted>This method has no epochs to choose.</p>")
         with ui.element("div").classes("row"):
-            controls.number("Seed", self.seed, partial(self._set, "seed", refresh=None), least=0,
-                            most=2**31 - 1, hint="0")  # fmt: skip
-            if "pretrain_epochs" in own:
-                controls.number("Pretraining epochs", self.pretrain,
-                                partial(self._set, "pretrain", refresh=None), least=0, most=1000,
-                                hint="by recipe")  # fmt: skip
-            if "epochs" in own:
-                controls.number("Training epochs", self.epochs,
-                                partial(self._set, "epochs", refresh=None), least=1, most=1000,
-                                hint="by recipe")  # fmt: skip
+            controls.number(
+                "Seed", chosen.seed, partial(self._set, "seed"), least=0, most=2**31 - 1, hint="0"
+            )
+            for name, title, value in (
+                ("pretrain_epochs", "Pretraining epochs", chosen.pretrain),
+                ("epochs", "Training epochs", chosen.epochs),
+            ):
+                if name in own:
+                    kept = "pretrain" if name == "pretrain_epochs" else name
+                    controls.number(
+                        title, value, partial(self._set, kept), least=int(name == "epochs"),
+                        most=MOST_EPOCHS, hint="by recipe",
+                    )  # fmt: skip
 
     @ui.refreshable_method
     def thresholds(self) -> None:
         """Show the two ways to place the threshold."""
-        rate = self.rate()
-        promise = (
-            "too few normal images for that"
-            if rate is None
-            else (f"at most {100 * rate:g} % false alarms; also gives p-values")
-        )
-        with ui.element("div").classes("choices").props('role="radiogroup" aria-label="Threshold"'):
-            controls.choice(
-                "Held-out normals", f"a fifth is set aside: {promise}",
-                chosen=self.held_out and rate is not None, enabled=rate is not None,
-                on_click=partial(self._set, "held_out", True, self.thresholds),
-            )  # fmt: skip
-            controls.choice(
-                "Training images", "all are trained on, 5 % of them lie outside",
-                chosen=not self.held_out or rate is None,
-                on_click=partial(self._set, "held_out", False, self.thresholds),
-            )  # fmt: skip
+        rate = self.chosen.rate()
+        promise = "too few normal images for that"
+        if rate is not None:
+            promise = f"at most {100 * rate:g} % false alarms; also gives p-values"
+        now = "held-out" if self.chosen.held_out and rate is not None else "training"
+        radio = Radio("Threshold", now, lambda key: self._set("held_out", key == "held-out"))
+        radio.add(
+            "held-out", "Held-out normals", f"a fifth is set aside: {promise}",
+            enabled=rate is not None,
+        )  # fmt: skip
+        radio.add("training", "Training images", "all are trained on, 5 % of them lie outside")
 
     @ui.refreshable_method
     def summary(self) -> None:
         """Say what will be trained and how long it takes, with the button that starts it."""
+        chosen = self.chosen
         with ui.element("div").classes("card stack"):
             try:
-                choice = self.choice()
+                choice = chosen.choice()
                 spec = choice.spec()
             except (SpecError, ValueError) as error:
                 message(str(error), "bad")
                 return
             baseline = baseline_of(spec)
-            known = self.studio.run(baseline.identity)
             with ui.element("div").classes("title"):
-                html(words.picture(self.pictures[self.normal], f"a {self.normal}"))
+                html(words.picture(chosen.pictures[chosen.normal], f"a {chosen.normal}"))
                 html(
-                    f"<div><small>Normal is</small><h2>{escape(self.normal)}</h2>"
-                    f"<small>{escape(self.source.title)}</small></div>"
+                    f"<div><small>Normal is</small><h2>{escape(chosen.normal)}</h2>"
+                    f"<small>{escape(chosen.source.title)}</small></div>"
                 )
-            names = [OPTIONS[name].title for name in self.options if takes_options(self.method)]
-            title = METHODS[self.method].title
-            if self.method == "deep-svdd":
-                title += ", soft boundary" if self.objective == "soft-boundary" else ", one-class"
-            html(
-                f"<div><b>{escape(title)}</b>"
-                + "".join(f"<br>+ {escape(name)}" for name in names)
-                + "</div>"
-            )
+            html(self._what())
+            known = self.studio.run(baseline.identity)
             html(f"<small>{_beside(spec == baseline, known)}</small>")
             self._assumption(choice)
             estimates.show(self.studio, spec, baseline)
@@ -314,12 +244,21 @@ class ComparePage:
 
     # ------------------------------------------------------------------ parts
 
+    def _what(self) -> str:
+        chosen = self.chosen
+        title = METHODS[chosen.method].title
+        if chosen.method == "deep-svdd":
+            title = OBJECTIVES[chosen.objective][0]
+        names = chosen.options if takes_options(chosen.method) else []
+        lines = [f"<b>{escape(title)}</b>", *(f"+ {escape(OPTIONS[n].title)}" for n in names)]
+        return f"<div>{'<br>'.join(lines)}</div>"
+
     def _option(self, name: str, enabled: bool) -> None:
         option = OPTIONS[name]
         with ui.element("label").classes("option" + ("" if enabled else " off")):
             controls.checkbox(
                 partial(self._tick, name),
-                checked=name in self.options,
+                checked=name in self.chosen.options,
                 enabled=enabled,
                 name=name,
             )
@@ -330,66 +269,55 @@ class ComparePage:
                 html(f"<small>{escape(option.note)}</small>", "display:contents")
 
     def _assumption(self, choice: Choice) -> None:
-        gain = assumed_gain(choice.options) if takes_options(self.method) else None
+        gain = assumed_gain(choice.options) if takes_options(choice.method) else None
         if gain is not None:
             html(f"<small>The report assumed {words.points(gain)} points for these.</small>")
 
     # ------------------------------------------------------------------ doing
 
     async def _take(self, key: str) -> None:
-        await self.choose(key)
-        self.datasets.refresh()
+        await self.chosen.take(key)
         self.classes.refresh()
         self.thresholds.refresh()
         self._changed()
 
     async def _brought(self, source: Source) -> None:
-        self.sources = self.studio.sources.all()
+        self.chosen.sources = self.studio.sources.all()
         await self._take(source.key)
+        self.datasets.refresh()
 
-    def _method(self, name: str, objective: str) -> None:
-        self.method, self.objective = name, objective
-        self.methods.refresh()
-        self.option_lists.refresh()
-        self.schedule.refresh()
+    def _method(self, key: str) -> None:
+        before = self.chosen.method
+        if key in OBJECTIVES:
+            self.chosen.method, self.chosen.objective = "deep-svdd", key
+        else:
+            self.chosen.method, self.chosen.objective = key, "one-class"
+        if self.chosen.method != before:
+            self.option_lists.refresh()
+            self.schedule.refresh()
         self._changed()
 
-    def _set(self, name: str, value: Any, refresh: Any = None) -> None:
-        setattr(self, name, (value or 0) if name == "seed" else value)
-        if refresh is not None:
-            refresh.refresh()
+    def _set(self, name: str, value: Any) -> None:
+        setattr(self.chosen, name, (value or 0) if name == "seed" else value)
         self._changed()
 
     def _tick(self, name: str, ticked: bool) -> None:
-        if ticked and name not in self.options:
-            self.options.append(name)
-        if not ticked and name in self.options:
-            self.options.remove(name)
+        options = self.chosen.options
+        if ticked and name not in options:
+            options.append(name)
+        if not ticked and name in options:
+            options.remove(name)
         self._changed()
 
     def _changed(self) -> None:
         self.summary.refresh()
-        ui.run_javascript(f"history.replaceState(null, '', {self._address()!r})")
-
-    def _address(self) -> str:
-        values = {
-            "dataset": self.source.key, "normal": self.normal,
-            "method": self.method if self.method != "deep-svdd" else "",
-            "objective": self.objective if self.objective != "one-class" else "",
-            "options": ",".join(self.options),
-            "recipe": self.recipe if self.recipe != "fast" else "",
-            "epochs": "" if self.epochs is None else self.epochs,
-            "pretrain": "" if self.pretrain is None else self.pretrain,
-            "threshold": "" if self.held_out else "training",
-            "seed": self.seed or "",
-        }  # fmt: skip
-        return "/?" + urlencode({key: value for key, value in values.items() if value != ""})
+        ui.run_javascript(f"history.replaceState(null, '', {self.chosen.address()!r})")
 
     def _start(self) -> None:
-        choice = self.choice()
+        choice = self.chosen.choice()
         self.studio.queue.ask(choice.specs())
         self.studio.queue.keep_working()
-        unit = "?scores=z" if Z_SCORE in self.options else ""
+        unit = "?scores=z" if Z_SCORE in self.chosen.options else ""
         ui.navigate.to(f"/runs/{choice.spec().identity}{unit}")
 
 
@@ -404,13 +332,9 @@ def _step(number: int, title: str, note: str = "") -> ui.element:
 
 
 def _beside(same: bool, known: Any) -> str:
-    controls_ = "the same network untrained and plain nearest neighbours"
+    others = "the same network untrained and plain nearest neighbours"
     if same:
-        return f"This is the baseline itself; beside it, {controls_}."
+        return f"This is the baseline itself; beside it, {others}."
     if known is not None and known.state == "finished":
-        return f"Compared with the baseline, which is known already, {controls_}."
-    return f"Compared with plain Deep SVDD of the same class and seed, {controls_}."
-
-
-def _whole(text: str, least: int, most: int) -> int | None:
-    return int(text) if text.isdecimal() and least <= int(text) <= most else None
+        return f"Compared with the baseline, which is known already, {others}."
+    return f"Compared with plain Deep SVDD of the same class and seed, {others}."

@@ -17,7 +17,7 @@ from insphere.experiments.closer import Closer, look_closer
 from insphere.experiments.record import Run
 from insphere.experiments.spec import RunSpec
 from insphere.studio import bring, closer_view, controls, words
-from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.frame import PATIENCE, frame, html, message, read_asset
 from insphere.studio.studio import Studio
 
 SIDE = 280  # pixels of the canvas
@@ -27,30 +27,6 @@ _MARGIN = {28: 4 / 28}  # how much stays empty around digits, by the side of the
 _CANVAS = f"""
 <canvas class="canvas" id="drawing" width="{SIDE}" height="{SIDE}" tabindex="0" role="img"
   aria-label="Draw a digit here with the mouse, a finger or a pen"></canvas>
-"""
-_SCRIPT = """
-(() => {
-  const canvas = document.getElementById("drawing");
-  if (!canvas || canvas.ready) return;
-  canvas.ready = true;
-  const pen = canvas.getContext("2d");
-  window.insphereClear = () => { pen.fillStyle = "#000"; pen.fillRect(0, 0, canvas.width, canvas.height); };
-  insphereClear();
-  Object.assign(pen, {lineWidth: 20, lineCap: "round", lineJoin: "round", strokeStyle: "#fff"});
-  let drawing = false;
-  const place = (e) => {
-    const box = canvas.getBoundingClientRect();
-    return [(e.clientX - box.left) * canvas.width / box.width, (e.clientY - box.top) * canvas.height / box.height];
-  };
-  canvas.addEventListener("pointerdown", (e) => {
-    drawing = true; canvas.setPointerCapture(e.pointerId);
-    pen.beginPath(); pen.moveTo(...place(e)); pen.lineTo(...place(e)); pen.stroke(); e.preventDefault();
-  });
-  canvas.addEventListener("pointermove", (e) => { if (drawing) { pen.lineTo(...place(e)); pen.stroke(); } });
-  const done = () => { if (drawing) { drawing = false; emitEvent("drawn", canvas.toDataURL("image/png")); } };
-  canvas.addEventListener("pointerup", done);
-  canvas.addEventListener("pointercancel", done);
-})();
 """
 
 
@@ -108,7 +84,7 @@ class LookPage:
             with self.result:
                 html("<p class=muted>The verdict appears here.</p>")
         ui.on("drawn", self._drawn)
-        ui.timer(0.1, lambda: ui.run_javascript(_SCRIPT), once=True)
+        ui.timer(0.1, lambda: ui.run_javascript(read_asset("draw.js")), once=True)
 
     # ------------------------------------------------------------------ what happens
 
