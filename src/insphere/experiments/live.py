@@ -46,6 +46,8 @@ class Snapshot:
         directions of the first look.
     truth : ndarray of int, shape (n,)
         0 is normal, 1 anomalous.
+    index : ndarray of int, shape (n,)
+        Which of the test images they are.
     """
 
     epoch: int
@@ -53,6 +55,7 @@ class Snapshot:
     radius: float
     points: NDArray[np.float64]
     truth: NDArray[np.int64]
+    index: NDArray[np.int64]
 
 
 class LiveView(Callback):
@@ -71,6 +74,7 @@ class LiveView(Callback):
         chosen = np.sort(
             np.concatenate([_some(np.flatnonzero(split.truth == kind)) for kind in (0, 1)])
         )
+        self._chosen = chosen
         self._images = take_images(split.X_test, chosen)
         self._truth = split.truth[chosen]
         self._drawn = np.linspace(0, len(chosen) - 1, min(SHOWN, len(chosen))).astype(np.int64)
@@ -102,6 +106,7 @@ class LiveView(Callback):
             "radius": float(objective.radius),
             "points": np.round(_in_plane(z, distance, self._axes)[self._drawn], 5).tolist(),
             "truth": self._truth[self._drawn].tolist(),
+            "index": self._chosen[self._drawn].tolist(),
         }
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
@@ -128,6 +133,7 @@ def snapshots(folder: Path) -> list[Snapshot]:
                 value["radius"],
                 np.asarray(value["points"], np.float64).reshape(-1, 2),
                 np.asarray(value["truth"], np.int64),
+                np.asarray(value["index"], np.int64),
             )
         except (ValueError, KeyError, TypeError, DataError):
             continue  # half-written by a worker that was killed

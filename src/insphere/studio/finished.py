@@ -12,7 +12,6 @@ from sklearn.metrics import roc_curve
 
 from insphere.detectors.persistence import describe_model
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.live import snapshots
 from insphere.experiments.progress import span
 from insphere.experiments.record import Run
 from insphere.figures.interactive import live
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 def show(page: RunPage) -> None:
     """Lay out a finished run."""
     found = parts.beside(page.studio, page.found)
-    page.baseline_auc = None if found.baseline is None else found.baseline.auc
     with ui.element("section").classes("card stack"):
         page.hero = html(parts.hero(found))
         if text := parts.assumption(found):
@@ -108,10 +106,10 @@ def _measured(found: Run) -> str:
 
 
 def _training(page: RunPage) -> None:
-    history = page.studio.store.files.history(page.found.identity)
+    history = page.studio.history(page.found.identity)
     if not history:
         return
-    views = snapshots(page.studio.store.files.folder(page.found.identity))
+    views = page.studio.views(page.found.identity)
     with ui.element("section").classes("card stack"):
         html("<h2>How it trained</h2>")
         with ui.element("div").classes("two"):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from html import escape
 
 from nicegui import ui
 
 from insphere.experiments.choice import baseline_of
-from insphere.experiments.live import snapshots
 from insphere.experiments.progress import span
 from insphere.experiments.record import Run
 from insphere.figures.interactive import live
@@ -34,7 +32,6 @@ class LivePart:
         self.studio, self.identity = studio, found.identity
         self.found = found
         self._drawn = (0, 0)
-        self._baseline = studio.run(baseline_of(found.spec).identity)
 
     def show(self) -> None:
         """Lay it out."""
@@ -65,18 +62,19 @@ class LivePart:
                     html("<h2>Loss</h2>")
                     self._loss = ui.plotly(live.training_curve([])).classes("plot")
                     self._loss.style("height:200px")
-        self.update(self.found)
+        base = self.studio.run(baseline_of(self.found.spec).identity)
+        self.update(self.found, None if base is None else base.auc)
 
     def cancel(self) -> None:
         """Stop the run; its checkpoint stays."""
         self.studio.queue.cancel([self.identity])
         self._status.set_content(f"{words.state(self.found.state)} <b>Stopping…</b>")
 
-    def update(self, found: Run) -> None:
-        """Show how far it is now."""
+    def update(self, found: Run, baseline: float | None) -> None:
+        """Show how far it is now, beside the AUC of the baseline if that is known."""
         self.found = found
-        history = self.studio.store.files.history(self.identity)
-        views = snapshots(self.studio.store.files.folder(self.identity))
+        history = self.studio.history(self.identity)
+        views = self.studio.views(self.identity)
         last = history[-1] if history and found.state == "running" else None
         self._say(found, last)
         auc = f"{100 * views[-1].auc:.1f} %" if views else "–"
@@ -88,9 +86,8 @@ class LivePart:
         if views:
             view = views[-1]
             self._sphere.update_figure(live.latent_sphere(view.points, view.truth, view.radius))
-            known = None if self._baseline is None else self._baseline.auc
             epochs, aucs = [v.epoch for v in views], [v.auc for v in views]
-            self._auc.update_figure(live.auc_curve(epochs, aucs, known))
+            self._auc.update_figure(live.auc_curve(epochs, aucs, baseline))
 
     def _say(self, found: Run, last: dict[str, float] | None) -> None:
         if found.stop_requested:
@@ -139,8 +136,3 @@ def _facts(last: dict[str, float] | None, auc: str) -> str:
         values.append((title, form.format(last[key]).replace("%", " %") if key in last else "–"))
     rows = "".join(f"<div><dt>{title}</dt><dd>{value}</dd></div>" for title, value in values)
     return f'<dl class="facts">{rows}</dl>'
-
-
-def elapsed(found: Run) -> str:
-    """Write how long a run has been at work."""
-    return "–" if found.started is None else span(time.time() - found.started)

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,10 @@ from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.errors import InsphereError
 from insphere.experiments.choice import comparable_methods
+from insphere.experiments.live import FILE, Snapshot, snapshots
 from insphere.experiments.queue import Queue
 from insphere.experiments.record import Run
+from insphere.experiments.run_files import RunFiles
 from insphere.experiments.sources import Sources
 from insphere.experiments.spec import RunSpec
 from insphere.experiments.store import Store
@@ -113,9 +115,38 @@ class Studio:
         """Whether the model of a run was kept."""
         return (self.store.files.model(identity) / "detector.json").is_file()
 
+    def history(self, identity: str) -> list[dict[str, Any]]:
+        """Return the record of each epoch so far; the list is shared, so it is not changed."""
+        folder = self.store.files.folder(identity)
+        return _history(self.store.files, identity, _stamp(folder / "history.jsonl"))
+
+    def views(self, identity: str) -> list[Snapshot]:
+        """Return what could be watched of a training so far; shared as well."""
+        folder = self.store.files.folder(identity)
+        return _views(folder, _stamp(folder / FILE))
+
     def counts(self) -> tuple[int, int]:
         """Return how many runs are at work, and how many tickets wait."""
         return len(self.store.runs(states=("running",))), len(self.queue.waiting())
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a file does, so that many visitors cause one reading."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=16)
+def _history(files: RunFiles, identity: str, _: tuple[int, int]) -> list[dict[str, Any]]:
+    return files.history(identity)
+
+
+@lru_cache(maxsize=16)
+def _views(folder: Path, _: tuple[int, int]) -> list[Snapshot]:
+    return snapshots(folder)
 
 
 class _Refused:

@@ -11,7 +11,7 @@ import numpy as np
 from nicegui import ui
 
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.choice import baseline_of, describe
+from insphere.experiments.choice import baseline_of, controls_of, describe
 from insphere.experiments.closer import look_closer
 from insphere.experiments.record import Run
 from insphere.studio import closer_view, controls, finished, parts, words
@@ -19,7 +19,7 @@ from insphere.studio.frame import PATIENCE, frame, html, message
 from insphere.studio.live_view import LivePart
 from insphere.studio.studio import Studio, class_pictures, split_of
 
-LOOK_SECONDS = 0.7
+LOOK_SECONDS = 0.8
 GOES_ON = ("queued", "running")
 
 
@@ -58,13 +58,17 @@ class RunPage:
         self.address = {"threshold": threshold, "scores": scores, "image": ""}
         self.live: LivePart | None = None
         self.baseline_auc: float | None = None
+        self.hero: ui.html
+        self.scale: ui.html
 
     async def build(self) -> None:
         """Lay the page out, and look every now and then what has changed."""
         await self._heading()
         self.body()
         self._sheet()
-        if self._still_moving():
+        around = parts.beside(self.studio, self.found)
+        self.baseline_auc = None if around.baseline is None else around.baseline.auc
+        if _moving(around):
             self.timer = ui.timer(LOOK_SECONDS, self.look)
 
     async def _heading(self) -> None:
@@ -135,28 +139,22 @@ class RunPage:
         now = self.studio.run(self.found.identity)
         if now is None:
             return
-        changed = now.state != self.found.state
-        self.found = now
+        around = parts.beside(self.studio, now)
+        done = None if around.baseline is None else around.baseline.auc
+        changed = now.state != self.found.state or (
+            now.state == "finished" and done != self.baseline_auc
+        )
+        self.found, self.baseline_auc = now, done
         if changed:
             self.body.refresh()
-        elif now.state in GOES_ON and self.live is not None:
-            self.live.update(now)
-            self.scale.set_content(parts.scale(parts.beside(self.studio, now)))
-        elif now.state == "finished":
-            base = self.studio.run(baseline_of(now.spec).identity)
-            auc = None if base is None else base.auc
-            waiting = parts.beside(self.studio, now)
-            self.hero.set_content(parts.hero(waiting))
-            self.scale.set_content(parts.scale(waiting))
-            if auc != self.baseline_auc:
-                self.baseline_auc = auc
-        if not self._still_moving():
+        elif now.state in GOES_ON or now.state == "finished":
+            self.scale.set_content(parts.scale(around))
+            if now.state == "finished":
+                self.hero.set_content(parts.hero(around))
+            elif self.live is not None:
+                self.live.update(now, done)
+        if not _moving(around):
             self.timer.cancel()
-
-    def _still_moving(self) -> bool:
-        found = parts.beside(self.studio, self.found)
-        runs = [self.found, *([found.baseline] if found.baseline else []), *found.controls]
-        return any(run.state in GOES_ON for run in runs)
 
     def go_on(self) -> None:
         """Continue, or try again, with what belongs beside it."""
@@ -166,8 +164,6 @@ class RunPage:
 
     def compare(self) -> None:
         """Ask for the baseline of a run that has none."""
-        from insphere.experiments.choice import controls_of
-
         spec = self.found.spec
         self.studio.queue.ask([baseline_of(spec), *controls_of(spec)])
         self.studio.queue.keep_working()
@@ -232,3 +228,9 @@ class RunPage:
         query = urlencode({key: value for key, value in self.address.items() if value})
         target: Any = f"/runs/{self.found.identity}" + (f"?{query}" if query else "")
         ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+
+
+def _moving(found: parts.Beside) -> bool:
+    """Whether something will still change on the page."""
+    base = [found.baseline] if found.baseline else []
+    return any(run.state in GOES_ON for run in (found.run, *base, *found.controls))
