@@ -69,7 +69,7 @@ class RunningStudio:
         self.output: list[str] = []
         read = threading.Thread(target=self.output.extend, args=(self.process.stdout,), daemon=True)
         read.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"{self.address}/models", timeout=5).read()
@@ -132,7 +132,7 @@ def visit(chromium, studio):
         context = chromium.new_context(viewport={"width": 1280, "height": 900}, **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)
         page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: _check_request(request.url, studio, complaints))

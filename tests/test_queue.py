@@ -45,7 +45,7 @@ def store(tmp_path):
     opened.close()
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=240):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():

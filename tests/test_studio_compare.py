@@ -18,7 +18,7 @@ from insphere.experiments.store import Store
 
 SHORT = "dataset=digits-8x8&pretrain=3&epochs=6"
 LONG = "dataset=digits-8x8&pretrain=1000&epochs=1000"
-WAIT = 90_000
+WAIT = 240_000
 
 
 def number(page, name):
@@ -29,7 +29,7 @@ def identity(page):
     return re.search(r"/runs/([0-9a-f]{12})", page.url)[1]
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=240):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():

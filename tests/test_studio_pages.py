@@ -11,7 +11,7 @@ from insphere.experiments.spec import RunSpec
 from insphere.experiments.store import Store
 from insphere.experiments.worker import Worker
 
-WAIT = 90_000
+WAIT = 240_000
 PAGES = ("/", "/experiments", "/models", "/look")
 
 

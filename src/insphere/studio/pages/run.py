@@ -68,7 +68,7 @@ class RunPage:
         self._sheet()
         around = parts.beside(self.studio, self.found)
         self.baseline_auc = None if around.baseline is None else around.baseline.auc
-        if _moving(around):
+        if self.found.state != "finished" or _moving(around):
             self.timer = ui.timer(LOOK_SECONDS, self.look)
 
     async def _heading(self) -> None:
@@ -153,7 +153,7 @@ class RunPage:
                 self.hero.set_content(parts.hero(around))
             elif self.live is not None:
                 self.live.update(now, done)
-        if not _moving(around):
+        if now.state == "finished" and not _moving(around):
             self.timer.cancel()
 
     def go_on(self) -> None:
