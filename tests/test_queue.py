@@ -42,6 +42,10 @@ def spec(seed=0, **changes):
 def store(tmp_path):
     opened = Store(tmp_path / "runs.sqlite")
     yield opened
+    queue = Queue(opened)
+    queue.cancel([run.identity for run in opened.runs()])
+    queue.dismiss()
+    wait_for(lambda: queue.alive() == 0)
     opened.close()
 
 

@@ -170,7 +170,7 @@ def _points(
     detector: OneClassDetector, images: NDArray[np.uint8], space: bool
 ) -> NDArray[np.float64]:
     if space:
-        return np.asarray(detector.transform(images), np.float64).reshape(len(images), -1)  # type: ignore[attr-defined]
+        return np.asarray(detector.transform(images), np.float64).reshape(len(images), -1)
     return images.reshape(len(images), -1).astype(np.float64) / 255
 
 
@@ -192,6 +192,7 @@ def _in_words(severity: Any) -> str:
 
 
 def _as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
-    if values.dtype == np.uint8:
-        return values
-    return np.clip(np.rint(255 * values), 0, 255).astype(np.uint8)
+    if values.dtype != np.uint8:
+        values = np.clip(np.rint(255 * values), 0, 255)
+    pixels: NDArray[np.uint8] = values.astype(np.uint8)
+    return pixels

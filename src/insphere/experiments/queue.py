@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -230,7 +231,7 @@ class Queue:
 
     # ------------------------------------------------------------------ inside
 
-    def _folder(self) -> Any:
+    def _folder(self) -> Path:
         folder = self.store.folder / "workers"
         folder.mkdir(parents=True, exist_ok=True)
         return folder

@@ -54,7 +54,7 @@ class AtWork:
             order,
             [(sweep.key, tuple(sweep.counts.items()), sweep.paused) for sweep in self.sweeps],
         )
-        changed = now != self._seen
+        changed = bool(now != self._seen)
         self._seen = now
         return changed
 

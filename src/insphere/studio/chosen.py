@@ -66,9 +66,9 @@ class Chosen:
             dataset=self.source.dataset,
             normal=(self.normal,),
             method=self.method,
-            objective=self.objective,  # type: ignore[arg-type]
+            objective=self.objective,
             options=tuple(name for name in self.options if name != Z_SCORE),
-            recipe=self.recipe,  # type: ignore[arg-type]
+            recipe=self.recipe,
             epochs=self.epochs,
             pretrain_epochs=self.pretrain,
             false_alarm_rate=self.rate() if self.held_out else None,

@@ -117,7 +117,7 @@ def assumption(found: Beside) -> str:
 def scale(found: Beside) -> str:
     """Return all AUCs on one line from 50 to 100 per cent, with published ones."""
     runs = [found.run, *([found.baseline] if found.baseline else []), *found.controls]
-    rows = [
+    rows: list[tuple[str, float | None, str, Run | None]] = [
         (describe(run.spec) if run is not found.baseline else "Baseline: Deep SVDD",
          run.auc, "own" if run is found.run else "", run)
         for run in runs

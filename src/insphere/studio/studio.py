@@ -76,7 +76,7 @@ class Studio:
             )
         if isinstance(outcome, _Refused):
             raise InsphereError(outcome.reason)
-        return outcome  # type: ignore[return-value]
+        return outcome
 
     async def look_after(self) -> None:
         """Keep the queue's workers at work, and mark what dead ones left."""

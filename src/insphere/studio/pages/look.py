@@ -58,7 +58,7 @@ class LookPage:
         self.runs = [run for run in reversed(runs) if studio.has_model(run.identity)]
         named = [run for run in self.runs if run.identity == chosen]
         deep = [run for run in self.runs if run.method == "deep-svdd"]
-        self.run: Run | None = (named or deep or self.runs or [None])[0]
+        self.run: Run | None = next(iter([*named, *deep, *self.runs]), None)
         self.last: tuple[str, bytes] | None = None
         self.turn = 0
 
