@@ -15,7 +15,7 @@ from insphere.experiments.store import Store
 from insphere.experiments.worker import Worker
 
 LOOK_SECONDS = 0.25
-NICENESS = 10  # what people see comes first
+NICENESS = 3  # what people see comes first
 
 
 def work(path: str, slot: int, threads: int) -> None:

@@ -202,7 +202,7 @@ def _be_nice() -> None:
 
     import torch
 
-    os.nice(5)
+    os.nice(2)
     torch.set_num_threads(1)
 
 
