@@ -79,7 +79,8 @@ def test_from_nothing_to_a_comparison_that_the_command_line_confirms(
     text = page.inner_text("pre.code >> nth=0")
     sweep = yaml.safe_load(text.split("# run.yaml")[1])
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(sweep), encoding="utf-8")
-    command = [sys.executable, "-m", "insphere", "sweep", "run", str(tmp_path / "run.yaml")]
+    code = "import sys; from insphere.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "sweep", "run", str(tmp_path / "run.yaml")]
     command += ["--store", str(tmp_path / "other.sqlite"), "--jobs", "1", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     (row,) = json.loads(done.stdout)["rows"]

@@ -69,6 +69,10 @@ class Form:
     def ticks(self) -> None:
         """Show what can be ticked."""
         names = class_names(self.source.dataset)
+        with ui.element("div").classes("stack").props(f'data-source="{self.source.key}"'):
+            self._tick_lists(names)
+
+    def _tick_lists(self, names: tuple[str, ...]) -> None:
         _ticks("Normal classes", {n: n for n in names}, self.classes, self._tick)
         methods = {name: METHODS[name].title for name in comparable_methods()}
         _ticks("Methods", methods, self.methods, self._tick)

@@ -30,6 +30,7 @@ from insphere.experiments.store import Store
 P = ParamSpec("P")
 T = TypeVar("T")
 
+HELPERS = 2  # so that a time estimate does not keep somebody from looking closer
 PATIENCE = 120.0  # seconds that a helper may take
 
 
@@ -102,7 +103,7 @@ class Studio:
     def _pool(self) -> ProcessPoolExecutor:
         if self._helpers is None:
             context = multiprocessing.get_context("spawn")
-            self._helpers = ProcessPoolExecutor(1, mp_context=context, initializer=_be_nice)
+            self._helpers = ProcessPoolExecutor(HELPERS, mp_context=context, initializer=_be_nice)
         return self._helpers
 
     # ------------------------------------------------------------------ runs

@@ -277,6 +277,8 @@ class ComparePage:
 
     async def _take(self, key: str) -> None:
         await self.chosen.take(key)
+        if self.chosen.problem:
+            self.datasets.refresh()
         self.classes.refresh()
         self.thresholds.refresh()
         self._changed()
