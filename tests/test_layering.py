@@ -40,6 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "scoring", "explain", "figures", "report",
     },
 }  # fmt: skip
+MAY_IMPORT["studio"] = {
+    "errors", "data", "detectors", "scoring", "explain", "figures", "experiments",
+}  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 MAY_IMPORT["__main__"] = {"cli"}
