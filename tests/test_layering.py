@@ -43,6 +43,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "features", "detectors", "scoring", "explain", "figures", "report",
     },
 }  # fmt: skip
+MAY_IMPORT["studio"] = {
+    "errors", "data", "detectors", "scoring", "explain", "figures", "experiments",
+}  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 MAY_IMPORT["__main__"] = {"cli"}
@@ -150,6 +153,7 @@ def test_rooms_without_networks_name_no_torch(room):
         (["insphere"], {"torch", "numpy", "scipy", "sklearn", "matplotlib", "rich", "typer"}),
         ([f"insphere.{room}" for room in TORCH_FREE], {"torch", "torchvision", "mlxtend"}),
         (["insphere.detectors.shallow"], {"torch", "matplotlib"}),
+        (["insphere.figures", "insphere.report"], {"seaborn", "plotly", "pandas"}),
     ],
 )
 def test_imports_stay_light(modules, absent):

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from array import array
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from insphere.errors import DataError
 
@@ -70,8 +74,10 @@ class FolderFiles:
         self.path = path
 
     @cached_property
-    def _stats(self) -> dict[str, tuple[int, int]]:
-        found: dict[str, tuple[int, int]] = {}
+    def _found(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Names in order, and the size and time of change (ns) of each."""
+        names: list[str] = []
+        stats = array("q")
         seen: set[str] = set()
         pending = [("", str(self.path))]
         while pending:
@@ -87,13 +93,15 @@ class FolderFiles:
                     pending.append((f"{prefix}{entry.name}/", entry.path))
                 elif entry.is_file():
                     stat = entry.stat()
-                    found[prefix + entry.name] = (stat.st_size, stat.st_mtime_ns)
-        return dict(sorted(found.items()))
+                    names.append(prefix + entry.name)
+                    stats.extend((stat.st_size, stat.st_mtime_ns))
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return [names[i] for i in order], np.frombuffer(stats, np.int64).reshape(-1, 2)[order]
 
     @property
     def names(self) -> list[str]:
         """Paths relative to the folder."""
-        return list(self._stats)
+        return self._found[0]
 
     def read(self, name: str) -> bytes:
         """Return the bytes of one file."""
@@ -101,12 +109,13 @@ class FolderFiles:
 
     def size(self, name: str) -> int:
         """Return the size of one file in bytes."""
-        return self._stats[name][0]
+        return (self.path / name).stat().st_size
 
     def signature(self) -> str:
         """Return a digest of the paths, sizes and modification times of all files."""
         digest = hashlib.sha256(str(self.path.resolve()).encode())
-        for name, (size, modified) in self._stats.items():
+        names, stats = self._found
+        for name, size, modified in zip(names, stats[:, 0], stats[:, 1], strict=True):
             digest.update(f"{name}\0{size}\0{modified}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 

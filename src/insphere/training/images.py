@@ -57,7 +57,7 @@ class TrainingImages:
         self._device = device
         self._prepared: Tensor | None = None
         if images.size * 4 <= memory:
-            parts = [self._prepare(images[s : s + 1024]) for s in range(0, len(images), 1024)]
+            parts = [self.prepare(images[s : s + 1024]) for s in range(0, len(images), 1024)]
             self._prepared = torch.cat([_channels_last_storage(part) for part in parts])
 
     def __len__(self) -> int:
@@ -69,14 +69,15 @@ class TrainingImages:
         return self._preprocessor.shape
 
     @torch.no_grad()
-    def _prepare(self, raw: NDArray[Any]) -> Tensor:
+    def prepare(self, raw: NDArray[Any]) -> Tensor:
+        """Preprocess raw samples into one batch."""
         out: Tensor = self._preprocessor(to_batch(raw, self._device))
         return out
 
     def take(self, index: Tensor) -> Tensor:
         """Return the images at `index` (on the CPU, int64) as one batch."""
         if self._prepared is None:
-            return self._prepare(self._raw[np.sort(index.numpy())])
+            return self.prepare(self._raw[np.sort(index.numpy())])
         batch = self._prepared[index.to(self._prepared.device)]
         return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 
