@@ -22,13 +22,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_version": set(),
     "errors": set(),
     "fingerprint": set(),
-    "data": {"errors", "fingerprint"},
+    "storage": {"errors"},
+    "data": {"errors", "fingerprint", "storage"},
     "preprocess": {"errors"},
-    "nets": {"errors", "preprocess"},
+    "nets": {"errors", "fingerprint", "preprocess"},
     "training": {"errors", "fingerprint", "preprocess", "nets"},
+    "features": {"errors", "fingerprint", "storage", "nets", "training"},
     "scoring": {"errors"},
     "detectors": {
-        "errors", "fingerprint", "data.inputs", "preprocess", "nets", "training", "scoring",
+        "errors", "fingerprint", "data.inputs", "preprocess", "nets", "training", "features",
+        "scoring",
     },
     "explain": {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",
@@ -36,8 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "figures": {"errors", "explain.inputs"},
     "report": {"errors", "explain", "figures", "scoring"},
     "experiments": {
-        "_version", "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors",
-        "scoring", "explain", "figures", "report",
+        "_version", "errors", "fingerprint", "storage", "data", "preprocess", "nets", "training",
+        "features", "detectors", "scoring", "explain", "figures", "report",
     },
 }  # fmt: skip
 MAY_IMPORT["studio"] = {

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from insphere.detectors.base import OneClassDetector
+from insphere.experiments.localisation import evaluate_pixels, shown_maps
 from insphere.experiments.run import versions
 from insphere.experiments.scored import Scored, method_title
 from insphere.report import ReportData
@@ -41,6 +42,8 @@ def report_data(
         anomalous = int(scored.truth.sum())
         counts |= {"test normals": len(scored) - anomalous, "test anomalies": anomalous}
     paths = None if scored.data.paths is None else [scored.name(i) for i in range(len(scored))]
+    maps, limits = shown_maps(scored)
+    pixels = evaluate_pixels(scored)
     return ReportData(
         title=title or f"{method} on {scored.data.name}",
         dataset=f"{scored.data.name} ({scored.part})",
@@ -58,6 +61,9 @@ def report_data(
         spec=spec or _settings(detector),
         versions=versions(),
         paths=paths,
+        maps=maps,
+        map_limits=limits,
+        pixels={} if pixels is None else pixels.to_dict(),
         method=method,
     )
 

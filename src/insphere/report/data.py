@@ -59,6 +59,14 @@ class ReportData:
         Versions of the software.
     paths : sequence of str, length N, optional
         Where each image came from.
+    maps : mapping of int to ndarray of float, shape (H, W)
+        Anomaly maps of images by their index; of those that are shown, see
+        `insphere.report.write.shown_images`.
+    map_limits : (float, float), optional
+        Where the colour of maps starts and where it is full; needed with `maps`.
+    pixels : mapping of str to float
+        How well the maps agree with masks: ``pixel_auc``, ``pro``, ``fpr_limit``; empty without
+        masks.
     method : str
         Name of the method that gave the scores.
     created : str
@@ -86,6 +94,9 @@ class ReportData:
     spec: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     paths: Sequence[str] | None = None
+    maps: Mapping[int, NDArray[Any]] = field(default_factory=dict)
+    map_limits: tuple[float, float] | None = None
+    pixels: Mapping[str, float] = field(default_factory=dict)
     method: str = "Deep SVDD"
     created: str = field(default_factory=_now)
 
@@ -110,6 +121,11 @@ class ReportData:
                 raise DataError(f"There are {n} images but {len(value)} {name}.")
         if self.truth is not None:
             self._keep("truth", as_truth(self.truth, n))
+        if self.maps and (self.map_limits is None or not self.map_limits[0] < self.map_limits[1]):
+            raise DataError("Maps need map_limits: where their colour starts and where it is full.")
+        for index, heat in self.maps.items():
+            if heat.shape != images.shape[1:3] or not np.isfinite(heat).all():
+                raise DataError(f"The map of image {index} must be finite and of the image's size.")
         for row in self.comparison:
             if "name" not in row:
                 raise DataError("Each row of the comparison needs the name of its method.")

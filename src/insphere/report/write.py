@@ -20,6 +20,7 @@ from insphere.figures.export import write_whole
 from insphere.figures.history import series
 from insphere.report import words
 from insphere.report.data import ReportData
+from insphere.report.heat import overlay
 from insphere.report.numbers import Quality, comparison, confusion, quality
 from insphere.report.thumbnails import PIXELATED_UP_TO, data_uri
 
@@ -38,6 +39,7 @@ class Tile:
     truth: str | None
     flagged: bool
     path: str | None
+    heat: str | None = None
 
 
 @dataclass(frozen=True)
@@ -167,9 +169,40 @@ def _tiles(data: ReportData, index: NDArray[np.int64]) -> list[Tile]:
                 truth=truth,
                 flagged=flagged,
                 path=None if data.paths is None else str(data.paths[i]),
+                heat=_heat(data, i),
             )
         )
     return tiles
+
+
+def _heat(data: ReportData, i: int) -> str | None:
+    if i not in data.maps or data.map_limits is None:
+        return None
+    return data_uri(overlay(data.images[i], data.maps[i], data.map_limits))
+
+
+def shown_images(
+    scores: NDArray[np.float64], truth: NDArray[Any] | None = None
+) -> NDArray[np.int64]:
+    """Return the indices of the images that a report on these scores may show, ascending.
+
+    Parameters
+    ----------
+    scores : ndarray of float, shape (N,)
+        Anomaly scores.
+    truth : ndarray, shape (N,), optional
+        0 for normal, 1 for anomalous.
+    """
+    if truth is None:
+        return np.sort(extremes(scores, QUEUE_SIZE).most_anomalous)
+    found = extremes(scores, GRID_SIZE, truth)
+    kinds = (
+        found.most_normal,
+        found.most_anomalous,
+        found.most_anomalous_normals,
+        found.most_normal_anomalies,
+    )
+    return np.unique(np.concatenate([kind for kind in kinds if kind is not None]))
 
 
 def _grids(data: ReportData) -> list[Grid]:
