@@ -8,7 +8,16 @@ from functools import partial
 
 import numpy as np
 
-from features import CHOSEN_ON, HEADS, RESULTS, by_head, chosen_head, complete_means
+from features import (
+    CHOSEN_ON,
+    HEADS,
+    RESULTS,
+    by_head,
+    chosen_head,
+    complete_means,
+    results_of,
+    title_of,
+)
 from insphere.experiments.rows import read_rows
 
 DATASETS = ("cifar10", "fashion-mnist", "mnist")
@@ -54,8 +63,6 @@ def classes(dataset: str) -> str:
 def cost() -> str:
     """Show the seconds that one class takes when the features are there, and extraction's speed."""
     seconds: dict[str, list[tuple[float, float]]] = {}
-    from features import results_of, title_of
-
     for row in read_rows(results_of("cifar10")):
         title = title_of(row)
         if title is not None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
+from feature_blocks import BLOCKS as FEATURES
 from insphere.experiments.published import published_auc
 from insphere.experiments.rows import read_rows
 from insphere.experiments.tables import auc_by_class
@@ -142,6 +143,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),
     **ABLATION,
+    **FEATURES,
     **PERFORMANCE,
 }
 

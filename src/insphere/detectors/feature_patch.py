@@ -72,7 +72,7 @@ class FeaturePatchSVDD(PatchDetector):
         Side of the square over which each map is averaged around a position.
     grid : int or None, default=None
         Patches in a row and in a column. None takes as many as the finest map has, or the coarsest
-        where images were enlarged twice or more and have no more detail than that.
+        where images were enlarged four times or more and have no more detail than that.
     resolution : int or None, default=None
         Pixels that images are resized to; None is the backbone's own.
     resampling : {"bilinear", "bicubic"}, default="bicubic"

@@ -23,6 +23,7 @@ from insphere.nets.backbones import check_stages
 
 Half = NDArray[np.float16]
 COLOUR_FROM = 0.99  # share of the training patches that an overlay leaves uncoloured
+ENLARGED = 4
 FULL_COLOUR = 3.0  # so many times further from the median, colour is full
 
 
@@ -100,8 +101,8 @@ class PatchDetector(BackboneDetector):
             return Form("patches", stages, self.neighbourhood, int(self.grid))
         resolution = self._extractor.resolution
         strides = [card.stage(name).stride for name in stages]
-        # Images that were enlarged twice or more have no detail for the finest map to show.
-        stride = max(strides) if max(size) * 2 <= resolution else min(strides)
+        # Images that were enlarged so much have no detail for the finest map to show.
+        stride = max(strides) if max(size) * ENLARGED <= resolution else min(strides)
         return Form("patches", stages, self.neighbourhood, max(1, resolution // stride))
 
     def _patches(self, X: Array, *, fitting: bool = False) -> Half:

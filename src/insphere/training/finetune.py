@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from insphere.training.device import Precision, has_fast_bfloat16
 from insphere.training.loop import PhaseRun
 from insphere.training.objectives import Objective
 from insphere.training.recipe import Phase
+
+WATCHED = 1024  # training images whose features tell whether they collapse
 
 
 class FinetuneSpec(BaseModel):
@@ -101,34 +103,36 @@ class Compactness(Objective):
     ----------
     tail : torch.nn.Module
         The trained stages, from map to map.
-    start : Tensor, shape (N, C)
-        Normalised features of the training images before training.
+    center : Tensor, shape (C,)
+        c.
+    look : callable
+        Returns the normalised features of some training images as the stages are now, (N, C).
     keep_spread : float
         The share.
     """
 
     center: Tensor
 
-    def __init__(self, tail: nn.Module, start: Tensor, keep_spread: float) -> None:
+    def __init__(
+        self, tail: nn.Module, center: Tensor, look: Callable[[], Tensor], keep_spread: float
+    ) -> None:
         super().__init__()
         self.tail = tail
+        self.look = look
         self.keep_spread = keep_spread
-        self.register_buffer("center", start.mean(dim=0))
-        self.start_spread = spread(start)
+        self.register_buffer("center", center)
+        self.start_spread = spread(look())
         self.findings: list[str] = []
-        self._seen: list[Tensor] = []
         self._good = copy.deepcopy(tail.state_dict())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the loss of a batch of maps."""
         z = normalised(self.tail(x))
-        self._seen.append(z.detach())
         return (z - self.center).square().sum(dim=1).mean()
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Keep the weights if the features still differ, or go back and end."""
-        share = spread(torch.cat(self._seen)) / max(self.start_spread, 1e-30)
-        self._seen.clear()
+        share = spread(self.look()) / max(self.start_spread, 1e-30)
         if share >= self.keep_spread:
             self._good = copy.deepcopy(self.tail.state_dict())
         else:
@@ -136,7 +140,7 @@ class Compactness(Objective):
             self.finished = True
             self.findings = [
                 f"Fine-tuning ended after {epoch} epoch{'' if epoch == 1 else 's'}: in the next "
-                f"one the features' variance fell to {share:.0%} of what it was, below "
+                f"one the features' variance fell to {share:.1%} of what it was, below "
                 f"{self.keep_spread:.0%}."
             ]
         return {"spread": share}
@@ -206,10 +210,14 @@ def finetune(
     half = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
     autocast = torch.bfloat16 if half else None
     rows = MapRows(maps, device)
-    with torch.no_grad(), torch.autocast(device.type, autocast, enabled=half):
-        start = torch.cat([normalised(tail(x)) for x in rows.batches(spec.batch_size, None)])
+    few = MapRows(maps[np.linspace(0, len(maps) - 1, min(len(maps), WATCHED)).astype(int)], device)
+
+    def look(at: MapRows = few) -> Tensor:
+        with torch.no_grad(), torch.autocast(device.type, autocast, enabled=half):
+            return torch.cat([normalised(tail(x)) for x in at.batches(spec.batch_size, None)])
+
     parts = spec.model_dump(mode="json") | {"weights": weights_fingerprint(tail)}
-    objective = Compactness(tail, start, spec.keep_spread)
+    objective = Compactness(tail, look(rows).mean(dim=0), look, spec.keep_spread)
     names = CheckpointNames(checkpoints, maps, seed, autocast)
     history = PhaseRun(
         "finetune", objective, rows, spec.phase, seed=seed, autocast=autocast,
