@@ -92,7 +92,8 @@ def batched(
     use = dtype is not None and weight.dtype == torch.float32
     with torch.inference_mode(), torch.autocast(weight.device.type, dtype, enabled=use):
         parts = [compute(to_batch(part, weight.device)).cpu() for part in batches(X, SCORING_BATCH)]
-    result: NDArray[Any] = torch.cat(parts).numpy()
+    rows = torch.cat(parts)
+    result: NDArray[Any] = (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
     return result
 
 
