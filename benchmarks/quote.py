@@ -131,11 +131,28 @@ def headline() -> str:
     return markdown(header, rows)
 
 
+def calibration(scheme: str) -> str:
+    """Show the mean false-alarm rate that each detector kept, by the rate that was wanted."""
+    rows = [row for row in read_rows(RESULTS / "calibration.jsonl") if row["scheme"] == scheme]
+    alphas = sorted({row["alpha"] for row in rows})
+    lines = []
+    for name in dict.fromkeys(row["detector"] for row in rows):
+        cells = [name]
+        for alpha in alphas:
+            row = next(r for r in rows if (r["detector"], r["alpha"]) == (name, alpha))
+            mean, error = row["mean_false_alarm_rate"], row["standard_error"]
+            cells.append(f"{100 * mean:.2f} ± {100 * error:.2f}")
+        lines.append(cells)
+    return markdown(["false alarms, %, wanted at most", *(f"{100 * a:g}" for a in alphas)], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline,
     "mnist": mnist,
     "fashion-mnist": lambda: single("fashion-mnist"),
     "cifar10": lambda: single("cifar10"),
+    "calibration-split": lambda: calibration("split"),
+    "calibration-cross": lambda: calibration("cross"),
     "mnist-controls": lambda: controls("mnist"),
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),

@@ -16,6 +16,7 @@ import typer
 from insphere._version import __version__
 from insphere.cli import console
 from insphere.cli.demo import demo
+from insphere.cli.drift import drift
 from insphere.cli.fit import fit
 from insphere.cli.look import datasets, info
 from insphere.cli.score import evaluate, report, score
@@ -41,7 +42,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, datasets, fit, score, evaluate, report, info):
+for command in (demo, datasets, fit, score, evaluate, report, drift, info):
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     app.command(help="\n\n".join(" ".join(text.split()) for text in paragraphs))(command)
 app.add_typer(sweep)

@@ -1,12 +1,14 @@
 """Figures: data in, a Matplotlib `Figure` out. No pyplot, no global state, no display needed."""
 
 from insphere.figures.curves import precision_recall_curve, roc_curve
+from insphere.figures.drift import drift_chart
 from insphere.figures.export import to_inline_svg, to_png, to_svg
 from insphere.figures.grid import image_grid
 from insphere.figures.history import guard_curves, has_guard_curves, training_curves
 from insphere.figures.scores import score_histogram
 
 __all__ = [
+    "drift_chart",
     "guard_curves",
     "has_guard_curves",
     "image_grid",
