@@ -15,6 +15,7 @@ import typer
 
 from insphere._version import __version__
 from insphere.cli import console
+from insphere.cli.collapse import collapse
 from insphere.cli.demo import demo
 from insphere.cli.drift import drift
 from insphere.cli.fit import fit
@@ -42,7 +43,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, datasets, fit, score, evaluate, report, drift, info):
+for command in (demo, datasets, fit, score, evaluate, report, drift, collapse, info):
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     app.command(help="\n\n".join(" ".join(text.split()) for text in paragraphs))(command)
 app.add_typer(sweep)

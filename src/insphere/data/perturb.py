@@ -256,7 +256,8 @@ def _mean_inside(x: Floats, masks: Masks) -> Floats:
     """Return the mean colour under each mask, shape (n, 1, 1, C)."""
     count = np.maximum(masks.sum(axis=(1, 2)), 1)[:, None, None, None]
     total: Floats = (x * masks[..., None]).sum(axis=(1, 2), keepdims=True)
-    return total / count
+    mean: Floats = total / count
+    return mean
 
 
 def _contrasting(x: Floats, masks: Masks, draws: _Draws, number: int = 0) -> Floats:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from insphere.detectors.base import OneClassDetector
     from insphere.detectors.dcae import DeepCAE
     from insphere.detectors.deep_svdd import DeepSVDD, UntrainedDeepSVDD
+    from insphere.detectors.fcdd import ConvolutionalSVDD
     from insphere.detectors.persistence import describe_model, load_detector, save_detector
     from insphere.detectors.shallow import (
         IsolationForestDetector,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnoGAN",
+    "ConvolutionalSVDD",
     "DeepCAE",
     "DeepSVDD",
     "IsolationForestDetector",
@@ -40,6 +42,7 @@ __all__ = [
 # Imported when first asked for, so that a shallow detector does not pay for torch.
 _HOME = {
     "AnoGAN": "anogan",
+    "ConvolutionalSVDD": "fcdd",
     "DeepCAE": "dcae",
     "DeepSVDD": "deep_svdd",
     "IsolationForestDetector": "shallow",

@@ -278,6 +278,13 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
             self._check_scale(data)
         return np.asanyarray(data)
 
+    def _read_images(self, X: Any) -> Array:
+        """Return images as N×H×W×C for a heat map, or say that a table has none."""
+        check_is_fitted(self)
+        if self.image_shape_ is None:
+            raise DataError("Only images have heat maps, and this detector was fitted on a table.")
+        return self._read(X, fitting=False)
+
     def _check_scale(self, data: Array) -> None:
         """Refuse pixels on another scale than those trained on."""
         if self.image_dtype_ != "uint8":

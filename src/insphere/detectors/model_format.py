@@ -28,6 +28,7 @@ DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 # The only classes that a file may name.
 LOADABLE = (
     "AnoGAN",
+    "ConvolutionalSVDD",
     "DeepCAE",
     "DeepSVDD",
     "IsolationForestDetector",
