@@ -17,6 +17,7 @@ import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
 from feature_blocks import BLOCKS as FEATURES
+from insphere.experiments.collapse import summary
 from insphere.experiments.published import published_auc
 from insphere.experiments.rows import read_rows
 from insphere.experiments.tables import auc_by_class
@@ -134,11 +135,78 @@ def headline() -> str:
     return markdown(header, rows)
 
 
+def calibration(scheme: str) -> str:
+    """Show the mean false-alarm rate that each detector kept, by the rate that was wanted."""
+    rows = [row for row in read_rows(RESULTS / "calibration.jsonl") if row["scheme"] == scheme]
+    alphas = sorted({row["alpha"] for row in rows})
+    lines = []
+    for name in dict.fromkeys(row["detector"] for row in rows):
+        cells = [name]
+        for alpha in alphas:
+            row = next(r for r in rows if (r["detector"], r["alpha"]) == (name, alpha))
+            mean, error = row["mean_false_alarm_rate"], row["standard_error"]
+            cells.append(f"{100 * mean:.2f} ± {100 * error:.2f}")
+        lines.append(cells)
+    return markdown(["false alarms, %, wanted at most", *(f"{100 * a:g}" for a in alphas)], lines)
+
+
+MAPS = {
+    "own": "its own map",
+    "gradient": "gradient × input",
+    "integrated-gradients": "integrated gradients",
+    "occlusion": "occlusion",
+}
+
+
+def heat() -> str:
+    """Show how well each map finds known damage, and how faithful it is, the best first."""
+    lines = []
+    for row in read_rows(RESULTS / "heat.jsonl"):
+        kinds = row["kinds"].values()
+        auc, pointing = (
+            100 * float(np.mean([values[key] for values in kinds]))
+            for key in ("pixel_auc", "pointing")
+        )
+        cells = [
+            f"{auc:.1f}",
+            f"{pointing:.0f}",
+            f"{row['deletion']:.2f}",
+            f"{row['insertion']:.2f}",
+        ]
+        lines.append((auc, [f"{row['title']}: {MAPS[row['map']]}", *cells]))
+    lines.sort(key=lambda line: -line[0])
+    header = ["map", "pixel AUC, %", "pointing, %", "deletion", "insertion"]
+    return markdown(header, [cells for _, cells in lines])
+
+
+def collapse(remedies: bool) -> str:
+    """Show what became of radius and AUC, and what the guard does, seed by seed averaged."""
+    rows = read_rows(RESULTS / "collapse.jsonl")
+    lines = []
+    for name in dict.fromkeys(row["scenario"] for row in rows if row["remedy"] == remedies):
+        told = [summary(row) for row in rows if row["scenario"] == name]
+        radius = float(np.exp(np.mean([np.log(max(t["radius_share"], 1e-12)) for t in told])))
+        stopped = [t["guard_epoch"] for t in told if t["guard_epoch"] is not None]
+        guard = "refuses to build it" if told[0]["refused"] else "nothing to stop"
+        if stopped:
+            guard += f"; stops epoch {min(stopped)}" + (
+                f" to {max(stopped)}" if max(stopped) > min(stopped) else ""
+            )
+        cells = [spread([100 * t[key] for t in told]) for key in ("auc_start", "auc_end")]
+        lines.append([told[0]["title"], f"{radius:.2g}", *cells, guard])
+    return markdown(["network", "radius, of its start", "AUC before", "AUC after", "guard"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline,
     "mnist": mnist,
     "fashion-mnist": lambda: single("fashion-mnist"),
     "cifar10": lambda: single("cifar10"),
+    "calibration-split": lambda: calibration("split"),
+    "calibration-cross": lambda: calibration("cross"),
+    "heat": heat,
+    "collapse": lambda: collapse(False),
+    "collapse-remedies": lambda: collapse(True),
     "mnist-controls": lambda: controls("mnist"),
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),

@@ -245,7 +245,7 @@ def test_distributions_show_every_run():
             names[round(place)]: sorted(points[:, 0].round(6).tolist())
             for points in (c.get_offsets() for c in ax.collections)
             if len(points)
-            and not math.isnan(place := float(np.median(points[:, 1])))
+            and not math.isnan(place := float(np.median(np.asarray(points)[:, 1])))
             and len(points) in (1, 4)
         }
         assert drawn == {"plain": [60, 70, 80, 90], "better": [60, 65, 90, 95], "half": [45]}

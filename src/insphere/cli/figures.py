@@ -9,6 +9,7 @@ import typer
 
 from insphere.cli import console
 from insphere.cli.options import Json, Quiet
+from insphere.errors import require
 
 if TYPE_CHECKING:
     from insphere.report.gallery import Plate
@@ -59,6 +60,9 @@ def figures(
     from insphere.report.gallery import check_formats
 
     kinds = check_formats(formats)
+    require("seaborn", "figures", "Drawing figures")
+    if "html" in kinds:
+        require("plotly", "figures", "Drawing interactive figures")
     material = read_material(files, baseline)
 
     def tell(plate: Plate, number: int, total: int) -> None:

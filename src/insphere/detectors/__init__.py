@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from insphere.detectors.base import OneClassDetector
     from insphere.detectors.dcae import DeepCAE
     from insphere.detectors.deep_svdd import DeepSVDD, UntrainedDeepSVDD
+    from insphere.detectors.fcdd import ConvolutionalSVDD
     from insphere.detectors.feature_patch import FeaturePatchSVDD
     from insphere.detectors.feature_rivals import FeatureKNN, FeatureMahalanobis, FeaturePCA
     from insphere.detectors.feature_svdd import FeatureSVDD
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnoGAN",
+    "ConvolutionalSVDD",
     "DeepCAE",
     "DeepSVDD",
     "FeatureKNN",
@@ -50,6 +52,7 @@ __all__ = [
 # Imported when first asked for, so that a shallow detector does not pay for torch.
 _HOME = {
     "AnoGAN": "anogan",
+    "ConvolutionalSVDD": "fcdd",
     "DeepCAE": "dcae",
     "DeepSVDD": "deep_svdd",
     "FeatureKNN": "feature_rivals",

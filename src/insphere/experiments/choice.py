@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from insphere.errors import MissingExtraError
 from insphere.experiments.methods import METHODS, detector_class
 from insphere.experiments.options import OPTIONS, apply_options
 from insphere.experiments.spec import RunSpec
@@ -100,8 +101,16 @@ def takes_options(method: str) -> bool:
 
 
 def comparable_methods() -> list[str]:
-    """Return the methods that learn from normal images alone."""
-    return [m for m in METHODS if not getattr(detector_class(m), "supervised", False)]
+    """Return the methods that learn from normal images alone, as far as they are installed."""
+    found = []
+    for method in METHODS:
+        try:
+            supervised = getattr(detector_class(method), "supervised", False)
+        except MissingExtraError:
+            continue
+        if not supervised:
+            found.append(method)
+    return found
 
 
 def baseline_of(spec: RunSpec) -> RunSpec:

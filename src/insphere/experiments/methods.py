@@ -31,6 +31,7 @@ class Method:
 METHODS = {
     "deep-svdd": Method("Deep SVDD", "deep_svdd.DeepSVDD"),
     "untrained": Method("Deep SVDD, untrained", "deep_svdd.UntrainedDeepSVDD"),
+    "fcdd": Method("Convolutional SVDD (FCDD-like)", "fcdd.ConvolutionalSVDD"),
     "dcae": Method("DCAE", "dcae.DeepCAE"),
     "anogan": Method("AnoGAN", "anogan.AnoGAN"),
     "fpsvdd": Method("FPSVDD", "feature_patch.FeaturePatchSVDD"),

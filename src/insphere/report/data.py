@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.errors import DataError
 from insphere.explain.inputs import as_scores, as_truth
+from insphere.report.heat import ReportHeat
 
 
 def _now() -> str:
@@ -44,6 +45,15 @@ class ReportData:
         0 for normal, 1 for anomalous; None when nobody knows.
     z_scores : ndarray of float, shape (N,), optional
         The scores in standard deviations of normal images.
+    p_values, severities : ndarray of float, shape (N,), optional
+        How rare each score is among normal images, and −log10 of it, continued beyond what the
+        calibration images can resolve.
+    resolution : float
+        Severities above it are extrapolated.
+    guarantee : str
+        What the threshold promises, in a sentence.
+    heat : ReportHeat, optional
+        Heat maps of the images that are shown.
     history : sequence of mapping
         One row for each epoch; see `insphere.figures.training_curves` and
         `insphere.figures.guard_curves` for the keys, and ``images_per_second`` and ``lr``.
@@ -59,11 +69,6 @@ class ReportData:
         Versions of the software.
     paths : sequence of str, length N, optional
         Where each image came from.
-    maps : mapping of int to ndarray of float, shape (H, W)
-        Anomaly maps of images by their index; of those that are shown, see
-        `insphere.report.write.shown_images`.
-    map_limits : (float, float), optional
-        Where the colour of maps starts and where it is full; needed with `maps`.
     pixels : mapping of str to float
         How well the maps agree with masks: ``pixel_auc``, ``pro``, ``fpr_limit``; empty without
         masks.
@@ -88,14 +93,17 @@ class ReportData:
     threshold_rule: str
     truth: NDArray[Any] | None = None
     z_scores: NDArray[np.float64] | None = None
+    p_values: NDArray[np.float64] | None = None
+    severities: NDArray[np.float64] | None = None
+    resolution: float = float("inf")
+    guarantee: str = ""
+    heat: ReportHeat | None = None
     history: Sequence[Mapping[str, Any]] = ()
     findings: Sequence[str] = ()
     comparison: Sequence[Mapping[str, Any]] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     paths: Sequence[str] | None = None
-    maps: Mapping[int, NDArray[Any]] = field(default_factory=dict)
-    map_limits: tuple[float, float] | None = None
     pixels: Mapping[str, float] = field(default_factory=dict)
     method: str = "Deep SVDD"
     created: str = field(default_factory=_now)
@@ -115,17 +123,16 @@ class ReportData:
             raise DataError(f"The threshold must be a finite number, but is {self.threshold}.")
         if self.z_scores is not None:
             self._keep("z_scores", as_scores(self.z_scores, title="z-scores"))
-        for name in ("scores", "z_scores", "paths"):
+        if self.p_values is not None:
+            self._keep("p_values", as_scores(self.p_values, title="p-values"))
+        if self.severities is not None:
+            self._keep("severities", as_scores(self.severities, title="severities"))
+        for name in ("scores", "z_scores", "p_values", "severities", "paths"):
             value = getattr(self, name)
             if value is not None and len(value) != n:
                 raise DataError(f"There are {n} images but {len(value)} {name}.")
         if self.truth is not None:
             self._keep("truth", as_truth(self.truth, n))
-        if self.maps and (self.map_limits is None or not self.map_limits[0] < self.map_limits[1]):
-            raise DataError("Maps need map_limits: where their colour starts and where it is full.")
-        for index, heat in self.maps.items():
-            if heat.shape != images.shape[1:3] or not np.isfinite(heat).all():
-                raise DataError(f"The map of image {index} must be finite and of the image's size.")
         for row in self.comparison:
             if "name" not in row:
                 raise DataError("Each row of the comparison needs the name of its method.")

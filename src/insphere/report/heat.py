@@ -1,41 +1,60 @@
-"""Anomaly maps laid over their images, all on one scale."""
+"""The heat maps of a report: which images need one, and what is said about them."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-OPAQUE = 0.7  # how much of the image full colour covers
-COLOURS = "YlOrRd"
+from insphere.explain.extremes import extremes
+
+GRID_SIZE = 24
+QUEUE_SIZE = 100
 
 
-def overlay(
-    image: NDArray[np.uint8], heat: NDArray[Any], limits: tuple[float, float]
-) -> NDArray[np.uint8]:
-    """Lay a map over a grey version of its image.
+@dataclass(frozen=True, eq=False)
+class ReportHeat:
+    """Heat maps of the images that a report shows, on one colour scale.
 
     Parameters
     ----------
-    image : ndarray of uint8, shape (H, W, C)
-        Pixels; C is 1 (grey) or 3 (RGB).
-    heat : ndarray of float, shape (H, W)
-        The map.
-    limits : (float, float)
-        Where colour starts and where it is full: the same for every image, so that a normal one
-        stays pale.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3)
+    maps : mapping of int to ndarray, shape (H, W)
+        By the position of the image.
+    threshold, top : float
+        Where the colour jumps, and where it ends.
+    rate : float
+        Share of the images within the score's threshold that exceed the map's somewhere.
+    method : str
+        How the maps were made, in words.
     """
-    low, high = limits
-    strength = np.clip((heat - low) / (high - low), 0, 1)[..., None]
-    grey = image.astype(np.float64).mean(axis=2, keepdims=True)
-    colour = 255 * matplotlib.colormaps[COLOURS](0.35 + 0.65 * strength[..., 0])[..., :3]
-    cover = OPAQUE * np.minimum(1, 2 * strength)
-    mixed = grey * (1 - cover) + colour * cover
-    pixels: NDArray[np.uint8] = mixed.round().astype(np.uint8)
-    return pixels
+
+    maps: Mapping[int, NDArray[np.float32]]
+    threshold: float
+    top: float
+    rate: float
+    method: str
+
+
+def shown_images(scores: ArrayLike, threshold: float, truth: ArrayLike | None) -> NDArray[np.int64]:
+    """Return the positions of all images that a report shows, ascending.
+
+    Parameters
+    ----------
+    scores : array-like of float, shape (N,)
+        Anomaly scores.
+    threshold : float
+        Scores above it are called anomalous.
+    truth : array-like of int or bool, shape (N,), optional
+        0 for normal, 1 for anomalous.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if truth is None:
+        return np.sort(extremes(values, QUEUE_SIZE).most_anomalous)
+    found = extremes(values, GRID_SIZE, truth)
+    parts = [found.most_normal, found.most_anomalous]
+    if found.most_anomalous_normals is not None and found.most_normal_anomalies is not None:
+        alarms, misses = found.most_anomalous_normals, found.most_normal_anomalies
+        parts += [alarms[values[alarms] > threshold], misses[values[misses] <= threshold]]
+    return np.unique(np.concatenate(parts))

@@ -24,28 +24,32 @@ def show(studio: Studio, spec: RunSpec, baseline: RunSpec) -> None:
     place.props('aria-live="polite"')
 
     async def settle() -> None:
-        specs = list({one.identity: one for one in (spec, baseline)}.values())
-        missing = [one for one in specs if not _known(studio, one)]
-        if not missing:
-            text = "Both are known already: the result is there at once."
-            if spec == baseline:
-                text = "It is known already: the result is there at once."
-            place.set_content(f'<p class="estimate" data-test="estimate">{text}</p>')
-            return
-        try:
-            estimates = [await _estimate(studio, one) for one in missing]
-        except InsphereError as error:
-            place.set_content(f'<p class="muted" data-test="estimate">{escape(str(error))}</p>')
-            return
-        seconds = [one.seconds for one in estimates]
-        total = max(seconds) if studio.queue.workers > 1 else sum(seconds)
-        what = "the run and its baseline" if len(missing) > 1 else "the run"
-        place.set_content(
-            f'<p class="estimate" data-test="estimate"><b>{words.about(total).capitalize()}</b> '
-            f"for {what}<br><small>{escape(estimates[0].source)}</small></p>"
-        )
+        text = await _told(studio, spec, baseline)
+        if not place.is_deleted:  # another choice may have come in the meantime
+            place.set_content(text)
 
     ui.timer(SETTLED, settle, once=True)
+
+
+async def _told(studio: Studio, spec: RunSpec, baseline: RunSpec) -> str:
+    """Return the sentence as HTML."""
+    specs = list({one.identity: one for one in (spec, baseline)}.values())
+    missing = [one for one in specs if not _known(studio, one)]
+    if not missing:
+        what = "It is" if spec == baseline else "Both are"
+        text = f"{what} known already: the result is there at once."
+        return f'<p class="estimate" data-test="estimate">{text}</p>'
+    try:
+        estimates = [await _estimate(studio, one) for one in missing]
+    except InsphereError as error:
+        return f'<p class="muted" data-test="estimate">{escape(str(error))}</p>'
+    seconds = [one.seconds for one in estimates]
+    total = max(seconds) if studio.queue.workers > 1 else sum(seconds)
+    what = "the run and its baseline" if len(missing) > 1 else "the run"
+    return (
+        f'<p class="estimate" data-test="estimate"><b>{words.about(total).capitalize()}</b> '
+        f"for {what}<br><small>{escape(estimates[0].source)}</small></p>"
+    )
 
 
 def _known(studio: Studio, spec: RunSpec) -> bool:

@@ -103,7 +103,7 @@ class PhaseRun:
                     self.history.append(self._epoch(epoch))
                     self._save()
                     for callback in self.callbacks:
-                        callback.look(self.history[-1], self.objective, self.images.prepare)
+                        callback.look(self.history[-1], self.objective, self.images)
                         callback.epoch_end(self.history[-1])
             finally:
                 for callback in self.callbacks:

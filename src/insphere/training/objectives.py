@@ -111,6 +111,10 @@ class Hypersphere(Objective):
         """Return the loss of a batch and remember its representations until the epoch ends."""
         z = self.encoder(x).to(self.center.dtype)
         self._seen.append(z.detach())
+        return self.loss(z)
+
+    def loss(self, z: Tensor) -> Tensor:
+        """Return the loss of a batch of representations."""
         distances = squared_distances(z, self.center)
         if self.kind == "one-class":
             return distances.mean()

@@ -36,8 +36,9 @@ def register(studio: Studio) -> None:
                 return
             page = RunPage(studio, found, threshold, scores)
             await page.build()
-            if image.isdecimal():
-                await page.open_image(int(image))
+            if image.isdecimal():  # once the page is there, which must not wait for it
+                place = int(image)
+                ui.timer(0.05, lambda: page.open_image(place), once=True)
 
 
 class RunPage:
