@@ -298,7 +298,7 @@ def test_finetuning_draws_features_together_and_survives_a_reload(textures, tmp_
     detector = quick(FeatureKNN, finetune=finetune).fit(train)
     history = detector.finetune_history_
     assert history[-1]["spread"] < 0.9
-    assert history[-1]["loss"] < history[0]["loss"]
+    assert history[-1]["spread"] < history[0]["spread"]
     scores = detector.anomaly_score(images)
     assert roc_auc_score(truth, scores) > 0.9
     assert not np.array_equal(scores, quick(FeatureKNN).fit(train).anomaly_score(images))
@@ -318,7 +318,7 @@ def test_finetuning_ends_before_features_collapse(textures, tmp_path):
     # The weights are those before the features collapsed.
     vectors = detector._pooled(textures[0])
     before = quick(FeatureMahalanobis, **settings | {"finetune": None}).fit(textures[0])
-    assert vectors.var(axis=0).sum() > 0.2 * before._pooled(textures[0]).var(axis=0).sum()
+    assert vectors.var(axis=0).sum() > 0.4 * before._pooled(textures[0]).var(axis=0).sum()
 
 
 def test_untouched_tail_gives_the_features_of_the_whole(textures):
