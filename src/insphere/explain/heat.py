@@ -8,6 +8,7 @@ outside: by gradients if they are networks, else by covering parts of the image.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,12 +31,18 @@ METHODS = {
 
 
 def heat_method(detector: OneClassDetector) -> str:
-    """Return the method that `heat_maps` takes if none is named."""
+    """Return the method that `heat_maps` takes if none is named.
+
+    Its own map; else integrated gradients, which are the most faithful for Deep SVDD, or gradient ×
+    input where Captum is not installed; else occlusion.
+    """
     if hasattr(detector, "anomaly_map"):
         return "own"
     from insphere.explain.attribution import scoring_module
 
-    return "occlusion" if scoring_module(detector) is None else "gradient"
+    if scoring_module(detector) is None:
+        return "occlusion"
+    return "gradient" if find_spec("captum") is None else "integrated-gradients"
 
 
 def heat_maps(
