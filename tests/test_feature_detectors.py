@@ -410,7 +410,7 @@ def test_folder_to_model_report_and_pixel_metrics(tmp_path, capsys):
               "--normal", "good", "--report", str(report)]) == 0
     )  # fmt: skip
     page = report.read_text(encoding="utf-8")
-    assert page.count("Anomaly map over it") >= 12
+    assert page.count("Heat map of this image") >= 12
     assert "per-region overlap" in page
     capsys.readouterr()
     assert main(["evaluate", str(model), str(folder), "--json"]) == 0
