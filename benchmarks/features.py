@@ -55,6 +55,8 @@ CORE: dict[str, Head] = {
     "Mahalanobis": head("feature-mahalanobis"),
     "PCA": head("feature-pca"),
     "SVDD, pooled": head("feature-svdd"),
+}
+VARIANTS: dict[str, Head] = {
     "2-NN, L2 only": head("feature-knn", normalize="l2"),
     "2-NN, as they are": head("feature-knn", normalize=None),
     "Mahalanobis, as they are": head("feature-mahalanobis", normalize=None),
@@ -90,6 +92,7 @@ FINETUNED: dict[str, Head] = {
 }
 GROUPS = {
     "core": CORE,
+    "variants": VARIANTS,
     "patches": PATCHES,
     "late": LATE,
     "mirrored": MIRRORED,
@@ -162,8 +165,12 @@ def extract(
         ]
     started, step = time.perf_counter(), 2048
     with Progress("Features", len(data)) as bar:
+        # The test part first, then class by class, so that heads can run on what is there.
+        is_train = np.zeros(len(data), bool) if data.is_test is None else ~data.is_test
+        order = np.lexsort((data.labels, is_train))
         for first in range(0, len(data), step):  # what is in memory at once
-            features(extractor, data.images[first : first + step], forms, progress=bar.advance)
+            images = data.images[np.sort(order[first : first + step])]
+            features(extractor, images, forms, progress=bar.advance)
     seconds = time.perf_counter() - started
     console.print(f"{len(data):,} images in {seconds:.0f} s: {len(data) / seconds:.0f} a second")
 

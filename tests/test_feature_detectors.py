@@ -89,15 +89,6 @@ def test_maps_point_at_what_is_wrong(fitted, textures, cls):
     assert hits >= 0.8 * truth.sum()
 
 
-@pytest.mark.parametrize("cls", WITH_MAPS)
-def test_colour_is_for_what_is_unusual(fitted, textures, cls):
-    train, images, _, truth = textures
-    low, high = fitted[cls].map_range_
-    assert low < high
-    assert (fitted[cls].anomaly_map(train) > low).mean() < 0.05
-    assert (fitted[cls].anomaly_map(images[truth]).max(axis=(1, 2)) > low).mean() > 0.8
-
-
 def test_training_draws_patches_to_the_centre(fitted, textures):
     detector = fitted[FeaturePatchSVDD]
     losses = [record["loss"] for record in detector.history_]
@@ -231,7 +222,6 @@ def test_reload_is_the_same_bit_for_bit(fitted, textures, tmp_path, cls):
     assert loaded.backbone_fingerprint_ == detector.backbone_fingerprint_
     if cls in WITH_MAPS:
         np.testing.assert_array_equal(loaded.anomaly_map(images), detector.anomaly_map(images))
-        assert loaded.map_range_ == detector.map_range_
     again = loaded.save(tmp_path / "again")
     for name in ("weights.safetensors", "detector.json"):
         assert (again / name).read_bytes() == (path / name).read_bytes()
@@ -404,7 +394,7 @@ def test_heads_that_could_collapse_are_refused(textures):
 def test_folder_to_model_report_and_pixel_metrics(tmp_path, capsys):
     folder = write_mvtec(tmp_path / "weave", 30, 3)
     model, report = tmp_path / "model", tmp_path / "report.html"
-    options = ["--option", "resolution=64", "--epochs", "8", "--quiet"]
+    options = ["--option", "resolution=128", "--epochs", "8", "--quiet"]
     assert (
         main(["fit", str(folder), "--method", "fpsvdd", *options, "--out", str(model),
               "--normal", "good", "--report", str(report)]) == 0

@@ -114,7 +114,7 @@ class FeaturePatchSVDD(PatchDetector):
         What the collapse guard noticed, and whether the backbone was not pretrained.
     sphere_ : PatchSphere
         The head with its scaling and centre.
-    backbone_, backbone_fingerprint_, form_, map_range_
+    backbone_, backbone_fingerprint_, form_
         See `BackboneDetector` and `PatchDetector`.
     """
 
@@ -204,7 +204,6 @@ class FeaturePatchSVDD(PatchDetector):
         self.guard_findings_ = self._findings() + trained.guard.summary()
         patches, images = self._distances(F)
         self.scales_ = (_positive(self._pooled(patches).mean()), _positive(images.mean()))
-        self._keep_map_range(patches)
         self._reference = self._joined(patches, images)
         self.radius_ = float(radius_quantile(torch.from_numpy(self._reference), spec.nu))
 

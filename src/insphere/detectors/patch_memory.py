@@ -52,7 +52,7 @@ class PatchMemory(PatchDetector):
     ----------
     bank_ : ndarray of float32, shape (bank_size, C)
         The remembered patches.
-    form_, map_range_, backbone_, backbone_fingerprint_
+    form_, backbone_, backbone_fingerprint_
         See `PatchDetector` and `BackboneDetector`.
     """
 
@@ -117,7 +117,6 @@ class PatchMemory(PatchDetector):
         chosen = greedy_coreset(candidates, min(self.bank_size, len(rows)), rng)
         self.bank_ = np.ascontiguousarray(candidates[chosen])
         scores = self._nearest(F, owners=rows[chosen] // patches)
-        self._keep_map_range(scores)
         self._reference = self._pooled(scores)
         self.guard_findings_ = self._findings()
 

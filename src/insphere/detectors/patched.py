@@ -22,9 +22,7 @@ from insphere.features import Form
 from insphere.nets.backbones import check_stages
 
 Half = NDArray[np.float16]
-COLOUR_FROM = 0.99  # share of the training patches that an overlay leaves uncoloured
-ENLARGED = 4
-FULL_COLOUR = 3.0  # so many times further from the median, colour is full
+ENLARGED = 4  # times, from which images have no detail for the finest map to show
 
 
 class PatchDetector(BackboneDetector):
@@ -34,9 +32,6 @@ class PatchDetector(BackboneDetector):
     ----------
     form_ : Form
         What patches are made of.
-    map_range_ : (float, float)
-        Where colour starts and where it is full in an overlay of `anomaly_map`: the score that
-        1 % of the training patches exceed, and one that lies four times as far from their median.
     """
 
     stages: Any
@@ -46,7 +41,6 @@ class PatchDetector(BackboneDetector):
     top_share: float
     smoothing: float | None
     form_: Form
-    map_range_: tuple[float, float]
 
     def _patch_scores(self, F: Half) -> Floats:
         """Score patches of shape (N, P, C); (N, P), higher is more anomalous."""
@@ -55,7 +49,7 @@ class PatchDetector(BackboneDetector):
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:
         """Return how anomalous each pixel's surroundings are.
 
-        All maps are on one scale, so that they can be compared; see `map_range_`.
+        All maps are on one scale, so that they can be compared.
 
         Parameters
         ----------
@@ -101,7 +95,6 @@ class PatchDetector(BackboneDetector):
             return Form("patches", stages, self.neighbourhood, int(self.grid))
         resolution = self._extractor.resolution
         strides = [card.stage(name).stride for name in stages]
-        # Images that were enlarged so much have no detail for the finest map to show.
         stride = max(strides) if max(size) * ENLARGED <= resolution else min(strides)
         return Form("patches", stages, self.neighbourhood, max(1, resolution // stride))
 
@@ -110,20 +103,13 @@ class PatchDetector(BackboneDetector):
         values = self._extract(X, self.form_, fitting=fitting)
         return values.reshape(len(values), -1, values.shape[-1])
 
-    def _keep_map_range(self, scores: Floats) -> None:
-        middle, start = np.quantile(scores, (0.5, COLOUR_FROM))
-        width = max(float(start - middle), 1e-12 * max(1.0, abs(float(start))))
-        self.map_range_ = (float(start), float(start + FULL_COLOUR * width))
-
     def _pooled(self, scores: Floats) -> Floats:
         return pool_patches(scores, self.pooling, self.top_share)
 
     def _form_meta(self) -> dict[str, Any]:
-        return {"form": self.form_.settings(), "map_range": list(self.map_range_)}
+        return {"form": self.form_.settings()}
 
     def _restore_form(self, meta: Any) -> None:
         form = dict(meta["form"])
         form["stages"] = tuple(form["stages"])
         self.form_ = Form(**form)
-        low, high = meta["map_range"]
-        self.map_range_ = (float(low), float(high))
