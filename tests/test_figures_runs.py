@@ -43,7 +43,11 @@ from insphere.figures.ranks import Ranking, nemenyi, rank_methods
 from insphere.figures.relations import columns, spearman
 from insphere.figures.space import best_options, radar_floor, radar_rings
 
-RESULTS = sorted((Path(__file__).parents[1] / "benchmarks" / "results").glob("*.jsonl"))
+RESULTS = [
+    path
+    for path in sorted((Path(__file__).parents[1] / "benchmarks" / "results").glob("*.jsonl"))
+    if path.read_text(encoding="utf-8").startswith('{"run": ')
+]
 
 
 def measured(option: str, aucs: dict[str, list[float]], data: str = "D") -> list[Measured]:

@@ -154,7 +154,8 @@ def test_both_kinds_share_colours_and_every_name():
     assert tuple(round(255 * part) for part in printed[:3]) == tuple(
         int(shown[i : i + 2], 16) for i in (1, 3, 5)
     )
-    only_printed = {"dataset_preview", "guard_curves", "has_guard_curves", "image_grid",
+    only_printed = {"collapse_curves", "dataset_preview", "drift_chart", "guard_curves",
+                    "has_guard_curves", "heat_key", "heat_overlay", "image_grid",
                     "images_by_score", "to_inline_svg", "to_png", "to_svg",
                     "training_curves"}  # fmt: skip
     assert set(figures.__all__) - only_printed == set(interactive.__all__) - {"to_html"}

@@ -95,13 +95,16 @@ def test_the_threshold_moves_and_stays_in_the_address(visit, trained):
     slider = slider.first
     before = page.inner_text("[data-test=confusion]")
     slider.focus()
+    shown = "document.querySelector('[data-test=threshold-value]').innerText"
     for _ in range(12):
+        value = page.inner_text("[data-test=threshold-value]")
         page.keyboard.press("ArrowRight")
+        page.wait_for_function(f"value => {shown} !== value", arg=value)
     page.wait_for_function(
         "before => document.querySelector('[data-test=confusion]').innerText !== before", arg=before
     )
-    page.wait_for_function("location.search.includes('threshold=')")
-    page.wait_for_timeout(300)  # the last of the key presses may still be on its way
+    given = "new URLSearchParams(location.search).get('threshold')"
+    page.wait_for_function(f"Math.abs({given} / {shown} - 1) < 0.01")
     moved, place = page.inner_text("[data-test=confusion]"), number(page, "threshold-value")
     page.reload()
     page.wait_for_selector("[data-test=confusion]")

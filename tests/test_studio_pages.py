@@ -53,8 +53,9 @@ def test_runs_are_filtered_grouped_compared_and_taken_away(visit, store):
     assert page.locator("tbody tr").count() == 4
     page.fill("input[name=search]", "deep")
     page.wait_for_function("document.querySelectorAll('tbody tr').length === 2")
-    assert "search=deep" in page.url
+    page.wait_for_function("location.search.includes('search=deep')")
     page.fill("input[name=search]", "")
+    page.wait_for_function("document.querySelectorAll('tbody tr').length === 4")
     page.select_option("select[name='group by']", "method")
     page.wait_for_selector("[data-test=groups]")
     assert page.locator("[data-test=groups] tr").count() == 3
@@ -111,7 +112,7 @@ def test_a_model_scores_images_and_is_taken_away(visit, deep):
 def test_a_drawn_digit_and_a_dropped_file_are_judged(visit, deep, tmp_path):
     page = visit(f"/look?model={deep.identity}")
     canvas = page.locator("#drawing")
-    page.wait_for_function("window.insphereClear")
+    page.wait_for_function("!!window.insphereClear")
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + 90, box["y"] + 60)
     page.mouse.down()

@@ -53,7 +53,10 @@ Classes = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", help="Add new rows to this file; what it has already is not run again.", metavar="ROWS.jsonl", show_default=False
+        "--out",
+        help="Add new rows to this file; what it has already is not run again.",
+        metavar="ROWS.jsonl",
+        show_default=False,
     ),
 ]
 From = Annotated[

@@ -105,7 +105,7 @@ def _tell(result: Demo, out: Path) -> None:
         (f"insphere score {model} {result.dataset}", "scores, image by image"),
         ("insphere fit FOLDER --size 64 --out my-model", "your own normal images"),
         ("insphere score my-model NEW-IMAGES --out scores.csv", "and anything new"),
-        (_studio(), "all this in a browser, trained before your eyes"),
+        (_studio(), "the same in a browser"),
     ):
         console.say(f"  {command:<52} {what}")
 

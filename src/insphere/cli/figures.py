@@ -19,7 +19,7 @@ def figures(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="JSONL files of rows, or stores of sweeps.", metavar="FILE...", show_default=False
+            help="JSONL files of rows, or stores of sweeps.", metavar="FILE", show_default=False
         ),
     ],
     out: Annotated[

@@ -70,7 +70,11 @@ def versions_in_words(rows: Sequence[Row]) -> str:
         )
         for name in _NAMES
     }
-    told = [f"{name} {_and(versions)}" for name, versions in found.items() if versions]
+    told = [
+        f"{'Python' if name == 'python' else name} {_and(versions)}"
+        for name, versions in found.items()
+        if versions
+    ]
     return ", ".join(told) if told else "unknown versions"
 
 

@@ -56,11 +56,16 @@ def measured_runs(rows: Sequence[Row]) -> list[Measured]:
 def dataset_titles(rows: Sequence[Row]) -> dict[str, str]:
     """Return what people call the datasets of rows; of a path, its last part if no other has it."""
     names = list(dict.fromkeys(row["dataset"] for row in rows))
-    titles = {
-        name: DATASETS[name].title if name in DATASETS else PurePath(name).name for name in names
-    }
+    titles = {name: _dataset_title(name) for name in names}
     shared = [title for title in titles.values() if list(titles.values()).count(title) > 1]
     return {name: name if title in shared else title for name, title in titles.items()}
+
+
+def _dataset_title(name: str) -> str:
+    if name not in DATASETS:
+        return PurePath(name).name
+    what, comma, which = DATASETS[name].title.partition(", ")
+    return f"{what} ({which})" if comma else what  # a list of datasets has commas of its own
 
 
 def option_names(rows: Sequence[Row]) -> dict[str, str]:
