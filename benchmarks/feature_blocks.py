@@ -49,15 +49,21 @@ def summary() -> str:
 
 
 def classes(dataset: str) -> str:
-    """Show the classes of every complete head; beside CIFAR-10 what the literature has."""
-    found = {title: one for title, one in by_head(dataset).items() if len(one) == 10}
+    """Show every head class by class, as far as it was run; the mean only of all ten."""
+    found = by_head(dataset)
     if not found:
         return NOT_YET
-    names = list(next(iter(found.values())))
+    names = list(dict.fromkeys(name for one in found.values() for name in one))
+    means = complete_means(dataset)
     rows = [
-        [title, *(f"{np.mean(one[name]):.1f}" for name in names)] for title, one in found.items()
+        [
+            title,
+            *(f"{np.mean(one[name]):.1f}" if name in one else "–" for name in names),
+            f"**{means[title]:.2f}**" if title in means else f"({len(one)} of 10 classes)",
+        ]
+        for title, one in found.items()
     ]
-    return table(["head", *names], rows)
+    return table(["head", *names, "mean"], rows)
 
 
 def cost() -> str:
