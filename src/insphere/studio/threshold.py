@@ -89,7 +89,7 @@ class Threshold:
     def _say(self) -> None:
         measured = evaluate_scores(self._truth, self._scores, self._place)
         self._words.set_content(
-            f'<p>At <b data-test="threshold-value">{self._place:.3g}</b>, '
+            f'<p>At <b data-test="threshold-value">{self._place:.4g}</b>, '
             f"{words.percent(measured.recall)} % of the anomalous images are found and "
             f"{words.percent(measured.false_alarm_rate)} % of the normal ones raise a false "
             "alarm.</p>"
