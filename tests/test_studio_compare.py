@@ -91,8 +91,7 @@ def test_from_nothing_to_a_comparison_that_the_command_line_confirms(
 
 def test_the_threshold_moves_and_stays_in_the_address(visit, trained):
     page = visit(f"/runs/{trained}")
-    slider = page.locator("[data-test=threshold] [role=slider], [data-test=threshold][role=slider]")
-    slider = slider.first
+    slider = page.locator("[data-test=threshold] [tabindex='0']")
     before = page.inner_text("[data-test=confusion]")
     slider.focus()
     shown = "document.querySelector('[data-test=threshold-value]').innerText"
