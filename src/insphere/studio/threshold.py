@@ -80,9 +80,8 @@ class Threshold:
     def move(self, place: float) -> None:
         """Move the line."""
         self._place = place
-        shapes = [live.threshold_line(place)]
-        self._plot.run_plot_method("relayout", {"shapes": shapes})
-        self._plot.figure["layout"]["shapes"] = shapes
+        self._plot.figure["layout"]["shapes"] = [live.threshold_line(place)]
+        self._plot.update()
         self._say()
         self._moved(place * self._std + self._mean)
 
