@@ -91,8 +91,22 @@ def speed() -> str:
     return table(header, rows)
 
 
+def maps() -> str:
+    """Show how well patch detectors find known damage on stop signs, and where."""
+    rows = [
+        [
+            f"{row['title']}, {row['damage']}",
+            *(f"{100 * row[name]:.1f}" for name in ("auc", "pixel_auc", "pro")),
+        ]
+        for row in read_rows(RESULTS / "feature-maps.jsonl")
+    ]
+    header = ["270 damaged and 270 whole stop signs, %", "image AUC", "pixel AUC", "PRO"]
+    return table(header, rows) if rows else NOT_YET
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "features": summary,
     "features-cost": cost,
+    "features-maps": maps,
     "features-speed": speed,
 } | {f"features-{dataset}": partial(classes, dataset) for dataset in DATASETS}
