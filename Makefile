@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint clean
+.PHONY: help demo studio test lint clean
 
 help: ## list the targets
 	@echo "make PYTHON=python3.12 ... picks the Python for a new .venv; ARGS=... is passed on."
@@ -15,6 +15,9 @@ help: ## list the targets
 
 demo: .venv/.installed-demo ## train on real digits, compare with rivals, write a report
 	$(BIN)/insphere demo $(ARGS)
+
+studio: .venv/.installed-studio ## choose, train and compare in a browser
+	$(BIN)/insphere studio $(ARGS)
 
 test: .venv/.installed-dev ## run the tests, for example with ARGS="-k data"
 	$(BIN)/python -m pytest $(ARGS)
@@ -33,11 +36,16 @@ clean: ## remove .venv and what the tools leave behind
 	$(BIN)/python -m pip install -c constraints.txt -e ".[digits]"
 	@touch $@
 
+.venv/.installed-studio: pyproject.toml constraints.txt
+	@$(make-venv)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[digits,studio]"
+	@touch .venv/.installed-demo $@
+
 # All that the demo needs is among the tools for development.
 .venv/.installed-dev: pyproject.toml constraints.txt
 	@$(make-venv)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[dev]"
-	@touch .venv/.installed-demo $@
+	@touch .venv/.installed-demo .venv/.installed-studio $@
 
 # Keeps a .venv that works, replaces one that was left half-made, refuses an old Python.
 define make-venv

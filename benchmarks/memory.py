@@ -43,7 +43,11 @@ detector = insphere.load(sys.argv[1])
 data = insphere.load_dataset(sys.argv[2], progress=False)
 scores = detector.anomaly_score(data)
 done.set()
-print(json.dumps({"images": len(scores), "anonymous_mb": round(anonymous[0] / 1024, 1)}))
+print(json.dumps({
+    "images": len(scores),
+    "pixels_mb": round(data.images.nbytes / 2**20, 1),
+    "anonymous_mb": round(anonymous[0] / 2**10, 1),
+}))
 """
 
 
@@ -64,7 +68,7 @@ def main(
 ) -> None:
     """Measure folders of 10,000 and 100,000 images, or of the sizes given."""
     data = load_dataset("digits-8x8")
-    images = data.images.repeat(4, axis=1).repeat(4, axis=2)[:1000]
+    images = data.images.repeat(8, axis=1).repeat(8, axis=2)[:1000]
     rows = []
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
@@ -80,7 +84,7 @@ def main(
             )  # fmt: skip
             rows.append(json.loads(done.stdout))
             Console().print(rows[-1])
-    write_json(out, {"machine": machine(), "image": "32×32 grey PNG", "folders": rows})
+    write_json(out, {"machine": machine(), "image": "64×64 grey PNG", "folders": rows})
 
 
 if __name__ == "__main__":

@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from ablation_blocks import BLOCKS as ABLATION
+from feature_blocks import BLOCKS as FEATURES
 from insphere.experiments.collapse import summary
 from insphere.experiments.published import published_auc
 from insphere.experiments.rows import read_rows
 from insphere.experiments.tables import auc_by_class
+from performance_blocks import BLOCKS as PERFORMANCE
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -208,6 +211,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "mnist-controls": lambda: controls("mnist"),
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),
+    **ABLATION,
+    **FEATURES,
+    **PERFORMANCE,
 }
 
 

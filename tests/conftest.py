@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
+import threading
+import time
+import urllib.request
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -25,3 +32,121 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = tempfile.TemporaryDirectory(prefix="insphere-tests-", ignore_cleanup_errors=True)
     config.add_cleanup(cache.cleanup)
     os.environ["INSPHERE_CACHE"] = cache.name
+
+
+# ---------------------------------------------------------------------- the studio in a browser
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+]  # fmt: skip
+
+
+class RunningStudio:
+    """A studio in a process of its own, with a store of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store_path = folder / "runs.sqlite"
+        self.data = folder / "data"
+        self.data.mkdir()
+        self.start()
+
+    def start(self) -> None:
+        command = [
+            sys.executable, "-c", "import sys; from insphere.cli import main; sys.exit(main())",
+            "studio", "--no-open", "--port", "0", "--store", str(self.store_path),
+            "--data", str(self.data), "--workers", "2",
+        ]  # fmt: skip
+        # NiceGUI behaves differently where it believes to be in a test.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        line = self.process.stdout.readline()
+        assert "http://127.0.0.1:" in line, line + self.process.stdout.read()
+        self.address = line.rpartition(" ")[2].strip().rstrip("/")
+        self.output: list[str] = []
+        read = threading.Thread(target=self.output.extend, args=(self.process.stdout,), daemon=True)
+        read.start()
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{self.address}/models", timeout=5).read()
+                return
+            except OSError:
+                time.sleep(0.1)
+        self.process.kill()
+        raise AssertionError("the studio does not answer: " + "".join(self.output))
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+    def close(self) -> None:
+        from insphere.experiments.queue import Queue
+        from insphere.experiments.store import Store
+
+        self.stop()
+        store = Store(self.store_path)
+        queue = Queue(store, workers=2)
+        queue.cancel([run.identity for run in store.runs()])
+        queue.dismiss()
+        deadline = time.monotonic() + 30
+        while queue.alive() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        store.close()
+        text = "".join(self.output)
+        assert "Traceback" not in text, text
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory):
+    """Start a studio for the tests of a module."""
+    running = RunningStudio(tmp_path_factory.mktemp("studio"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Start the browser once."""
+    path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    if path is None:
+        reason = "There is no Chromium for the tests of the studio: apt-get install chromium."
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, studio):
+    """Open pages as visitors; afterwards none may have seen an error or reached beyond here."""
+    contexts, complaints = [], []
+
+    def open_page(path, **options):
+        context = chromium.new_context(viewport={"width": 1280, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(120_000)
+        page.on("console", lambda m: complaints.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: _check_request(request.url, studio, complaints))
+        page.goto(studio.address + path)
+        page.wait_for_selector("h1")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _check_request(url, studio, complaints):
+    here = (studio.address, studio.address.replace("http", "ws", 1), "data:", "blob:")
+    if not url.startswith(here):
+        complaints.append(f"request to {url}")

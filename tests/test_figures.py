@@ -16,7 +16,7 @@ from sklearn import metrics
 from insphere import figures
 from insphere.errors import DataError, SpecError
 from insphere.figures import style
-from insphere.figures.scores import bin_edges
+from insphere.figures.bins import bin_edges
 
 # By hand: the thresholds between the scores give the ROC points (0, 0), (0, 1/2), (1/2, 1/2),
 # (1/2, 1), (1, 1) and the AUC 3/4; precision is 1, 1/2, 2/3 when 1, 2, 3 images are flagged.

@@ -18,7 +18,8 @@ from insphere.nets import (
     collapse_paths,
     default_encoder,
 )
-from insphere.nets.fold import folded
+from insphere.nets.batch_norm import BatchNorm2d
+from insphere.nets.fold import PooledConvolution, folded
 from insphere.nets.upsample import UpsampleConv2d
 
 
@@ -176,7 +177,7 @@ def test_kind_and_shape_must_fit():
 
 
 @pytest.mark.parametrize("changes", [{}, {"residual": True}, {"norm": "none"}])
-def test_folding_batch_norm_changes_nothing_but_the_number_of_passes(changes):
+def test_folding_changes_nothing_but_the_number_of_passes(changes):
     encoder = build_encoder(MNIST.model_copy(update=changes), (1, 28, 28))
     x = torch.rand(64, 1, 28, 28)
     for _ in range(3):
@@ -188,3 +189,52 @@ def test_folding_batch_norm_changes_nothing_but_the_number_of_passes(changes):
     norms = [m for m in quick.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert not norms or changes
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+
+
+@pytest.mark.parametrize("filters", [1, 8, 9])
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7])
+def test_convolution_and_pooling_fold_into_one(kernel, filters):
+    row = nn.Sequential(
+        nn.Conv2d(3, filters, kernel, padding="same"), nn.Identity(), nn.MaxPool2d((2, 2))
+    )
+    quick = folded(row)
+    assert isinstance(quick[0], PooledConvolution) == (filters <= 8)
+    for sides in ((8, 6), (9, 7), (2, 3)):
+        x = torch.randn(4, 3, *sides).contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(quick(x), row(x), rtol=1e-4, atol=1e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 5),
+    channels=st.integers(1, 17),
+    sides=st.tuples(st.integers(1, 9), st.integers(2, 9)),
+    affine=st.booleans(),
+    momentum=st.sampled_from([0.1, None]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_batch_norm_has_the_values_of_torch(count, channels, sides, affine, momentum, dtype):
+    ours = BatchNorm2d(channels, affine=affine, momentum=momentum, dtype=dtype)
+    theirs = nn.BatchNorm2d(channels, affine=affine, momentum=momentum, dtype=dtype)
+    theirs.load_state_dict(ours.state_dict())
+    for _ in range(2):
+        x = (3 * torch.randn(count, channels, *sides, dtype=dtype) + 1).contiguous(
+            memory_format=torch.channels_last
+        )
+        mine, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+        a, b = ours(mine), theirs(other)
+        grad = torch.randn_like(a)
+        (found,) = torch.autograd.grad(a, mine, grad)
+        (wanted,) = torch.autograd.grad(b, other, grad)
+        close = {"rtol": 1e-3, "atol": 1e-4} if dtype == torch.float32 else {}
+        torch.testing.assert_close(a, b, **close)
+        torch.testing.assert_close(found, wanted, **close)
+        torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), **close)
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), **close)
+
+
+def test_batch_norm_gradient():
+    norm = BatchNorm2d(3, affine=False, dtype=torch.float64)
+    x = torch.randn(2, 3, 4, 2, dtype=torch.float64)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+    assert torch.autograd.gradcheck(norm, x)

@@ -14,6 +14,7 @@ import pytest
 from insphere.cli import main
 from insphere.data import load_dataset
 from insphere.errors import SpecError
+from insphere.experiments.layout import latex, markdown, terminal
 from insphere.experiments.parallel import run_stored, share_cores
 from insphere.experiments.progress import look
 from insphere.experiments.published import published_column, published_table
@@ -22,13 +23,7 @@ from insphere.experiments.run import run
 from insphere.experiments.spec import RunSpec
 from insphere.experiments.store import Store
 from insphere.experiments.sweep_file import make_sweep, read_sweep
-from insphere.experiments.sweep_table import (
-    csv_table,
-    latex_table,
-    markdown_table,
-    sweep_tables,
-    terminal_table,
-)
+from insphere.experiments.sweep_table import csv_table, sweep_layout, sweep_tables
 
 SMALL = {"name": "small", "datasets": "digits-8x8", "normal": [3, 5], "methods": ["knn"]}
 TIMES = {"fit_seconds", "score_seconds", "trained_seconds"}
@@ -369,14 +364,14 @@ def test_all_formats_show_published_values_beside_ours(monkeypatch):
 
     monkeypatch.setattr(sweep_file, "class_names", lambda name: tuple("0123456789"))
     table = table_of(AUCS, datasets="mnist", methods=["knn", "kde"])
-    markdown = markdown_table(table)
-    assert "| 3 | **98.0 ± 1.4** | 55.0 ± 7.1 | 86.2 ± 0.0 |" in markdown
-    assert "| **mean** | **95.0 ± 2.1** | 75.0 | 80.0 |" in markdown
-    assert "1 of 8 runs are missing." in markdown
-    latex = latex_table(table)
-    assert r"3 & \textbf{98.0 $\pm$ 1.4} & 55.0 $\pm$ 7.1 & 86.2 $\pm$ 0.0 \\" in latex
-    assert r"AUC in \%" in latex
-    cells = [list(column.cells) for column in terminal_table(table).columns]
+    laid = markdown(sweep_layout(table))
+    assert "| 3 | **98.0 ± 1.4** | 55.0 ± 7.1 | 86.2 ± 0.0 |" in laid
+    assert "| **mean** | **95.0 ± 2.1** | 75.0 | 80.0 |" in laid
+    assert "1 of 8 runs are missing." in laid
+    tex = latex(sweep_layout(table))
+    assert r"3 & \textbf{98.0 $\pm$ 1.4} & 55.0 $\pm$ 7.1 & 86.2 $\pm$ 0.0 \\" in tex
+    assert r"AUC in \%" in tex
+    cells = [list(column.cells) for column in terminal(sweep_layout(table)).columns]
     assert cells[1][0] == "[bold]98.0 ± 1.4[/]"
     assert cells[3] == ["86.2 ± 0.0", "73.8 ± 0.0", "80.0"]
     lines = list(csv.DictReader(io.StringIO(csv_table([table]))))

@@ -10,6 +10,7 @@ from insphere.preprocess import Preprocessor, default_steps
 from insphere.training.callbacks import Callback
 from insphere.training.checkpoint import read_checkpoint, write_checkpoint
 from insphere.training.deep_svdd import SphereSpec, first_pass, train_sphere, untrained_sphere
+from insphere.training.device import autocast_dtype
 from insphere.training.guard import CollapseGuard, measure
 from insphere.training.images import TrainingImages
 from insphere.training.objectives import (
@@ -346,10 +347,21 @@ def test_guard_stops_at_numbers_that_are_not_finite():
 
 
 def test_bfloat16_keeps_the_ranking(threes):
-    """Emulated where the processor has no bfloat16: slower, same numbers."""
-    images = torch.from_numpy(threes).permute(0, 3, 1, 2)
+    """Of normal and anomalous digits; emulated where the processor has no bfloat16."""
+    digits = load_digits()
+    images = torch.from_numpy((digits.images / 16 * 255).astype(np.uint8))[:, None]
     full = train_sphere(threes, spec(), seed=0, device=CPU, precision="float32")
     half = train_sphere(threes, spec(), seed=0, device=CPU, precision="bfloat16")
     a, b = full.sphere(images).detach(), half.sphere(images).detach()
     assert b.dtype == torch.float32
     assert np.corrcoef(a.argsort().argsort(), b.argsort().argsort())[0, 1] > 0.9
+
+
+def test_bfloat16_only_where_it_is_faster(monkeypatch):
+    monkeypatch.setattr("insphere.training.device.has_fast_bfloat16", lambda device: True)
+    wide = torch.nn.Conv2d(16, 32, 5)
+    assert autocast_dtype("auto", wide) == torch.bfloat16
+    assert autocast_dtype("auto", torch.nn.Conv2d(1, 32, 5)) is None
+    assert autocast_dtype("bfloat16", torch.nn.Conv2d(1, 8, 5)) == torch.bfloat16
+    assert autocast_dtype("float32", wide) is None
+    assert autocast_dtype("bfloat16", torch.nn.Linear(2, 2, dtype=torch.float64)) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,5 +105,12 @@ def _tell(result: Demo, out: Path) -> None:
         (f"insphere score {model} {result.dataset}", "scores, image by image"),
         ("insphere fit FOLDER --size 64 --out my-model", "your own normal images"),
         ("insphere score my-model NEW-IMAGES --out scores.csv", "and anything new"),
+        (_studio(), "the same in a browser"),
     ):
         console.say(f"  {command:<52} {what}")
+
+
+def _studio() -> str:
+    """Return the command that opens the studio, with its installation where that is missing."""
+    there = find_spec("nicegui") is not None and find_spec("sqlalchemy") is not None
+    return "insphere studio" if there else 'pip install "insphere[studio]" && insphere studio'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -118,12 +118,19 @@ def evaluate(
     """Measure a model where the truth is known.
 
     The normal classes are those trained on, or those named with --normal. Which images are taken
-    is said at `insphere score`.
+    is said at `insphere score`. Where the source has masks of defects and the method has maps,
+    they are compared too.
     """
+    from insphere.experiments.localisation import evaluate_pixels
+
     scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, False)
     measured = scored.evaluate()
+    pixels = evaluate_pixels(scored)
     if as_json:
-        console.print_json(summary(scored, model) | {"evaluation": measured.to_dict()})
+        told: dict[str, Any] = {"evaluation": measured.to_dict()}
+        if pixels is not None:
+            told["pixels"] = pixels.to_dict()
+        console.print_json(summary(scored, model) | told)
         return
     from rich.table import Table
 
@@ -137,6 +144,10 @@ def evaluate(
     }
     for title in measures:
         quality.add_column(title)
+    if pixels is not None:
+        measures |= {"pixel AUC": pixels.pixel_auc, "PRO": pixels.pro}
+        for title in ("pixel AUC", "PRO"):
+            quality.add_column(title)
     quality.add_row(*(f"{100 * value:.2f} %" for value in measures.values()))
     confusion = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     for title in ("", "called normal", "called anomalous"):

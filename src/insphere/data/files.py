@@ -5,9 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+from array import array
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from insphere.errors import DataError
 
@@ -47,6 +52,15 @@ def _is_hidden(part: str) -> bool:
     return part.startswith(".") or part == "__MACOSX"
 
 
+def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
+    """Yield the entries of one folder, never holding all of them."""
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except PermissionError as error:
+        raise DataError(f"The folder {folder} may not be read: {error.strerror}.") from error
+
+
 class FolderFiles:
     """Files below a folder; linked folders are followed, each real folder once.
 
@@ -60,8 +74,10 @@ class FolderFiles:
         self.path = path
 
     @cached_property
-    def _stats(self) -> dict[str, tuple[int, int]]:
-        found: dict[str, tuple[int, int]] = {}
+    def _found(self) -> tuple[list[str], NDArray[np.int64]]:
+        """Names in order, and the size and time of change (ns) of each."""
+        names: list[str] = []
+        stats = array("q")
         seen: set[str] = set()
         pending = [("", str(self.path))]
         while pending:
@@ -70,26 +86,22 @@ class FolderFiles:
             if real in seen:
                 continue
             seen.add(real)
-            try:
-                entries = list(os.scandir(folder))
-            except PermissionError as error:
-                raise DataError(
-                    f"The folder {folder} may not be read: {error.strerror}."
-                ) from error
-            for entry in entries:
+            for entry in _entries(folder):
                 if _is_hidden(entry.name):
                     continue
                 if entry.is_dir():
                     pending.append((f"{prefix}{entry.name}/", entry.path))
                 elif entry.is_file():
                     stat = entry.stat()
-                    found[prefix + entry.name] = (stat.st_size, stat.st_mtime_ns)
-        return dict(sorted(found.items()))
+                    names.append(prefix + entry.name)
+                    stats.extend((stat.st_size, stat.st_mtime_ns))
+        order = sorted(range(len(names)), key=names.__getitem__)
+        return [names[i] for i in order], np.frombuffer(stats, np.int64).reshape(-1, 2)[order]
 
     @property
     def names(self) -> list[str]:
         """Paths relative to the folder."""
-        return list(self._stats)
+        return self._found[0]
 
     def read(self, name: str) -> bytes:
         """Return the bytes of one file."""
@@ -97,12 +109,13 @@ class FolderFiles:
 
     def size(self, name: str) -> int:
         """Return the size of one file in bytes."""
-        return self._stats[name][0]
+        return (self.path / name).stat().st_size
 
     def signature(self) -> str:
         """Return a digest of the paths, sizes and modification times of all files."""
         digest = hashlib.sha256(str(self.path.resolve()).encode())
-        for name, (size, modified) in self._stats.items():
+        names, stats = self._found
+        for name, size, modified in zip(names, stats[:, 0], stats[:, 1], strict=True):
             digest.update(f"{name}\0{size}\0{modified}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 

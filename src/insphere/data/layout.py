@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from insphere.data.files import ImageFiles, ZipFiles, is_image_name
@@ -101,9 +101,9 @@ def list_images(files: ImageFiles) -> Listing:
             f"{files.path} holds no images; expected are folders such as train/<class>/… or a "
             "flat folder of normal images."
         )
-    split = [name.split("/") for name in names]
-    depth = _wrapping_depth(split, zipped=isinstance(files, ZipFiles))
-    inner = {name: parts[depth:] for name, parts in zip(names, split, strict=True)}
+    folders = {name.rpartition("/")[0] for name in names}
+    depth = _wrapping_depth(folders, zipped=isinstance(files, ZipFiles))
+    inner = _Inner(names, depth)
     tops = {parts[0] for parts in inner.values() if len(parts) > 1}
     part_tops = {top for top in tops if top.lower() in PARTS}
     others = sorted(tops - part_tops - {GROUND_TRUTH})
@@ -114,20 +114,46 @@ def list_images(files: ImageFiles) -> Listing:
     return _list_classes(files, inner)
 
 
-def _wrapping_depth(split: Sequence[Sequence[str]], *, zipped: bool) -> int:
+class _Inner(Mapping[str, list[str]]):
+    """The parts of each name below the wrapping folders, split when they are asked for.
+
+    Parameters
+    ----------
+    names : list of str
+        Names within the tree.
+    depth : int
+        Folders that only wrap the rest.
+    """
+
+    def __init__(self, names: list[str], depth: int) -> None:
+        self._names = names
+        self._depth = depth
+
+    def __getitem__(self, name: str) -> list[str]:
+        return name.split("/")[self._depth :]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _wrapping_depth(folders: Iterable[str], *, zipped: bool) -> int:
     """Count the leading folders that only wrap the rest."""
+    split = [folder.split("/") if folder else [] for folder in folders]
     depth = 0
-    while all(len(parts) > depth + 1 for parts in split):
+    while all(len(parts) > depth for parts in split):
         tops = {parts[depth] for parts in split}
         if len(tops) > 1 or tops.pop().lower() in PARTS:
             break
-        if any(len(parts) == depth + 2 for parts in split):  # images lie in it: a class
+        if any(len(parts) == depth + 1 for parts in split):  # images lie in it: a class
             return 1 if zipped and depth == 0 else depth  # but zipping a folder adds its name
         depth += 1
     return depth
 
 
-def _refuse_collection(files: ImageFiles, inner: dict[str, list[str]]) -> None:
+def _refuse_collection(files: ImageFiles, inner: Mapping[str, list[str]]) -> None:
     """Refuse a folder of several data sets, whose names would pass for classes."""
     sets = sorted(
         {p[0] for p in inner.values() if len(p) > 3 and p[1].lower() in PARTS}, key=natural_key
@@ -139,7 +165,7 @@ def _refuse_collection(files: ImageFiles, inner: dict[str, list[str]]) -> None:
         )
 
 
-def _list_classes(files: ImageFiles, inner: dict[str, list[str]]) -> Listing:
+def _list_classes(files: ImageFiles, inner: Mapping[str, list[str]]) -> Listing:
     loose = sum(len(parts) == 1 for parts in inner.values())
     if loose == len(inner):
         entries = [Entry(name, 0) for name in sorted(inner, key=natural_key)]
@@ -157,7 +183,7 @@ def _list_classes(files: ImageFiles, inner: dict[str, list[str]]) -> Listing:
 
 
 def _list_parts(
-    files: ImageFiles, inner: dict[str, list[str]], part_tops: set[str], others: list[str]
+    files: ImageFiles, inner: Mapping[str, list[str]], part_tops: set[str], others: list[str]
 ) -> Listing:
     part_of = {top: PARTS[top.lower()] for top in part_tops}
     test_part = "test" if "test" in part_of.values() else "val"
@@ -209,7 +235,7 @@ def _list_parts(
     )
 
 
-def _masks(inner: dict[str, list[str]]) -> dict[str, str]:
+def _masks(inner: Mapping[str, list[str]]) -> dict[str, str]:
     """Map ``<defect>/<image>`` without suffix to the name of its mask."""
     masks = {}
     for name, parts in inner.items():

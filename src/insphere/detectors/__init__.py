@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from insphere.detectors.dcae import DeepCAE
     from insphere.detectors.deep_svdd import DeepSVDD, UntrainedDeepSVDD
     from insphere.detectors.fcdd import ConvolutionalSVDD
+    from insphere.detectors.feature_patch import FeaturePatchSVDD
+    from insphere.detectors.feature_rivals import FeatureKNN, FeatureMahalanobis, FeaturePCA
+    from insphere.detectors.feature_svdd import FeatureSVDD
+    from insphere.detectors.patch_memory import PatchMemory
     from insphere.detectors.persistence import describe_model, load_detector, save_detector
     from insphere.detectors.shallow import (
         IsolationForestDetector,
@@ -26,12 +30,18 @@ __all__ = [
     "ConvolutionalSVDD",
     "DeepCAE",
     "DeepSVDD",
+    "FeatureKNN",
+    "FeatureMahalanobis",
+    "FeaturePCA",
+    "FeaturePatchSVDD",
+    "FeatureSVDD",
     "IsolationForestDetector",
     "KDEDetector",
     "KNNDetector",
     "MahalanobisDetector",
     "OCSVMDetector",
     "OneClassDetector",
+    "PatchMemory",
     "SoftmaxThreshold",
     "UntrainedDeepSVDD",
     "describe_model",
@@ -45,12 +55,18 @@ _HOME = {
     "ConvolutionalSVDD": "fcdd",
     "DeepCAE": "dcae",
     "DeepSVDD": "deep_svdd",
+    "FeatureKNN": "feature_rivals",
+    "FeatureMahalanobis": "feature_rivals",
+    "FeaturePCA": "feature_rivals",
+    "FeaturePatchSVDD": "feature_patch",
+    "FeatureSVDD": "feature_svdd",
     "IsolationForestDetector": "shallow",
     "KDEDetector": "shallow",
     "KNNDetector": "shallow",
     "MahalanobisDetector": "shallow",
     "OCSVMDetector": "shallow",
     "OneClassDetector": "base",
+    "PatchMemory": "patch_memory",
     "SoftmaxThreshold": "softmax",
     "UntrainedDeepSVDD": "deep_svdd",
     "describe_model": "persistence",

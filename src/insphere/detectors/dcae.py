@@ -72,7 +72,8 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
     device : str, default="auto"
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Number format of the network; "auto" takes bfloat16 where the processor has it.
+        Number format of the network; "auto" takes bfloat16 where the processor has it and the
+        network is wide enough to be faster in it.
     checkpoint_dir : path, optional
         Folder for checkpoints after each epoch; fitting again continues there.
     callbacks : sequence of Callback, default=()
@@ -160,7 +161,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
             z: torch.Tensor = network.encoder(network.preprocessor(x))
             return z.to(self._weight.dtype)
 
-        return batched(self._read(X, fitting=False), represent, self._weight, self.precision)
+        return batched(self._read(X, fitting=False), represent, self.autoencoder_, self.precision)
 
     def reconstruct(self, X: Any) -> NDArray[Any]:
         """Return what the network makes of each sample, for display beside it.
@@ -181,7 +182,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
         """
         check_is_fitted(self)
         data = self._read(X, fitting=False)
-        restored = batched(data, self.autoencoder_.reconstruct, self._weight, self.precision)
+        restored = batched(data, self.autoencoder_.reconstruct, self.autoencoder_, self.precision)
         if restored.ndim == 4:
             restored = np.ascontiguousarray(restored.transpose(0, 2, 3, 1))
         return restored.clip(0, 1) if self.image_dtype_ == "uint8" else restored
@@ -200,7 +201,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
             0 or more; higher is more anomalous.
         """
         data = self._read_images(X)
-        return batched(data, self.autoencoder_.error_map, self._weight, self.precision)
+        return batched(data, self.autoencoder_.error_map, self.autoencoder_, self.precision)
 
     # ------------------------------------------------------------------ OneClassDetector
 
@@ -221,7 +222,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
         self._adopt(spec, network, trained.history)
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
-        return batched(X, self.autoencoder_, self._weight, self.precision)
+        return batched(X, self.autoencoder_, self.autoencoder_, self.precision)
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         meta = {

@@ -74,7 +74,8 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
     device : str, default="auto"
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Number format of the network; "auto" takes bfloat16 where the processor has it.
+        Number format of the network; "auto" takes bfloat16 where the processor has it and the
+        network is wide enough to be faster in it.
     checkpoint_dir : path, optional
         Folder for checkpoints after each epoch. Fitting the same data with the same settings
         again continues there; detectors that differ only in their objective share one pretrained
@@ -184,9 +185,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         """
         check_is_fitted(self)
         scorer = self._scorer
-        return batched(
-            self._read(X, fitting=False), scorer.represent, scorer.center, self.precision
-        )
+        return batched(self._read(X, fitting=False), scorer.represent, scorer, self.precision)
 
     # ------------------------------------------------------------------ OneClassDetector
 
@@ -217,7 +216,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         return distances
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
-        return batched(X, self._scorer, self._scorer.center, self.precision)
+        return batched(X, self._scorer, self._scorer, self.precision)
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         meta = {
@@ -285,5 +284,10 @@ class UntrainedDeepSVDD(DeepSVDD):
     """
 
     def _train(self, X: NDArray[Any], spec: SphereSpec) -> TrainedSphere:
-        device = resolve_device(self.device)
-        return untrained_sphere(X, spec, seed=seed_from(self.random_state), device=device)
+        return untrained_sphere(
+            X,
+            spec,
+            seed=seed_from(self.random_state),
+            device=resolve_device(self.device),
+            precision=self.precision,
+        )

@@ -144,7 +144,7 @@ class ConvolutionalSVDD(OneClassDetector):
             0 or more; higher is more anomalous.
         """
         data = self._read_images(X)
-        return batched(data, self.sphere_.heat, self.sphere_.center, self.precision)
+        return batched(data, self.sphere_.heat, self.sphere_, self.precision)
 
     # ------------------------------------------------------------------ OneClassDetector
 
@@ -166,7 +166,7 @@ class ConvolutionalSVDD(OneClassDetector):
         self.guard_findings_ = guard.summary()
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
-        return batched(X, self.sphere_, self.sphere_.center, self.precision)
+        return batched(X, self.sphere_, self.sphere_, self.precision)
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         meta = {

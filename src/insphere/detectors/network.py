@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -71,7 +72,7 @@ def seed_from(random_state: Any) -> int:
 def batched(
     X: NDArray[Any],
     compute: Callable[[Tensor], Tensor],
-    weight: Tensor,
+    network: nn.Module,
     precision: Precision,
 ) -> NDArray[Any]:
     """Apply a trained network to raw samples, batch by batch.
@@ -82,18 +83,24 @@ def batched(
         Raw samples.
     compute : callable
         From a raw batch to one row for each sample.
-    weight : Tensor
-        One of the network's own: says where, and in which number format, it runs.
+    network : torch.nn.Module
+        What `compute` runs: says where, and in which number format.
     precision : {"auto", "float32", "bfloat16"}
-        Number format of the network, unless it is float64.
+        Number format of the network; see `insphere.training.device.autocast_dtype`.
     """
     keep_freed_memory()
-    dtype = autocast_dtype(precision, weight.device)
-    use = dtype is not None and weight.dtype == torch.float32
-    with torch.inference_mode(), torch.autocast(weight.device.type, dtype, enabled=use):
-        parts = [compute(to_batch(part, weight.device)).cpu() for part in batches(X, SCORING_BATCH)]
-    rows = torch.cat(parts)
-    result: NDArray[Any] = (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
+    device = next(itertools.chain(network.parameters(), network.buffers())).device
+    dtype = autocast_dtype(precision, network)
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+        done = 0
+        for part in batches(X, SCORING_BATCH):
+            rows = compute(to_batch(part, device))
+            if not done:  # one array from the start: small ones between batches cut up the memory
+                kept = torch.float32 if rows.dtype == torch.bfloat16 else rows.dtype
+                out = torch.empty((len(X), *rows.shape[1:]), dtype=kept)
+            out[done : done + len(rows)] = rows
+            done += len(rows)
+    result: NDArray[Any] = out.numpy()
     return result
 
 

@@ -79,7 +79,8 @@ class SoftmaxThreshold(OneClassDetector):
     device : str, default="auto"
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Number format of the network; "auto" takes bfloat16 where the processor has it.
+        Number format of the network; "auto" takes bfloat16 where the processor has it and the
+        network is wide enough to be faster in it.
     checkpoint_dir : path, optional
         Folder for checkpoints after each epoch; fitting again continues there.
     callbacks : sequence of Callback, default=()
@@ -230,8 +231,7 @@ class SoftmaxThreshold(OneClassDetector):
         self.spec_, self.classifier_, self.history_ = spec, network, history
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
-        weight = next(self.classifier_.parameters())
-        logits = batched(X, self.classifier_, weight, self.precision)
+        logits = batched(X, self.classifier_, self.classifier_, self.precision)
         return _one_minus_largest(logits.astype(np.float64), self._normal)
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

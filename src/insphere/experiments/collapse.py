@@ -148,7 +148,7 @@ def collapse_run(
     )
     objective = sphere_objective(start, spec, seed)
     watcher = _Watcher(objective, start, split, seed)
-    watcher.look(0)
+    watcher.measure(0)
     PhaseRun("train", objective, start.images, phase, seed=seed + 1, callbacks=[watcher]).run()
     return {
         "scenario": name,
@@ -187,10 +187,10 @@ class _Watcher(Callback):
 
     def epoch_end(self, record: Record) -> None:
         """Look once more."""
-        self.look(int(record["epoch"]))
+        self.measure(int(record["epoch"]))
 
     @torch.no_grad()
-    def look(self, epoch: int) -> None:
+    def measure(self, epoch: int) -> None:
         """Measure the network as it stands."""
         encoder, center = self.objective.encoder, self.objective.center
         z = first_pass(encoder, self.start.images, BATCH, self.seed, None).to(center.dtype)

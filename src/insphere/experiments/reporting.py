@@ -10,6 +10,7 @@ import numpy as np
 from insphere.data.split import take_images
 from insphere.detectors.base import OneClassDetector
 from insphere.errors import MissingExtraError
+from insphere.experiments.localisation import evaluate_pixels
 from insphere.experiments.run import versions
 from insphere.experiments.scored import Scored, method_title
 from insphere.explain.heat import METHODS, heat_maps, heat_method, heat_scale
@@ -50,6 +51,7 @@ def report_data(
         counts |= {"test normals": len(scored) - anomalous, "test anomalies": anomalous}
     calibrated = scored.calibrated
     paths = None if scored.data.paths is None else [scored.name(i) for i in range(len(scored))]
+    pixels = evaluate_pixels(scored)
     return ReportData(
         title=title or f"{method} on {scored.data.name}",
         dataset=f"{scored.data.name} ({scored.part})",
@@ -72,6 +74,7 @@ def report_data(
         spec=spec or _settings(detector),
         versions=versions(),
         paths=paths,
+        pixels={} if pixels is None else pixels.to_dict(),
         method=method,
     )
 

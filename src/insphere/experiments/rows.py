@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,3 +45,30 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
         end = file.read().rfind(b"\n") + 1
         file.truncate(end)
         file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+
+def merge_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Add the rows that a file does not have yet, and sort it; return how many were new.
+
+    Rows that are there stay as they are. The order depends on what was run alone, so that the
+    file changes in few lines when it grows.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        merged: dict[str, Mapping[str, Any]] = {row["run"]: row for row in read_rows(path)}
+        before = len(merged)
+        for row in rows:
+            merged.setdefault(row["run"], row)
+        text = "".join(
+            json.dumps(row, ensure_ascii=False) + "\n"
+            for row in sorted(merged.values(), key=_order)
+        )
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    return len(merged) - before
+
+
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    params = json.dumps(row["params"], sort_keys=True)
+    return row["dataset"], row["normal"], row["seed"], row["method"], params

@@ -18,6 +18,7 @@ from insphere.detectors.base import OneClassDetector
 from insphere.experiments.labels import fit_to_split
 from insphere.experiments.spec import RunSpec
 from insphere.scoring.metrics import Evaluation, evaluate_scores
+from insphere.scoring.zscores import display_z_scores, z_scores
 
 _PACKAGES = ("insphere", "torch", "numpy", "scikit-learn")
 
@@ -41,6 +42,8 @@ class RunResult:
         run used to tune a setting.
     fit_seconds, score_seconds : float
         Wall time.
+    z_score : dict
+        The same scores standardised; see `z_score_aucs`.
     told : dict
         What labels were used for, beyond choosing the normals; see `insphere.experiments.labels`.
     """
@@ -52,6 +55,7 @@ class RunResult:
     evaluation: Evaluation
     fit_seconds: float
     score_seconds: float
+    z_score: dict[str, float] = field(default_factory=dict)
     told: dict[str, Any] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
@@ -61,6 +65,7 @@ class RunResult:
             "run": self.spec.identity,
             **self.spec.model_dump(mode="json"),
             **self.evaluation.to_dict(),
+            "z_score": self.z_score,
             **({"labels": self.told} if self.told else {}),
             "fit_seconds": round(self.fit_seconds, 3),
             "trained_seconds": round(sum(record["seconds"] for record in history), 3),
@@ -96,9 +101,37 @@ def run(
     scores = fit.detector.anomaly_score(split.X_test)
     scored = time.perf_counter()
     part = fit.evaluated
-    evaluation = evaluate_scores(split.truth[part], scores[part], fit.detector.threshold_)
+    truth, evaluated = split.truth[part], scores[part]
+    evaluation = evaluate_scores(truth, evaluated, fit.detector.threshold_)
+    z_score = z_score_aucs(truth, evaluated, fit.detector.score_mean_, fit.detector.score_std_)
     seconds = (fitted - started, scored - fitted)
-    return RunResult(spec, split, fit.detector, scores, evaluation, *seconds, fit.told)
+    return RunResult(spec, split, fit.detector, scores, evaluation, *seconds, z_score, fit.told)
+
+
+def z_score_aucs(
+    truth: NDArray[np.int64], scores: NDArray[np.float64], mean: float, std: float
+) -> dict[str, float]:
+    """Measure the AUC after z-scoring, in both of the ways in which people do it.
+
+    Parameters
+    ----------
+    truth : ndarray, shape (n,)
+        0 is normal, 1 is anomalous.
+    scores : ndarray, shape (n,)
+        Anomaly scores.
+    mean, std : float
+        Scale of the reference normals.
+
+    Returns
+    -------
+    dict
+        The scale; the AUC of scores standardised by it; and, if all scores are finite, that of
+        scores standardised over the very images tested.
+    """
+    aucs = {"auc": evaluate_scores(truth, z_scores(scores, mean, std)).auc}
+    if np.isfinite(scores).all():
+        aucs["auc_over_test_images"] = evaluate_scores(truth, display_z_scores(scores)).auc
+    return {"mean": mean, "std": std, **aucs}
 
 
 def versions() -> dict[str, str]:

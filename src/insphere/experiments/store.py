@@ -88,10 +88,12 @@ class Store:
         self.path = Path(path).absolute()
         self.folder = self.path.with_suffix("") if self.path.suffix else self.path.with_suffix(".d")
         if not create and not self.path.is_file():
-            raise DataError(f"There is no store {path} yet; insphere sweep run makes one.")
+            raise DataError(
+                f"There is no store {path} yet; insphere sweep run makes one, and insphere ablate."
+            )
         self.files = RunFiles(self.folder)
         self._engine = open_database(self.path, journal, Base.metadata)
-        self._writing = self._engine.execution_options(write=True)
+        self._writer = self._engine.execution_options(write=True)
 
     @property
     def journal(self) -> str:
@@ -102,6 +104,30 @@ class Store:
     def close(self) -> None:
         """Close all connections; the store opens new ones when it is used again."""
         self._engine.dispose()
+
+    # ------------------------------------------------------------------ transactions
+
+    def reading(self) -> Session:
+        """Look at several things at one moment."""
+        return Session(self._engine, expire_on_commit=False)
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """Change several things in one transaction, or nothing.
+
+        Raises
+        ------
+        InsphereError
+            If the file cannot be written.
+        """
+        try:
+            with Session(self._writer) as session, session.begin():
+                yield session
+        except DatabaseError as error:
+            raise InsphereError(
+                f"The store {self.path} cannot be written: {error.orig}; make room there or choose "
+                "another place."
+            ) from error
 
     # ------------------------------------------------------------------ what is there
 
@@ -142,7 +168,7 @@ class Store:
     def add(self, specs: Iterable[RunSpec]) -> int:
         """Queue the specs that are not there yet, and return how many were not."""
         added = 0
-        with self._write() as session:
+        with self.writing() as session:
             for spec in specs:
                 values = spec_values(spec) | {"state": "queued", "created": time.time()}
                 added += _count(
@@ -187,15 +213,20 @@ class Store:
     def claim(self, identity: str, worker: str) -> bool:
         """Take a run from the queue; False if it is not there, or no longer."""
         query = update(Run).where(Run.identity == identity, Run.state == "queued")
-        with self._write() as session:
+        with self.writing() as session:
             return _count(session.execute(query.values(_claimed(worker)))) == 1
+
+    @staticmethod
+    def claimed_by(worker: str) -> dict[str, Any]:
+        """Return the columns of a run that a worker has just taken."""
+        return _claimed(worker)
 
     def claim_next(self, worker: str) -> RunSpec | None:
         """Take the run that has been queued for longest; None if the queue is empty."""
         first = select(Run.identity).where(Run.state == "queued")
         first = first.order_by(Run.created, literal_column("runs.rowid")).limit(1)
         query = update(Run).where(Run.identity == first.scalar_subquery())
-        with self._write() as session:
+        with self.writing() as session:
             identity = session.scalar(query.values(_claimed(worker)).returning(Run.identity))
         run = None if identity is None else self.get(identity)
         return None if run is None else run.spec
@@ -252,7 +283,7 @@ class Store:
             If a row is no finished run; then none is taken.
         """
         added = 0
-        with self._write() as session:
+        with self.writing() as session:
             for row in rows:
                 values = spec_values(spec_of_row(row)) | result_values(row)
                 values |= {"state": "finished", "created": time.time()}
@@ -268,21 +299,10 @@ class Store:
 
     # ------------------------------------------------------------------ inside
 
-    @contextmanager
-    def _write(self) -> Iterator[Session]:
-        try:
-            with Session(self._writing) as session, session.begin():
-                yield session
-        except DatabaseError as error:
-            raise InsphereError(
-                f"The store {self.path} cannot be written: {error.orig}; make room there or choose "
-                "another place."
-            ) from error
-
     def _change(
         self, identities: Iterable[str], states: Sequence[State], values: Mapping[str, Any]
     ) -> int:
-        with self._write() as session:
+        with self.writing() as session:
             return sum(
                 _count(
                     session.execute(
@@ -299,7 +319,7 @@ class Store:
         query = update(Run).where(
             Run.identity == identity, Run.worker == worker, Run.state == "running"
         )
-        with self._write() as session:
+        with self.writing() as session:
             return _count(session.execute(query.values(dict(values)))) == 1
 
     def _is_dead(self, worker: str, heartbeat: float) -> bool:

@@ -1,4 +1,4 @@
-"""What a sweep has measured, as a table: terminal, Markdown, LaTeX or CSV.
+"""What a sweep has measured, as a table; see `layout` for its forms.
 
 AUC in per cent, mean ± standard deviation over seeds; the best of a line in bold; published values
 beside ours.
@@ -10,16 +10,14 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from rich.table import Table
 
+from insphere.experiments.layout import Column, Layout, Text
 from insphere.experiments.published import COLUMNS, Published, published_column, published_table
 from insphere.experiments.sweep_file import SweepRun
 
-Format = Literal["terminal", "markdown", "latex", "csv"]
-FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "csv")
 MEAN = "mean"
 
 
@@ -181,59 +179,27 @@ def sweep_tables(
     return tables
 
 
-def terminal_table(table: SweepTable) -> Table:
-    """Lay a table out for the terminal."""
-    shown = Table(
-        title=f"{table.dataset}: AUC in %, mean ± standard deviation over seeds",
-        caption=table.note,
-        title_justify="left",
-        caption_justify="left",
-    )
-    header, lines = _grid(table)
-    for position, title in enumerate(header):
-        reference = title.startswith("published")
-        shown.add_column(
-            title, justify="right" if position else "left", style="dim" if reference else None
-        )
-    for name, cells in lines:
-        if name == MEAN:
-            shown.add_section()
-        shown.add_row(name, *(f"[bold]{text}[/]" if best else text for text, best in cells))
-    return shown
-
-
-def markdown_table(table: SweepTable) -> str:
-    """Lay a table out in Markdown."""
-    header, lines = _grid(table)
-    rows = [
-        [f"**{name}**" if name == MEAN else name]
-        + [f"**{text}**" if best else text for text, best in cells]
-        for name, cells in lines
-    ]
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    laid = ["| " + " | ".join(c.replace("|", "\\|") for c in r) + " |" for r in (header, *rows)]
-    laid.insert(1, "| " + " | ".join(rule) + " |")
-    return f"**{table.dataset}**: AUC in %. {table.note}\n\n" + "\n".join(laid) + "\n"
-
-
-def latex_table(table: SweepTable) -> str:
-    r"""Lay a table out in LaTeX; it needs ``\usepackage{booktabs}``."""
-    header, lines = _grid(table)
-    laid = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_tex(table.dataset)}: AUC in \%. {_tex(table.note)}}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-        r"\toprule",
-        " & ".join(_tex(title) for title in header) + r" \\",
-        r"\midrule",
-    ]
-    for name, cells in lines:
-        if name == MEAN:
-            laid.append(r"\midrule")
-        shown = [rf"\textbf{{{_tex(text)}}}" if best else _tex(text) for text, best in cells]
-        laid.append(" & ".join([_tex(name), *shown]) + r" \\")
-    return "\n".join([*laid, r"\bottomrule", r"\end{tabular}", r"\end{table}", ""])
+def sweep_layout(table: SweepTable) -> Layout:
+    """Write a table's numbers out, with the best of each line in bold."""
+    columns = [Column("normal class", words=True)]
+    for column in table.columns:
+        columns.append(Column(column))
+        if column in table.published:
+            columns.append(Column(f"published: {table.published_titles[column]}", dim=True))
+    classes: list[list[Text]] = []
+    means: list[list[Text]] = []
+    for name, cells in table.lines():
+        line = [Text(name, bold=name == MEAN)]
+        for column, cell in cells.items():
+            line.append(Text(cell.text, cell.best))
+            if column in table.published:
+                source = table.reference(column, name)
+                std = None if source is None or source.std != source.std else source.std
+                line.append(Text("–" if source is None else Cell(source.mean, std).text))
+        (means if name == MEAN else classes).append(line)
+    what = "AUC in %, mean ± standard deviation over seeds"
+    parts = [part for part in (classes, means) if part]
+    return Layout(table.dataset, what, table.note, columns, parts)
 
 
 def csv_table(tables: Sequence[SweepTable]) -> str:
@@ -254,40 +220,9 @@ def csv_table(tables: Sequence[SweepTable]) -> str:
     return file.getvalue()
 
 
-def _grid(table: SweepTable) -> tuple[list[str], list[tuple[str, list[tuple[str, bool]]]]]:
-    """Return the header, and for each line its name and its texts with whether they are best."""
-    header = ["normal class"]
-    for column in table.columns:
-        header.append(column)
-        if column in table.published:
-            header.append(f"published: {table.published_titles[column]}")
-    lines = []
-    for name, cells in table.lines():
-        shown = []
-        for column, cell in cells.items():
-            shown.append((cell.text, cell.best))
-            if column in table.published:
-                source = table.reference(column, name)
-                std = None if source is None or source.std != source.std else source.std
-                text = "–" if source is None else Cell(source.mean, std).text
-                shown.append((text, False))
-        lines.append((name, shown))
-    return header, lines
-
-
 def _cell(values: list[float]) -> Cell:
     return Cell(float(np.mean(values)), _std(values), len(values)) if values else Cell()
 
 
 def _std(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def _tex(text: str) -> str:
-    for plain, escaped in (
-        ("\\", r"\textbackslash "), ("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("#", r"\#"),
-        ("$", r"\$"), ("{", r"\{"), ("}", r"\}"), ("~", r"\textasciitilde "), ("±", r"$\pm$"),
-        ("–", "--"), ("^", r"\textasciicircum "),
-    ):  # fmt: skip
-        text = text.replace(plain, escaped)
-    return text

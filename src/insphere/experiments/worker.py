@@ -14,8 +14,10 @@ from typing import Any, Self
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
+from insphere.data.split import OneClassSplit
 from insphere.detectors.model_format import TrainedOn
 from insphere.errors import InsphereError
+from insphere.experiments.live import live_view
 from insphere.experiments.run import RunResult, run
 from insphere.experiments.spec import RunSpec
 from insphere.experiments.store import Store
@@ -42,16 +44,23 @@ class Worker:
         Where runs are claimed and recorded.
     save_models : bool
         Keep the model of each run, not only its scores.
+    live : bool
+        Write down beside the run what can be watched; see `insphere.experiments.live`.
     parent : int, optional
         The process with whose end this one ends too; None for the main process.
     """
 
     def __init__(
-        self, store: Store, *, save_models: bool = False, parent: int | None = None
+        self,
+        store: Store,
+        *,
+        save_models: bool = False,
+        live: bool = False,
+        parent: int | None = None,
     ) -> None:
         self.store = store
         self.name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
-        self.save_models = save_models
+        self.save_models, self.live = save_models, live
         self._parent = parent
         self._lock = store.worker_lock(self.name)
         self._current: tuple[str, threading.Event] | None = None  # identity, whether to stop
@@ -110,11 +119,15 @@ class Worker:
         data = dataset(spec.dataset)
         shared = f"{data.name}-{'+'.join(spec.normal)}-{spec.seed}"
         folder = "".join(c if c.isalnum() or c in "+-" else "_" for c in shared)
+        callbacks: list[Callback] = [_Reporter(self.store, spec.identity, self.name, stop)]
+        if self.live:
+            split = OneClassSplit(data, list(spec.normal), random_state=spec.seed)
+            callbacks += live_view(self.store.files.folder(spec.identity), split)
         return run(
             spec,
             data,
             checkpoints=self.store.folder / "checkpoints" / folder,
-            callbacks=[_Reporter(self.store, spec.identity, self.name, stop)],
+            callbacks=callbacks,
         )
 
     def _record(self, result: RunResult, spec: RunSpec) -> None:

@@ -1,18 +1,22 @@
-"""ROC and precision–recall curves with the working point of the threshold."""
+"""ROC and precision–recall curves: of one run with its threshold, and of one run for each class."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
-from sklearn import metrics
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
-from insphere.explain.inputs import as_scores, as_truth
-from insphere.figures import style
+from insphere.errors import DataError
+from insphere.figures import layout, style
+from insphere.figures.points import Curve, precision_recall, roc
 
-MOST_POINTS = 300  # more would be finer than the line is wide
 ONE_KIND = "This curve needs both\nnormal and anomalous images."
+ROC_AXES = ("normal images flagged (false alarms)", "anomalous images caught")
+PR_AXES = ("anomalous images caught (recall)", "flagged that are anomalous (precision)")
 
 
 def roc_curve(scores: ArrayLike, truth: ArrayLike, threshold: float | None = None) -> Figure:
@@ -32,25 +36,7 @@ def roc_curve(scores: ArrayLike, truth: ArrayLike, threshold: float | None = Non
     DataError
         If the scores are not finite, or the truth does not fit them.
     """
-    values, anomalous = _checked(scores, truth)
-    figure, (ax,) = style.new_figure()
-    if anomalous.all() or not anomalous.any():
-        style.empty(ax, ONE_KIND)
-    else:
-        false_alarms, caught, _ = metrics.roc_curve(anomalous, values)
-        area = float(metrics.roc_auc_score(anomalous, values))
-        false_alarms, caught = _thinned(false_alarms, caught)
-        ax.fill_between(false_alarms, caught, color=style.NORMAL, alpha=0.08, linewidth=0)
-        ax.plot(
-            false_alarms, caught, color=style.NORMAL, linewidth=2, label=f"AUC {100 * area:.2f} %"
-        )
-        ax.plot([0, 1], [0, 1], color=style.MUTED, linewidth=1, linestyle=":", label="chance")
-        if threshold is not None:
-            flagged = values > threshold
-            _working_point(ax, flagged[~anomalous].mean(), flagged[anomalous].mean())
-        style.legend(ax)
-    _frame(ax, "normal images flagged (false alarms)", "anomalous images caught")
-    return figure
+    return _one(roc(scores, truth, threshold), "AUC", ROC_AXES)
 
 
 def precision_recall_curve(
@@ -75,46 +61,94 @@ def precision_recall_curve(
     DataError
         If the scores are not finite, or the truth does not fit them.
     """
-    values, anomalous = _checked(scores, truth)
+    return _one(precision_recall(scores, truth, threshold), "AP", PR_AXES)
+
+
+def roc_curves(curves: Mapping[str, Curve], title: str = "") -> Figure:
+    """Draw several ROC curves into one plot, such as one for each normal class.
+
+    Parameters
+    ----------
+    curves : mapping of str to Curve
+        From `insphere.figures.points.roc`, by the name of the class.
+    title : str
+        Heading of the figure.
+    """
+    return _several(curves, "AUC", ROC_AXES, title)
+
+
+def precision_recall_curves(curves: Mapping[str, Curve], title: str = "") -> Figure:
+    """Draw several precision–recall curves into one plot, such as one for each normal class.
+
+    Parameters
+    ----------
+    curves : mapping of str to Curve
+        From `insphere.figures.points.precision_recall`, by the name of the class.
+    title : str
+        Heading of the figure.
+    """
+    return _several(curves, "AP", PR_AXES, title)
+
+
+def _one(curve: Curve | None, area: str, names: tuple[str, str]) -> Figure:
     figure, (ax,) = style.new_figure()
-    if anomalous.all() or not anomalous.any():
+    if curve is None:
         style.empty(ax, ONE_KIND)
     else:
-        precision, recall, _ = metrics.precision_recall_curve(
-            anomalous, values, drop_intermediate=True
-        )
-        area = float(metrics.average_precision_score(anomalous, values))
-        recall, precision = _thinned(recall[::-1], precision[::-1])
-        ax.fill_between(recall, precision, step="pre", color=style.NORMAL, alpha=0.08, linewidth=0)
+        steps = area == "AP"
+        ax.fill_between(
+            curve.x, curve.y, step="pre" if steps else None,
+            color=style.NORMAL, alpha=0.08, linewidth=0,
+        )  # fmt: skip
         ax.plot(
-            recall,
-            precision,
-            drawstyle="steps-pre",
+            curve.x,
+            curve.y,
+            drawstyle="steps-pre" if steps else "default",
             color=style.NORMAL,
             linewidth=2,
-            label=f"AP {100 * area:.2f} %",
+            label=f"{area} {100 * curve.area:.2f} %",
         )
-        ax.axhline(anomalous.mean(), color=style.MUTED, linewidth=1, linestyle=":", label="chance")
-        if threshold is not None and (values > threshold).any():
-            flagged = values > threshold
-            _working_point(ax, flagged[anomalous].mean(), anomalous[flagged].mean())
+        _chance(ax, curve.chance, steps, "chance")
+        if curve.working is not None:
+            _working_point(ax, *curve.working)
         style.legend(ax)
-    _frame(ax, "anomalous images caught (recall)", "flagged that are anomalous (precision)")
+    _frame(ax, *names)
     return figure
 
 
-def _checked(scores: ArrayLike, truth: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    values = as_scores(scores)
-    return values, as_truth(truth, len(values))
+def _several(curves: Mapping[str, Curve], area: str, names: tuple[str, str], title: str) -> Figure:
+    if not curves:
+        raise DataError("There is no curve to draw: it takes normal and anomalous images.")
+    figure, (ax,) = layout.panels(1, width=6.6, height=4.6)
+    steps = area == "AP"
+    for place, (name, curve) in enumerate(curves.items()):
+        look = style.look(place)
+        ax.plot(
+            curve.x,
+            curve.y,
+            drawstyle="steps-pre" if steps else "default",
+            color=look.colour,
+            linestyle=look.line,
+            linewidth=1.7,
+            label=f"{name}: {100 * curve.area:.1f}",
+        )
+    chance = float(np.mean([curve.chance for curve in curves.values()]))
+    _chance(ax, chance, steps, "chance, on average" if steps else "chance")
+    layout.heading(figure, title)
+    layout.side_legend(ax, f"{area} in %")
+    _frame(ax, *names)
+    if steps:  # no area is filled here, so the empty part below all curves need not be shown
+        lowest = min(chance, *(float(curve.y[curve.x > 0.01].min()) for curve in curves.values()))
+        bottom = max(0.0, float(np.floor(20 * lowest - 0.2)) / 20)
+        ax.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
+        ticks = MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(bottom, 1.0)
+        ax.set_yticks([tick for tick in ticks if bottom <= tick <= 1])
+    return figure
 
 
-def _thinned(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    if len(x) <= MOST_POINTS:
-        return x, y
-    kept = np.linspace(0, len(x) - 1, MOST_POINTS).round().astype(np.int64)
-    return x[kept], y[kept]
+def _chance(ax: Axes, chance: float, steps: bool, name: str) -> None:
+    ends = [chance] * 2 if steps else [0.0, 1.0]
+    ax.plot([0, 1], ends, color=style.MUTED, linewidth=1, linestyle=":", label=name)
 
 
 def _working_point(ax: Axes, x: float, y: float) -> None:

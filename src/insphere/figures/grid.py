@@ -36,14 +36,8 @@ def image_grid(
     SpecError
         If `columns` is less than 1.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-        raise DataError(
-            "A grid shows uint8 images of shape N×H×W×C with 1 or 3 channels, but got "
-            f"{images.dtype} of shape {images.shape}."
-        )
+    check_pixels(images)
     n, height, width, _ = images.shape
-    if n == 0:
-        raise DataError("A grid needs at least one image.")
     if captions is not None and len(captions) != n:
         raise DataError(f"There are {n} images but {len(captions)} captions.")
     if columns < 1:
@@ -78,3 +72,20 @@ def image_grid(
                 parse_math=False,
             )
     return figure
+
+
+def check_pixels(images: NDArray[np.uint8]) -> None:
+    """Refuse what is no batch of images.
+
+    Raises
+    ------
+    DataError
+        If the images are not uint8 of shape N×H×W×C.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise DataError(
+            "A grid shows uint8 images of shape N×H×W×C with 1 or 3 channels, but got "
+            f"{images.dtype} of shape {images.shape}."
+        )
+    if not len(images):
+        raise DataError("A grid needs at least one image.")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike, NDArray
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
-from insphere.errors import DataError, SpecError
-from insphere.explain.inputs import as_scores, as_truth
-from insphere.figures import style
-
-TINY = 1e-200  # numbers below are as good as zero
+from insphere.errors import DataError
+from insphere.figures import layout, style
+from insphere.figures.bins import Histogram, histogram
 
 
 def score_histogram(
@@ -45,84 +46,72 @@ def score_histogram(
     SpecError
         If `bins` is less than 1.
     """
-    values = as_scores(scores)
-    if not len(values):
-        raise DataError("A histogram needs at least one score.")
-    if bins < 1:
-        raise SpecError(f"bins must be at least 1, but is {bins}.")
-    if threshold is not None and not np.isfinite(threshold):
-        raise DataError(f"The threshold must be a finite number, but is {threshold}.")
-    edges = bin_edges(values, threshold, bins)
-    clipped = np.clip(values, edges[0], edges[-1])
-    gathered = int(np.count_nonzero(clipped != values))
-
+    data = histogram(scores, threshold, truth, bins=bins)
     figure, (ax,) = style.new_figure(height=3.9)
-    groups: list[tuple[str, NDArray[np.bool_], str]]
-    if truth is not None:
-        anomalous = as_truth(truth, len(values))
-        groups = [("normal", ~anomalous, style.NORMAL), ("anomalous", anomalous, style.ANOMALOUS)]
-    elif threshold is not None:
-        beyond = values > threshold
-        groups = [("within", ~beyond, style.NORMAL), ("beyond", beyond, style.ANOMALOUS)]
-    else:
-        groups = [("images", np.ones(len(values), dtype=np.bool_), style.NORMAL)]
-    for name, chosen, colour in groups:
-        size = int(chosen.sum())
-        heights = np.histogram(clipped[chosen], edges)[0].astype(np.float64)
-        if truth is not None and size:
-            heights /= size
-        text = f"{name} ({size:,})"
-        ax.stairs(heights, edges, fill=True, color=colour, alpha=0.22, linewidth=0)
+    _draw(ax, data)
+    suffix = f" (outermost bars gather {data.gathered:,} beyond the axis)" if data.gathered else ""
+    style.label(
+        ax,
+        x=f"anomaly score{suffix}",
+        y="share of each group" if data.shares else "images",
+    )
+    style.legend(ax)
+    return figure
+
+
+def score_distributions(histograms: Mapping[str, Histogram], title: str = "") -> Figure:
+    """Draw the scores of several runs, such as one for each normal class, a panel for each.
+
+    Parameters
+    ----------
+    histograms : mapping of str to Histogram
+        From `insphere.figures.bins.histogram`, by the name of the class.
+    title : str
+        Heading of the figure.
+    """
+    if not histograms:
+        raise DataError("There are no scores to draw.")
+    count = len(histograms)
+    columns = 2 if count > 1 else 1
+    figure, axes = layout.panels(
+        count, columns=columns, width=3.7 * columns, height=1.0 + 1.95 * -(-count // columns)
+    )
+    for ax, (name, data) in zip(axes, histograms.items(), strict=True):
+        _draw(ax, data, sizes=False)
+        layout.panel_title(ax, name)
+        ax.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    for ax in axes[-columns:]:
+        style.label(ax, x="anomaly score")
+    style.label(axes[0], y="share of each group")
+    layout.heading(figure, title)
+    layout.figure_legend(figure, axes[0])
+    return figure
+
+
+def _draw(ax: Axes, data: Histogram, *, sizes: bool = True) -> None:
+    for group in data.groups:
+        colour = style.ANOMALOUS if group.anomalous else style.NORMAL
+        ax.stairs(group.heights, data.edges, fill=True, color=colour, alpha=0.22, linewidth=0)
         ax.stairs(
-            heights,
-            edges,
+            group.heights,
+            data.edges,
             edgecolor=colour,
             fill=bool(style.HATCH[colour]),
             facecolor="none",
             hatch=style.HATCH[colour],
             linewidth=1.4,
-            label=text,
+            label=f"{group.name} ({group.size:,})" if sizes else group.name,
         )
-    if threshold is not None:
+    if data.threshold is not None:
         ax.axvline(
-            threshold,
+            data.threshold,
             color=style.INK,
             linewidth=1.4,
             linestyle=(0, (3.2, 2)),
-            label=f"threshold {threshold:.3g}",
+            label=f"threshold {data.threshold:.3g}" if sizes else "threshold",
         )
     ax.set_ylim(bottom=0)
     ax.margins(x=0.01)
     ax.grid(False, axis="x")
-    suffix = f" (outermost bars gather {gathered:,} beyond the axis)" if gathered else ""
-    style.label(
-        ax,
-        x=f"anomaly score{suffix}",
-        y="images" if truth is None else "share of each group",
-    )
-    if truth is not None:
+    if data.shares:
         style.percent_axis(ax, y=True)
-    style.legend(ax)
-    return figure
-
-
-def bin_edges(
-    scores: NDArray[np.float64], threshold: float | None, bins: int
-) -> NDArray[np.float64]:
-    """Return edges of equal bins, one of them on the threshold, blind to very long tails."""
-    low, high = float(scores.min()), float(scores.max())
-    first, last = (float(value) for value in np.quantile(scores, (0.01, 0.99)))
-    reach = last - first
-    if reach > 0:
-        low, high = max(low, first - reach / 2), min(high, last + reach / 2)
-    if threshold is not None:
-        low, high = min(low, threshold), max(high, threshold)
-    size = max(abs(low), abs(high))
-    if high - low <= max(1e-9 * size, TINY):
-        half = 0.1 * size if size > TINY else 0.5
-        low, high = low - half, high + half
-    anchor = low if threshold is None else threshold
-    step = (high - low) / bins
-    before = int(np.ceil((anchor - low) / step - 1e-9))
-    after = int(np.ceil((high - anchor) / step - 1e-9))
-    return np.asarray(anchor + step * np.arange(-before, after + 1), dtype=np.float64)

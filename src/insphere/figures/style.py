@@ -8,11 +8,14 @@ same thing once more. Everything is set on the objects themselves: neither pyplo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+
+from insphere.errors import require
 
 INK = "#24292f"
 MUTED = "#656d76"
@@ -37,6 +40,98 @@ CSS_NAMES = {
 HATCH = {NORMAL: "", ANOMALOUS: "////"}
 LINE = {NORMAL: "-", ANOMALOUS: (0, (4, 1.5))}
 
+BASELINE = "#8c959f"  # what everything else is compared with: grey, without hatching
+SOFT = "#f3f5f7"  # behind what is not the matter itself
+HATCHING = "#ffffffa0"  # of full bars
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one of several things is drawn, on paper and on the screen.
+
+    Parameters
+    ----------
+    colour : str
+        Hexadecimal.
+    hatch, pattern : str
+        Hatching of areas, in the words of Matplotlib and of Plotly.
+    marker, symbol : str
+        Form of points, in the words of Matplotlib and of Plotly.
+    dashes : tuple of float
+        Lengths of strokes and gaps in line widths; empty for a solid line.
+    """
+
+    colour: str
+    hatch: str
+    pattern: str
+    marker: str
+    symbol: str
+    dashes: tuple[float, ...]
+
+    @property
+    def line(self) -> Any:
+        """Line style for Matplotlib."""
+        return (0, self.dashes) if self.dashes else "-"
+
+    @property
+    def dash(self) -> str:
+        """Line style for Plotly."""
+        return ",".join(f"{2 * length:g}px" for length in self.dashes) or "solid"
+
+
+_COLOURS = (
+    NORMAL,
+    ANOMALOUS,
+    ACCENT,
+    "#b0578d",
+    "#56b4e9",
+    "#e69f00",
+    INK,
+    BASELINE,
+    "#7a4a1e",
+    "#5b3f99",
+)
+_AREAS = (
+    ("", ""), ("////", "/"), ("....", "."), ("\\\\\\\\", "\\"), ("xxxx", "x"), ("----", "-"),
+    ("||||", "|"), ("++++", "+"),
+)  # fmt: skip
+_POINTS = (
+    ("o", "circle"), ("s", "square"), ("^", "triangle-up"), ("D", "diamond"),
+    ("v", "triangle-down"), ("P", "cross"), ("X", "x"), ("*", "star"),
+)  # fmt: skip
+_DASHES: tuple[tuple[float, ...], ...] = (
+    (), (4, 1.5), (1.2, 1.2), (5, 1.3, 1.2, 1.3), (8, 2), (2.4, 1), (5, 1.2, 1.2, 1.2, 1.2, 1.2),
+    (1, 2.4),
+)  # fmt: skip
+
+FIRST = Look(BASELINE, "", "", "o", "circle", (4, 1.5))  # baseline, or published
+SECOND = Look(NORMAL, "////", "/", "s", "square", ())  # with an option, or measured
+GAIN = Look(NORMAL, "", "", "^", "triangle-up", ())
+LOSS = Look(ANOMALOUS, "////", "/", "v", "triangle-down", (4, 1.5))
+
+
+def look(place: int) -> Look:
+    """Return the look of the thing at a place of a list; forty of them are all different.
+
+    Ten colours, and eight kinds of hatching, points and lines: a colour comes back with another
+    form.
+    """
+    form = place % len(_AREAS)
+    hatch, pattern = _AREAS[form]
+    marker, symbol = _POINTS[form]
+    colour = _COLOURS[place % len(_COLOURS)]
+    return Look(colour, hatch, pattern, marker, symbol, _DASHES[form])
+
+
+def seaborn() -> Any:
+    """Return seaborn, or say which extra brings it.
+
+    It is imported where it draws: it takes a second and brings pandas and pyplot, which nothing
+    else here needs. All of it draws on axes that it is given; no figure of pyplot is ever made.
+    """
+    return require("seaborn", "figures", "This figure")
+
+
 FONT_SIZE = 9.5
 WIDTH = 5.0  # inches; text stays readable when the figure shrinks to the width of a phone
 HEIGHT = 3.4
@@ -56,7 +151,7 @@ def new_figure(panels: int = 1, *, height: float = HEIGHT) -> tuple[Figure, list
     figure = Figure(figsize=(WIDTH, height), facecolor=PAPER, layout="constrained")
     axes = [figure.add_subplot(panels, 1, place + 1) for place in range(panels)]
     for ax in axes:
-        _dress(ax)
+        dress(ax)
     return figure, axes
 
 
@@ -125,7 +220,8 @@ def percent_axis(ax: Axes, *, x: bool = False, y: bool = False) -> None:
         ax.yaxis.set_major_formatter(ticks)
 
 
-def _dress(ax: Axes) -> None:
+def dress(ax: Axes) -> None:
+    """Give axes the shared look."""
     ax.set_facecolor(PAPER)
     ax.set_axisbelow(True)
     ax.grid(True, axis="both", color=GRID, linewidth=0.8, linestyle="-")

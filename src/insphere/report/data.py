@@ -69,6 +69,9 @@ class ReportData:
         Versions of the software.
     paths : sequence of str, length N, optional
         Where each image came from.
+    pixels : mapping of str to float
+        How well the maps agree with masks: ``pixel_auc``, ``pro``, ``fpr_limit``; empty without
+        masks.
     method : str
         Name of the method that gave the scores.
     created : str
@@ -101,6 +104,7 @@ class ReportData:
     spec: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     paths: Sequence[str] | None = None
+    pixels: Mapping[str, float] = field(default_factory=dict)
     method: str = "Deep SVDD"
     created: str = field(default_factory=_now)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from insphere import figures
-from insphere.errors import InsphereError
 from insphere.explain import extremes
+from insphere.figures.export import write_whole
 from insphere.figures.history import series
 from insphere.report import words
 from insphere.report.data import ReportData
@@ -76,23 +75,7 @@ def write_report(data: ReportData, path: str | os.PathLike[str]) -> Path:
         If the file cannot be written.
     """
     target = Path(path)
-    page = render_report(data)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(page)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise InsphereError(
-            f"The report cannot be written to {target}: {error.strerror or error}; "
-            "choose another place, or make room there."
-        ) from error
+    write_whole(target, render_report(data).encode("utf-8"), "The report")
     return target
 
 

@@ -3,6 +3,7 @@
 from insphere.scoring.alarms import AlarmSet, alarm_set
 from insphere.scoring.drift import Drift, detect_drift
 from insphere.scoring.metrics import Evaluation, evaluate_scores
+from insphere.scoring.pixels import PixelEvaluation, evaluate_maps, per_region_overlap
 from insphere.scoring.pvalues import conformal_p_values
 from insphere.scoring.severity import SeverityScale, Tail, fit_tail, severity_step
 from insphere.scoring.thresholds import (
@@ -17,6 +18,7 @@ __all__ = [
     "AlarmSet",
     "Drift",
     "Evaluation",
+    "PixelEvaluation",
     "SeverityScale",
     "Tail",
     "alarm_set",
@@ -26,9 +28,11 @@ __all__ = [
     "contamination_threshold",
     "detect_drift",
     "display_z_scores",
+    "evaluate_maps",
     "evaluate_scores",
     "false_alarm_interval",
     "fit_tail",
+    "per_region_overlap",
     "score_scale",
     "severity_step",
     "z_scores",

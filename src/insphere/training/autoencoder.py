@@ -150,8 +150,8 @@ def pretrain_autoencoder(
     dtype = sample_dtype(X, device)
     preprocessor = Preprocessor(spec.preprocess, shape).to(device, dtype).fit(X)
     images = TrainingImages(X, preprocessor, device)
-    autocast = autocast_dtype(precision, device) if dtype == torch.float32 else None
     encoder = new_encoder(spec.encoder, shape, seed, device, dtype, spec.allow_collapse)
+    autocast = autocast_dtype(precision, encoder)
     names = CheckpointNames(checkpoints, X, seed, autocast)
     pretrained = Pretrained(preprocessor, images, encoder, None, autocast, names)
     if spec.phase.epochs:

@@ -157,11 +157,11 @@ def train_classifier(
     shape, dtype = sample_shape(X), sample_dtype(X, device)
     preprocessor = Preprocessor(spec.preprocess, shape).to(device, dtype).fit(X)
     images = LabelledImages(X, labels, preprocessor, device)
-    autocast = autocast_dtype(precision, device) if dtype == torch.float32 else None
     encoder = new_encoder(spec.encoder, shape, seed, device, dtype, allow_collapse=True)
     with seeded(seed, 1):
         network = Classifier(preprocessor, encoder, spec.encoder.rep_dim, int(labels.max()) + 1)
     place(network, device, dtype)
+    autocast = autocast_dtype(precision, network)
     names = CheckpointNames(checkpoints, X, seed, autocast)
     parts = spec.model_dump(mode="json")
     if checkpoints is not None:

@@ -205,15 +205,20 @@ def sphere_objective(start: Pretrained, spec: SphereSpec, seed: int) -> Hypersph
 
 
 def untrained_sphere(
-    X: NDArray[Any], spec: SphereSpec, *, seed: int, device: torch.device
+    X: NDArray[Any],
+    spec: SphereSpec,
+    *,
+    seed: int,
+    device: torch.device,
+    precision: Precision = "auto",
 ) -> TrainedSphere:
     """Return the same network with the same seed and a centre, but without any training.
 
     An untrained network already scores well, so no result means much without this beside it.
     """
     untrained = spec.autoencoder.model_copy(update={"phase": Phase(epochs=0)})
-    start = pretrain_autoencoder(X, untrained, seed=seed, device=device, precision="float32")
-    z = first_pass(start.encoder, start.images, spec.recipe.train.batch_size, seed, None)
+    start = pretrain_autoencoder(X, untrained, seed=seed, device=device, precision=precision)
+    z = first_pass(start.encoder, start.images, spec.recipe.train.batch_size, seed, start.autocast)
     center = choose_center(z.to(sample_dtype(X, device)))
     return TrainedSphere(Sphere(start.preprocessor, start.encoder, center).eval())
 

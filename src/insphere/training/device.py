@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Literal
 
 import torch
+from torch import nn
 
 from insphere.errors import SpecError
 
 Precision = Literal["auto", "float32", "bfloat16"]
+WIDE = 16
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -41,16 +44,25 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return False
 
 
-def autocast_dtype(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """Return the dtype for autocast, or None to compute in float32.
+def autocast_dtype(precision: Precision, network: nn.Module) -> torch.dtype | None:
+    """Return the dtype for autocast, or None to compute in the network's own.
 
     Parameters
     ----------
     precision : {"auto", "float32", "bfloat16"}
-        "auto" takes bfloat16 where the processor has it.
-    device : torch.device
-        Where the network runs.
+        "auto" takes bfloat16 where the processor has it and the network is wide enough to be
+        faster in it.
+    network : torch.nn.Module
+        What is run. One in float64 is never run in less.
     """
-    if precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device)):
-        return torch.bfloat16
-    return None
+    weight = next(itertools.chain(network.parameters(), network.buffers()))
+    if weight.dtype != torch.float32 or precision == "float32":
+        return None
+    gains = has_fast_bfloat16(weight.device) and is_wide(network)
+    return torch.bfloat16 if precision == "bfloat16" or gains else None
+
+
+def is_wide(network: nn.Module) -> bool:
+    """Whether some convolution has channels enough to fill vectors of bfloat16."""
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    return any(min(m.in_channels, m.out_channels) >= WIDE for m in convolutions)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,16 @@ from torch import Tensor
 from insphere.preprocess.pipeline import Preprocessor, to_batch
 
 PREPARED_BYTES = 2 << 30
+
+
+class Samples(Protocol):
+    """What the loop trains on: samples that come in equal batches."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+        """One pass, in the order that the generator draws, or in their own without it."""
 
 
 class TrainingImages:
@@ -47,7 +57,7 @@ class TrainingImages:
         self._device = device
         self._prepared: Tensor | None = None
         if images.size * 4 <= memory:
-            parts = [self._prepare(images[s : s + 1024]) for s in range(0, len(images), 1024)]
+            parts = [self.prepare(images[s : s + 1024]) for s in range(0, len(images), 1024)]
             self._prepared = torch.cat([_channels_last_storage(part) for part in parts])
 
     def __len__(self) -> int:
@@ -59,14 +69,15 @@ class TrainingImages:
         return self._preprocessor.shape
 
     @torch.no_grad()
-    def _prepare(self, raw: NDArray[Any]) -> Tensor:
+    def prepare(self, raw: NDArray[Any]) -> Tensor:
+        """Preprocess raw samples into one batch."""
         out: Tensor = self._preprocessor(to_batch(raw, self._device))
         return out
 
     def take(self, index: Tensor) -> Tensor:
         """Return the images at `index` (on the CPU, int64) as one batch."""
         if self._prepared is None:
-            return self._prepare(self._raw[np.sort(index.numpy())])
+            return self.prepare(self._raw[np.sort(index.numpy())])
         batch = self._prepared[index.to(self._prepared.device)]
         return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 

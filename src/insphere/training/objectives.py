@@ -13,7 +13,15 @@ CENTER_MARGIN = 0.1
 
 
 class Objective(nn.Module):
-    """A module whose forward pass gives the mean loss of a batch."""
+    """A module whose forward pass gives the mean loss of a batch.
+
+    Attributes
+    ----------
+    finished : bool
+        Set by `end_epoch` to end the phase before its last epoch.
+    """
+
+    finished = False
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Finish an epoch (counted from 0) and return what to record of it beside the loss."""

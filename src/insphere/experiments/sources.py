@@ -1,0 +1,109 @@
+"""What images there are to choose from: named sets, a data folder, and what visitors brought.
+
+A source is chosen by its key; a path that somebody typed is never opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from insphere.data.files import is_image_name
+from insphere.data.named import available_datasets
+from insphere.errors import DataError
+
+ARCHIVES = (".zip", ".npz")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images that can be chosen.
+
+    Parameters
+    ----------
+    key : str
+        Its name in addresses.
+    dataset : str
+        Name or path for `load_dataset` and specs.
+    title : str
+        For people.
+    kind : {"named", "folder", "brought"}
+        Where it is from.
+    """
+
+    key: str
+    dataset: str
+    title: str
+    kind: str
+
+
+class Sources:
+    """All sources that can be chosen.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        Folder whose subfolders and archives are offered.
+    brought : pathlib.Path
+        Folder of what visitors brought, which need not exist yet.
+    """
+
+    def __init__(self, folder: Path | None, brought: Path) -> None:
+        self.folder = None if folder is None else folder.resolve()
+        self.brought = brought.resolve()
+
+    def all(self) -> list[Source]:
+        """Return what is there now, the embedded sets first."""
+        cards = [card for card in available_datasets() if card.available]
+        order = {"mnist-5k": 0, "digits-8x8": 1}
+        cards.sort(key=lambda card: order.get(card.name, 2))
+        found = [Source(card.name, card.name, card.title, "named") for card in cards]
+        used = {Path(card.location) for card in cards if card.location}
+        for path, kind in (*self._own(), *self._visitors()):
+            if path not in used:
+                digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+                found.append(Source(f"{path.stem}-{digest}", str(path), path.stem, kind))
+        return found
+
+    def get(self, key: str) -> Source:
+        """Return the source of a key, or of a dataset as specs name it.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        for source in self.all():
+            if key in (source.key, source.dataset):
+                return source
+        raise DataError(f"There are no images called {key[:80]!r} here (any more).")
+
+    def _own(self) -> list[tuple[Path, str]]:
+        if self.folder is None or not self.folder.is_dir():
+            return []
+        return [(path, "folder") for path in sorted(self.folder.iterdir()) if self._fits(path)]
+
+    def _visitors(self) -> list[tuple[Path, str]]:
+        if not self.brought.is_dir():
+            return []
+        return [(path, "brought") for path in sorted(self.brought.glob("*.npz"))]
+
+    def _fits(self, path: Path) -> bool:
+        """Whether an entry of the data folder holds images and does not lead out of it."""
+        if path.name.startswith(".") or not path.resolve().is_relative_to(self.folder or path):
+            return False
+        return path.suffix.lower() in ARCHIVES if path.is_file() else _holds_images(path)
+
+
+def _holds_images(folder: Path, depth: int = 3) -> bool:
+    """Look for an image, at most so many levels below."""
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return False
+    if any(entry.is_file() and is_image_name(entry.name) for entry in entries):
+        return True
+    below = (Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    return depth > 0 and any(_holds_images(path, depth - 1) for path in below)

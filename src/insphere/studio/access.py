@@ -1,0 +1,139 @@
+"""Who may use the studio: people on this machine, or those who have the token.
+
+A page of another site must not be able to use a studio that runs on the visitor's machine, so
+requests have to name the host that was meant, and those that change something must not come from
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+COOKIE = "insphere-token"
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+_PAGE = (
+    "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+    "<title>insphere studio</title><body style='font:17px/1.5 system-ui;max-width:32rem;"
+    "margin:18vh auto;padding:0 1.5rem'><h1 style='font-size:1.4rem'>{title}</h1><p>{text}</p>"
+)
+
+
+class Guard:
+    """An ASGI layer in front of the studio.
+
+    Parameters
+    ----------
+    app : callable
+        What it protects.
+    token : str or None
+        What a visitor must have; None lets everybody in who names a local host.
+    limit : int
+        Bytes that a request may bring.
+    """
+
+    def __init__(self, app: App, token: str | None, limit: int) -> None:
+        self.app, self.token, self.limit = app, token, limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it here."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
+        refusal = self._refusal(scope, headers)
+        if refusal is not None:
+            await _refuse(scope, receive, send, *refusal)
+            return
+        given = parse_qs(scope["query_string"].decode("latin-1"))
+        if self.token is not None and "token" in given and scope["type"] == "http":
+            await self._keep_token(scope, given, send)
+            return
+        await self.app(scope, _limited(receive, self.limit), send)
+
+    def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
+        host = headers.get("host", "")
+        if self.token is None and _name(f"//{host}") not in LOCAL:
+            return 403, "Not here", "This studio answers on this machine only."
+        origin = headers.get("origin")
+        safe = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
+        if origin and not safe and urlsplit(origin).netloc != host:
+            return 403, "Not from there", "Another site tried to use this studio."
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self.limit:
+            limit = self.limit // 1_000_000
+            return 413, "Too large", f"At most {limit} MB can be brought at once."
+        if self.token is not None and not self._has_token(scope, headers):
+            text = "Open the address that <code>insphere studio</code> printed: it has the token."
+            return 401, "A token is needed", text
+        return None
+
+    def _has_token(self, scope: Scope, headers: dict[str, str]) -> bool:
+        token = (self.token or "").encode()
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        query = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        given = [query, "" if cookie is None else cookie.value]
+        checks = [hmac.compare_digest(one.encode(), token) for one in given]
+        return any(checks)
+
+    async def _keep_token(self, scope: Scope, given: dict[str, list[str]], send: Send) -> None:
+        """Put the token into a cookie, and take it out of the address."""
+        rest = urlencode({key: value for key, value in given.items() if key != "token"}, doseq=True)
+        target = scope["path"] + (f"?{rest}" if rest else "")
+        cookie = f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
+        headers = [
+            (b"location", target.encode("latin-1", "replace")),
+            (b"set-cookie", cookie.encode()),
+            (b"content-length", b"0"),
+        ]
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _name(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
+    """Cut off a body that is longer than it said."""
+    seen = 0
+
+    async def limited() -> Message:
+        nonlocal seen
+        message = await receive()
+        if message["type"] == "http.request":
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                return {"type": "http.disconnect"}
+        return message
+
+    return limited
+
+
+async def _refuse(
+    scope: Scope, receive: Receive, send: Send, status: int, title: str, text: str
+) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    body = _PAGE.format(title=title, text=text).encode()
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,140 @@
+"""Controls made of the browser's own elements: the keyboard and screen readers know them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from html import escape
+from typing import Any
+
+from nicegui import ui
+
+Handler = Callable[..., Awaitable[None] | None]
+
+
+def button(text: str, on_click: Handler, css: str = "", **props: str) -> ui.element:
+    """Add a button."""
+    element = ui.element("button").classes(f"btn {css}").props('type="button"')
+    for name, value in props.items():
+        element.props[name.replace("_", "-")] = value
+    with element:
+        ui.html(escape(text), sanitize=False, tag="span")
+    return element.on("click", on_click, args=[])
+
+
+def link(text: str, address: str, css: str = "btn", *, download: bool = False) -> ui.element:
+    """Add a link that looks like a button."""
+    element = ui.element("a").classes(css)
+    element.props["href"] = address
+    if download:
+        element.props["download"] = ""
+    with element:
+        ui.html(escape(text), sanitize=False, tag="span")
+    return element
+
+
+class Radio:
+    """Buttons of which one is chosen; the arrow keys go from one to the next.
+
+    Parameters
+    ----------
+    label : str
+        What is chosen.
+    chosen : str
+        Key of the one that is chosen now.
+    on_choose : callable
+        Told of the key of each choice.
+    css : str
+        Class of the group: "choices" or "pics".
+    """
+
+    def __init__(self, label: str, chosen: str, on_choose: Handler, css: str = "choices") -> None:
+        self._chosen, self._on_choose = chosen, on_choose
+        self._buttons: dict[str, ui.element] = {}
+        self._group = ui.element("div").classes(css).props('role="radiogroup"')
+        self._group.props["aria-label"] = label
+
+    def add(self, key: str, title: str, note: str = "", *, enabled: bool = True) -> None:
+        """Add a button with a title and a note."""
+        text = f"<b>{escape(title)}</b>" + (f"<small>{escape(note)}</small>" if note else "")
+        button = self._add(key, "choice", text)
+        if not enabled:
+            button.props["disabled"] = True
+
+    def add_picture(self, key: str, picture: str) -> None:
+        """Add a button with a picture, given as HTML, and the key below it."""
+        button = self._add(key, "pic", f"{picture}<span>{escape(key)}</span>")
+        button.props["aria-label"] = key
+
+    def _add(self, key: str, css: str, text: str) -> ui.element:
+        with self._group:
+            button = ui.element("button").classes(css).props('type="button" role="radio"')
+        with button:
+            ui.html(text, sanitize=False).style("display:contents")
+        self._buttons[key] = button
+        self._mark(key)
+        button.on("click", lambda: self._choose(key), args=[])
+        return button
+
+    def _mark(self, key: str) -> None:
+        self._buttons[key].props["aria-checked"] = "true" if key == self._chosen else "false"
+
+    def _choose(self, key: str) -> Awaitable[None] | None:
+        self._chosen = key
+        for other in self._buttons:
+            self._mark(other)
+            self._buttons[other].update()
+        return self._on_choose(key)
+
+
+def number(
+    label: str, value: int | None, on_change: Handler, *, least: int, most: int, hint: str = ""
+) -> None:
+    """Add a field for a whole number; nothing in it is None."""
+    with ui.element("label").classes("field"):
+        ui.html(escape(label), sanitize=False, tag="span")
+        element = ui.element("input").props(f'type="number" min="{least}" max="{most}" step="1"')
+        element.props["value"] = "" if value is None else str(value)
+        element.props["placeholder"] = hint
+        element.props["name"] = label.lower().replace(" ", "-")
+
+        def changed(event: Any) -> Any:
+            text = str(event.args).strip()
+            return on_change(int(text) if text.isdecimal() and least <= int(text) <= most else None)
+
+        element.on("change", changed, js_handler="(e) => emit(e.target.value)")
+
+
+def select(
+    label: str, options: Iterable[tuple[str, str]], value: str, on_change: Handler
+) -> ui.element:
+    """Add a list to choose from: pairs of value and text."""
+    with ui.element("label").classes("field"):
+        ui.html(escape(label), sanitize=False, tag="span")
+        element = ui.element("select").props(f'name="{escape(label.lower())}"')
+        with element:
+            for key, text in options:
+                option = ui.element("option")
+                option.props["value"] = key
+                if key == value:
+                    option.props["selected"] = True
+                with option:
+                    ui.html(escape(text), sanitize=False, tag="span").style("display:contents")
+        element.on(
+            "change", lambda event: on_change(str(event.args)),
+            js_handler="(e) => emit(e.target.value)",
+        )  # fmt: skip
+    return element
+
+
+def checkbox(on_change: Handler, *, checked: bool, enabled: bool = True, name: str = "") -> None:
+    """Add a box to tick, to be put into a label."""
+    element = ui.element("input").props('type="checkbox"')
+    element.props["name"] = name
+    if checked:
+        element.props["checked"] = True
+    if not enabled:
+        element.props["disabled"] = True
+    element.on(
+        "change", lambda event: on_change(bool(event.args)),
+        js_handler="(e) => emit(e.target.checked)",
+    )  # fmt: skip

@@ -1,0 +1,70 @@
+"""What can be taken away: tables, pictures, reports and models."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from pathlib import Path
+
+from fastapi import HTTPException, Response
+from nicegui import app
+
+from insphere.errors import InsphereError
+from insphere.experiments.record import Run
+from insphere.experiments.selection import as_csv, as_page, draw
+from insphere.figures import to_png
+from insphere.studio.studio import Studio
+
+MOST = 200  # runs in a figure or a page
+_IDENTITY = re.compile(r"[0-9a-f]{12}")
+_FILES = ("weights.safetensors", "detector.json", "card.md")
+
+
+def register(studio: Studio) -> None:
+    """Give the downloads their addresses."""
+
+    @app.get("/download/runs.csv")
+    def runs_csv(runs: str = "") -> Response:
+        chosen = studio.store.runs(runs.split(",")) if runs else studio.store.runs()
+        return _file(as_csv(chosen).encode(), "text/csv; charset=utf-8", "runs.csv")
+
+    @app.get("/download/runs.png")
+    def runs_png(runs: str, figure: str = "classes") -> Response:
+        try:
+            drawn = draw(figure, _some(studio, runs), studio.store.files, printed=True)
+        except InsphereError as error:
+            raise HTTPException(422, str(error)) from error
+        return _file(to_png(drawn), "image/png", f"{figure}.png")
+
+    @app.get("/download/runs.html")
+    def runs_html(runs: str) -> Response:
+        page = as_page(_some(studio, runs), studio.store.files)
+        return _file(page.encode(), "text/html; charset=utf-8", "runs.html")
+
+    @app.get("/download/models/{name}.zip")
+    def model_zip(name: str) -> Response:
+        if not _IDENTITY.fullmatch(name) or not studio.has_model(name):
+            raise HTTPException(404, "There is no such model.")
+        packed = packed_model(studio.store.files.model(name), name)
+        return _file(packed, "application/zip", f"insphere-{name}.zip")
+
+
+def packed_model(folder: Path, name: str) -> bytes:
+    """Return a model folder as a zip, with that folder in it."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for part in _FILES:
+            if (folder / part).is_file():
+                archive.write(folder / part, f"insphere-{name}/{part}")
+    return file.getvalue()
+
+
+def _some(studio: Studio, names: str) -> list[Run]:
+    chosen = [name for name in names.split(",") if _IDENTITY.fullmatch(name)][:MOST]
+    return studio.store.runs(chosen)
+
+
+def _file(content: bytes, kind: str, name: str) -> Response:
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(content, media_type=kind, headers=headers)

@@ -1,0 +1,109 @@
+"""What is around every page: head, navigation, the queue at a glance, light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+
+from nicegui import ui
+
+from insphere.studio.studio import Studio
+
+PAGES = (
+    ("/", "Compare"),
+    ("/experiments", "Experiments"),
+    ("/models", "Models"),
+    ("/look", "Look"),
+)
+GLANCE_SECONDS = 2.0
+PATIENCE = 30.0  # seconds for a page whose images have to be read first
+
+ICON = (
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" '
+    'aria-hidden="true"><circle cx="12" cy="12" r="10"/><circle cx="12" cy="12" r="1.6" '
+    'fill="currentColor" stroke="none"/><circle cx="8.3" cy="9.6" r="1.1" fill="currentColor" '
+    'stroke="none"/><circle cx="15" cy="8.6" r="1.1" fill="currentColor" stroke="none"/>'
+    '<circle cx="14.4" cy="15.4" r="1.1" fill="currentColor" stroke="none"/></svg>'
+)
+FAVICON = ICON.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ').replace(
+    "currentColor", "#00805a"
+)
+
+
+@cache
+def head() -> str:
+    """Return what stands in the head of every page."""
+    css, script = read_asset("style.css"), read_asset("theme.js")
+    meta = '<meta name="color-scheme" content="light dark">'
+    return f"{meta}<style>{css}</style><script>{script}</script>"
+
+
+def read_asset(name: str) -> str:
+    """Return one of the files that browsers need."""
+    return (files("insphere.studio") / name).read_text(encoding="utf-8")
+
+
+@contextmanager
+def frame(studio: Studio, title: str, active: str) -> Iterator[None]:
+    """Lay out a page around its content.
+
+    Parameters
+    ----------
+    studio : Studio
+        Whose queue is shown.
+    title : str
+        Of the browser's tab.
+    active : str
+        Address of the page in the navigation, or of the one it belongs to.
+    """
+    ui.page_title(f"{title} · insphere")
+    ui.add_head_html(head())
+    links = "".join(
+        f'<a href="{address}"{" aria-current=page" if address == active else ""}>{name}</a>'
+        for address, name in PAGES
+    )
+    with ui.element("header").classes("top"), ui.element("div").classes("in"):
+        html('<a class="skip" href="#content">Skip to content</a>')
+        html(f'<a class="brand" href="/">{ICON}insphere</a>', "display:contents")
+        html(f'<nav aria-label="Pages">{links}</nav>', "display:contents")
+        queue = html("", "display:contents")
+        html(
+            '<button class="iconbutton" aria-label="Light or dark" title="Light or dark" '
+            'onclick="insphereToggle()">◐</button>',
+            "display:contents",
+        )
+    with ui.element("div").classes("page").props('id="content" tabindex="-1"'):
+        yield
+
+    def glance() -> None:
+        text = _at_a_glance(studio)
+        if queue.content != text:
+            queue.set_content(text)
+
+    glance()
+    ui.timer(GLANCE_SECONDS, glance)
+
+
+def html(content: str, style: str = "") -> ui.html:
+    """Add HTML that was written here, with everything foreign in it escaped already."""
+    element = ui.html(content, sanitize=False)
+    return element.style(style) if style else element
+
+
+def message(text: str, kind: str = "") -> ui.element:
+    """Show a sentence in a box; `kind` is "", "bad" or "fine"."""
+    role = "alert" if kind == "bad" else "status"
+    with ui.element("div").classes(f"message {kind}").props(f'role="{role}"') as box:
+        ui.label(text)
+    return box
+
+
+def _at_a_glance(studio: Studio) -> str:
+    running, waiting = studio.counts()
+    if not running and not waiting:
+        return '<a class="queue" href="/experiments">idle</a>'
+    parts = [f"<b>{running} training</b>"] if running else []
+    parts += [f"{waiting} waiting"] if waiting else []
+    return f'<a class="queue" href="/experiments">{" · ".join(parts)}</a>'

@@ -1,0 +1,189 @@
+"""Saved models with what they say about themselves; score images with one, take it away."""
+
+from __future__ import annotations
+
+import csv
+import io
+from functools import partial
+from html import escape
+from typing import Any
+
+import numpy as np
+from nicegui import ui
+
+from insphere.detectors.persistence import describe_model
+from insphere.errors import InsphereError
+from insphere.experiments.choice import describe
+from insphere.experiments.closer import score_all
+from insphere.experiments.record import Run
+from insphere.experiments.sources import Source
+from insphere.studio import bring, controls, words
+from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.studio import Studio
+
+SHOWN = 24
+LISTED = 20
+
+
+def register(studio: Studio) -> None:
+    """Give the page its address."""
+
+    @ui.page("/models", response_timeout=PATIENCE)
+    def models(model: str = "") -> None:
+        with frame(studio, "Models", "/models"):
+            html("<h1>Models</h1>")
+            html(
+                '<p class="lead">Each is a folder of weights, threshold and calibration that '
+                "<code>insphere score</code> and Python read too.</p>"
+            )
+            ModelsPage(studio, model).build()
+
+
+class ModelsPage:
+    """What one visitor sees of the models.
+
+    Parameters
+    ----------
+    studio : Studio
+        Where they are.
+    chosen : str
+        Identity of the one to score with, if the address names one.
+    """
+
+    def __init__(self, studio: Studio, chosen: str) -> None:
+        self.studio, self.chosen = studio, chosen
+        runs = studio.store.runs(states=("finished",))
+        self.runs = [run for run in reversed(runs) if studio.has_model(run.identity)]
+        self.shown = SHOWN
+
+    def build(self) -> None:
+        """Lay the page out."""
+        self.dialog = ui.dialog()
+        with self.dialog, ui.element("div").classes("sheet") as self.sheet:
+            self.sheet.props('role="dialog" aria-label="Score images"')
+        self.cards()
+        chosen = next((run for run in self.runs if run.identity == self.chosen), None)
+        if chosen is not None:
+            self.score(chosen)
+        self.dialog.on_value_change(lambda event: None if event.value else _address("/models"))
+
+    @ui.refreshable_method
+    def cards(self) -> None:
+        """Show a card for each model, the latest first."""
+        if not self.runs:
+            html('<p class="gap muted">There is no model yet. <a href="/">Train one</a>.</p>')
+            return
+        with ui.element("div").classes("gap three"):
+            for run in self.runs[: self.shown]:
+                self._card(run)
+        if len(self.runs) > self.shown:
+            with ui.element("div").classes("gap"):
+                controls.button(f"Show {len(self.runs) - self.shown} more", self._more)
+
+    def _more(self) -> None:
+        self.shown += SHOWN
+        self.cards.refresh()
+
+    def _card(self, run: Run) -> None:
+        with ui.element("article").classes("card stack").style("gap:14px"):
+            name, normal = escape(describe(run.spec)), escape(words.normal_class(run.normal))
+            html(
+                f'<div><h2><a href="/runs/{run.identity}" style="color:inherit">{name}</a></h2>'
+                f"<small>normal is {normal} of {escape(_short(run.dataset))}, seed {run.seed}"
+                "</small></div>"
+            )
+            html(self._facts(run))
+            with ui.element("div").classes("row").style("gap:8px;margin-top:auto"):
+                controls.button("Score images", partial(self.score, run), "small",
+                                data_test="score-images")  # fmt: skip
+                controls.link("Look", f"/look?model={run.identity}", "btn small")
+                controls.link("Download", f"/download/models/{run.identity}.zip", "btn small",
+                              download=True)  # fmt: skip
+
+    def _facts(self, run: Run) -> str:
+        try:
+            card = describe_model(self.studio.store.files.model(run.identity))
+        except InsphereError as error:
+            return f"<p class=muted>{escape(str(error))}</p>"
+        facts = [
+            ("AUC", f"{words.percent(run.auc)} %"),
+            ("trained on", f"{card['n_train']:,}"),
+            ("size", f"{card['weights_bytes'] / 1000:,.0f} kB"),
+        ]
+        rows = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts)
+        rule = escape(str(card["threshold_rule"]))
+        return (
+            f'<dl class="facts" style="grid-template-columns:repeat(3,auto)">{rows}</dl>'
+            f"<small style='display:block;margin-top:10px'>Threshold {card['threshold']:.4g}: "
+            f"{rule}.</small>"
+        )
+
+    # ------------------------------------------------------------------ scoring
+
+    def score(self, run: Run) -> None:
+        """Open a sheet to score a folder with a model."""
+        self.sheet.clear()
+        _address(f"/models?model={run.identity}")
+        with self.sheet:
+            with ui.element("div").classes("between"):
+                html(f"<h2>Score images with {escape(describe(run.spec))}</h2>")
+                controls.button("Close", self.dialog.close, "small")
+            sources = self.studio.sources.all()
+            names = [("", "choose …")]
+            names += [(s.key, s.key if s.kind == "named" else s.title) for s in sources]
+            controls.select("Images that are here", names, "", partial(self._from_key, run))
+            html("<p class=muted>or a zip of your own, with a folder for each class:</p>")
+            bring.drop_zip(self.studio, partial(self._score, run))
+            self.result = ui.element("div").classes("stack").props('aria-live="polite"')
+        self.dialog.open()
+
+    async def _from_key(self, run: Run, key: str) -> None:
+        if key:
+            await self._score(run, self.studio.sources.get(key))
+
+    async def _score(self, run: Run, source: Source) -> None:
+        self.result.clear()
+        with self.result:
+            ui.label("Scoring…").classes("muted")
+        model = self.studio.store.files.model(run.identity)
+        try:
+            scores, threshold, names = await self.studio.ask(score_all, model, source.dataset)
+        except InsphereError as error:
+            self.result.clear()
+            with self.result:
+                message(str(error), "bad")
+            return
+        self.result.clear()
+        with self.result:
+            _show_scores(np.asarray(scores), threshold, names, source.title)
+
+
+def _show_scores(scores: Any, threshold: float, names: list[str], title: str) -> None:
+    odd = int((scores > threshold).sum())
+    message(f"{odd:,} of {len(scores):,} images of {title} are called anomalous.", "fine")
+    order = np.argsort(-scores)
+    rows = "".join(
+        f"<tr><td>{escape(names[place])}</td><td class=r>{scores[place]:.4g}</td>"
+        f"<td>{'✕ anomalous' if scores[place] > threshold else '○ normal'}</td></tr>"
+        for place in order[:LISTED]
+    )
+    html(
+        f'<div class="scroll"><table class="table" data-test="scores"><tr><th>image</th>'
+        f"<th class=r>score</th><th>verdict</th></tr>{rows}</table></div>"
+    )
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["image", "score", "threshold", "anomalous"])
+    for place in order:
+        verdict = int(scores[place] > threshold)
+        writer.writerow([names[place], float(scores[place]), threshold, verdict])
+    content = file.getvalue().encode()
+    controls.button("Download all as CSV", lambda: ui.download(content, "scores.csv"), "small")
+
+
+def _short(dataset: str) -> str:
+    return dataset.rsplit("/", 1)[-1].removesuffix(".npz")
+
+
+def _address(target: str) -> None:
+    ui.run_javascript(f"history.replaceState(null, '', {target!r})")

@@ -1,0 +1,237 @@
+"""One run: live while it trains, and everything about it when it is done."""
+
+from __future__ import annotations
+
+import asyncio
+from html import escape
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+from nicegui import ui
+
+from insphere.errors import DataError, InsphereError
+from insphere.experiments.choice import baseline_of, controls_of, describe
+from insphere.experiments.closer import look_closer
+from insphere.experiments.record import Run
+from insphere.studio import closer_view, controls, finished, parts, words
+from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.live_view import LivePart
+from insphere.studio.studio import Studio, class_pictures, split_of
+
+LOOK_SECONDS = 0.8
+GOES_ON = ("queued", "running")
+
+
+def register(studio: Studio) -> None:
+    """Give the page its address."""
+
+    @ui.page("/runs/{identity}", response_timeout=PATIENCE)
+    async def show(identity: str, image: str = "", threshold: str = "", scores: str = "") -> None:
+        found = studio.run(identity)
+        with frame(studio, "Run" if found is None else describe(found.spec), "/"):
+            if found is None:
+                html("<h1>There is no such run</h1>")
+                html('<p class=lead>It may be in another store. <a href="/">Start one</a>.</p>')
+                return
+            page = RunPage(studio, found, threshold, scores)
+            await page.build()
+            if image.isdecimal():  # once the page is there, which must not wait for it
+                place = int(image)
+                ui.timer(0.05, lambda: page.open_image(place), once=True)
+
+
+class RunPage:
+    """What one visitor sees of a run.
+
+    Parameters
+    ----------
+    studio : Studio
+        Where it is.
+    found : Run
+        The run as it was when the page was opened.
+    threshold, scores : str
+        What the address says: a threshold of the visitor's own, and "z" for z-scores.
+    """
+
+    def __init__(self, studio: Studio, found: Run, threshold: str, scores: str) -> None:
+        self.studio, self.found = studio, found
+        self.address = {"threshold": threshold, "scores": scores, "image": ""}
+        self.live: LivePart | None = None
+        self.baseline_auc: float | None = None
+        self.hero: ui.html
+        self.scale: ui.html
+
+    async def build(self) -> None:
+        """Lay the page out, and look every now and then what has changed."""
+        await self._heading()
+        self.body()
+        self._sheet()
+        around = parts.beside(self.studio, self.found)
+        self.baseline_auc = None if around.baseline is None else around.baseline.auc
+        if self.found.state != "finished" or _moving(around):
+            self.timer = ui.timer(LOOK_SECONDS, self.look)
+
+    async def _heading(self) -> None:
+        spec = self.found.spec
+        html(
+            f'<div class="crumb"><a href="/">Compare</a> <span aria-hidden="true">/</span> '
+            f"<span>run {self.found.identity}</span></div>"
+        )
+        picture = ""
+        try:
+            pictures = await asyncio.to_thread(class_pictures, spec.dataset)
+            if spec.normal[0] in pictures:
+                picture = words.picture(pictures[spec.normal[0]], f"a {spec.normal[0]}")
+        except InsphereError:
+            pass  # the images have gone; the numbers stay
+        normal = escape(words.normal_class(spec.normal))
+        place = escape(self._dataset_title())
+        html(
+            f'<div class="title">{picture}<div><h1>{escape(describe(spec))}</h1><p class="muted" '
+            f'style="margin-top:6px">learned from {normal} of {place}, seed {spec.seed}</p></div>'
+            "</div>"
+        )
+
+    def _dataset_title(self) -> str:
+        try:
+            source = self.studio.sources.get(self.found.dataset)
+        except DataError:
+            return self.found.dataset.rsplit("/", 1)[-1]
+        return source.key if source.kind == "named" else source.title
+
+    # ------------------------------------------------------------------ what is there
+
+    @ui.refreshable_method
+    def body(self) -> None:
+        """Show what there is to show in the run's state."""
+        found = self.found
+        with ui.element("div").classes("gap stack").props(f'data-state="{found.state}"'):
+            if found.state in GOES_ON:
+                self.live = LivePart(self.studio, found)
+                self.live.show()
+                self._beside()
+            elif found.state == "finished":
+                finished.show(self)
+            else:
+                self._stopped(found)
+
+    def _beside(self) -> None:
+        with ui.element("section").classes("card stack").style("gap:8px"):
+            html("<h2>Beside it</h2>")
+            self.scale = html(parts.scale(parts.beside(self.studio, self.found)))
+
+    def _stopped(self, found: Run) -> None:
+        failed = found.state == "failed"
+        with ui.element("div").classes("card stack"):
+            html(words.state(found.state))
+            title = "It failed" if failed else "It was stopped before its end"
+            html(f"<h2>{title}</h2>")
+            message(found.reason or "Nobody knows why.", "bad" if failed else "")
+            if not failed:
+                html("<p class=muted>Its checkpoint is kept: it goes on at the last epoch.</p>")
+            word = "Try again" if failed else "Continue"
+            controls.button(word, self.go_on, "go", data_test="continue")
+
+    # ------------------------------------------------------------------ what happens
+
+    def look(self) -> None:
+        """Take in what has changed since the last look."""
+        now = self.studio.run(self.found.identity)
+        if now is None:
+            return
+        around = parts.beside(self.studio, now)
+        done = None if around.baseline is None else around.baseline.auc
+        changed = now.state != self.found.state or (
+            now.state == "finished" and done != self.baseline_auc
+        )
+        self.found, self.baseline_auc = now, done
+        if changed:
+            self.body.refresh()
+        elif now.state in GOES_ON or now.state == "finished":
+            self.scale.set_content(parts.scale(around))
+            if now.state == "finished":
+                self.hero.set_content(parts.hero(around))
+            elif self.live is not None:
+                self.live.update(now, done)
+        if now.state == "finished" and not _moving(around):
+            self.timer.cancel()
+
+    def go_on(self) -> None:
+        """Continue, or try again, with what belongs beside it."""
+        self.studio.queue.ask([self.found.spec])
+        self.studio.queue.keep_working()
+        ui.navigate.to(f"/runs/{self.found.identity}")
+
+    def compare(self) -> None:
+        """Ask for the baseline of a run that has none."""
+        spec = self.found.spec
+        self.studio.queue.ask([baseline_of(spec), *controls_of(spec)])
+        self.studio.queue.keep_working()
+        ui.navigate.to(f"/runs/{self.found.identity}")
+
+    def again(self) -> None:
+        """Train it again, to have its model."""
+        self.studio.queue.again(self.found.identity)
+        self.studio.queue.keep_working()
+        ui.navigate.to(f"/runs/{self.found.identity}")
+
+    def moved(self, threshold: float) -> None:
+        """Keep the visitor's threshold in the address."""
+        self.address["threshold"] = f"{threshold:.6g}"
+        self._write_address()
+
+    # ------------------------------------------------------------------ look closer
+
+    def _sheet(self) -> None:
+        self.dialog = ui.dialog()
+        with self.dialog, ui.element("div").classes("sheet") as self.sheet:
+            self.sheet.props('role="dialog" aria-label="Look closer"')
+        self.dialog.on_value_change(lambda event: None if event.value else self._closed())
+
+    def _closed(self) -> None:
+        self.address["image"] = ""
+        self._write_address()
+
+    async def open_image(self, place: int) -> None:
+        """Look closer at a test image."""
+        spec, identity = self.found.spec, self.found.identity
+        self.address["image"] = str(place)
+        self._write_address()
+        self.sheet.clear()
+        with self.sheet:
+            with ui.element("div").classes("between"):
+                html(f"<h2>Image {place} of the test part</h2>")
+                controls.button("Close", self.dialog.close, "small")
+            busy = ui.label("Looking closer…").classes("muted")
+        self.dialog.open()
+        try:
+            if not self.studio.has_model(identity):
+                raise InsphereError("The model of this run was not kept; train it again to see.")
+            split = await asyncio.to_thread(split_of, spec)
+            if place >= len(split.test):
+                raise InsphereError(f"There are {len(split.test)} test images, so none is {place}.")
+            picture = np.array(split.X_test[place])
+            model = self.studio.store.files.model(identity)
+            closer = await self.studio.ask(look_closer, model, spec, picture)
+        except InsphereError as error:
+            busy.delete()
+            with self.sheet:
+                message(str(error), "bad")
+            return
+        busy.delete()
+        label = split.data.class_names[int(split.data.labels[split.test[place]])]
+        kind = "anomalous" if split.truth[place] else "normal"
+        with self.sheet:
+            closer_view.show(closer, f"{kind} (class {label})")
+
+    def _write_address(self) -> None:
+        query = urlencode({key: value for key, value in self.address.items() if value})
+        target: Any = f"/runs/{self.found.identity}" + (f"?{query}" if query else "")
+        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+
+
+def _moving(found: parts.Beside) -> bool:
+    """Whether something will still change on the page."""
+    base = [found.baseline] if found.baseline else []
+    return any(run.state in GOES_ON for run in (found.run, *base, *found.controls))

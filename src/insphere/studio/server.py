@@ -1,0 +1,104 @@
+"""The studio as a server."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from nicegui import app, ui
+
+from insphere.errors import InsphereError
+from insphere.experiments.brought import LIMITS
+from insphere.studio import downloads
+from insphere.studio.access import LOCAL, Guard
+from insphere.studio.frame import FAVICON
+from insphere.studio.pages import compare, experiments, look, models, run
+from insphere.studio.studio import Studio
+
+LOOK_AFTER_SECONDS = 2.0
+_MARGIN = 1_000_000  # bytes around an upload
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the studio answers.
+
+    Parameters
+    ----------
+    host : str
+        Address to bind.
+    port : int
+        Port to bind.
+    token : str or None
+        What visitors need; None on this machine.
+    """
+
+    host: str
+    port: int
+    token: str | None
+
+    @property
+    def address(self) -> str:
+        """What to open in a browser."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = socket.gethostname() if self.host in ("0.0.0.0", "::") else host
+        return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
+
+
+def find_place(host: str, port: int) -> Place:
+    """Check that the place is free, and make a token unless it is this machine alone.
+
+    Raises
+    ------
+    InsphereError
+        If something else answers there, or the host is none of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            port = int(probe.getsockname()[1])
+    except OSError as error:
+        raise InsphereError(
+            f"The studio cannot answer at {host}:{port} ({error.strerror or error}); choose "
+            "another port with --port."
+        ) from error
+    return Place(host, port, None if host in LOCAL else secrets.token_urlsafe(24))
+
+
+def serve(studio: Studio, place: Place, *, show: bool) -> None:
+    """Answer until the program is ended.
+
+    Parameters
+    ----------
+    studio : Studio
+        What is shown.
+    place : Place
+        From `find_place`.
+    show : bool
+        Open a browser.
+    """
+    studio.prepare()
+    for page in (compare, run, experiments, models, look):
+        page.register(studio)
+    downloads.register(studio)
+    guard: Any = Guard
+    app.add_middleware(guard, token=place.token, limit=LIMITS.bytes + _MARGIN)
+    app.on_startup(lambda: app.timer(LOOK_AFTER_SECONDS, studio.look_after, immediate=True))
+    app.on_startup(studio.warm_up)
+    app.on_shutdown(studio.close)
+    ui.run(
+        host=place.host,
+        port=place.port,
+        title="insphere",
+        favicon=FAVICON,
+        dark=None,
+        tailwind=False,
+        reload=False,
+        show=show and (f"/?token={place.token}" if place.token else True),
+        show_welcome_message=False,
+        reconnect_timeout=10.0,
+    )

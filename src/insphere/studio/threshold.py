@@ -1,0 +1,114 @@
+"""The threshold and what follows from it: a slider, a histogram and a table that move together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from nicegui import ui
+from numpy.typing import NDArray
+
+from insphere.figures.interactive import live
+from insphere.scoring.metrics import Evaluation, evaluate_scores
+from insphere.studio import words
+from insphere.studio.frame import html
+
+STEPS = 400
+
+
+class Threshold:
+    """Scores of one run, and the line that the visitor moves.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n,)
+        Anomaly scores.
+    truth : ndarray, shape (n,)
+        0 is normal, 1 anomalous.
+    chosen : float
+        Where the line starts.
+    calibrated : float
+        Where the detector put it.
+    scale : (float, float)
+        Mean and standard deviation of normals, if scores are shown as z-scores; else (0, 1).
+    moved : callable
+        Told of each new place, on the scale of `scores`.
+    """
+
+    def __init__(
+        self,
+        scores: NDArray[np.float64],
+        truth: NDArray[Any],
+        chosen: float,
+        calibrated: float,
+        scale: tuple[float, float],
+        moved: Callable[[float], None],
+    ) -> None:
+        self._mean, self._std = scale
+        self._scores = (scores - self._mean) / self._std
+        self._truth, self._moved = truth, moved
+        self._place = (chosen - self._mean) / self._std
+        self._calibrated = (calibrated - self._mean) / self._std
+        self._low, self._high = live.score_range(self._scores)
+        if not self._low <= self._place <= self._high:
+            self._high = max(self._high, self._place)
+        self._unit = "z-score" if scale != (0.0, 1.0) else "anomaly score"
+
+    def show(self) -> None:
+        """Lay it out."""
+        figure = live.score_histogram(self._scores, self._truth, self._place, self._unit)
+        self._plot = ui.plotly(figure).classes("plot")
+        with ui.element("div").style("padding:0 12px 0 48px"):
+            self._slider = ui.slider(
+                min=self._low,
+                max=self._high,
+                step=(self._high - self._low) / STEPS,
+                value=self._place,
+                on_change=lambda event: self.move(float(event.value)),
+            )
+            self._slider.props('aria-label="Threshold" data-test="threshold"')
+        with ui.element("div").classes("between"):
+            self._words = html("")
+            reset = ui.element("button").classes("btn small quiet").props('type="button"')
+            with reset:
+                html("<span>Back to the calibrated one</span>", "display:contents")
+            reset.on("click", lambda: self._slider.set_value(self._calibrated), args=[])
+        self._table = html("")
+        self._say()
+
+    def move(self, place: float) -> None:
+        """Move the line."""
+        self._place = place
+        shapes = [live.threshold_line(place)]
+        self._plot.run_plot_method("relayout", {"shapes": shapes})
+        self._plot.figure["layout"]["shapes"] = shapes
+        self._say()
+        self._moved(place * self._std + self._mean)
+
+    def _say(self) -> None:
+        measured = evaluate_scores(self._truth, self._scores, self._place)
+        self._words.set_content(
+            f'<p>At <b data-test="threshold-value">{self._place:.3g}</b>, '
+            f"{words.percent(measured.recall)} % of the anomalous images are found and "
+            f"{words.percent(measured.false_alarm_rate)} % of the normal ones raise a false "
+            "alarm.</p>"
+        )
+        self._table.set_content(_confusion(measured))
+
+
+def _confusion(measured: Evaluation) -> str:
+    rows = (
+        ("truly normal", measured.tn, "right", measured.fp, "false alarms", measured.n_normal),
+        ("truly anomalous", measured.fn, "missed", measured.tp, "found", measured.n_anomalous),
+    )
+    body = "".join(
+        f'<tr><th scope="row">{name}</th><td>{a:,}<small>{a_name}</small></td>'
+        f"<td>{b:,}<small>{b_name}</small></td><td>{n:,}</td></tr>"
+        for name, a, a_name, b, b_name, n in rows
+    )
+    return (
+        '<table class="confusion" data-test="confusion"><caption class="sr">Confusion at the '
+        "threshold</caption><thead><tr><td style='border:0'></td><th scope=col>called normal</th>"
+        f"<th scope=col>called anomalous</th><th scope=col>all</th></tr></thead>{body}</table>"
+    )

@@ -1,0 +1,181 @@
+"""Experiments, models and looking at an image of one's own, in a real browser."""
+
+import csv
+import io
+import zipfile
+
+import pytest
+
+from insphere.experiments.queue import Queue
+from insphere.experiments.spec import RunSpec
+from insphere.experiments.store import Store
+from insphere.experiments.worker import Worker
+
+WAIT = 240_000
+PAGES = ("/", "/experiments", "/models", "/look")
+
+
+@pytest.fixture(scope="module")
+def store(studio):
+    """The studio's store with a few finished runs."""
+    opened = Store(studio.store_path)
+    specs = [
+        RunSpec(dataset="digits-8x8", normal=(digit,), method=method, params=params)
+        for digit in ("3", "4")
+        for method, params in (
+            ("knn", {}),
+            ("deep-svdd", {"pretrain_epochs": 2, "epochs": 3, "false_alarm_rate": 0.1}),
+        )
+    ]
+    opened.add(specs)
+    with Worker(opened, save_models=True, live=True) as worker:
+        for spec in specs:
+            worker.run(spec)
+    assert {run.state for run in opened.runs()} == {"finished"}
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def deep(store):
+    return next(run for run in store.runs() if run.method == "deep-svdd")
+
+
+def downloaded(page, selector):
+    with page.expect_download() as waiting:
+        page.click(selector)
+    return waiting.value.path().read_bytes()
+
+
+def test_runs_are_filtered_grouped_compared_and_taken_away(visit, store):
+    page = visit("/experiments")
+    page.wait_for_selector("tbody tr")
+    assert page.locator("tbody tr").count() == 4
+    page.fill("input[name=search]", "deep")
+    page.wait_for_function("document.querySelectorAll('tbody tr').length === 2")
+    page.wait_for_function("location.search.includes('search=deep')")
+    page.fill("input[name=search]", "")
+    page.wait_for_function("document.querySelectorAll('tbody tr').length === 4")
+    page.select_option("select[name='group by']", "method")
+    page.wait_for_selector("[data-test=groups]")
+    assert page.locator("[data-test=groups] tr").count() == 3
+    page.select_option("select[name='group by']", "")
+    page.wait_for_selector("thead [role=checkbox]")
+    page.click("thead [role=checkbox]")
+    page.click("[data-test=compare]")
+    page.wait_for_selector("[data-test=comparison] .main-svg")
+    assert len(page.url.split("compare=")[1].split("&")[0].split(",")) == 4
+    page.select_option("select[name=figure]", "changes")
+    page.wait_for_function("location.search.includes('figure=changes')")
+    rows = list(csv.DictReader(io.StringIO(downloaded(page, "text=CSV >> nth=0").decode())))
+    assert {row["run"] for row in rows} == {run.identity for run in store.runs()}
+    assert downloaded(page, "text=PNG").startswith(b"\x89PNG")
+    assert b"<svg" in downloaded(page, "text=HTML report")
+
+
+def test_a_sweep_is_started_paused_resumed_and_cancelled(visit, store):
+    page = visit("/experiments")
+    page.select_option("section#sweep select[name=images]", "digits-8x8")
+    page.wait_for_selector("section#sweep [data-source='digits-8x8']")
+    for digit in "0123456":
+        page.uncheck(f"section#sweep input[name='{digit}']")
+    page.fill("section#sweep input[name=pretraining-epochs]", "1000")
+    page.fill("section#sweep input[name=training-epochs]", "1000")
+    page.press("section#sweep input[name=training-epochs]", "Tab")
+    page.wait_for_selector("text=3 runs")
+    page.click("[data-test=start-sweep]")
+    state = "[data-test=sweep]"
+    page.wait_for_selector(f"{state}:has-text('training')")
+    page.click("button:has-text('Pause')")
+    page.wait_for_selector(f"{state}:has-text('paused')")
+    page.click("button:has-text('Resume')")
+    page.wait_for_selector(f"{state}:has-text('training')")
+    page.click("div.between:has([data-test=sweep]) button:has-text('Cancel')")
+    page.wait_for_selector(f"{state}:has-text('stopped')")
+    reasons = {run.reason for run in Store(store.path).runs(states=("interrupted",))}
+    assert reasons == {"Cancelled."}
+    assert Queue(store).waiting() == []
+
+
+def test_a_model_scores_images_and_is_taken_away(visit, deep):
+    page = visit(f"/models?model={deep.identity}")
+    page.select_option(".sheet select", "digits-8x8")
+    page.wait_for_selector("[data-test=scores]", timeout=WAIT)
+    table = list(csv.reader(io.StringIO(downloaded(page, "text=Download all as CSV").decode())))
+    assert len(table) == 1798
+    page.keyboard.press("Escape")
+    content = downloaded(page, f"a[href='/download/models/{deep.identity}.zip']")
+    names = zipfile.ZipFile(io.BytesIO(content)).namelist()
+    assert f"insphere-{deep.identity}/weights.safetensors" in names
+
+
+def test_a_drawn_digit_and_a_dropped_file_are_judged(visit, deep, tmp_path):
+    page = visit(f"/look?model={deep.identity}")
+    canvas = page.locator("#drawing")
+    page.wait_for_function("!!window.insphereClear")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 90, box["y"] + 60)
+    page.mouse.down()
+    for x, y in ((190, 60), (130, 130), (190, 180), (90, 220)):
+        page.mouse.move(box["x"] + x, box["y"] + y, steps=4)
+    page.mouse.up()
+    page.wait_for_selector("[data-test=verdict]", timeout=WAIT)
+    assert "score" in page.inner_text("[data-test=facts]")
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"\x89PNG no more")
+    page.set_input_files("input[type=file]", bad)
+    page.wait_for_selector("[role=alert]:has-text('no image, or a damaged one')")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_fit_and_are_readable(visit, deep, width, scheme):
+    for path in (*PAGES, f"/runs/{deep.identity}"):
+        page = visit(path, color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 844})
+        page.wait_for_function(
+            "dark => document.body.classList.contains('body--dark') === dark", arg=scheme == "dark"
+        )
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{path} is {wide} pixels too wide"
+        assert page.evaluate(UNNAMED) == []
+        assert page.evaluate(CONTRAST) > 4.5
+        page.context.close()
+
+
+def test_the_keyboard_reaches_and_chooses(visit):
+    page = visit("/?dataset=digits-8x8")
+    page.focus("[role=radio][aria-label='3']")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("location.search.includes('normal=4')")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "4"
+    page.keyboard.press("Shift+Tab")
+    page.focus("input[name=residual]")
+    page.keyboard.press("Space")
+    page.wait_for_function("location.search.includes('options=residual')")
+
+
+def test_unknown_addresses_are_told_kindly(visit):
+    page = visit("/runs/000000000000")
+    assert "no such run" in page.inner_text("h1")
+    page = visit("/?dataset=nowhere&normal=x&epochs=-1&seed=a&options=b&method=c")
+    page.wait_for_selector("[role=alert]:has-text('no images called')")
+    page.wait_for_selector("[data-test=train]")
+
+
+# Controls without a name that a screen reader could say.
+UNNAMED = """() => [...document.querySelectorAll('button, a[href], input, select')].filter((e) =>
+  e.offsetParent && !(e.innerText || '').trim() && !e.getAttribute('aria-label')
+  && !e.labels?.length && !e.title && !e.closest('.q-uploader, .q-table__bottom, label')
+).map((e) => e.outerHTML.slice(0, 120))"""
+
+# Contrast of the quieter text against the background, as WCAG defines it.
+CONTRAST = """() => {
+  const parse = (text) => text.match(/[\\d.]+/g).slice(0, 3).map(Number);
+  const light = (rgb) => rgb.map((v) => v / 255).map((v) =>
+    v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4
+  ).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const text = light(parse(getComputedStyle(document.querySelector('.lead, .muted, small')).color));
+  const back = light(parse(getComputedStyle(document.body).backgroundColor));
+  return (Math.max(text, back) + 0.05) / (Math.min(text, back) + 0.05);
+}"""

@@ -1,0 +1,317 @@
+"""What the studio lets in, keeps and gives away, without a browser."""
+
+import asyncio
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from insphere.cli import main
+from insphere.data.load import load_dataset
+from insphere.detectors.persistence import load_detector
+from insphere.errors import DataError, InsphereError
+from insphere.experiments.brought import Limits, clean_title, drawn_digit, keep_zip, one_image
+from insphere.experiments.closer import look_closer, score_all
+from insphere.experiments.queue import Queue
+from insphere.experiments.selection import FIGURES, as_csv, as_page, draw, groups
+from insphere.experiments.sources import Sources
+from insphere.experiments.spec import RunSpec
+from insphere.experiments.store import Store
+from insphere.experiments.worker import Worker
+
+pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
+
+from insphere.studio.access import COOKIE, Guard
+from insphere.studio.downloads import packed_model
+from insphere.studio.server import find_place
+from insphere.studio.words import about, percent, points
+
+TOKEN = "a-token"
+
+
+def ask(guard, *, kind="http", method="GET", path="/", query="", headers=()):
+    """Send one request through the guard; return status and headers, or 'close'."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"x" * 600, "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {
+        "type": kind, "method": method, "path": path, "query_string": query.encode(),
+        "headers": [(k.encode(), v.encode()) for k, v in headers],
+    }  # fmt: skip
+    asyncio.run(guard(scope, receive, send))
+    if sent[0]["type"] == "websocket.close":
+        return "close", {}
+    return sent[0]["status"], dict(sent[0].get("headers", []))
+
+
+async def inner(scope, receive, send):
+    message = await receive()
+    status = 200 if message["type"] != "http.disconnect" else 499
+    await send({"type": "http.response.start", "status": status, "headers": []})
+
+
+# ---------------------------------------------------------------------- who is let in
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("127.0.0.1:8421", 200), ("localhost:1", 200), ("[::1]:1", 200), ("evil.example", 403),
+     ("", 403)],
+)  # fmt: skip
+def test_without_a_token_only_this_machine_is_answered(host, status):
+    assert ask(Guard(inner, None, 1000), headers=[("host", host)])[0] == status
+
+
+def test_other_sites_cannot_use_a_local_studio():
+    guard = Guard(inner, None, 1000)
+    host = ("host", "localhost:8421")
+    own, other = ("origin", "http://localhost:8421"), ("origin", "http://evil.example")
+    assert ask(guard, method="POST", headers=[host, own])[0] == 200
+    assert ask(guard, method="POST", headers=[host, other])[0] == 403
+    assert ask(guard, kind="websocket", headers=[host, other])[0] == "close"
+    assert ask(guard, kind="websocket", headers=[host, own])[0] == 200
+
+
+def test_a_token_opens_once_by_address_and_then_by_cookie():
+    guard = Guard(inner, TOKEN, 1000)
+    host = ("host", "studio.example")
+    assert ask(guard, headers=[host])[0] == 401
+    assert ask(guard, headers=[host], query="token=wrong")[0] == 401
+    status, headers = ask(guard, headers=[host], path="/look", query=f"token={TOKEN}&model=a")
+    assert status == 303
+    assert headers[b"location"] == b"/look?model=a"
+    cookie = headers[b"set-cookie"].decode()
+    assert "HttpOnly" in cookie
+    assert "SameSite=Strict" in cookie
+    given = ("cookie", cookie.partition(";")[0])
+    assert ask(guard, headers=[host, given])[0] == 200
+    assert ask(guard, kind="websocket", headers=[host, given])[0] == 200
+    assert ask(guard, kind="websocket", headers=[host])[0] == "close"
+    assert ask(guard, headers=[host, ("cookie", f"{COOKIE}=wrong")])[0] == 401
+    assert ask(guard, headers=[host, ("cookie", f"{COOKIE}=\xe9")])[0] == 401
+
+
+def test_what_is_too_large_is_refused_also_if_it_lies_about_its_size():
+    host = ("host", "localhost")
+    guard = Guard(inner, None, 500)
+    assert ask(guard, method="POST", headers=[host, ("content-length", "501")])[0] == 413
+    assert ask(guard, method="POST", headers=[host, ("content-length", "10")])[0] == 499
+    assert ask(guard, method="POST", headers=[host, ("content-length", "-1")])[0] == 413
+
+
+def test_a_token_is_made_unless_it_is_this_machine():
+    assert find_place("127.0.0.1", 0).token is None
+    places = [find_place("0.0.0.0", 0) for _ in range(2)]
+    assert len({place.token for place in places}) == 2
+    assert len(places[0].token) >= 32
+    assert places[0].token in places[0].address
+    taken = find_place("127.0.0.1", 0)
+    import socket
+
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", taken.port))
+        other.listen()
+        with pytest.raises(InsphereError, match="--port"):
+            find_place("127.0.0.1", taken.port)
+
+
+def test_mistakes_on_the_command_line_are_one_sentence(capsys, tmp_path):
+    assert main(["studio", "--data", str(tmp_path / "none")]) == 2
+    assert main(["studio", "--workers", "0"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("Error:") == 2
+    assert "Traceback" not in told
+
+
+# ---------------------------------------------------------------------- what is brought
+
+
+def png(value=100, size=(10, 10)):
+    file = io.BytesIO()
+    Image.fromarray(np.full(size, value, np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def packed(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return path
+
+
+def test_a_zip_of_classes_becomes_an_archive_that_training_reads(tmp_path):
+    files = {f"{kind}/{n}.png": png(level + n) for kind, level in (("a", 10), ("b", 200))
+             for n in range(4)}  # fmt: skip
+    kept = keep_zip(packed(tmp_path / "x.zip", files), tmp_path / "in", "../../My set.zip")
+    assert kept.parent == tmp_path / "in"
+    assert kept.name.startswith("My-set-")
+    data = load_dataset(kept)
+    assert data.class_names == ("a", "b")
+    assert data.image_shape == (10, 10, 1)
+    assert np.bincount(data.labels).tolist() == [4, 4]
+    parts = {f"{part}/{kind}/{n}.png": png(level + n) for part in ("train", "test")
+             for kind, level in (("a", 10), ("b", 200)) for n in range(3)}  # fmt: skip
+    data = load_dataset(keep_zip(packed(tmp_path / "y.zip", parts), tmp_path / "in", "y"))
+    assert data.is_test.sum() == 6
+
+
+@pytest.mark.parametrize(
+    ("files", "limits", "message"),
+    [
+        ({"a/1.png": b"none", "b/1.png": png()}, {}, "is no image"),
+        ({"a/1.png": png()}, {}, "only one class"),
+        ({"readme.txt": b"hello"}, {}, "no images"),
+        ({"a/1.png": png(), "b/1.png": png()}, {"images": 1}, "at most 1"),
+        ({"a/1.png": png(), "b/1.png": png()}, {"unpacked": 50}, "Unpacked"),
+        ({"a/1.png": png(), "b/1.png": png()}, {"bytes": 100}, "larger than"),
+        ({"a/1.png": png(), "b/1.png": png()}, {"pixels": 50}, "too large"),
+    ],
+)
+def test_what_is_brought_is_limited_and_told_so(tmp_path, monkeypatch, files, limits, message):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    path = packed(tmp_path / "x.zip", files)
+    with pytest.raises(DataError, match=message):
+        keep_zip(path, tmp_path / "in", "x", Limits(**limits))
+    assert not (tmp_path / "in").exists() or not list((tmp_path / "in").iterdir())
+
+
+def test_one_image_takes_the_shape_of_the_training_images(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    assert one_image(png(), (28, 28, 1)).shape == (28, 28, 1)
+    assert one_image(png(), (8, 8, 3)).shape == (8, 8, 3)
+    with pytest.raises(DataError, match="no image"):
+        one_image(b"GIF89a", (8, 8, 1))
+    with pytest.raises(DataError, match="too large"):
+        one_image(png(size=(100, 100)), (8, 8, 1), Limits(pixels=50))
+
+
+def test_a_drawing_is_centred():
+    image = np.zeros((28, 28, 1), np.uint8)
+    image[1:8, 2:5] = 255
+    moved = drawn_digit(image, 4 / 28)
+    rows = np.flatnonzero(moved.any(axis=(1, 2)))
+    columns = np.flatnonzero(moved.any(axis=(0, 2)))
+    assert (rows[0], rows[-1]) == (4, 23)
+    assert abs((columns[0] + columns[-1]) / 2 - 13.5) <= 0.5
+    with pytest.raises(DataError, match="nothing drawn"):
+        drawn_digit(np.zeros((28, 28, 1), np.uint8), 0.1)
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "..\\..\\a.zip", "/x/y.zip", "", "...", "a\0b", "ü.zip"]
+)
+def test_names_of_uploads_are_only_names(name):
+    cleaned = clean_title(name)
+    assert cleaned
+    assert not set(cleaned) & set("/\\.\0")
+
+
+def test_only_what_is_offered_can_be_chosen(tmp_path, monkeypatch):
+    monkeypatch.delenv("INSPHERE_DATA", raising=False)
+    folder, outside = tmp_path / "data", tmp_path / "outside"
+    for place in (folder / "good" / "a", outside / "a"):
+        place.mkdir(parents=True)
+        (place / "1.png").write_bytes(png())
+    (folder / "leads-out").symlink_to(outside)
+    (folder / "empty").mkdir()
+    sources = Sources(folder, tmp_path / "brought")
+    titles = {source.title for source in sources.all() if source.kind == "folder"}
+    assert titles == {"good"}
+    key = next(source.key for source in sources.all() if source.title == "good")
+    assert sources.get(key).dataset == str(folder / "good")
+    for typed in (str(outside), "/etc/passwd", "../outside", str(folder / "leads-out"), ""):
+        with pytest.raises(DataError, match="no images called"):
+            sources.get(typed)
+
+
+# ---------------------------------------------------------------------- what is given away
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A store with six finished runs and their models."""
+    store = Store(tmp_path_factory.mktemp("store") / "runs.sqlite")
+    specs = [
+        RunSpec(dataset="digits-8x8", normal=(digit,), method=method, params=params)
+        for digit in ("3", "4")
+        for method, params in (("knn", {}), ("mahalanobis", {}),
+                               ("deep-svdd", {"pretrain_epochs": 2, "epochs": 3}))
+    ]  # fmt: skip
+    Queue(store).ask(specs)
+    with Worker(store, save_models=True, live=True) as worker:
+        for spec in specs:
+            worker.run(spec)
+    yield store
+    store.close()
+
+
+def test_a_selection_makes_figures_groups_and_files(measured):
+    runs = measured.runs()
+    drawn, refused = [], []
+    for name in FIGURES:
+        for printed in (True, False):
+            try:
+                draw(name, runs, measured.files, printed=printed)
+            except DataError as error:
+                refused.append(str(error))
+            else:
+                drawn.append(name)
+    assert all(reason.endswith(".") for reason in refused)
+    assert {"classes", "changes", "roc", "training", "heat", "boxes", "ranks"} <= set(drawn)
+    with pytest.raises(DataError, match="no figure"):
+        draw("nothing", runs, measured.files, printed=True)
+    by_method = groups(runs, "method")
+    assert [group["n"] for group in by_method] == [2, 2, 2]
+    means = [group["mean"] for group in by_method]
+    assert means == sorted(means, reverse=True)
+    lines = as_csv(runs).splitlines()
+    assert len(lines) == 7
+    assert runs[0].identity in lines[1]
+    page = as_page(runs, measured.files)
+    assert page.count("<svg") >= 3
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_a_closer_look_agrees_with_the_detector(measured):
+    run = next(run for run in measured.runs() if run.method == "deep-svdd")
+    folder = measured.files.model(run.identity)
+    data = load_dataset("digits-8x8")
+    image = data.images[np.flatnonzero(data.labels == 7)[0]]
+    closer = look_closer(folder, run.spec, image)
+    detector = load_detector(folder)
+    assert closer.score == detector.anomaly_score(image[None])[0]
+    assert closer.threshold == detector.threshold_
+    assert closer.z_score == pytest.approx(detector.z_score(image[None])[0])
+    assert len(closer.nearest) == 6
+    assert np.all(np.diff(closer.distances) >= 0)
+    z = detector.transform(closer.nearest) - detector.transform(image[None])
+    np.testing.assert_allclose(np.linalg.norm(z, axis=1), closer.distances, rtol=1e-4)
+    scores, threshold, names = score_all(folder, "digits-8x8")
+    assert len(scores) == len(names) == len(data)
+    assert threshold == detector.threshold_
+
+
+def test_a_model_travels_as_a_zip(measured, tmp_path):
+    run = measured.runs()[0]
+    content = packed_model(measured.files.model(run.identity), run.identity)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        archive.extractall(tmp_path)
+    data = load_dataset("digits-8x8")
+    travelled = load_detector(tmp_path / f"insphere-{run.identity}")
+    there = load_detector(measured.files.model(run.identity))
+    np.testing.assert_array_equal(
+        travelled.anomaly_score(data.images[:50]), there.anomaly_score(data.images[:50])
+    )
+
+
+def test_numbers_are_written_for_people():
+    assert percent(0.98765) == "98.8"
+    assert points(-0.0123) == "−1.2"
+    assert about(0.2) == "about a second"
