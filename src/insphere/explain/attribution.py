@@ -38,7 +38,7 @@ def scoring_module(detector: OneClassDetector) -> nn.Module | None:
     """Return the module from raw images to scores of a detector with one network, or None."""
     for name in ("sphere_", "autoencoder_"):
         module = getattr(detector, name, None)
-        if isinstance(module, nn.Module):
+        if isinstance(module, nn.Module) and hasattr(module, "preprocessor"):  # takes raw images
             return module
     classifier = getattr(detector, "classifier_", None)
     if isinstance(classifier, nn.Module):
