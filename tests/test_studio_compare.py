@@ -98,7 +98,7 @@ def test_the_threshold_moves_and_stays_in_the_address(visit, trained):
     shown = "document.querySelector('[data-test=threshold-value]').innerText"
     for _ in range(12):
         value = page.inner_text("[data-test=threshold-value]")
-        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowLeft")
         page.wait_for_function(f"value => {shown} !== value", arg=value)
     page.wait_for_function(
         "before => document.querySelector('[data-test=confusion]').innerText !== before", arg=before
