@@ -15,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ablation_blocks import BLOCKS
+from ablation_blocks import BLOCKS as ABLATION
+from feature_blocks import BLOCKS as FEATURES
+from insphere.experiments.collapse import summary
 from insphere.experiments.published import published_auc
 from insphere.experiments.rows import read_rows
 from insphere.experiments.tables import auc_by_class
+from performance_blocks import BLOCKS as PERFORMANCE
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -132,15 +135,85 @@ def headline() -> str:
     return markdown(header, rows)
 
 
+def calibration(scheme: str) -> str:
+    """Show the mean false-alarm rate that each detector kept, by the rate that was wanted."""
+    rows = [row for row in read_rows(RESULTS / "calibration.jsonl") if row["scheme"] == scheme]
+    alphas = sorted({row["alpha"] for row in rows})
+    lines = []
+    for name in dict.fromkeys(row["detector"] for row in rows):
+        cells = [name]
+        for alpha in alphas:
+            row = next(r for r in rows if (r["detector"], r["alpha"]) == (name, alpha))
+            mean, error = row["mean_false_alarm_rate"], row["standard_error"]
+            cells.append(f"{100 * mean:.2f} ± {100 * error:.2f}")
+        lines.append(cells)
+    return markdown(["false alarms, %, wanted at most", *(f"{100 * a:g}" for a in alphas)], lines)
+
+
+MAPS = {
+    "own": "its own map",
+    "gradient": "gradient × input",
+    "integrated-gradients": "integrated gradients",
+    "occlusion": "occlusion",
+}
+
+
+def heat() -> str:
+    """Show how well each map finds known damage, and how faithful it is, the best first."""
+    lines = []
+    for row in read_rows(RESULTS / "heat.jsonl"):
+        kinds = row["kinds"].values()
+        auc, pointing = (
+            100 * float(np.mean([values[key] for values in kinds]))
+            for key in ("pixel_auc", "pointing")
+        )
+        cells = [
+            f"{auc:.1f}",
+            f"{pointing:.0f}",
+            f"{row['deletion']:.2f}",
+            f"{row['insertion']:.2f}",
+        ]
+        lines.append((auc, [f"{row['title']}: {MAPS[row['map']]}", *cells]))
+    lines.sort(key=lambda line: -line[0])
+    header = ["map", "pixel AUC, %", "pointing, %", "deletion", "insertion"]
+    return markdown(header, [cells for _, cells in lines])
+
+
+def collapse(batch_norm: bool) -> str:
+    """Show what became of radius and AUC, and what the guard does, over seeds."""
+    rows = read_rows(RESULTS / "collapse.jsonl")
+    rows = [row for row in rows if row["batch_norm"] == batch_norm]
+    lines = []
+    for name in dict.fromkeys(row["scenario"] for row in rows):
+        told = [summary(row) for row in rows if row["scenario"] == name]
+        radius = float(np.exp(np.mean([np.log(max(t["radius_share"], 1e-12)) for t in told])))
+        stopped = [t["guard_epoch"] for t in told if t["guard_epoch"] is not None]
+        guard = "refuses to build it" if told[0]["refused"] else "nothing to stop"
+        if stopped:
+            guard += f"; would stop {len(stopped)} of {len(told)} from epoch {min(stopped)} on"
+        cells = [spread([100 * t[key] for t in told]) for key in ("auc_start", "auc_end")]
+        rank = f"{np.mean([t['effective_rank'] for t in told]):.1f}"
+        lines.append([told[0]["title"], f"{radius:.2g}", *cells, rank, guard])
+    header = ["network", "radius, of its start", "AUC before, %", "AUC after, %", "directions"]
+    return markdown([*header, "guard"], lines)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "headline": headline,
     "mnist": mnist,
     "fashion-mnist": lambda: single("fashion-mnist"),
     "cifar10": lambda: single("cifar10"),
+    "calibration-split": lambda: calibration("split"),
+    "calibration-cross": lambda: calibration("cross"),
+    "heat": heat,
+    "collapse": lambda: collapse(False),
+    "collapse-batch-norm": lambda: collapse(True),
     "mnist-controls": lambda: controls("mnist"),
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),
-    **BLOCKS,
+    **ABLATION,
+    **FEATURES,
+    **PERFORMANCE,
 }
 
 

@@ -376,6 +376,9 @@ def test_command_line_runs_continues_and_prints(tmp_path, capsys, short):
     assert "The AUC is the same" in captured.out
     assert "the same to the last bit in 2 of 2 runs" in captured.out
     assert {one.attempts for one in Store(store).runs()} == {1}
+    elsewhere = ["--store", str(tmp_path / "elsewhere.sqlite"), "--out", str(out)]
+    assert main([*study[:-2], *elsewhere, *short, *options]) == 0
+    assert "8 runs, of which 8 are finished" in capsys.readouterr().err
     assert main([*study, *options, "--table", "--format", "csv"]) == 0
     table = capsys.readouterr().out
     assert len(table.splitlines()) == 1 + 4 * 3

@@ -32,7 +32,7 @@ from insphere.detectors import (
     save_detector,
 )
 from insphere.detectors.model_format import DESCRIPTION, LOADABLE, WEIGHTS, digest
-from insphere.errors import ModelError
+from insphere.errors import ModelError, SpecError
 from insphere.nets import EncoderSpec
 
 ALL = [OCSVMDetector, IsolationForestDetector, KNNDetector, KDEDetector, MahalanobisDetector]
@@ -97,7 +97,14 @@ def test_scores_are_the_same_bit_for_bit(
     loaded = load_detector(detector.save(tmp_path / "model"))
     assert type(loaded) is cls
     assert loaded.get_params() == detector.get_params()
-    for method in ("anomaly_score", "decision_function", "predict", "z_score"):
+    for method in (
+        "anomaly_score",
+        "decision_function",
+        "predict",
+        "z_score",
+        "p_value",
+        "severity",
+    ):
         ours, theirs = getattr(loaded, method)(data), getattr(detector, method)(data)
         assert ours.tobytes() == theirs.tobytes()
     names = {name for name in vars(detector) if name.endswith("_")}
@@ -294,8 +301,29 @@ def test_truncated_file(model: Path, name: str, keep: int) -> None:
 
 
 def test_newer_format(model: Path) -> None:
-    rewrite(model, lambda d: d.update(format_version=2, something="new"))
-    refused(model, "saved in format 2, but this insphere reads up to 1; upgrade")
+    rewrite(model, lambda d: d.update(format_version=3, something="new"))
+    refused(model, "saved in format 3, but this insphere reads up to 2; upgrade")
+
+
+def test_a_folder_of_format_1_is_read_and_its_tail_fitted(
+    fitted: OneClassDetector, model: Path, digits: np.ndarray
+) -> None:
+    def older(description: dict[str, Any]) -> None:
+        description["format_version"] = 1
+        del description["fitted"]["tail_"]
+
+    rewrite(model, older)
+    loaded = load_detector(model)
+    assert loaded.tail_ == fitted.tail_
+    assert loaded.severity(digits).tobytes() == fitted.severity(digits).tobytes()
+
+
+def test_a_detector_without_calibration_has_no_tail(digits: np.ndarray, tmp_path: Path) -> None:
+    detector = MahalanobisDetector().fit(digits[:100])
+    loaded = load_detector(detector.save(tmp_path / "model"))
+    assert loaded.tail_ is None
+    with pytest.raises(SpecError, match=r"no p-values, because .*; fit it again"):
+        loaded.p_value(digits)
 
 
 @pytest.mark.parametrize("version", [0, -1, "1", None, 1.0])

@@ -18,7 +18,7 @@ from insphere.experiments.spec import RunSpec
 from insphere.nets import EncoderSpec
 from insphere.training.callbacks import Callback
 
-SMALL = {
+SMALL = {"precision": "float32",
     "encoder": EncoderSpec(widths=(8, 8), rep_dim=16, kernel=3),
     "epochs": 15, "lr": 1e-2, "batch_size": 50, "random_state": 0,
 }  # fmt: skip

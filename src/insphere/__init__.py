@@ -13,14 +13,23 @@ from insphere._version import __version__
 
 if TYPE_CHECKING:
     from insphere.data import ImageSet, OneClassSplit, load_dataset
-    from insphere.detectors import DeepSVDD
+    from insphere.detectors import DeepSVDD, FeaturePatchSVDD
     from insphere.detectors import load_detector as load
 
-__all__ = ["DeepSVDD", "ImageSet", "OneClassSplit", "__version__", "load", "load_dataset"]
+__all__ = [
+    "DeepSVDD",
+    "FeaturePatchSVDD",
+    "ImageSet",
+    "OneClassSplit",
+    "__version__",
+    "load",
+    "load_dataset",
+]
 
 # Imported when first asked for, so that `import insphere` stays light.
 _HOME = {
     "DeepSVDD": ("insphere.detectors.deep_svdd", "DeepSVDD"),
+    "FeaturePatchSVDD": ("insphere.detectors.feature_patch", "FeaturePatchSVDD"),
     "ImageSet": ("insphere.data", "ImageSet"),
     "OneClassSplit": ("insphere.data", "OneClassSplit"),
     "load": ("insphere.detectors", "load_detector"),

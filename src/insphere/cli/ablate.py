@@ -53,7 +53,10 @@ Classes = Annotated[
 Out = Annotated[
     Path | None,
     typer.Option(
-        "--out", help="Add new rows to this file.", metavar="ROWS.jsonl", show_default=False
+        "--out",
+        help="Add new rows to this file; what it has already is not run again.",
+        metavar="ROWS.jsonl",
+        show_default=False,
     ),
 ]
 From = Annotated[
@@ -97,7 +100,7 @@ def ablate(
     from insphere.experiments.ablation import study_arms, study_sweep
     from insphere.experiments.findings import cells_of, find
     from insphere.experiments.progress import look
-    from insphere.experiments.rows import merge_rows
+    from insphere.experiments.rows import merge_rows, read_rows
     from insphere.experiments.store import Store
 
     check_format(form)
@@ -112,6 +115,8 @@ def ablate(
     study = study_sweep(datasets, arms, normal=normal or (), seeds=seeds, recipe=recipe)
     planned = study.runs()
     results = Store(store, create=not only_table)
+    if out is not None and out.is_file():
+        results.import_rows(read_rows(out))
     if only_table:
         progress = look(results, planned)
     else:

@@ -16,7 +16,10 @@ import typer
 from insphere._version import __version__
 from insphere.cli import console
 from insphere.cli.ablate import ablate
+from insphere.cli.cache import cache
+from insphere.cli.collapse import collapse
 from insphere.cli.demo import demo
+from insphere.cli.drift import drift
 from insphere.cli.figures import figures
 from insphere.cli.fit import fit
 from insphere.cli.look import datasets, info
@@ -44,7 +47,10 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-commands = (demo, studio, datasets, fit, score, evaluate, report, figures, info, ablate)
+commands = (
+    *(demo, studio, datasets, fit, score, evaluate, report, drift, figures, info),
+    *(ablate, collapse, cache),
+)
 for command in commands:
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     app.command(help="\n\n".join(" ".join(text.split()) for text in paragraphs))(command)

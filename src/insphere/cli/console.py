@@ -22,6 +22,9 @@ class Stopped(Exception):  # noqa: N818
 _IN_WORDS_OF_THE_SHELL = {
     "with OneClassSplit(data, normal) or --normal": "with --normal",
     ", or pass overwrite=True": ", or add --overwrite",
+    "with calibration=5": "with --option calibration=5",
+    "with a false-alarm rate, such as false_alarm_rate=0.05": "with --false-alarm-rate 0.05",
+    "with false_alarm_rate= for": "with --false-alarm-rate for",
     "with skip_bad=True": "with --skip-bad",
     "with root= or INSPHERE_DATA": "with the environment variable INSPHERE_DATA",
     "with download=True": "with --download",
@@ -61,7 +64,7 @@ def say(message: str, style: str = "") -> None:
 
 def explain(message: str, style: str = "") -> None:
     """Print a few sentences, broken between words."""
-    out.print(message, markup=False, style=style)
+    out.print(in_words_of_the_shell(message), markup=False, style=style)
 
 
 def print_json(values: Mapping[str, Any]) -> None:

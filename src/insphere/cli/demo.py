@@ -105,7 +105,7 @@ def _tell(result: Demo, out: Path) -> None:
         (f"insphere score {model} {result.dataset}", "scores, image by image"),
         ("insphere fit FOLDER --size 64 --out my-model", "your own normal images"),
         ("insphere score my-model NEW-IMAGES --out scores.csv", "and anything new"),
-        (_studio(), "all this in a browser"),
+        (_studio(), "the same in a browser"),
     ):
         console.say(f"  {command:<52} {what}")
 
@@ -113,4 +113,4 @@ def _tell(result: Demo, out: Path) -> None:
 def _studio() -> str:
     """Return the command that opens the studio, with its installation where that is missing."""
     there = find_spec("nicegui") is not None and find_spec("sqlalchemy") is not None
-    return "insphere studio" if there else 'pip install "insphere[studio]"; insphere studio'
+    return "insphere studio" if there else 'pip install "insphere[studio]" && insphere studio'

@@ -9,6 +9,7 @@ import typer
 
 from insphere.cli import console
 from insphere.cli.options import Json, Quiet
+from insphere.errors import require
 
 if TYPE_CHECKING:
     from insphere.report.gallery import Plate
@@ -18,7 +19,7 @@ def figures(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="JSONL files of rows, or stores of sweeps.", metavar="FILE...", show_default=False
+            help="JSONL files of rows, or stores of sweeps.", metavar="FILE", show_default=False
         ),
     ],
     out: Annotated[
@@ -59,6 +60,9 @@ def figures(
     from insphere.report.gallery import check_formats
 
     kinds = check_formats(formats)
+    require("seaborn", "figures", "Drawing figures")
+    if "html" in kinds:
+        require("plotly", "figures", "Drawing interactive figures")
     material = read_material(files, baseline)
 
     def tell(plate: Plate, number: int, total: int) -> None:
@@ -92,7 +96,9 @@ def figures(
         )
         return
     if not quiet:
-        console.say(f"{len(drawn.hung)} figures are in {console.shown(drawn.index)}.")
+        n = len(drawn.hung)
+        verb = "is" if n == 1 else "are"
+        console.say(f"{counted(n, 'figure')} {verb} in {console.shown(drawn.index)}.")
         if drawn.left_out:
             needs = dict.fromkeys(drawn.left_out.values())
             told = [

@@ -20,12 +20,14 @@ from insphere.cli.options import (
     Source,
     channels,
 )
+from insphere.cli.told import most_anomalous, summary, tell_scores, tell_what
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
     from insphere.experiments.scored import Scored
+    from insphere.scoring import AlarmSet
 
-TOP = 10
+ORDERS = ("source", "severity", "score")
 All = Annotated[
     bool,
     typer.Option("--all", help="Take every image, also those trained on.", show_default=False),
@@ -42,6 +44,17 @@ def score(
     report: Annotated[
         str | None, typer.Option(help="Write a report too.", metavar="FILE.html")
     ] = None,
+    sort: Annotated[
+        str, typer.Option(help="Order of what is written: source, severity or score.")
+    ] = "source",
+    false_discovery_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--false-discovery-rate",
+            "--fdr",
+            help="Choose a set of alarms of which on average this share is false, at most.",
+        ),
+    ] = None,
     normal: Normal = None,
     size: Size = None,
     grey: Grey = None,
@@ -53,27 +66,39 @@ def score(
 ) -> None:
     """Say how anomalous each image is.
 
+    A model that was fitted with a false-alarm rate gives p-values, severities and sets of alarms
+    (--fdr) too.
+
     Images are read as the training images were. Of a source that defines a test part, that part
     is scored; of the data that the model was trained on, the images held out at that time; of
     anything else, all images. --all takes every image in any case.
     """
     from insphere.cli.tables import check_table, rows, write_table
 
+    if sort not in ORDERS:
+        raise SpecError(f"--sort is one of {', '.join(ORDERS)}, but got {sort}.")
     if out is not None:
         check_table(out)
     scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, quiet)
+    if sort == "severity":
+        scored.detector.severity_scale  # noqa: B018 (says what is missing)
+    order = None if sort == "source" else scored.most_anomalous_first.tolist()
+    chosen = alarm_set_of(scored, false_discovery_rate)
+    alarms = None if chosen is None else chosen.alarms
     if out is not None:
-        write_table(scored, Path(out))
+        write_table(scored, Path(out), order, alarms)
     if report is not None:
         _write_report(scored, report)
     if as_json:
-        summary = _summary(scored, model) | {"out": out, "report": report}
-        summary["most_anomalous"] = list(rows(scored, _most_anomalous(scored)))
+        said = summary(scored, model) | {"out": out, "report": report}
+        if chosen is not None:
+            said |= {"n_alarms": int(chosen.alarms.sum()), "alarm_rule": chosen.sentence()}
+        said["most_anomalous"] = list(rows(scored, most_anomalous(scored), alarms))
         if out is None:
-            summary["scores"] = list(rows(scored))
-        console.print_json(summary)
+            said["scores"] = list(rows(scored, order, alarms))
+        console.print_json(said)
     elif not quiet:
-        _tell_scores(scored)
+        tell_scores(scored, chosen)
         for name, path in (("Scores", out), ("Report", report)):
             if path is not None:
                 console.say(f"{name}: {console.shown(path)}")
@@ -93,16 +118,23 @@ def evaluate(
     """Measure a model where the truth is known.
 
     The normal classes are those trained on, or those named with --normal. Which images are taken
-    is said at `insphere score`.
+    is said at `insphere score`. Where the source has masks of defects and the method has maps,
+    they are compared too.
     """
+    from insphere.experiments.localisation import evaluate_pixels
+
     scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, False)
     measured = scored.evaluate()
+    pixels = evaluate_pixels(scored)
     if as_json:
-        console.print_json(_summary(scored, model) | {"evaluation": measured.to_dict()})
+        told: dict[str, Any] = {"evaluation": measured.to_dict()}
+        if pixels is not None:
+            told["pixels"] = pixels.to_dict()
+        console.print_json(summary(scored, model) | told)
         return
     from rich.table import Table
 
-    _tell_what(scored)
+    tell_what(scored)
     quality = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     measures = {
         "AUC": measured.auc,
@@ -112,6 +144,10 @@ def evaluate(
     }
     for title in measures:
         quality.add_column(title)
+    if pixels is not None:
+        measures |= {"pixel AUC": pixels.pixel_auc, "PRO": pixels.pro}
+        for title in ("pixel AUC", "PRO"):
+            quality.add_column(title)
     quality.add_row(*(f"{100 * value:.2f} %" for value in measures.values()))
     confusion = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     for title in ("", "called normal", "called anomalous"):
@@ -148,9 +184,9 @@ def report(
     scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, False)
     _write_report(scored, out)
     if as_json:
-        console.print_json(_summary(scored, model) | {"report": out})
+        console.print_json(summary(scored, model) | {"report": out})
     else:
-        _tell_what(scored)
+        tell_what(scored)
         console.say(f"Report: {console.shown(out)}")
     if open_it:
         open_in_browser(out)
@@ -162,6 +198,17 @@ def open_in_browser(path: str | Path) -> None:
 
     if not webbrowser.open(Path(path).absolute().as_uri()):
         console.note("There is no browser here to open the report in.")
+
+
+def alarm_set_of(scored: Scored, rate: float | None) -> AlarmSet | None:
+    """Choose alarms among scored images, if a rate is given."""
+    if rate is None:
+        return None
+    from insphere.scoring import alarm_set
+
+    detector = scored.detector
+    detector.severity_scale  # noqa: B018 (says what is missing)
+    return alarm_set(scored.p_values, rate, detector.n_calibration_)
 
 
 def _scored(
@@ -199,70 +246,3 @@ def _write_report(scored: Scored, path: str) -> None:
     if Path(path).is_dir():
         raise SpecError(f"{path} is a folder; name the file of the report.")
     write_report(report_data(scored), path)
-
-
-def _summary(scored: Scored, model: str) -> dict[str, Any]:
-    return {
-        "model": model,
-        "dataset": scored.data.name,
-        "part": scored.part,
-        "normal": list(scored.normal),
-        "n": len(scored),
-        "n_anomalous": int(scored.flagged.sum()),
-        "n_skipped": len(scored.data.skipped),
-        "skipped": list(scored.data.skipped),
-        "threshold": scored.detector.threshold_,
-        "threshold_rule": scored.detector.threshold_rule_,
-    }
-
-
-def _most_anomalous(scored: Scored) -> list[int]:
-    from insphere.explain import extremes
-
-    found: list[int] = extremes(scored.scores, TOP).most_anomalous.tolist()
-    return found
-
-
-def _tell_what(scored: Scored) -> None:
-    from insphere.experiments.scored import method_title
-
-    normal = f" (normal: {', '.join(scored.normal)})" if scored.normal else ""
-    count = "1 image" if len(scored) == 1 else f"{len(scored):,} images"
-    console.explain(
-        f"{method_title(scored.detector)} on {scored.data.name}{normal}, {scored.part}: {count}\n"
-    )
-    if scored.data.skipped:
-        some = "; ".join(scored.data.skipped[:3]) + ("; …" if len(scored.data.skipped) > 3 else "")
-        console.note(f"Left out, because they cannot be read: {len(scored.data.skipped)} ({some})")
-
-
-def _tell_scores(scored: Scored) -> None:
-    import numpy as np
-    from rich.table import Table
-    from rich.text import Text
-
-    _tell_what(scored)
-    flagged = int(scored.flagged.sum())
-    low, middle, high = np.quantile(scored.scores, (0, 0.5, 1))
-    console.explain(
-        f"{flagged:,} of {len(scored):,} ({flagged / len(scored):.1%}) are anomalous: beyond the "
-        f"threshold {scored.detector.threshold_:.4g}.\n"
-        f"Scores from {low:.4g} to {high:.4g}, median {middle:.4g}.\n"
-    )
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("most anomalous", overflow="fold")
-    table.add_column("score", justify="right")
-    table.add_column("z-score", justify="right")
-    table.add_column("verdict")
-    if scored.has_classes:
-        table.add_column("class")
-    for row in _most_anomalous(scored):
-        anomalous = bool(scored.flagged[row])
-        cells: list[str | Text] = [
-            Text(console.shortened(scored.name(row), max(20, console.out.width - 50))),
-            f"{scored.scores[row]:.4g}",
-            f"{scored.z_scores[row]:+.1f}",
-            Text("anomalous", style="red") if anomalous else Text("normal", style="green"),
-        ]
-        table.add_row(*cells, *([Text(scored.label(row))] if scored.has_classes else []))
-    console.out.print(table)

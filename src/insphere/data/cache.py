@@ -19,24 +19,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from numpy.typing import NDArray
-from platformdirs import user_cache_dir
 
-from insphere.errors import DataError
+from insphere.storage import CacheInfo, Shelf, cache_dir
+
+__all__ = ["CacheEntry", "CacheInfo", "cache_dir", "cache_info", "cached", "clear_cache"]
 
 FORMAT = 2  # raise when entries change, so that older ones are no longer found
 META = "meta.json"
 TEMPORARY = ".building-"
 
-
-@dataclass(frozen=True)
-class CacheInfo:
-    """Where decoded images are kept, how many sets, and how many bytes they take."""
-
-    path: Path
-    entries: int
-    bytes: int
+SHELF = Shelf(
+    name="images",
+    marker=META,
+    what="decoded images",
+    instead="keep decoded images in memory with cache=False",
+)
 
 
 @dataclass(frozen=True)
@@ -45,15 +44,6 @@ class CacheEntry:
 
     arrays: dict[str, NDArray[Any]]
     meta: dict[str, Any]
-
-
-def cache_dir() -> Path:
-    """Return the cache folder: ``INSPHERE_CACHE`` if set, else the system's place for caches."""
-    return Path(os.environ.get("INSPHERE_CACHE") or user_cache_dir("insphere"))
-
-
-def _entries_dir() -> Path:
-    return cache_dir() / "images"
 
 
 def cache_key(*what: object) -> str:
@@ -77,35 +67,18 @@ def cached(key: str, build: Callable[[Path], Mapping[str, Any]]) -> CacheEntry:
     DataError
         If the disk is full or the cache folder cannot be written.
     """
-    folder = _entries_dir() / key
+    folder = SHELF.path / key
     entry = _read(folder)
     if entry is not None:
         return entry
-    try:
+    with SHELF.refusals():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(key):
+        with SHELF.lock(key):
             entry = _read(folder)  # another process may have built it in the meantime
             if entry is None:
                 _remove_stale(held=key)
                 entry = _build(folder, build)
             return entry
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DataError(
-                f"The disk is full: decoded images do not fit in {folder.parent}; make room, or "
-                "choose another folder with INSPHERE_CACHE, or keep them in memory with "
-                "cache=False."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise DataError(
-                f"The cache folder {folder.parent} cannot be written ({error.strerror}): choose "
-                "another with INSPHERE_CACHE, or keep decoded images in memory with cache=False."
-            ) from error
-        raise
-
-
-def _lock(key: str) -> FileLock:
-    return FileLock(_entries_dir() / f"{key}.lock")
 
 
 def _read(folder: Path) -> CacheEntry | None:
@@ -149,13 +122,13 @@ def _build(folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> CacheEnt
 
 def _remove_stale(held: str = "") -> None:
     """Remove temporary folders whose builders are gone: only we, or nobody, hold their locks."""
-    for path in _entries_dir().glob(f"{TEMPORARY}*"):
+    for path in SHELF.path.glob(f"{TEMPORARY}*"):
         key = path.name.removeprefix(TEMPORARY).rpartition("-")[0]
         if key == held:
             shutil.rmtree(path, ignore_errors=True)
             continue
         try:
-            with _lock(key).acquire(timeout=0):
+            with SHELF.lock(key).acquire(timeout=0):
                 shutil.rmtree(path, ignore_errors=True)
         except Timeout:
             continue
@@ -169,10 +142,7 @@ def cache_info() -> CacheInfo:
     CacheInfo
         Folder, number of image sets and size in bytes.
     """
-    folder = _entries_dir()
-    entries = [path.parent for path in folder.glob(f"*/{META}")] if folder.is_dir() else []
-    size = sum(file.stat().st_size for entry in entries for file in entry.iterdir())
-    return CacheInfo(folder, len(entries), size)
+    return SHELF.info()
 
 
 def clear_cache() -> CacheInfo:
@@ -185,15 +155,11 @@ def clear_cache() -> CacheInfo:
     CacheInfo
         What was there before.
     """
-    info = cache_info()
+    info = SHELF.info()
     if not info.path.is_dir():
         return info
     _remove_stale()
     for path in info.path.iterdir():
         if path.is_dir() and not path.name.startswith(TEMPORARY):
-            try:
-                with _lock(path.name).acquire(timeout=0):
-                    shutil.rmtree(path, ignore_errors=True)
-            except Timeout:
-                continue
+            SHELF.remove(path)
     return info

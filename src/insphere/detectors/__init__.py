@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from insphere.detectors.base import OneClassDetector
     from insphere.detectors.dcae import DeepCAE
     from insphere.detectors.deep_svdd import DeepSVDD, UntrainedDeepSVDD
+    from insphere.detectors.fcdd import ConvolutionalSVDD
+    from insphere.detectors.feature_patch import FeaturePatchSVDD
+    from insphere.detectors.feature_rivals import FeatureKNN, FeatureMahalanobis, FeaturePCA
+    from insphere.detectors.feature_svdd import FeatureSVDD
+    from insphere.detectors.patch_memory import PatchMemory
     from insphere.detectors.persistence import describe_model, load_detector, save_detector
     from insphere.detectors.shallow import (
         IsolationForestDetector,
@@ -22,14 +27,21 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnoGAN",
+    "ConvolutionalSVDD",
     "DeepCAE",
     "DeepSVDD",
+    "FeatureKNN",
+    "FeatureMahalanobis",
+    "FeaturePCA",
+    "FeaturePatchSVDD",
+    "FeatureSVDD",
     "IsolationForestDetector",
     "KDEDetector",
     "KNNDetector",
     "MahalanobisDetector",
     "OCSVMDetector",
     "OneClassDetector",
+    "PatchMemory",
     "SoftmaxThreshold",
     "UntrainedDeepSVDD",
     "describe_model",
@@ -40,14 +52,21 @@ __all__ = [
 # Imported when first asked for, so that a shallow detector does not pay for torch.
 _HOME = {
     "AnoGAN": "anogan",
+    "ConvolutionalSVDD": "fcdd",
     "DeepCAE": "dcae",
     "DeepSVDD": "deep_svdd",
+    "FeatureKNN": "feature_rivals",
+    "FeatureMahalanobis": "feature_rivals",
+    "FeaturePCA": "feature_rivals",
+    "FeaturePatchSVDD": "feature_patch",
+    "FeatureSVDD": "feature_svdd",
     "IsolationForestDetector": "shallow",
     "KDEDetector": "shallow",
     "KNNDetector": "shallow",
     "MahalanobisDetector": "shallow",
     "OCSVMDetector": "shallow",
     "OneClassDetector": "base",
+    "PatchMemory": "patch_memory",
     "SoftmaxThreshold": "softmax",
     "UntrainedDeepSVDD": "deep_svdd",
     "describe_model": "persistence",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
@@ -160,6 +161,33 @@ class AnoGAN(OneClassDetector):
                 parts.append((self.gan_.generator(z) + 1) / 2)
         images: NDArray[np.float32] = torch.cat(parts).permute(0, 2, 3, 1).cpu().numpy()
         return images
+
+    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
+        """Return how far each pixel is from that of the closest generated image.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            Absolute differences, summed over channels, brought from the generator's resolution to
+            that of the images; higher is more anomalous.
+        """
+        data = self._read_images(X)
+        keep_freed_memory()
+        parts = []
+        for x in self._batches(data):
+            _, z = search(self.gan_, x, self.spec_)
+            with torch.no_grad():
+                target = self.gan_.resize(self.gan_.preprocessor(x))
+                error = (target - self.gan_.generator(z)).abs().sum(dim=1, keepdim=True)
+                sized = F.interpolate(error, size=x.shape[-2:], mode="bilinear", antialias=True)
+            parts.append(sized[:, 0].cpu().numpy())
+        maps: NDArray[np.float32] = np.concatenate(parts)
+        return maps
 
     # ------------------------------------------------------------------ OneClassDetector
 

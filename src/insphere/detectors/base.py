@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,30 +11,38 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from insphere.data.inputs import as_images, training_images
-from insphere.errors import DataError, SpecError
+from insphere.detectors.calibrated import CalibratedScores
+from insphere.detectors.calibration import (
+    cross_scores,
+    cross_tail,
+    deal,
+    held_out,
+    is_cross,
+    trained_parts,
+)
+from insphere.errors import DataError
 from insphere.fingerprint import array_fingerprint
+from insphere.scoring.severity import fit_tail
 from insphere.scoring.thresholds import (
     check_contamination,
-    conformal_calibration_size,
     conformal_threshold,
     contamination_threshold,
 )
-from insphere.scoring.zscores import score_scale, z_scores
+from insphere.scoring.zscores import score_scale
 
 Array = NDArray[Any]
 
 
-class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
+class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Learns what normal looks like and scores how far anything else lies outside.
 
     A concrete detector takes its own parameters and the four below in its constructor, and
     implements ``_fit``, ``_anomaly_score``, ``_state`` and ``_set_state``; this class does
     everything else: reading the input, holding out calibration images, threshold, verdicts,
-    z-scores, saving.
+    p-values, severity, z-scores, saving.
 
     Parameters
     ----------
@@ -45,8 +52,11 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     false_alarm_rate : float, optional
         Wanted probability, in (0, 1), that a new normal image is called anomalous. Holds out a
         part of the training images and puts the threshold on their scores.
-    calibration : float, default=0.2
-        Share of the training images held out, in (0, 1). Used only with `false_alarm_rate`.
+    calibration : float or int, default=0.2
+        Share of the training images held out, in (0, 1); or, for small sets, a number of parts
+        from 2 on (cross-conformal): for each part a detector is trained on the others, and scores
+        are then the number of training images that an image lies beyond; see
+        `insphere.detectors.calibration`. Used only with `false_alarm_rate`.
     random_state : int, RandomState or None, default=None
         Source of all randomness, consumed in `fit`: an integer makes every fit the same.
 
@@ -62,6 +72,10 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
         Scale of `z_score`, from calibration normals if any were held out, else training normals.
     calibration_scores_ : ndarray of float64, shape (n_calibration_,)
         Ascending anomaly scores of the held-out normals; empty if none were.
+    tail_ : Tail or None
+        Fitted to the highest of them, for `severity`; None if none were held out.
+    parts_ : list of OneClassDetector
+        With a number of parts as `calibration`: the detectors that score; else empty.
     n_train_, n_calibration_ : int
         Images trained on and held out.
     image_shape_ : tuple (H, W, C) or None
@@ -78,7 +92,7 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     contamination: float
     false_alarm_rate: float | None
-    calibration: float
+    calibration: float | int
     random_state: Any
 
     # ------------------------------------------------------------------ for subclasses
@@ -151,15 +165,18 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
                 f"All values of the {n} training samples equal {data.min()}, so there is nothing "
                 "to learn from them; check how they were read."
             )
-        held_out = self._held_out(n)
+        rate = self.false_alarm_rate
+        in_turn = rate is not None and is_cross(self.calibration)
+        mask = None if in_turn else self._held_out(n)
         self.data_fingerprint_ = array_fingerprint(data)
         self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
         self.image_dtype_ = data.dtype.name if data.ndim == 4 else None
-        train = data if held_out is None else data[~held_out]
-        self.n_train_, self.n_calibration_ = len(train), n - len(train)
+        self.parts_ = self._trained_parts(data) if in_turn else []
+        train = data if mask is None else data[~mask]
+        self.n_train_ = len(train)
         self._fit(train)
 
-        if held_out is None:
+        if rate is None:
             reference = self._checked(self._training_scores(train), len(train))
             self.calibration_scores_ = np.empty(0)
             self.threshold_ = contamination_threshold(reference, self.contamination)
@@ -167,14 +184,18 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
                 f"at most {100 * self.contamination:g} % of the training normals lie outside"
             )
         else:
-            reference = self._checked(self._anomaly_score(data[held_out]), self.n_calibration_)
+            if in_turn:
+                reference = np.arange(1.0, len(data) + 1)
+                how = f"about {100 * rate:g} % on normals left out in turn (cross-conformal"
+            else:
+                new = data[mask]
+                reference = self._checked(self._anomaly_score(new), len(new))
+                how = f"≤ {100 * rate:g} % on held-out normals (conformal"
             self.calibration_scores_ = np.sort(reference)
-            rate = float(self.false_alarm_rate or 0.0)
             self.threshold_ = conformal_threshold(reference, rate)
-            self.threshold_rule_ = (
-                f"false-alarm rate ≤ {100 * rate:g} % on held-out normals "
-                f"(conformal, n = {self.n_calibration_})"
-            )
+            self.threshold_rule_ = f"false-alarm rate {how}, n = {len(reference)})"
+        self.n_calibration_ = n = len(self.calibration_scores_)
+        self.tail_ = None if not n else cross_tail(n) if in_turn else fit_tail(reference)
         self.offset_ = -self.threshold_
         self.score_mean_, self.score_std_ = score_scale(reference)
         return self
@@ -198,6 +219,8 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
         """
         check_is_fitted(self)
         data = self._read(X, fitting=False)
+        if self.parts_:
+            return cross_scores(self.parts_, data)
         return self._checked(self._anomaly_score(data), len(data))
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -211,10 +234,6 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Return +1 for each normal and -1 for each anomalous image."""
         return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int64)
-
-    def z_score(self, X: Any) -> NDArray[np.float64]:
-        """Return anomaly scores in standard deviations above the mean of reference normals."""
-        return z_scores(self.anomaly_score(X), self.score_mean_, self.score_std_)
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the fitted detector to a folder; see `insphere.detectors.save_detector`."""
@@ -259,6 +278,13 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
             self._check_scale(data)
         return np.asanyarray(data)
 
+    def _read_images(self, X: Any) -> Array:
+        """Return images as N×H×W×C for a heat map, or say that a table has none."""
+        check_is_fitted(self)
+        if self.image_shape_ is None:
+            raise DataError("Only images have heat maps, and this detector was fitted on a table.")
+        return self._read(X, fitting=False)
+
     def _check_scale(self, data: Array) -> None:
         """Refuse pixels on another scale than those trained on."""
         if self.image_dtype_ != "uint8":
@@ -273,26 +299,18 @@ class OneClassDetector(OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
             )
 
     def _held_out(self, n: int) -> NDArray[np.bool_] | None:
-        """Choose the calibration images and say early if they are too few."""
+        """Choose the images to hold out, if any are wanted."""
         if self.false_alarm_rate is None:
             check_contamination(self.contamination)
             return None
-        if not isinstance(self.calibration, Real) or not 0.0 < self.calibration < 1.0:
-            raise SpecError(
-                f"calibration is the share of training images to hold out, between 0 and 1, but "
-                f"got {self.calibration!r}."
-            )
-        needed = conformal_calibration_size(self.false_alarm_rate)
-        size = min(round(self.calibration * n), n - 2)
-        if size < needed:
-            raise SpecError(
-                f"A false-alarm rate of {self.false_alarm_rate:g} needs at least {needed} "
-                f"calibration images, but calibration={self.calibration:g} of {n} holds out only "
-                f"{max(size, 0)}."
-            )
-        mask = np.zeros(n, dtype=bool)
-        mask[check_random_state(self.random_state).permutation(n)[:size]] = True
-        return mask
+        is_cross(self.calibration)
+        return held_out(n, self.false_alarm_rate, self.calibration, self.random_state)
+
+    def _trained_parts(self, data: Array) -> list[OneClassDetector]:
+        """Train one detector for each part of the images, on the others."""
+        assert self.false_alarm_rate is not None
+        masks = deal(len(data), self.false_alarm_rate, int(self.calibration), self.random_state)
+        return trained_parts(self, data, masks)
 
     def _checked(self, scores: Array, n: int) -> NDArray[np.float64]:
         values = np.asarray(scores, dtype=np.float64)

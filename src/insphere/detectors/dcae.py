@@ -187,6 +187,22 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
             restored = np.ascontiguousarray(restored.transpose(0, 2, 3, 1))
         return restored.clip(0, 1) if self.image_dtype_ == "uint8" else restored
 
+    def anomaly_map(self, X: Any) -> NDArray[Any]:
+        """Return the squared reconstruction error of each pixel; an image's sum is its score.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            0 or more; higher is more anomalous.
+        """
+        data = self._read_images(X)
+        return batched(data, self.autoencoder_.error_map, self.autoencoder_, self.precision)
+
     # ------------------------------------------------------------------ OneClassDetector
 
     def _fit(self, X: NDArray[Any]) -> None:

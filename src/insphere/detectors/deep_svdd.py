@@ -36,6 +36,7 @@ from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
 from insphere.training.progress import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.regularizers import Regularizers
 
 
 class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetector):  # type: ignore[misc]
@@ -79,6 +80,9 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         Folder for checkpoints after each epoch. Fitting the same data with the same settings
         again continues there; detectors that differ only in their objective share one pretrained
         encoder.
+    regularizers : Regularizers, dict or None, default=None
+        Weights of terms that keep the representations apart, such as ``{"variance": 1.0}``; with
+        one on the variance bias terms are allowed. See `insphere.training.regularizers`.
     allow_collapse : bool, default=False
         Allow networks that can map everything onto the centre, and do not stop when they do.
     callbacks : sequence of Callback, default=()
@@ -136,6 +140,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         device: str = "auto",
         precision: Precision = "auto",
         checkpoint_dir: str | PathLike[str] | None = None,
+        regularizers: Regularizers | Mapping[str, Any] | None = None,
         allow_collapse: bool = False,
         callbacks: Sequence[Callback] = (),
         verbose: bool = False,
@@ -157,6 +162,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         self.device = device
         self.precision = precision
         self.checkpoint_dir = checkpoint_dir
+        self.regularizers = regularizers
         self.allow_collapse = allow_collapse
         self.callbacks = callbacks
         self.verbose = verbose
@@ -227,7 +233,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         with matching_weights():
             spec = SphereSpec.model_validate(meta["spec"])
             shape = saved_shape(self.image_shape_, meta)
-            encoder = build_encoder(spec.encoder, shape, allow_collapse=spec.allow_collapse)
+            encoder = build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
             center = torch.empty(spec.encoder.rep_dim)
             sphere = Sphere(Preprocessor(spec.preprocess, shape), encoder, center)
             load_arrays(sphere, arrays, device)
@@ -255,6 +261,9 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         steps = default_steps(shape) if self.preprocess is None else parse_steps(self.preprocess)
         with settings():
+            given = self.regularizers
+            if isinstance(given, Mapping):
+                given = Regularizers.model_validate(dict(given))
             return SphereSpec(
                 encoder=encoder_spec(self.encoder, shape),
                 preprocess=steps,
@@ -263,6 +272,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
                 nu=self.nu,
                 radius_update=self.radius_update,
                 allow_collapse=self.allow_collapse,
+                regularizers=given,
             )
 
 

@@ -38,6 +38,14 @@ class FlatDetector(OneClassDetector):
         """Score features of shape (n, d)."""
         raise NotImplementedError
 
+    def _expected(self, F: Floats) -> Floats:
+        """Return the normal features that each row of features (n, d) is compared with."""
+        raise NotImplementedError
+
+    def _comparable(self, F: Floats) -> Floats:
+        """Return flattened pixels on the scale on which `_expected` compares them."""
+        return F
+
     def _fit(self, X: Array) -> None:
         require(
             self.preprocess in (None, "gcn"),
@@ -70,6 +78,25 @@ class FlatDetector(OneClassDetector):
     def _anomaly_score(self, X: Array) -> Floats:
         parts = [self._score(self._features(self._pixels(part))) for part in batches(X, BATCH)]
         return np.concatenate(parts) if parts else np.empty(0)
+
+    def _pixel_distances(self, X: Any) -> NDArray[np.float32]:
+        """Return the squared distance of each pixel from what is expected in its place.
+
+        Expected is the normal image that the detector compares an image with; see each detector.
+        """
+        data = self._read_images(X)
+        height, width, channels = data.shape[1:]
+        parts = []
+        for part in batches(data, BATCH):
+            pixels = self._pixels(part)
+            expected = self._expected(self._features(pixels))
+            if self.pca is not None:
+                expected = expected @ self.components_ + self.mean_
+            squared = (self._comparable(pixels) - expected) ** 2
+            maps = squared.reshape(-1, height, width, channels).sum(axis=3)
+            parts.append(maps.astype(np.float32))
+        joined: NDArray[np.float32] = np.concatenate(parts)
+        return joined
 
     def _pixels(self, X: Array) -> Floats:
         F = _flat(X)

@@ -21,19 +21,27 @@ from safetensors.numpy import load as load_arrays
 
 from insphere.errors import ModelError
 
-FORMAT_VERSION = 1
+# 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
+FORMAT_VERSION = 2
 DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 
 # The only classes that a file may name.
 LOADABLE = (
     "AnoGAN",
+    "ConvolutionalSVDD",
     "DeepCAE",
     "DeepSVDD",
+    "FeatureKNN",
+    "FeatureMahalanobis",
+    "FeaturePCA",
+    "FeaturePatchSVDD",
+    "FeatureSVDD",
     "IsolationForestDetector",
     "KDEDetector",
     "KNNDetector",
     "MahalanobisDetector",
     "OCSVMDetector",
+    "PatchMemory",
     "SoftmaxThreshold",
     "UntrainedDeepSVDD",
 )
@@ -75,6 +83,15 @@ class TrainedOn(_Strict):
     seed: int
 
 
+class SavedTail(_Strict):
+    """See `insphere.scoring.severity.Tail`."""
+
+    start: float
+    share: float = Field(gt=0, le=1)
+    shape: float = Field(ge=0)
+    scale: float = Field(gt=0)
+
+
 class Fitted(_Strict):
     """Attributes that every fitted detector has, under their own names."""
 
@@ -91,6 +108,15 @@ class Fitted(_Strict):
     n_features_in_: int | None = None
     feature_names_in_: list[str] | None = None
     trained_on_: TrainedOn | None = None
+    tail_: SavedTail | None = None
+
+
+class SavedPart(_Strict):
+    """A detector that was trained without one part of the images."""
+
+    state: dict[str, Any]
+    tail: SavedTail
+    n_train: int = Field(ge=1)
 
 
 class Weights(_Strict):
@@ -109,6 +135,7 @@ class Description(_Strict):
     params: dict[str, Any]
     fitted: Fitted
     state: dict[str, Any]
+    parts: list[SavedPart] = Field(default_factory=list)
     versions: dict[str, str]
     weights: Weights
     sha256: str

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
+from numpy.typing import NDArray
+from scipy.special import logsumexp, softmax
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize as normalize_rows
@@ -81,6 +82,30 @@ class KNNDetector(FlatDetector):
 
     def _training_scores(self, X: Array) -> Floats:
         return self._mean_distance(None)
+
+    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
+        """Return the squared distance of each pixel from the mean of the nearest training images.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            0 or more; higher is more anomalous.
+        """
+        return self._pixel_distances(X)
+
+    def _comparable(self, F: Floats) -> Floats:
+        return self._scaled(F)
+
+    def _expected(self, F: Floats) -> Floats:
+        search = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute")
+        index = search.fit(self.training_).kneighbors(self._scaled(F), return_distance=False)
+        expected: Floats = self.training_[index].mean(axis=1)
+        return expected
 
     def _mean_distance(self, F: Floats | None) -> Floats:
         search = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute")
@@ -180,6 +205,28 @@ class KDEDetector(FlatDetector):
             for i in batches(np.arange(len(self.training_)), BATCH)
         ]
         return np.concatenate(parts)
+
+    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
+        """Return the squared distance of each pixel from a mean of training images.
+
+        They are weighted by the kernel, so that near ones count.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            0 or more; higher is more anomalous.
+        """
+        return self._pixel_distances(X)
+
+    def _expected(self, F: Floats) -> Floats:
+        weights = softmax(self._squared_distances(F) / (-2 * self.bandwidth_**2), axis=1)
+        expected: Floats = weights @ self.training_
+        return expected
 
     def _squared_distances(self, F: Floats, own: Array | None = None) -> Floats:
         """Return squared distances to the training rows; infinite to a row's `own`."""

@@ -92,9 +92,15 @@ def batched(
     device = next(itertools.chain(network.parameters(), network.buffers())).device
     dtype = autocast_dtype(precision, network)
     with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
-        parts = [compute(to_batch(part, device)).cpu() for part in batches(X, SCORING_BATCH)]
-    rows = torch.cat(parts)
-    result: NDArray[Any] = (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
+        done = 0
+        for part in batches(X, SCORING_BATCH):
+            rows = compute(to_batch(part, device))
+            if not done:  # one array from the start: small ones between batches cut up the memory
+                kept = torch.float32 if rows.dtype == torch.bfloat16 else rows.dtype
+                out = torch.empty((len(X), *rows.shape[1:]), dtype=kept)
+            out[done : done + len(rows)] = rows
+            done += len(rows)
+    result: NDArray[Any] = out.numpy()
     return result
 
 

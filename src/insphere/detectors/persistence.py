@@ -17,6 +17,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from importlib import import_module, metadata
 from os import PathLike
 from pathlib import Path
@@ -38,13 +39,16 @@ from insphere.detectors.model_format import (
     WEIGHTS,
     Description,
     Fitted,
+    SavedTail,
     damaged,
     digest,
     loadable,
     read_description,
     read_weights,
 )
+from insphere.detectors.saved_parts import load_parts, save_parts
 from insphere.errors import ModelError
+from insphere.scoring.severity import Tail, fit_tail
 
 _CALIBRATION = "calibration_scores_"
 
@@ -179,6 +183,8 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         if description.fitted.trained_on_ is not None:
             detector.trained_on_ = description.fitted.trained_on_
         detector.calibration_scores_ = arrays.pop(_CALIBRATION)
+        detector.tail_ = _tail(description.fitted.tail_, detector.calibration_scores_)
+        detector.parts_ = load_parts(detector, arrays, description)
         detector._set_state(arrays, description.state)
     except ModelError:
         raise
@@ -231,6 +237,8 @@ def _files_of(detector: OneClassDetector) -> dict[str, bytes]:
     if _CALIBRATION in arrays:
         raise ValueError(f"The name {_CALIBRATION} is taken by the base class.")
     arrays[_CALIBRATION] = detector.calibration_scores_
+    of_parts, parts = save_parts(detector)
+    arrays |= {name: _as_array(value) for name, value in of_parts.items()}
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ModelError(f"{name} holds NaN or infinite numbers; fit the detector again.")
@@ -254,6 +262,7 @@ def _files_of(detector: OneClassDetector) -> dict[str, bytes]:
         "params": _plain("params", params),
         "fitted": fitted,
         "state": _plain("state", meta),
+        **({"parts": _plain("parts", parts)} if parts else {}),
         "versions": _versions(),
         "weights": {
             "file": WEIGHTS,
@@ -270,6 +279,13 @@ def _files_of(detector: OneClassDetector) -> dict[str, bytes]:
     }
 
 
+def _tail(saved: SavedTail | None, calibration_scores: NDArray[Any]) -> Tail | None:
+    """Return the tail of severities; models of format 1 have none written down."""
+    if not len(calibration_scores):
+        return None
+    return fit_tail(calibration_scores) if saved is None else Tail(**saved.model_dump())
+
+
 def _as_array(value: Any) -> NDArray[Any]:
     if hasattr(value, "detach"):  # a torch tensor, without importing torch
         value = value.detach().cpu().numpy()
@@ -280,6 +296,8 @@ def _plain(name: str, value: Any) -> Any:
     """Return `value` as JSON values, or say which part of it is none."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | str):
@@ -310,6 +328,7 @@ def _card(description: Description) -> str:
         f"| `{name}` | `{value!r}` |" for name, value in sorted(description.params.items())
     )
     versions = ", ".join(f"{name} {number}" for name, number in description.versions.items())
+    calibrated = ", `p_value`, `severity`" if fitted.n_calibration_ else ""
     return f"""# {description.detector}
 
 A one-class detector: it has learned what normal looks like from {fitted.n_train_} {data}, and
@@ -328,8 +347,8 @@ scores how far anything else lies outside. Higher is more anomalous.
 {params}
 
 Load it with `insphere.detectors.load_detector("<this folder>")` and call `anomaly_score`,
-`predict` or `z_score` on {"images" if fitted.image_shape_ else "rows"} of the same shape.
-It can judge only against the normals that it has seen.
+`predict`{calibrated} or `z_score` on {"images" if fitted.image_shape_ else "rows"} of the
+same shape. It can judge only against the normals that it has seen.
 """
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.ensemble import IsolationForest
-from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 from sklearn.svm import OneClassSVM
 
-from insphere.detectors.base import Array
-from insphere.detectors.flat import FlatDetector, Floats, is_real, require, require_count
+from insphere.detectors.base import Array, batches
+from insphere.detectors.flat import BATCH, FlatDetector, Floats, is_real, require, require_count
 from insphere.detectors.neighbors import KDEDetector, KNNDetector
 
 __all__ = [
@@ -87,6 +89,29 @@ class OCSVMDetector(FlatDetector):
         kernel = rbf_kernel(F, self.support_vectors_, gamma=self.gamma_)
         score: Floats = -(kernel @ self.dual_coef_) - self.intercept_
         return score
+
+    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
+        """Return the squared distance of each pixel from a mean of support vectors.
+
+        They are weighted by dual coefficient and kernel, so that near ones count.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            0 or more; higher is more anomalous.
+        """
+        return self._pixel_distances(X)
+
+    def _expected(self, F: Floats) -> Floats:
+        squared = euclidean_distances(F, self.support_vectors_, squared=True)
+        weights = softmax(np.log(self.dual_coef_) - self.gamma_ * squared, axis=1)
+        expected: Floats = weights @ self.support_vectors_
+        return expected
 
 
 class IsolationForestDetector(FlatDetector):
@@ -211,6 +236,33 @@ class MahalanobisDetector(FlatDetector):
     def _score(self, F: Floats) -> Floats:
         distance: Floats = np.linalg.norm(F / self.deviation_, axis=1)
         return distance
+
+    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
+        """Return how much each pixel adds to the squared distance.
+
+        What a pixel adds is its deviation from the mean image times that which the covariance
+        makes of all deviations; negative parts, where a pixel speaks for normal, are left out.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            0 or more; higher is more anomalous.
+        """
+        data = self._read_images(X)
+        height, width, channels = data.shape[1:]
+        parts = []
+        for part in batches(data, BATCH):
+            deviation = self._pixels(part) - self.mean_
+            weighed = (deviation @ self.components_.T / self.deviation_**2) @ self.components_
+            added = (deviation * weighed).reshape(-1, height, width, channels).sum(axis=3)
+            parts.append(added.clip(min=0).astype(np.float32))
+        joined: NDArray[np.float32] = np.concatenate(parts)
+        return joined
 
 
 def _usual_path_length(n: Array) -> Floats:

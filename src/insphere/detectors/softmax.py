@@ -208,6 +208,12 @@ class SoftmaxThreshold(OneClassDetector):
         self._learned = np.ones(n, bool) if held_out is None else ~held_out
         return held_out
 
+    def _trained_parts(self, data: NDArray[Any]) -> list[OneClassDetector]:
+        raise SpecError(
+            "SoftmaxThreshold is calibrated on held-out images only; give calibration as a share, "
+            "such as 0.2."
+        )
+
     def _fit(self, X: NDArray[Any]) -> None:
         keep_freed_memory()
         codes, others, other_codes = self._lesson

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from insphere.experiments.naming import dataset_title, in_words, option_names
+from insphere.experiments.naming import in_words, measured_runs
+from insphere.figures.measured import Measured
 from insphere.report.gallery import Source
 
 Row = Mapping[str, Any]
@@ -13,20 +14,20 @@ _NAMES = ("insphere", "torch", "numpy", "scikit-learn", "python")
 _TOLD = 6  # options that are named in a sentence
 
 
-def sources(rows: Sequence[Row], names: Mapping[str, str] | None = None) -> list[Source]:
+def sources(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> list[Source]:
     """Return what the rows are, a line for each dataset and option.
 
     Parameters
     ----------
     rows : sequence of mapping
         Finished runs.
-    names : mapping of str to str, optional
-        Names of the options by run; by default those that tell these rows apart.
+    runs : sequence of Measured, optional
+        The same, with the names that the figure gives them; by default those that tell these rows
+        apart.
     """
-    names = option_names(rows) if names is None else names
     groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((dataset_title(row["dataset"]), names[row["run"]]), []).append(row)
+    for row, run in zip(rows, measured_runs(rows) if runs is None else runs, strict=True):
+        groups.setdefault((run.dataset, run.option), []).append(row)
     return [
         Source(
             dataset,
@@ -42,9 +43,9 @@ def sources(rows: Sequence[Row], names: Mapping[str, str] | None = None) -> list
     ]
 
 
-def sentence(rows: Sequence[Row], names: Mapping[str, str] | None = None) -> str:
+def sentence(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> str:
     """Say from which runs something was drawn: how many, datasets, methods, seeds, versions."""
-    found = sources(rows, names)
+    found = sources(rows, runs)
     data = list(dict.fromkeys(source.dataset for source in found))
     told = list(dict.fromkeys((s.option, s.method, s.params) for s in found))
     seeds = sorted({seed for source in found for seed in source.seeds})
@@ -69,7 +70,11 @@ def versions_in_words(rows: Sequence[Row]) -> str:
         )
         for name in _NAMES
     }
-    told = [f"{name} {_and(versions)}" for name, versions in found.items() if versions]
+    told = [
+        f"{'Python' if name == 'python' else name} {_and(versions)}"
+        for name, versions in found.items()
+        if versions
+    ]
     return ", ".join(told) if told else "unknown versions"
 
 

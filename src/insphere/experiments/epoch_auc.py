@@ -116,4 +116,4 @@ def _scores(detector: DeepSVDD, path: Path, images: NDArray[np.uint8]) -> NDArra
     sphere = copy.deepcopy(detector.sphere_)
     weights = {k.removeprefix(_ENCODER): v for k, v in tensors.items() if k.startswith(_ENCODER)}
     sphere.encoder.load_state_dict(weights)
-    return batched(images, sphere.eval(), sphere.center, detector.precision)
+    return batched(images, sphere.eval(), sphere, detector.precision)

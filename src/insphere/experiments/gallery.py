@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -90,6 +90,7 @@ def plan(
         found += [
             one for one in made if wanted is None or kind.name in wanted or one.name in wanted
         ]
+    found = _with_own_names(found)
     if wanted is not None:
         known = [kind.name for kind in KINDS] + [one.name for one in found]
         missing = [
@@ -135,15 +136,28 @@ def draw(
             tell(plate, number, len(found))
         hung.append(hang(plate, folder, formats))
     shown = [one for one in hung if one.files]
-    names = {run.run: run.option for run in material.runs}
+    left_out |= {one.plate.title: "png or svg" for one in hung if not one.files}
     index = write_index(
         shown,
         folder,
         title=title,
-        lead=sentence(material.rows, names),
+        lead=sentence(material.rows_of(material.runs), material.runs),
         left_out=[f"{what}: needs {needs}" for what, needs in left_out.items()],
     )
     return Drawn(index, tuple(shown), left_out)
+
+
+def _with_own_names(found: Sequence[Plate]) -> list[Plate]:
+    """Give a number to figures whose files would have the same name."""
+    taken: set[str] = set()
+    named = []
+    for one in found:
+        name, number = one.name, 2
+        while name in taken:
+            name, number = f"{one.name}-{number}", number + 1
+        taken.add(name)
+        named.append(replace(one, name=name))
+    return named
 
 
 def _is_left_out(name: str, left_out: dict[str, str]) -> bool:

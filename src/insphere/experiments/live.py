@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from insphere.data.split import OneClassSplit, take_images
 from insphere.errors import DataError
 from insphere.scoring.metrics import evaluate_scores
 from insphere.training.callbacks import Callback, Record
+from insphere.training.images import TrainingImages
 
 FILE = "live.jsonl"
 WATCHED = 400  # images whose scores give the AUC of an epoch
@@ -85,16 +85,18 @@ class LiveView(Callback):
         """Remember which epoch is the last."""
         self._epochs = epochs
 
-    def look(self, record: Record, objective: Any, prepare: Callable[[Any], Any]) -> None:
+    def look(self, record: Record, objective: Any, images: Any) -> None:
         """Score the watched images, unless it was done a moment ago."""
         now = time.monotonic()
         pause = max(EVERY, SHARE * (now - self._started))
-        if not hasattr(objective, "center") or not self._truth.any() or self._truth.all():
+        if not (hasattr(objective, "center") and isinstance(images, TrainingImages)):
+            return
+        if not self._truth.any() or self._truth.all():
             return
         if now - self._looked < pause and record["epoch"] not in (1, self._epochs):
             return
         self._looked = now
-        z = _represented(objective, prepare(self._images))
+        z = _represented(objective, images.prepare(self._images))
         distance = np.linalg.norm(z, axis=1)
         if not np.isfinite(distance).all():
             return

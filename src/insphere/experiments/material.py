@@ -15,13 +15,15 @@ from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.errors import DataError, InsphereError, SpecError
-from insphere.experiments.naming import dataset_title, measured_runs, plain_baseline
+from insphere.experiments.naming import dataset_titles, measured_runs, plain_baseline
 from insphere.experiments.rows import read_rows
 from insphere.experiments.run_files import RunFiles
-from insphere.figures.measured import Measured, chosen, datasets, options, over_classes
+from insphere.experiments.spec import RunSpec
+from insphere.figures.measured import Measured, chosen, classes, datasets, options, over_classes
 
 SQLITE = b"SQLite format 3\0"
-_NEEDED = ("run", "dataset", "normal", "method", "params", "seed", "auc")
+_SPEC = ("dataset", "normal", "method", "params", "seed")
+_NEEDED = ("run", *_SPEC, "auc")
 
 
 @dataclass
@@ -108,7 +110,8 @@ class Material:
             If they are not here; the same again when asked again.
         """
         if dataset not in self._data:
-            name = next(r["dataset"] for r in self.rows if dataset_title(r["dataset"]) == dataset)
+            titles = dataset_titles(self.rows)
+            name = next(name for name, title in titles.items() if title == dataset)
             try:
                 self._data[dataset] = load_dataset(name, progress=False)
             except InsphereError as error:
@@ -132,12 +135,18 @@ class Material:
     # ------------------------------------------------------------------ which runs to look into
 
     def shown_options(self, dataset: str) -> list[str]:
-        """Return the options to look into: the baseline, and that with the best mean AUC."""
+        """Return the options to look into: the baseline, and that with the best mean AUC.
+
+        Of those that were measured on every class, if there are any.
+        """
         runs = self.on(dataset)
-        means = {name: over_classes(chosen(runs, option=name)).mean for name in options(runs)}
+        names = set(classes(runs))
+        own = {name: chosen(runs, option=name) for name in options(runs)}
+        whole = {name: of for name, of in own.items() if {run.normal for run in of} == names}
+        means = {name: over_classes(of).mean for name, of in (whole or own).items()}
         best = max(means, key=lambda name: means[name])
-        first = [self.baseline] if self.baseline in means else []
-        return list(dict.fromkeys([*(name for name in first if name), best]))
+        first = [self.baseline] if self.baseline is not None and self.baseline in own else []
+        return list(dict.fromkeys([*first, best]))
 
     def first_seed(self, runs: Sequence[Measured]) -> list[Measured]:
         """Return one run for each class, that with the smallest seed, in the order of classes."""
@@ -205,4 +214,9 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles]:
             raise DataError(
                 f"Line {number} of {path} is no finished run: it lacks {', '.join(missing)}."
             )
+        try:
+            RunSpec.model_validate({name: row[name] for name in _SPEC})
+            float(row["auc"])
+        except (TypeError, ValueError) as error:
+            raise DataError(f"Line {number} of {path} does not say what was run.") from error
     return rows, RunFiles(path.parent)

@@ -28,7 +28,7 @@ _WORDS = {
     ("gamma", "labelled-holdout"): "tuned on labelled test images",
     ("nu", "labelled-holdout"): "",  # tuned together with γ
 }
-_AND_SO_ON = 3  # options that are named one by one
+_AND_SO_ON = 2  # options that are named one by one
 
 
 def measured_runs(rows: Sequence[Row]) -> list[Measured]:
@@ -39,10 +39,10 @@ def measured_runs(rows: Sequence[Row]) -> list[Measured]:
     rows : sequence of mapping
         Finished runs; see `insphere.experiments.run.RunResult.row`.
     """
-    names = option_names(rows)
+    names, titles = option_names(rows), dataset_titles(rows)
     return [
         Measured(
-            dataset_title(row["dataset"]),
+            titles[row["dataset"]],
             " + ".join(row["normal"]),
             names[row["run"]],
             row["seed"],
@@ -53,9 +53,19 @@ def measured_runs(rows: Sequence[Row]) -> list[Measured]:
     ]
 
 
-def dataset_title(name: str) -> str:
-    """Return what people call a dataset; of a path, its last part."""
-    return DATASETS[name].title if name in DATASETS else PurePath(name).name or name
+def dataset_titles(rows: Sequence[Row]) -> dict[str, str]:
+    """Return what people call the datasets of rows; of a path, its last part if no other has it."""
+    names = list(dict.fromkeys(row["dataset"] for row in rows))
+    titles = {name: _dataset_title(name) for name in names}
+    shared = [title for title in titles.values() if list(titles.values()).count(title) > 1]
+    return {name: name if title in shared else title for name, title in titles.items()}
+
+
+def _dataset_title(name: str) -> str:
+    if name not in DATASETS:
+        return PurePath(name).name
+    what, comma, which = DATASETS[name].title.partition(", ")
+    return f"{what} ({which})" if comma else what  # a list of datasets has commas of its own
 
 
 def option_names(rows: Sequence[Row]) -> dict[str, str]:
@@ -171,8 +181,10 @@ def _title(method: str, options: Sequence[str], told: Mapping[str, Any]) -> str:
     if options:
         name = " + ".join(OPTIONS[option].title for option in options)
         if len(options) > _AND_SO_ON:
-            groups = ", ".join(dict.fromkeys(OPTIONS[option].group for option in options))
-            name = f"{len(options)} options together ({groups})"
+            groups = list(dict.fromkeys(OPTIONS[option].group for option in options))
+            name = f"{len(options)} options {' and '.join(groups)}"
+            if len(groups) > _AND_SO_ON:
+                name = f"{len(options)} options, all groups"
     else:
         name = METHODS[method].title if method in METHODS else method
     usual = [word for word in words if word not in ("", "one-class", "fast recipe")]

@@ -79,13 +79,12 @@ def plate(
         return getattr(interactive, printed.__name__)(*arguments, title=title)
 
     rows = material.rows_of(runs)
-    names = {run.run: run.option for run in runs}
     return Plate(
         name,
         title,
         caption,
-        origin or sentence(rows, names),
+        origin or sentence(rows, runs),
         partial(printed, *arguments, title=title),
         on_screen if screen else None,
-        tuple(sources(rows, names)),
+        tuple(sources(rows, runs)),
     )

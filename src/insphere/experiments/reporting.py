@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from insphere.data.split import take_images
 from insphere.detectors.base import OneClassDetector
+from insphere.errors import MissingExtraError
+from insphere.experiments.localisation import evaluate_pixels
 from insphere.experiments.run import versions
 from insphere.experiments.scored import Scored, method_title
+from insphere.explain.heat import METHODS, heat_maps, heat_method, heat_scale
 from insphere.report import ReportData
+from insphere.report.heat import ReportHeat, shown_images
+
+SCALE_IMAGES = 100
 
 
 def report_data(
@@ -40,7 +49,9 @@ def report_data(
     else:
         anomalous = int(scored.truth.sum())
         counts |= {"test normals": len(scored) - anomalous, "test anomalies": anomalous}
+    calibrated = scored.calibrated
     paths = None if scored.data.paths is None else [scored.name(i) for i in range(len(scored))]
+    pixels = evaluate_pixels(scored)
     return ReportData(
         title=title or f"{method} on {scored.data.name}",
         dataset=f"{scored.data.name} ({scored.part})",
@@ -52,14 +63,49 @@ def report_data(
         threshold_rule=f"follows the rule: {detector.threshold_rule_}.",
         truth=scored.truth,
         z_scores=scored.z_scores,
+        p_values=scored.p_values if calibrated else None,
+        severities=scored.severities if calibrated else None,
+        resolution=detector.severity_scale.resolution if calibrated else float("inf"),
+        guarantee=detector.guarantee if calibrated else "",
+        heat=_heat(scored),
         history=getattr(detector, "history_", ()),
         findings=getattr(detector, "guard_findings_", ()),
         comparison=comparison,
         spec=spec or _settings(detector),
         versions=versions(),
         paths=paths,
+        pixels={} if pixels is None else pixels.to_dict(),
         method=method,
     )
+
+
+def _heat(scored: Scored) -> ReportHeat | None:
+    """Make the heat maps of the images that are shown, and their common colour scale.
+
+    The scale rests on images that pass the threshold, so that no truth is needed. Without any, or
+    without the package that the detector's maps need, there are no maps; nor where an image would
+    have to go through a large network for each window that is covered.
+    """
+    detector = scored.detector
+    method = heat_method(detector)
+    if method == "occlusion" and hasattr(detector, "backbone"):
+        return None
+    passed = np.flatnonzero(~scored.flagged)
+    if not len(passed):
+        return None
+    passed = passed[np.unique(np.linspace(0, len(passed) - 1, SCALE_IMAGES).astype(int))]
+    shown = shown_images(scored.scores, detector.threshold_, scored.truth)
+    index = np.union1d(shown, passed)
+    images = take_images(scored.data.images, scored.index[index])
+    reference = images[np.isin(index, passed)]
+    try:
+        maps = heat_maps(detector, images, method, reference=reference)
+    except MissingExtraError:
+        return None
+    scale = heat_scale(maps[np.isin(index, passed)], maps)
+    chosen = set(shown.tolist())
+    by_position = {int(i): maps[row] for row, i in enumerate(index) if i in chosen}
+    return ReportHeat(by_position, scale.threshold, scale.top, scale.rate, METHODS[method])
 
 
 def _settings(detector: OneClassDetector) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from insphere.detectors.model_format import TrainedOn
 from insphere.errors import DataError
 from insphere.experiments.methods import METHODS
 from insphere.scoring.metrics import Evaluation, evaluate_scores
+from insphere.scoring.pvalues import conformal_p_values
 from insphere.scoring.zscores import z_scores
 
 CHUNK = 4096  # images scored between two moves of the bar; a multiple of every detector's batch
@@ -66,6 +67,27 @@ class Scored:
     def z_scores(self) -> NDArray[np.float64]:
         """Scores in standard deviations above the mean of reference normals."""
         return z_scores(self.scores, self.detector.score_mean_, self.detector.score_std_)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether images were held out, so that there are p-values and severities."""
+        return self.detector.n_calibration_ > 0
+
+    @property
+    def p_values(self) -> NDArray[np.float64]:
+        """How rare each score is among normal images; see `OneClassDetector.p_value`."""
+        return conformal_p_values(self.detector.calibration_scores_, self.scores)
+
+    @property
+    def severities(self) -> NDArray[np.float64]:
+        """Severities of the scores; see `OneClassDetector.severity`."""
+        return self.detector.severity_scale(self.scores)
+
+    @property
+    def most_anomalous_first(self) -> NDArray[np.int64]:
+        """Rows in falling order of the scores, and so of the severities."""
+        order: NDArray[np.int64] = np.argsort(-self.scores, kind="stable")
+        return order
 
     @property
     def flagged(self) -> NDArray[np.bool_]:

@@ -1,5 +1,27 @@
-"""Why an image got its score: examples from both ends of the scores."""
+"""Why an image got its score: heat maps, normal examples, latent dimensions, extreme images."""
 
 from insphere.explain.extremes import Extremes, extremes
+from insphere.explain.faithful import (
+    Curves,
+    Localisation,
+    deletion_and_insertion,
+    localisation,
+)
+from insphere.explain.heat import HeatScale, heat_maps, heat_method, heat_scale
+from insphere.explain.latent import Nearest, latent_contributions, nearest_normals
 
-__all__ = ["Extremes", "extremes"]
+__all__ = [
+    "Curves",
+    "Extremes",
+    "HeatScale",
+    "Localisation",
+    "Nearest",
+    "deletion_and_insertion",
+    "extremes",
+    "heat_maps",
+    "heat_method",
+    "heat_scale",
+    "latent_contributions",
+    "localisation",
+    "nearest_normals",
+]

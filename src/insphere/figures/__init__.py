@@ -4,6 +4,7 @@
 """
 
 from insphere.figures.bars import change_bars, option_bars, published_bars
+from insphere.figures.collapse import collapse_curves
 from insphere.figures.comparison import critical_difference
 from insphere.figures.curves import (
     precision_recall_curve,
@@ -12,6 +13,7 @@ from insphere.figures.curves import (
     roc_curves,
 )
 from insphere.figures.distributions import auc_histogram, boxes, violins
+from insphere.figures.drift import drift_chart
 from insphere.figures.epochs import training_lines
 from insphere.figures.export import to_inline_svg, to_png, to_svg
 from insphere.figures.gains import gain_bars
@@ -19,6 +21,7 @@ from insphere.figures.grid import image_grid
 from insphere.figures.heat import heat_map
 from insphere.figures.history import guard_curves, has_guard_curves, training_curves
 from insphere.figures.latent import latent_plane
+from insphere.figures.overlay import heat_key, heat_overlay
 from insphere.figures.previews import dataset_preview, images_by_score
 from insphere.figures.relations import joint_density, pair_plot
 from insphere.figures.scores import score_distributions, score_histogram
@@ -29,12 +32,16 @@ __all__ = [
     "auc_space",
     "boxes",
     "change_bars",
+    "collapse_curves",
     "critical_difference",
     "dataset_preview",
+    "drift_chart",
     "gain_bars",
     "guard_curves",
     "has_guard_curves",
+    "heat_key",
     "heat_map",
+    "heat_overlay",
     "image_grid",
     "images_by_score",
     "joint_density",

@@ -118,7 +118,7 @@ def change_bars(runs: Runs, baseline: str, title: str = "") -> Figure:
     if not found:
         raise DataError(f"No run has the class and the seed of one of {baseline}.")
     names = classes(runs)
-    figure, axes, width = _panels(list(found), names)
+    figure, axes, width = _panels(list(found), names, aside=1.0)
     for ax, by_name in zip(axes, found.values(), strict=True):
         places = [names.index(name) for name in by_name]
         means = np.array([values.mean() for values in by_name.values()])
@@ -209,11 +209,16 @@ def _limits(shown: Sequence[Pair]) -> tuple[float, float]:
     ) if high < 98 else 100.5
 
 
-def _panels(titles: Sequence[str], names: Sequence[str]) -> tuple[Figure, list[Axes], float]:
-    """Return a figure, its panels, and the width of a panel in inches."""
+def _panels(
+    titles: Sequence[str], names: Sequence[str], aside: float = 0.0
+) -> tuple[Figure, list[Axes], float]:
+    """Return a figure, its panels and their width; a note beside a title takes `aside` inches."""
+    panel = 4.7 if len(titles) == 1 else 3.5
     columns = 1 if len(titles) == 1 else 2
     rows = -(-len(titles) // columns)
-    slanted = max(layout.text_width(name) for name in names) > 24
+    slanted = layout.slanted(names, panel)
+    if slanted:  # the first name reaches beyond the left end of its panel
+        panel -= max(0.0, 0.8 * layout.text_width(layout.of_slant(names[0])) / 72 - 0.45)
     figure, axes = layout.panels(
         len(titles),
         columns=columns,
@@ -221,11 +226,11 @@ def _panels(titles: Sequence[str], names: Sequence[str]) -> tuple[Figure, list[A
         height=1.0 + rows * (2.35 if slanted else 1.85),
     )
     for ax, title in zip(axes, titles, strict=True):
-        layout.panel_title(ax, layout.shortened(title, 46))
+        layout.panel_title(ax, title, width=panel - aside)
         ax.grid(False, axis="x")
         ax.set_xlim(-0.6, len(names) - 0.4)
         ax.spines["bottom"].set_visible(False)  # the line of no effect is drawn in its place
-    return figure, axes, 4.7 if columns == 1 else 3.5
+    return figure, axes, panel
 
 
 def _finish(figure: Figure, axes: Sequence[Axes], axis: str, title: str) -> None:

@@ -27,42 +27,45 @@ def critical_difference(ranking: Ranking, title: str = "") -> Figure:
     left = -(-k // 2)
     groups = ranking.groups
     bars = 0.17 * len(groups)
-    height = 1.45 + bars + _LINE * left
-    figure, (ax,) = layout.panels(1, width=7.4, height=height)
+    names = [layout.shortened(name, 34) for name in ranking.names]
+    room = max(layout.text_width(f"{name}  00.00") for name in names) / 72 + 0.25  # inches
+    axis = 3.0 if k <= 10 else 4.2
+    figure, (ax,) = layout.panels(1, width=2 * room + axis + 0.5, height=1.45 + bars + _LINE * left)
     ax.grid(False)
     ax.set_yticks([])
     ax.set_xticks([])
     ax.spines["bottom"].set_visible(False)
     # One unit of y is one line of text; ranks run along x from 1 at the left.
     span = k - 1
-    ax.set_xlim(1 - 0.62 * span, k + 0.62 * span)
+    inch = span / axis
+    ax.set_xlim(1 - room * inch, k + room * inch)
     bottom = -(bars / _LINE) - left - 0.6
     ax.set_ylim(bottom, 3.2)
 
     ax.plot([1, k], [0, 0], color=style.INK, linewidth=1.2)
     for tick in range(1, k + 1):
         ax.plot([tick, tick], [0, 0.28], color=style.INK, linewidth=1.2)
-        _text(ax, tick, 0.5, str(tick), ha="center", va="bottom")
+        if k <= 12 or tick % 2:
+            _text(ax, tick, 0.5, str(tick), ha="center", va="bottom")
     cd = ranking.critical_difference
     shown = min(cd, span)
     ax.plot([1, 1 + shown], [2.2, 2.2], color=style.INK, linewidth=1.6, marker="|", markersize=7)
     wider = "" if cd <= span else ", wider than the axis"
-    _text(ax, 1 + shown + 0.03 * span, 2.2, f"critical difference {cd:.2f}{wider}", va="center")
+    _text(ax, 1 + shown + 0.08 * inch, 2.2, f"critical difference {cd:.2f}{wider}", va="center")
 
     for place, (first, last) in enumerate(groups):
         y = -0.55 - 0.17 * place / _LINE
         ends = ranking.ranks[first], ranking.ranks[last]
         ax.plot(ends, [y, y], color=style.NORMAL, linewidth=4.5, solid_capstyle="round")
-    for place, (name, rank) in enumerate(zip(ranking.names, ranking.ranks, strict=True)):
+    for place, (name, rank) in enumerate(zip(names, ranking.ranks, strict=True)):
         is_left = place < left
         line = place if is_left else k - 1 - place
         y = -(bars / _LINE) - 0.9 - line
-        edge = 1 - 0.06 * span if is_left else k + 0.06 * span
+        edge = 1 - 0.15 * inch if is_left else k + 0.15 * inch
         ax.plot([rank, rank, edge], [0, y, y], color=style.MUTED, linewidth=0.9, zorder=1)
         ax.plot([rank], [0], color=style.INK, marker="o", markersize=4.5, zorder=5)
-        text = layout.shortened(name, 34)
-        text = f"{text}  {rank:.2f}" if is_left else f"{rank:.2f}  {text}"
-        shift = -0.02 * span if is_left else 0.02 * span
+        text = f"{name}  {rank:.2f}" if is_left else f"{rank:.2f}  {name}"
+        shift = -0.06 * inch if is_left else 0.06 * inch
         _text(ax, edge + shift, y, text, ha="right" if is_left else "left", va="center")
     p = "< 0.001" if ranking.p_value < 1e-3 else f"= {ranking.p_value:.3f}"
     style.label(

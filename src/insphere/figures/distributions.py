@@ -125,8 +125,9 @@ def _by_dataset(runs: Runs, draw: _Draw, title: str) -> Figure:
     names = datasets(runs)
     groups = [by_median(chosen(runs, dataset=name)) for name in names]
     lines = [len(one) for one in groups]
+    row = 0.04 + layout.row_height(options(runs))
     figure, axes = layout.panels(
-        len(names), width=6.6, height=1.0 + 0.55 * len(names) + 0.4 * sum(lines),
+        len(names), width=6.6, height=1.0 + 0.55 * len(names) + row * sum(lines),
         heights=lines,
     )  # fmt: skip
     for ax, name, found in zip(axes, names, groups, strict=True):

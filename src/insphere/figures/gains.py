@@ -83,7 +83,8 @@ def gain_bars(gains: Sequence[Gain], title: str = "") -> Figure:
     """
     if not gains:
         raise DataError("There is no option whose gain could be drawn.")
-    figure, (ax,) = layout.panels(1, width=6.6, height=1.4 + 0.36 * len(gains))
+    row = layout.row_height([gain.option for gain in gains], 30)
+    figure, (ax,) = layout.panels(1, width=6.6, height=1.4 + row * len(gains))
     places = np.arange(len(gains))
     for sign, look, name in ((1, style.GAIN, "gain"), (-1, style.LOSS, "loss")):
         here = [i for i, gain in enumerate(gains) if (gain.mean >= 0) == (sign > 0)]

@@ -94,7 +94,9 @@ def heat_map(table: HeatTable, title: str = "") -> Figure:
     seaborn = style.seaborn()
     rows, columns = table.values.shape
     width = min(9.5, 3.3 + max(0.62, min(1.3, 6.5 / columns)) * columns)
-    figure, (ax,) = layout.panels(1, width=width, height=1.5 + 0.4 * rows)
+    figure, (ax,) = layout.panels(
+        1, width=width, height=1.5 + (0.04 + layout.row_height(table.rows)) * rows
+    )
     ax.grid(False)
     seaborn.heatmap(
         table.values, ax=ax, cmap=COLOURS, annot=np.array(table.texts), fmt="",

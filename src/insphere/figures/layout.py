@@ -69,11 +69,14 @@ def heading(figure: Figure, text: str) -> None:
         )  # fmt: skip
 
 
-def panel_title(ax: Axes, text: str) -> None:
-    """Write the name of a panel above it."""
+def panel_title(ax: Axes, text: str, *, width: float | None = None) -> None:
+    """Write the name of a panel above it, shortened to a width in inches if it is too long."""
+    wide = len(text)
+    while width and text_width(shortened(text, wide), style.FONT_SIZE, "bold") > POINTS * width:
+        wide -= 1
     ax.set_title(
-        text, loc="left", fontsize=style.FONT_SIZE, fontweight="bold", color=style.INK,
-        family=style.FAMILY, pad=6, parse_math=False,
+        shortened(text, wide), loc="left", fontsize=style.FONT_SIZE, fontweight="bold",
+        color=style.INK, family=style.FAMILY, pad=6, parse_math=False,
     )  # fmt: skip
 
 
@@ -101,7 +104,7 @@ def corner_legend(figure: Figure, ax: Axes) -> None:
     """Put the legend into the upper right corner of the figure."""
     handles, names = ax.get_legend_handles_labels()
     _plain(
-        figure.legend(handles, names, loc="upper left", bbox_to_anchor=(0.68, 0.93), **_legend())
+        figure.legend(handles, names, loc="upper left", bbox_to_anchor=(0.69, 0.93), **_legend())
     )
 
 
@@ -117,17 +120,33 @@ def below(ax: Axes, names: Sequence[str], *, width: float) -> None:
     width : float
         Width of the panel in inches, about.
     """
-    room = POINTS * width / max(len(names), 1) - 3
-    slanted = any(text_width(name) > room for name in names)
+    slant = slanted(names, width)
     ax.set_xticks(
         range(len(names)),
-        [shortened(name, 24) for name in names] if slanted else list(names),
-        rotation=38 if slanted else 0,
-        ha="right" if slanted else "center",
-        rotation_mode="anchor" if slanted else "default",
+        [of_slant(name) for name in names] if slant else list(names),
+        rotation=38 if slant else 0,
+        ha="right" if slant else "center",
+        rotation_mode="anchor" if slant else "default",
         fontsize=SMALL,
         parse_math=False,
     )
+
+
+def slanted(names: Sequence[str], width: float) -> bool:
+    """Tell whether names do not fit side by side into a width in inches."""
+    room = POINTS * width / max(len(names), 1) - 3
+    return any(text_width(name) > room for name in names)
+
+
+def of_slant(name: str) -> str:
+    """Return a name as it is written slanted."""
+    return shortened(name, 24)
+
+
+def row_height(names: Sequence[str], wide: int = 26) -> float:
+    """Return how much room, in inches, each of several rows takes whose names stand beside them."""
+    lines = max((wrapped(name, wide).count("\n") + 1 for name in names), default=1)
+    return max(0.36, 0.08 + 0.135 * lines)
 
 
 def beside(ax: Axes, names: Sequence[str], *, wide: int = 26) -> None:
@@ -144,8 +163,11 @@ def wrapped(text: str, wide: int = 26) -> str:
 
 
 def shortened(text: str, wide: int) -> str:
-    """Return the beginning of a text that is too long."""
-    return text if len(text) <= wide else text[: wide - 1].rstrip() + "…"
+    """Return the beginning and the end of a text that is too long; its end often tells it apart."""
+    if len(text) <= wide:
+        return text
+    end = max(1, (wide - 1) // 3)
+    return f"{text[: max(1, wide - 1 - end)].rstrip()}…{text[-end:].lstrip()}"
 
 
 def text_width(text: str, size: float = SMALL, weight: str = "normal") -> float:

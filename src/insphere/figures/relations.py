@@ -176,7 +176,8 @@ def joint_limits(
             for contour in () if one is None else one.contours:
                 low = min(low, float(contour[:, column].min()))
                 high = max(high, float(contour[:, column].max()))
-        found.append((max(low, -0.5), min(high, 100.5)))
+        margin = 0.02 * (high - low)
+        found.append((max(low - margin, -0.5), min(high + margin, 100.5)))
     return found[0], found[1]
 
 

@@ -46,8 +46,8 @@ def auc_space(runs: Runs, title: str = "") -> Figure:
         raise DataError("This figure needs at least one run.")
     data, names = datasets(runs), options(runs)
     height = max(5.2, 1.6 + 0.25 * len(names))
-    figure = Figure(figsize=(8.2, height), facecolor=style.PAPER)
-    ax: Axes3D = figure.add_axes((0.0, 0.0, 0.66, 0.94), projection="3d")
+    figure = Figure(figsize=(8.6, height), facecolor=style.PAPER)
+    ax: Axes3D = figure.add_axes((0.0, 0.0, 0.64, 0.94), projection="3d")
     values = percent(runs)
     floor = 5 * np.floor((values.min() - 1) / 5)
     for i, dataset in enumerate(data):
@@ -69,7 +69,9 @@ def auc_space(runs: Runs, title: str = "") -> Figure:
                 label=dataset if j == min(_options_of(runs, dataset, names)) else None,
             )  # fmt: skip
     ax.set_xticks(range(len(data)), data, fontsize=layout.SMALL, parse_math=False)
-    ax.set_yticks(range(len(names)), [str(j + 1) for j in range(len(names))], fontsize=layout.SMALL)
+    every = 1 if len(names) <= 10 else 2
+    numbers = range(0, len(names), every)
+    ax.set_yticks(numbers, [str(j + 1) for j in numbers], fontsize=layout.SMALL)
     ax.set_zlim(floor, 100)
     ax.set_xlim(-0.5, len(data) - 0.5)
     ax.set_ylim(-0.5, len(names) - 0.5)
@@ -97,7 +99,7 @@ def _options_of(runs: Runs, dataset: str, names: list[str]) -> set[int]:
 def _key(figure: Figure, names: list[str]) -> None:
     lines = [f"{j + 1:>2}  {layout.shortened(name, 36)}" for j, name in enumerate(names)]
     figure.text(
-        0.69, 0.74, "\n".join(lines), fontsize=layout.SMALL, color=style.INK, va="top",
+        0.7, 0.76, "\n".join(lines), fontsize=layout.SMALL, color=style.INK, va="top",
         family=style.FAMILY, linespacing=1.6, parse_math=False,
     )  # fmt: skip
 

@@ -79,7 +79,18 @@ class Look:
         return ",".join(f"{2 * length:g}px" for length in self.dashes) or "solid"
 
 
-_COLOURS = (NORMAL, ANOMALOUS, ACCENT, "#b0578d", "#56b4e9", "#e69f00", INK, BASELINE)
+_COLOURS = (
+    NORMAL,
+    ANOMALOUS,
+    ACCENT,
+    "#b0578d",
+    "#56b4e9",
+    "#e69f00",
+    INK,
+    BASELINE,
+    "#7a4a1e",
+    "#5b3f99",
+)
 _AREAS = (
     ("", ""), ("////", "/"), ("....", "."), ("\\\\\\\\", "\\"), ("xxxx", "x"), ("----", "-"),
     ("||||", "|"), ("++++", "+"),
@@ -100,16 +111,16 @@ LOSS = Look(ANOMALOUS, "////", "/", "v", "triangle-down", (4, 1.5))
 
 
 def look(place: int) -> Look:
-    """Return the look of the thing at a place of a list; 64 of them are all different.
+    """Return the look of the thing at a place of a list; forty of them are all different.
 
-    Colours repeat after eight. From then on a colour comes with another hatching, form of points
-    and line, so that no two things ever look the same.
+    Ten colours, and eight kinds of hatching, points and lines: a colour comes back with another
+    form.
     """
-    n = len(_COLOURS)
-    other = (place + 3 * (place // n)) % n  # 3 and 8 share no divisor: pairs do not repeat
-    hatch, pattern = _AREAS[other]
-    marker, symbol = _POINTS[other]
-    return Look(_COLOURS[place % n], hatch, pattern, marker, symbol, _DASHES[other])
+    form = place % len(_AREAS)
+    hatch, pattern = _AREAS[form]
+    marker, symbol = _POINTS[form]
+    colour = _COLOURS[place % len(_COLOURS)]
+    return Look(colour, hatch, pattern, marker, symbol, _DASHES[form])
 
 
 def seaborn() -> Any:

@@ -35,6 +35,16 @@ class Autoencoder(nn.Module):
         error: Tensor = (restored - wanted).square().flatten(1).sum(dim=1)
         return error
 
+    def error_map(self, x: Tensor) -> Tensor:
+        """Return the squared error of each pixel of raw images N×C×H×W, shape (N, H, W).
+
+        The sum over the pixels of an image is its score.
+        """
+        wanted = self.preprocessor(x)
+        restored: Tensor = self.decoder(self.encoder(wanted)).to(wanted.dtype)
+        error: Tensor = (restored - wanted).square().sum(dim=1)
+        return error
+
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return the reconstruction of raw samples with the preprocessing undone.
 

@@ -84,8 +84,9 @@ class _Normalise(torch.autograd.Function):
         given = columns.of(grad)
         mean = columns.channel_mean(given)
         along = columns.channel_mean(given * normal)
-        out = given - columns.spread(mean)
-        out.addcmul_(normal, columns.spread(along), value=-1).mul_(columns.spread(scale))
+        # scale · (given − mean − along · normal), in two passes
+        out = torch.addcmul(given, normal, columns.spread(along), value=-1)
+        torch.addcmul(columns.spread(-mean * scale), out, columns.spread(scale), out=out)
         return columns.back(out), None
 
 

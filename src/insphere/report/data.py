@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.errors import DataError
 from insphere.explain.inputs import as_scores, as_truth
+from insphere.report.heat import ReportHeat
 
 
 def _now() -> str:
@@ -44,6 +45,15 @@ class ReportData:
         0 for normal, 1 for anomalous; None when nobody knows.
     z_scores : ndarray of float, shape (N,), optional
         The scores in standard deviations of normal images.
+    p_values, severities : ndarray of float, shape (N,), optional
+        How rare each score is among normal images, and −log10 of it, continued beyond what the
+        calibration images can resolve.
+    resolution : float
+        Severities above it are extrapolated.
+    guarantee : str
+        What the threshold promises, in a sentence.
+    heat : ReportHeat, optional
+        Heat maps of the images that are shown.
     history : sequence of mapping
         One row for each epoch; see `insphere.figures.training_curves` and
         `insphere.figures.guard_curves` for the keys, and ``images_per_second`` and ``lr``.
@@ -59,6 +69,9 @@ class ReportData:
         Versions of the software.
     paths : sequence of str, length N, optional
         Where each image came from.
+    pixels : mapping of str to float
+        How well the maps agree with masks: ``pixel_auc``, ``pro``, ``fpr_limit``; empty without
+        masks.
     method : str
         Name of the method that gave the scores.
     created : str
@@ -80,12 +93,18 @@ class ReportData:
     threshold_rule: str
     truth: NDArray[Any] | None = None
     z_scores: NDArray[np.float64] | None = None
+    p_values: NDArray[np.float64] | None = None
+    severities: NDArray[np.float64] | None = None
+    resolution: float = float("inf")
+    guarantee: str = ""
+    heat: ReportHeat | None = None
     history: Sequence[Mapping[str, Any]] = ()
     findings: Sequence[str] = ()
     comparison: Sequence[Mapping[str, Any]] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     paths: Sequence[str] | None = None
+    pixels: Mapping[str, float] = field(default_factory=dict)
     method: str = "Deep SVDD"
     created: str = field(default_factory=_now)
 
@@ -104,7 +123,11 @@ class ReportData:
             raise DataError(f"The threshold must be a finite number, but is {self.threshold}.")
         if self.z_scores is not None:
             self._keep("z_scores", as_scores(self.z_scores, title="z-scores"))
-        for name in ("scores", "z_scores", "paths"):
+        if self.p_values is not None:
+            self._keep("p_values", as_scores(self.p_values, title="p-values"))
+        if self.severities is not None:
+            self._keep("severities", as_scores(self.severities, title="severities"))
+        for name in ("scores", "z_scores", "p_values", "severities", "paths"):
             value = getattr(self, name)
             if value is not None and len(value) != n:
                 raise DataError(f"There are {n} images but {len(value)} {name}.")

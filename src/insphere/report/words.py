@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.report.data import ReportData
 from insphere.report.numbers import Confusion, Method, Quality
+from insphere.scoring.severity import severity_step
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -53,6 +54,16 @@ def score(value: float) -> str:
 def z_score(value: float) -> str:
     """Write a z-score with its sign."""
     return f"{round(value, 1) + 0.0:+.1f}".replace("-", "−")
+
+
+def p_value(value: float) -> str:
+    """Write a p-value with two significant digits."""
+    return f"{value:#.2g}".removesuffix(".")
+
+
+def severity(value: float, resolution: float) -> str:
+    """Write a severity with the name of its step, marked with ~ where it is extrapolated."""
+    return f"{'~' if value > resolution else ''}{value:.1f} {severity_step(value)}"
 
 
 def verdict(data: ReportData, measured: Quality | None, methods: Sequence[Method]) -> str:

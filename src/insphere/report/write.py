@@ -20,11 +20,9 @@ from insphere.figures.export import write_whole
 from insphere.figures.history import series
 from insphere.report import words
 from insphere.report.data import ReportData
+from insphere.report.heat import GRID_SIZE, QUEUE_SIZE
 from insphere.report.numbers import Quality, comparison, confusion, quality
 from insphere.report.thumbnails import PIXELATED_UP_TO, data_uri
-
-GRID_SIZE = 24
-QUEUE_SIZE = 100
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,9 @@ class Tile:
     alt: str
     score: str
     z: str | None
+    p: str | None
+    severity: str | None
+    heat: str | None
     truth: str | None
     flagged: bool
     path: str | None
@@ -112,6 +113,9 @@ def render_report(data: ReportData) -> str:
         grids=_grids(data),
         queue=_queue(data) if data.truth is None else [],
         training=_training(data.history),
+        heat_key=None
+        if data.heat is None
+        else data_uri(figures.heat_key(data.heat.threshold, data.heat.top)),
         spec=words.to_yaml(data.spec) if data.spec else "",
         summary=words.summary(data.scores),
         image_size=f"{height}×{width}",
@@ -164,12 +168,27 @@ def _tiles(data: ReportData, index: NDArray[np.int64]) -> list[Tile]:
                 alt=alt + (f", truly {truth}" if truth else ""),
                 score=value,
                 z=None if data.z_scores is None else words.z_score(float(data.z_scores[i])),
+                p=None if data.p_values is None else words.p_value(float(data.p_values[i])),
+                severity=None
+                if data.severities is None
+                else words.severity(float(data.severities[i]), data.resolution),
+                heat=_heat(data, i),
                 truth=truth,
                 flagged=flagged,
                 path=None if data.paths is None else str(data.paths[i]),
             )
         )
     return tiles
+
+
+def _heat(data: ReportData, position: int) -> str | None:
+    heat = data.heat
+    if heat is None or position not in heat.maps:
+        return None
+    over = figures.heat_overlay(
+        data.images[position], heat.maps[position], heat.threshold, heat.top
+    )
+    return data_uri(over)
 
 
 def _grids(data: ReportData) -> list[Grid]:

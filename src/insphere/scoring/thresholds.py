@@ -12,6 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import beta
 
 from insphere.errors import DataError, SpecError
 
@@ -108,14 +109,50 @@ def conformal_threshold(calibration_scores: ArrayLike, alpha: float) -> float:
     18.0
     """
     ordered = np.sort(_finite_scores(calibration_scores))
+    return float(ordered[_rank(len(ordered), alpha) - 1])
+
+
+def false_alarm_interval(n: int, alpha: float, confidence: float = 0.9) -> tuple[float, float]:
+    """Return where the false-alarm rate of one calibrated detector lies, if scores have no ties.
+
+    The guarantee of `conformal_threshold` holds on average over calibration sets. For one set the
+    rate is a draw from a Beta distribution (Vovk 2012, "Conditional validity of inductive
+    conformal predictors"), whatever the detector; this is its central interval.
+
+    Parameters
+    ----------
+    n : int
+        Number of calibration scores.
+    alpha : float
+        False-alarm rate that the threshold was made for.
+    confidence : float, default=0.9
+        Chance of lying in the interval, in (0, 1).
+
+    Raises
+    ------
+    SpecError
+        As in `conformal_threshold`.
+
+    Examples
+    --------
+    >>> low, high = false_alarm_interval(99, 0.05)
+    >>> round(low, 3), round(high, 3)
+    (0.02, 0.09)
+    """
+    rank = _rank(n, alpha)
+    low, high = beta.ppf(((1 - confidence) / 2, (1 + confidence) / 2), n + 1 - rank, rank)
+    return float(low), float(high)
+
+
+def _rank(n: int, alpha: float) -> int:
+    """Return which of n ascending calibration scores is the threshold, counted from 1."""
     needed = conformal_calibration_size(alpha)
-    if len(ordered) < needed:
+    if n < needed:
         raise SpecError(
             f"A false-alarm rate of {alpha:g} needs at least {needed} calibration images, but "
-            f"there are {len(ordered)}: hold out more images or ask for a higher rate."
+            f"there are {n}: hold out more images or ask for a higher rate."
         )
-    rank = math.ceil((len(ordered) + 1) * (1 - _decimal(alpha)))
-    return float(ordered[rank - 1])
+    return math.ceil((n + 1) * (1 - _decimal(alpha)))
 
 
 def _decimal(share: float) -> Fraction:

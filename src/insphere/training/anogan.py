@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from insphere.errors import InsphereError
 from insphere.nets.dcgan import Discriminator, Generator
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
+from insphere.training.autoencoder import place
 from insphere.training.callbacks import Callback, Record
 from insphere.training.images import TrainingImages
 from insphere.training.loop import seeded
@@ -127,7 +128,8 @@ def train_gan(
         seconds, images_per_second.
     """
     with seeded(seed):
-        gan = GAN(spec, (X.shape[3], X.shape[1], X.shape[2])).to(device)
+        gan = GAN(spec, (X.shape[3], X.shape[1], X.shape[2]))
+    place(gan, device, torch.float32)
     gan.preprocessor.fit(X)
     images = TrainingImages(X, gan.preprocessor, device)
     adversaries = _Adversaries(gan, spec, device)

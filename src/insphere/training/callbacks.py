@@ -16,7 +16,7 @@ class Callback:
     def batch_end(self, phase: str, images: int) -> None:
         """Call after each step, with the number of images in it."""
 
-    def look(self, record: Record, objective: Any, prepare: Any) -> None:
+    def look(self, record: Record, objective: Any, images: Any) -> None:
         """Call after each epoch, before `epoch_end`, to look inside; what is seen is not changed.
 
         Parameters
@@ -25,8 +25,8 @@ class Callback:
             The epoch's row of the history.
         objective : insphere.training.objectives.Objective
             What is minimised, with its networks.
-        prepare : callable
-            Turns raw samples (N×H×W×C or N×F) into a batch for its networks.
+        images : insphere.training.images.Samples
+            What is trained on; `TrainingImages` also prepare other images for the networks.
         """
 
     def epoch_end(self, record: Record) -> None:

@@ -9,13 +9,25 @@ from typing import Any, Literal
 
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from torch import Tensor, nn
 
+from insphere.errors import CollapseError
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import StepSpec
-from insphere.training.autoencoder import AutoencoderSpec, pretrain_autoencoder, sample_dtype
+from insphere.training.autoencoder import (
+    AutoencoderSpec,
+    Pretrained,
+    pretrain_autoencoder,
+    sample_dtype,
+)
 from insphere.training.callbacks import Callback, Record
 from insphere.training.device import Precision
 from insphere.training.guard import CollapseGuard
@@ -23,6 +35,7 @@ from insphere.training.images import TrainingImages
 from insphere.training.loop import PhaseRun, seeded
 from insphere.training.objectives import Hypersphere, choose_center, squared_distances
 from insphere.training.recipe import Phase, Recipe
+from insphere.training.regularizers import RegularizedSphere, Regularizers
 
 
 class SphereSpec(BaseModel):
@@ -44,6 +57,12 @@ class SphereSpec(BaseModel):
         When the soft-boundary radius is updated.
     allow_collapse : bool
         Build and train networks that can, or do, collapse.
+    center : {"mean", "zero"}
+        Where the sphere lies: at the mean of the first pass, or, to see it collapse, at the
+        origin.
+    regularizers : Regularizers, optional
+        What else is minimised. With a weight on the variance, networks that could collapse are
+        built; the guard watches them all the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +74,21 @@ class SphereSpec(BaseModel):
     nu: float = Field(default=0.1, gt=0, le=1)
     radius_update: Literal["epoch", "batch"] = "epoch"
     allow_collapse: bool = False
+    center: Literal["mean", "zero"] = "mean"
+    regularizers: Regularizers | None = None
+
+    @model_serializer(mode="wrap")
+    def _only_options_in_use(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out options that are off, so that they change no checkpoint's name."""
+        written: dict[str, Any] = write(self)
+        off = {"center": "mean", "regularizers": None}
+        return {k: v for k, v in written.items() if k not in off or getattr(self, k) != off[k]}
+
+    @property
+    def builds_anything(self) -> bool:
+        """Whether networks that could collapse are built."""
+        protected = self.regularizers is not None and self.regularizers.variance > 0
+        return self.allow_collapse or protected
 
     @property
     def autoencoder(self) -> AutoencoderSpec:
@@ -63,7 +97,7 @@ class SphereSpec(BaseModel):
             encoder=self.encoder,
             preprocess=self.preprocess,
             phase=self.recipe.pretrain,
-            allow_collapse=self.allow_collapse,
+            allow_collapse=self.builds_anything,
         )
 
 
@@ -116,29 +150,58 @@ def train_sphere(
     callbacks : sequence of Callback
         Followers of the progress.
     """
+    if spec.center == "zero" and not spec.allow_collapse:
+        raise CollapseError(
+            "With the centre at the origin, zero weights map every image onto it: use the mean of "
+            "a first pass, or pass allow_collapse=True to see what happens."
+        )
     start = pretrain_autoencoder(
         X, spec.autoencoder, seed=seed, device=device, precision=precision,
         checkpoints=checkpoints, callbacks=callbacks,
     )  # fmt: skip
     encoder, images, autocast = start.encoder, start.images, start.autocast
-
-    z = first_pass(encoder, images, spec.recipe.train.batch_size, seed, autocast)
-    z = z.to(sample_dtype(X, device))
-    center = choose_center(z)
-    guard = CollapseGuard(spec.allow_collapse)
-    guard.begin(z, squared_distances(z, center))
-    objective = Hypersphere(
-        encoder, center, guard, kind=spec.objective, nu=spec.nu, radius_update=spec.radius_update,
-        radius_every=spec.recipe.radius_every,
-        radius_warm_up=min(spec.recipe.radius_warm_up, spec.recipe.train.epochs_for(len(X)) // 2),
-    )  # fmt: skip
+    objective = sphere_objective(start, spec, seed)
     history = start.history + PhaseRun(
         "train", objective, images, spec.recipe.train,
         seed=seed + 1, autocast=autocast, callbacks=callbacks,
         checkpoint=start.names.path("train", spec.model_dump(mode="json")),
     ).run()  # fmt: skip
     sphere = Sphere(start.preprocessor, encoder, objective.center).eval()
-    return TrainedSphere(sphere, history, guard)
+    return TrainedSphere(sphere, history, objective.guard)
+
+
+def sphere_objective(start: Pretrained, spec: SphereSpec, seed: int) -> Hypersphere:
+    """Place the centre by a first pass and return the objective, with its guard.
+
+    Parameters
+    ----------
+    start : Pretrained
+        Network and images.
+    spec : SphereSpec
+        How to train.
+    seed : int
+        Decides the batches of the first pass.
+    """
+    train, n = spec.recipe.train, len(start.images)
+    z = first_pass(start.encoder, start.images, train.batch_size, seed, start.autocast)
+    z = z.to(next(start.encoder.parameters()).dtype)
+    center = choose_center(z) if spec.center == "mean" else torch.zeros_like(z[0])
+    guard = CollapseGuard(spec.allow_collapse)
+    guard.begin(z, squared_distances(z, center))
+    arguments: dict[str, Any] = {
+        "kind": spec.objective,
+        "nu": spec.nu,
+        "radius_update": spec.radius_update,
+        "radius_every": spec.recipe.radius_every,
+        "radius_warm_up": min(spec.recipe.radius_warm_up, train.epochs_for(n) // 2),
+    }
+    if spec.regularizers is None:
+        return Hypersphere(start.encoder, center, guard, **arguments)
+    scale = float(z.var(dim=0).mean().sqrt())
+    with seeded(seed, 3):
+        return RegularizedSphere(
+            start.encoder, center, guard, regularizers=spec.regularizers, scale=scale, **arguments
+        )
 
 
 def untrained_sphere(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,6 +14,16 @@ from torch import Tensor
 from insphere.preprocess.pipeline import Preprocessor, to_batch
 
 PREPARED_BYTES = 2 << 30
+
+
+class Samples(Protocol):
+    """What the loop trains on: samples that come in equal batches."""
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+        """One pass, in the order that the generator draws, or in their own without it."""
 
 
 class TrainingImages:

@@ -19,7 +19,7 @@ from insphere.training.checkpoint import (
     restore_optimizer,
     write_checkpoint,
 )
-from insphere.training.images import TrainingImages
+from insphere.training.images import Samples
 from insphere.training.objectives import Objective
 from insphere.training.recipe import Phase
 
@@ -37,7 +37,7 @@ class PhaseRun:
         Name of the phase in history and progress.
     objective : Objective
         What to minimise; its parameters are modified in place.
-    images : TrainingImages
+    images : Samples
         Training normals.
     phase : Phase
         Epochs, learning rate, batch size.
@@ -62,7 +62,7 @@ class PhaseRun:
         self,
         name: str,
         objective: Objective,
-        images: TrainingImages,
+        images: Samples,
         phase: Phase,
         *,
         seed: int,
@@ -98,10 +98,12 @@ class PhaseRun:
                 callback.phase_start(self.name, self.epochs, done, len(self.images))
             try:
                 for epoch in range(done, self.epochs):
+                    if self.objective.finished:
+                        break
                     self.history.append(self._epoch(epoch))
                     self._save()
                     for callback in self.callbacks:
-                        callback.look(self.history[-1], self.objective, self.images.prepare)
+                        callback.look(self.history[-1], self.objective, self.images)
                         callback.epoch_end(self.history[-1])
             finally:
                 for callback in self.callbacks:

@@ -13,7 +13,15 @@ CENTER_MARGIN = 0.1
 
 
 class Objective(nn.Module):
-    """A module whose forward pass gives the mean loss of a batch."""
+    """A module whose forward pass gives the mean loss of a batch.
+
+    Attributes
+    ----------
+    finished : bool
+        Set by `end_epoch` to end the phase before its last epoch.
+    """
+
+    finished = False
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Finish an epoch (counted from 0) and return what to record of it beside the loss."""
@@ -103,6 +111,10 @@ class Hypersphere(Objective):
         """Return the loss of a batch and remember its representations until the epoch ends."""
         z = self.encoder(x).to(self.center.dtype)
         self._seen.append(z.detach())
+        return self.loss(z)
+
+    def loss(self, z: Tensor) -> Tensor:
+        """Return the loss of a batch of representations."""
         distances = squared_distances(z, self.center)
         if self.kind == "one-class":
             return distances.mean()

@@ -14,7 +14,12 @@ from rich.progress import (
 
 from insphere.training.callbacks import Callback, Record
 
-_TITLES = {"pretrain": "Pretraining", "train": "Deep SVDD"}
+_TITLES = {
+    "pretrain": "Pretraining",
+    "train": "Deep SVDD",
+    "features": "Features",
+    "finetune": "Fine-tuning",
+}
 
 
 class ProgressBar(Callback):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from insphere.errors import require
@@ -28,7 +29,9 @@ def to_html(figure: Any, name: str) -> bytes:
         div_id=name,
         config={"displaylogo": False, "responsive": True, "plotlyServerURL": ""},
     )
-    return page.replace("<html>", '<!doctype html>\n<html lang="en">', 1).encode("utf-8")
+    title = escape(figure.layout.title.text or name, quote=False).replace("&amp;", "&")
+    page = page.replace("<html>", '<!doctype html>\n<html lang="en">', 1)
+    return page.replace("<head>", f"<head><title>{title}</title>", 1).encode("utf-8")
 
 
 def script() -> bytes:

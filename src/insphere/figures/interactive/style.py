@@ -44,7 +44,7 @@ def new_figure(title: str = "", *, rows: int = 1, columns: int = 1, **subplots: 
         hoverlabel={"font": {"family": FONT, "size": 12}, "bgcolor": style.PAPER},
         legend={"font": {"size": 12}, "itemsizing": "constant"},
         margin={"l": 70, "r": 20, "t": 60 if title else 24, "b": 56},
-        colorway=[style.look(place).colour for place in range(8)],
+        colorway=[style.look(place).colour for place in range(10)],
     )
     if subplots.get("subplot_titles"):
         figure.update_annotations(font={"size": 13, "family": FONT}, xanchor="left", align="left")

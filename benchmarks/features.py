@@ -1,0 +1,284 @@
+"""Detectors on frozen features: ``python benchmarks/features.py {extract,heads,speed} …``.
+
+``extract DATASET`` computes features of all images once, in several forms from one pass, and keeps
+them in the cache. It goes on where it was stopped.
+
+``heads DATASET --group NAME`` runs heads on every class and appends a line for each finished run to
+``results/DATASET-features.jsonl``; what is there is not run again. Features that are not in the
+cache are computed on the way.
+
+``choose`` says which head is best on Fashion-MNIST, and what that head reaches elsewhere. It is the
+rule by which a head is chosen for CIFAR-10: none of its labels is used.
+
+``speed`` measures extraction against a bare forward pass of the same network, in the same run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from insphere.data.load import load_dataset
+from insphere.data.progress import Progress
+from insphere.experiments.rows import read_rows
+from insphere.experiments.spec import RunSpec
+from insphere.experiments.sweep import run_sweep
+from insphere.features import Extractor, Form, features, pooled_form
+from insphere.features.adapted import map_form
+from insphere.nets.backbones import load_backbone
+from machine import machine, write_json
+
+RESULTS = Path(__file__).parent / "results"
+CHOSEN_ON = "fashion-mnist"
+RESOLUTION = 192
+TRAINED_STAGES = 2
+FINETUNE = {"stages": TRAINED_STAGES, "epochs": 10}
+
+Head = tuple[str, dict[str, Any]]
+
+
+def head(method: str, **params: Any) -> Head:
+    """Name a head: its method and what differs from the defaults."""
+    return method, {"resolution": RESOLUTION} | params
+
+
+CORE: dict[str, Head] = {
+    "2-NN": head("feature-knn"),
+    "Mahalanobis": head("feature-mahalanobis"),
+    "PCA": head("feature-pca"),
+    "SVDD, pooled": head("feature-svdd"),
+}
+VARIANTS: dict[str, Head] = {
+    "2-NN, L2 only": head("feature-knn", normalize="l2"),
+    "2-NN, as they are": head("feature-knn", normalize=None),
+    "Mahalanobis, as they are": head("feature-mahalanobis", normalize=None),
+    "Mahalanobis, s7 + head": head("feature-mahalanobis", stages=["s7", "head"]),
+    "Mahalanobis, s5 + s6 + s7 + head": head(
+        "feature-mahalanobis", stages=["s5", "s6", "s7", "head"]
+    ),
+}
+PATCHES: dict[str, Head] = {
+    "FPSVDD, patch": head("fpsvdd", objective="patch"),
+    "FPSVDD, image": head("fpsvdd", objective="image"),
+    "FPSVDD, both": head("fpsvdd", objective="both"),
+    "patch memory": head("patch-memory"),
+}
+LATE: dict[str, Head] = {
+    f"FPSVDD, {unit}, s7 + head": head("fpsvdd", objective=unit, stages=["s7", "head"], grid=6)
+    for unit in ("patch", "image")
+}
+MIRRORED: dict[str, Head] = {
+    "2-NN, mirrored": head("feature-knn", mirrored=True),
+    "Mahalanobis, mirrored": head("feature-mahalanobis", mirrored=True),
+}
+RESOLUTIONS: dict[str, Head] = {
+    f"{title}, {side} px": (method, {"resolution": side})
+    for side in (128, 160, 224)
+    for title, method in (("2-NN", "feature-knn"), ("Mahalanobis", "feature-mahalanobis"))
+}
+FINETUNED: dict[str, Head] = {
+    "2-NN, fine-tuned": head("feature-knn", finetune=FINETUNE),
+    "Mahalanobis, fine-tuned": head("feature-mahalanobis", finetune=FINETUNE),
+    "SVDD, pooled, fine-tuned": head("feature-svdd", finetune=FINETUNE),
+    "FPSVDD, image, fine-tuned": head("fpsvdd", objective="image", finetune=FINETUNE),
+}
+GROUPS = {
+    "core": CORE,
+    "variants": VARIANTS,
+    "patches": PATCHES,
+    "late": LATE,
+    "mirrored": MIRRORED,
+    "resolutions": RESOLUTIONS,
+    "finetuned": FINETUNED,
+}
+HEADS = {title: one for group in GROUPS.values() for title, one in group.items()}
+
+app = typer.Typer(add_completion=False, help=(__doc__ or "").splitlines()[0])
+console = Console()
+Dataset = Annotated[str, typer.Argument(help="mnist, fashion-mnist, cifar10, or any other.")]
+
+
+def results_of(dataset: str) -> Path:
+    """Return the file of a dataset's rows."""
+    return RESULTS / f"{dataset}-features.jsonl"
+
+
+def title_of(row: dict[str, Any]) -> str | None:
+    """Return the title of the head that a row belongs to, if it is one of those here."""
+    wanted = (row["method"], row["params"])
+    return next((title for title, one in HEADS.items() if one == wanted), None)
+
+
+def by_head(dataset: str) -> dict[str, dict[str, list[float]]]:
+    """Collect AUCs in per cent: head, then class, then one value a seed."""
+    found: dict[str, dict[str, list[float]]] = {title: defaultdict(list) for title in HEADS}
+    for row in read_rows(results_of(dataset)):
+        title = title_of(row)
+        if title is not None:
+            found[title][" + ".join(row["normal"])].append(100 * row["auc"])
+    return {title: dict(values) for title, values in found.items() if values}
+
+
+def complete_means(dataset: str) -> dict[str, float]:
+    """Return the mean AUC over classes of the heads that have all ten."""
+    return {
+        title: float(np.mean([np.mean(values) for values in classes.values()]))
+        for title, classes in by_head(dataset).items()
+        if len(classes) == 10
+    }
+
+
+def chosen_head() -> str | None:
+    """Return the head with the highest mean AUC on the dataset of choice; None before it is run."""
+    means = complete_means(CHOSEN_ON)
+    return max(means, key=lambda title: means[title]) if means else None
+
+
+@app.command()
+def extract(
+    dataset: Dataset,
+    resolution: Annotated[int, typer.Option(help="Pixels.")] = RESOLUTION,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="With mirror images.")] = False,
+    pooled_only: Annotated[
+        bool, typer.Option("--pooled-only", help="Neither patches nor maps.")
+    ] = False,
+) -> None:
+    """Compute features of all images; stop it whenever you like, it goes on where it was."""
+    data = load_dataset(dataset)
+    extractor = Extractor(
+        load_backbone(), resolution=resolution, mirrored=mirrored, device=torch.device("cpu")
+    )
+    card = extractor.card
+    forms = [pooled_form(card)]
+    if not pooled_only:
+        forms += [
+            Form("patches", card.default_patches, 3, resolution // 16),
+            map_form(extractor, TRAINED_STAGES),
+        ]
+    started, step = time.perf_counter(), 2048
+    with Progress("Features", len(data)) as bar:
+        # The test part first, then class by class, so that heads can run on what is there.
+        is_train = np.zeros(len(data), bool) if data.is_test is None else ~data.is_test
+        order = np.lexsort((data.labels, is_train))
+        for first in range(0, len(data), step):  # what is in memory at once
+            images = data.images[np.sort(order[first : first + step])]
+            features(extractor, images, forms, progress=bar.advance)
+    seconds = time.perf_counter() - started
+    console.print(f"{len(data):,} images in {seconds:.0f} s: {len(data) / seconds:.0f} a second")
+
+
+@app.command()
+def heads(
+    dataset: Dataset,
+    group: Annotated[
+        list[str] | None, typer.Option(help=f"Any of {', '.join(GROUPS)}; all by default.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes, each with one thread.")] = 1,
+    checkpoints: Annotated[Path, typer.Option(help="Folder of checkpoints.")] = Path("runs"),
+) -> None:
+    """Run heads on every class, or continue, and print what is there."""
+    chosen = [one for name in group or GROUPS for one in GROUPS[name].values()]
+    specs = [
+        RunSpec(dataset=dataset, normal=(name,), method=method, params=params)
+        for name in load_dataset(dataset).class_names
+        for method, params in chosen
+    ]
+
+    def report(row: dict[str, Any]) -> None:
+        console.print(
+            f"{row['normal'][0]:>12} {title_of(row)}: AUC {100 * row['auc']:.2f} "
+            f"in {row['fit_seconds']:.0f} + {row['score_seconds']:.0f} s"
+        )
+
+    run_sweep(
+        specs, results_of(dataset), checkpoints=checkpoints / f"{dataset}-features", jobs=jobs,
+        report=report,
+    )  # fmt: skip
+    show(dataset)
+
+
+@app.command()
+def show(dataset: Dataset) -> None:
+    """Print mean AUCs, the best first."""
+    table = Table("head", "classes", "mean AUC, %")
+    found = by_head(dataset)
+    means = {title: np.mean([np.mean(v) for v in found[title].values()]) for title in found}
+    for title in sorted(means, key=lambda name: -means[name]):
+        table.add_row(title, str(len(found[title])), f"{means[title]:.2f}")
+    console.print(table)
+
+
+@app.command()
+def choose() -> None:
+    """Say which head is chosen, by its mean AUC on Fashion-MNIST, and what it reaches elsewhere."""
+    title = chosen_head()
+    if title is None:
+        console.print(f"Nothing is complete on {CHOSEN_ON}; run heads {CHOSEN_ON} first.")
+        return
+    console.print(f"{title}: {complete_means(CHOSEN_ON)[title]:.2f} on {CHOSEN_ON}")
+    for path in sorted(RESULTS.glob("*-features.jsonl")):
+        dataset = path.name.removesuffix("-features.jsonl")
+        mean = complete_means(dataset).get(title)
+        if dataset != CHOSEN_ON and mean is not None:
+            console.print(f"{mean:.2f} on {dataset}")
+
+
+@app.command()
+def speed(
+    images: Annotated[int, typer.Option(help="Images in each round.")] = 512,
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds.")] = 5,
+    resolution: Annotated[int, typer.Option(help="Pixels.")] = RESOLUTION,
+) -> None:
+    """Compare extraction (resize, normalise, forward, pool) with a bare forward pass."""
+    extractor = Extractor(load_backbone(), resolution=resolution, device=torch.device("cpu"))
+    pixels = np.random.default_rng(0).integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
+    forms = {"pooled": [pooled_form(extractor.card)]}
+    forms["pooled and patches"] = [
+        *forms["pooled"],
+        Form("patches", extractor.card.default_patches, 3, resolution // 16),
+    ]
+    parts = [extractor.prepare(pixels[s : s + 32]) for s in range(0, images, 32)]
+    names = extractor.card.stage_names
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for part in parts:
+                extractor.backbone(part, names)
+
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for round_ in range(rounds + 1):  # the first one warms up
+        works = {"bare": bare} | {
+            name: (lambda chosen=chosen: extractor(pixels, chosen))
+            for name, chosen in forms.items()
+        }
+        for name, work in works.items():
+            started = time.perf_counter()
+            work()
+            if round_:
+                seconds[name].append(time.perf_counter() - started)
+    result: dict[str, Any] = {
+        "resolution": resolution,
+        "images": images,
+        "dtype": str(extractor.dtype),
+        "images_per_second": {
+            k: round(images / float(np.median(v)), 1) for k, v in seconds.items()
+        },
+        "share_of_bare": {
+            k: round(float(np.median(np.divide(seconds["bare"], v))), 3) for k, v in seconds.items()
+        },
+        "machine": machine("timm", "torchvision"),
+    }
+    write_json(RESULTS / "features-speed.json", result)
+    console.print(result["images_per_second"], result["share_of_bare"])
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,172 @@
+"""Which pixels a score depends on, found from outside: by gradients or by covering them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from insphere.errors import SpecError, require
+
+if TYPE_CHECKING:
+    from insphere.detectors.base import OneClassDetector
+
+Maps = NDArray[np.float32]
+
+BATCH = 128
+STEPS = 32  # of the path of integrated gradients
+WINDOW = 7  # a side is this many windows long; they overlap by half
+
+
+class _Uncertainty(nn.Module):
+    """1 − the largest probability of the classes that count as normal."""
+
+    def __init__(self, classifier: nn.Module, normal: NDArray[np.int64]) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.normal = torch.from_numpy(normal)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(x)
+        return 1 - logits.softmax(dim=1)[:, self.normal.to(x.device)].amax(dim=1)
+
+
+def scoring_module(detector: OneClassDetector) -> nn.Module | None:
+    """Return the module from raw images to scores of a detector with one network, or None."""
+    if hasattr(detector, "backbone"):
+        return None  # its network takes features, not images
+    for name in ("sphere_", "autoencoder_"):
+        module = getattr(detector, name, None)
+        if isinstance(module, nn.Module):
+            return module
+    classifier = getattr(detector, "classifier_", None)
+    if isinstance(classifier, nn.Module):
+        return _Uncertainty(classifier, detector._normal)
+    return None
+
+
+def as_floats(images: NDArray[Any]) -> NDArray[np.float32]:
+    """Return raw images as float32; uint8 comes to lie between 0 and 1."""
+    values = np.asarray(images).astype(np.float32)
+    if images.dtype == np.uint8:
+        values /= 255
+    return values
+
+
+def gradient_times_input(detector: OneClassDetector, images: NDArray[Any]) -> Maps:
+    """Return |x · ∂score/∂x| of each pixel, summed over channels, shape (N, H, W).
+
+    A pixel that is 0 gets 0: on a dark ground only what is there can be marked.
+    """
+    module = _module(detector)
+
+    def explain(x: Tensor) -> Tensor:
+        x = x.clone().requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(module(x).sum(), x)
+        return (x.detach() * gradient).abs().sum(dim=1)
+
+    return _in_batches(images, explain, _device(module))
+
+
+def integrated_gradients(
+    detector: OneClassDetector, images: NDArray[Any], baseline: NDArray[np.float32]
+) -> Maps:
+    """Return integrated gradients (Sundararajan et al. 2017) from a baseline, shape (N, H, W).
+
+    With their sign, they sum to the difference of the scores of image and baseline; kept are the
+    pixels that raise the score.
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        With one network.
+    images : ndarray, shape (N, H, W, C)
+        Raw images.
+    baseline : ndarray of float32, shape (H, W, C)
+        Where the path begins, between 0 and 1 for uint8 images.
+    """
+    captum = require("captum.attr", "explain", "Integrated gradients")
+    module = _module(detector)
+    method = captum.IntegratedGradients(module)
+    start = _to_tensor(baseline[None], _device(module))
+
+    def explain(x: Tensor) -> Tensor:
+        found: Tensor = method.attribute(
+            x, baselines=start, n_steps=STEPS, internal_batch_size=4 * BATCH
+        )
+        return found.sum(dim=1).clamp_min(0)
+
+    return _in_batches(images, explain, _device(module))
+
+
+def occlusion(
+    detector: OneClassDetector, images: NDArray[Any], baseline: NDArray[np.float32]
+) -> Maps:
+    """Return how far the score falls when a window around each pixel is covered, shape (N, H, W).
+
+    Works for every detector, since nothing but scores is asked for. Windows are a seventh of the
+    smaller side, and cover with the baseline.
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        Fitted on images.
+    images : ndarray, shape (N, H, W, C)
+        Raw images.
+    baseline : ndarray of float32, shape (H, W, C)
+        What covers, between 0 and 1 for uint8 images.
+    """
+    captum = require("captum.attr", "explain", "Occlusion")
+    channels = images.shape[3]
+    side = max(1, round(min(images.shape[1:3]) / WINDOW))
+    step = max(1, side // 2)
+
+    def score(x: Tensor) -> Tensor:
+        raw = np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy())
+        return torch.from_numpy(detector.anomaly_score(raw))
+
+    method = captum.Occlusion(score)
+    cover = _to_tensor(baseline[None], torch.device("cpu"))
+
+    def explain(x: Tensor) -> Tensor:
+        found: Tensor = method.attribute(
+            x,
+            sliding_window_shapes=(channels, side, side),
+            strides=(channels, step, step),
+            baselines=cover.expand_as(x),
+            perturbations_per_eval=8,
+        )
+        return found.sum(dim=1).clamp_min(0)
+
+    return _in_batches(images, explain, torch.device("cpu"))
+
+
+def _module(detector: OneClassDetector) -> nn.Module:
+    module = scoring_module(detector)
+    if module is None:
+        raise SpecError(
+            f"{type(detector).__name__} has no single network to take gradients of; use own or "
+            "occlusion."
+        )
+    return module
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
+
+
+def _to_tensor(images: NDArray[np.float32], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(device)
+
+
+def _in_batches(images: NDArray[Any], explain: Any, device: torch.device) -> Maps:
+    parts = []
+    for start in range(0, len(images), BATCH):
+        x = _to_tensor(as_floats(images[start : start + BATCH]), device)
+        parts.append(explain(x).detach().float().cpu().numpy())
+    maps: Maps = np.concatenate(parts)
+    return maps

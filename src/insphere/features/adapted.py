@@ -1,0 +1,56 @@
+"""Features of a backbone whose last stages were fine-tuned, from maps in front of these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from insphere.features.extract import BATCH, Extractor
+from insphere.features.form import Form
+from insphere.features.store import features
+from insphere.nets.backbones.network import Tail
+
+
+def map_form(extractor: Extractor, trained: int) -> Form:
+    """Return the form of the map in front of the last `trained` stages."""
+    return Form("map", (extractor.card.stage_names[-trained - 1],))
+
+
+def adapted_features(
+    extractor: Extractor,
+    tail: Tail,
+    images: NDArray[Any],
+    form: Form,
+    *,
+    cache: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> NDArray[np.float16]:
+    """Return features of the fine-tuned stages.
+
+    The frozen part is computed once and kept on disk as by `features`; what the fine-tuned stages
+    make of it is not kept, since it belongs to one detector.
+
+    Parameters
+    ----------
+    extractor : Extractor
+        The frozen backbone.
+    tail : Tail
+        Its last stages, fine-tuned; in the extractor's number format.
+    images, cache, progress
+        As in `features`.
+    form : Form
+        Of stages in the tail.
+    """
+    before = map_form(extractor, len(tail.steps))
+    (maps,) = features(extractor, images, [before], cache=cache, progress=progress)
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(maps), BATCH):
+            x = torch.from_numpy(maps[start : start + BATCH]).to(extractor.device, extractor.dtype)
+            parts.append(form.compute(tail.maps(x.permute(0, 3, 1, 2))).cpu())
+    rows: NDArray[np.float16] = torch.cat(parts).numpy()
+    return rows

@@ -1,0 +1,139 @@
+"""Runs a frozen backbone over images: resize, normalise, forward, keep what the forms ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from insphere.errors import DataError, SpecError
+from insphere.features.form import Form
+from insphere.nets.backbones import Backbone
+from insphere.training.device import Precision, has_fast_bfloat16
+from insphere.training.memory import keep_freed_memory
+
+Resampling = Literal["bilinear", "bicubic"]
+BATCH = 32
+
+
+class Extractor:
+    """A frozen backbone with everything that its features depend on.
+
+    Runs in inference mode, channels-last, in bfloat16 where the processor computes in it.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        In evaluation mode; moved to the device and its number format.
+    resolution : int or None
+        Height and width, in pixels, that images are resized to; None is the backbone's own.
+    resampling : {"bilinear", "bicubic"}
+        How; with antialiasing when images get smaller.
+    mirrored : bool
+        Average the maps of each image and of its mirror image (turned back): twice the work.
+    precision : {"auto", "float32", "bfloat16"}
+        Number format of the network.
+    device : torch.device
+        Where it runs.
+
+    Raises
+    ------
+    SpecError
+        If the resolution does not fit the backbone.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        resolution: int | None = None,
+        resampling: Resampling = "bicubic",
+        mirrored: bool = False,
+        precision: Precision = "auto",
+        device: torch.device,
+    ) -> None:
+        card = backbone.card
+        self.resolution = card.input_size if resolution is None else resolution
+        whole = isinstance(self.resolution, int | np.integer) and not isinstance(resolution, bool)
+        if not whole or self.resolution < card.multiple or self.resolution % card.multiple:
+            raise SpecError(
+                f"resolution is a multiple of {card.multiple} pixels for {card.name}, such as "
+                f"{card.input_size}, but got {resolution!r}."
+            )
+        if resampling not in ("bilinear", "bicubic"):
+            raise SpecError(f"resampling is bilinear or bicubic, but got {resampling!r}.")
+        self.resampling = resampling
+        self.mirrored = bool(mirrored)
+        self.device = device
+        half = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
+        self.dtype = torch.bfloat16 if half else torch.float32
+        self.card = card
+        self.fingerprint = backbone.fingerprint
+        self.backbone = backbone.to(device, self.dtype).to(memory_format=torch.channels_last)
+        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (card.mean, card.std))
+        self._scale, self._shift = 1 / (255 * std), -mean / std
+
+    def settings(self) -> dict[str, Any]:
+        """Return what features depend on beside the image and the form, as JSON values."""
+        return {
+            "backbone": self.card.name,
+            "weights": self.fingerprint,
+            "resolution": int(self.resolution),
+            "resampling": self.resampling,
+            "mirrored": self.mirrored,
+            "dtype": str(self.dtype),
+            "device": self.device.type,
+        }
+
+    def prepare(self, images: NDArray[Any]) -> Tensor:
+        """Resize and normalise a batch: N×H×W×C to N×3×R×R, channels-last.
+
+        Parameters
+        ----------
+        images : ndarray, uint8, or float32 between 0 and 1, shape (N, H, W, C)
+            C is 1 (grey) or 3 (RGB).
+
+        Raises
+        ------
+        DataError
+            If floats lie elsewhere.
+        """
+        x = torch.from_numpy(np.array(images)).to(self.device).permute(0, 3, 1, 2)
+        if x.dtype != torch.uint8:
+            if float(x.min()) < 0 or float(x.max()) > 1:
+                raise DataError(
+                    "A pretrained network takes uint8 images, or floats between 0 and 1, but "
+                    f"these lie in {float(x.min()):g}…{float(x.max()):g}; rescale them."
+                )
+            x = x * 255
+        size = (int(self.resolution), int(self.resolution))
+        if x.shape[2:] != size:
+            x = F.interpolate(x, size, mode=self.resampling, align_corners=False, antialias=True)
+        if x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        x = torch.addcmul(self._shift, x.to(torch.float32), self._scale)
+        return x.to(self.dtype).contiguous(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def __call__(self, images: NDArray[Any], forms: Sequence[Form]) -> list[NDArray[np.float16]]:
+        """Return the features of images in several forms, from one pass, batch by batch."""
+        keep_freed_memory()
+        stages = [name for form in forms for name in form.stages]
+        parts: list[list[Tensor]] = [[] for _ in forms]
+        for start in range(0, len(images), BATCH):
+            maps = self._maps(self.prepare(images[start : start + BATCH]), stages)
+            for form, part in zip(forms, parts, strict=True):
+                part.append(form.compute(maps).cpu())
+        return [torch.cat(part).numpy() for part in parts]
+
+    def _maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
+        maps: dict[str, Tensor] = self.backbone(x, stages)
+        if not self.mirrored:
+            return maps
+        other = self.backbone(x.flip(3), stages)
+        return {name: (m + other[name].flip(3)) / 2 for name, m in maps.items()}

@@ -1,0 +1,128 @@
+"""What is kept of an image: pooled vectors of all stages, patches on one grid, or one whole map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from insphere.nets.backbones import BackboneCard, Stage
+
+LARGEST = 60_000.0  # of float16, nearly
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to keep features, as float16.
+
+    Parameters
+    ----------
+    kind : {"pooled", "patches", "map"}
+        "pooled": mean and maximum of every stage's map, one after the other. "patches": the maps
+        of the chosen stages, each averaged over its neighbourhood, brought to one grid and joined.
+        "map": the map of one stage as it is.
+    stages : tuple of str
+        Stages, in the order of the network.
+    neighbourhood : int
+        Side of the square over which a map is averaged around each position, odd.
+    grid : int
+        Positions in a row and in a column of the patches.
+    """
+
+    kind: Literal["pooled", "patches", "map"]
+    stages: tuple[str, ...]
+    neighbourhood: int = 1
+    grid: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the values depend on, as JSON values."""
+        return asdict(self)
+
+    def compute(self, maps: Mapping[str, Tensor]) -> Tensor:
+        """Return the features of a batch from its maps, float16, one row for each image.
+
+        Returns
+        -------
+        Tensor
+            "pooled": (N, 2 ΣC). "patches": (N, grid, grid, ΣC). "map": (N, H, W, C).
+        """
+        chosen = [maps[name] for name in self.stages]
+        if self.kind == "pooled":
+            values = torch.cat([pooled(m) for m in chosen], dim=1)
+        elif self.kind == "map":
+            values = chosen[0].permute(0, 2, 3, 1)
+        else:
+            values = patches(chosen, self.neighbourhood, self.grid)
+        return values.clamp(-LARGEST, LARGEST).to(torch.float16).contiguous()
+
+
+def pooled_form(card: BackboneCard, stages: Sequence[str] | None = None) -> Form:
+    """Return the form that every choice of pooled vectors of these stages can be taken from."""
+    return Form("pooled", card.stage_names if stages is None else tuple(stages))
+
+
+def pooled(m: Tensor) -> Tensor:
+    """Mean and maximum of each channel, side by side: N×C×H×W to N×2C, float32."""
+    m = m.float()
+    return torch.cat([m.mean(dim=(2, 3)), m.amax(dim=(2, 3))], dim=1)
+
+
+def choose_pooled(
+    values: NDArray[Any],
+    described: Sequence[Stage],
+    stages: Sequence[str],
+    statistics: Sequence[str],
+) -> NDArray[Any]:
+    """Take the columns of some stages and statistics from features of `pooled_form`.
+
+    Parameters
+    ----------
+    values : ndarray, shape (N, 2 ΣC)
+        Features of `pooled_form`.
+    described : sequence of Stage
+        The stages in it.
+    stages : sequence of str
+        Names of those to take.
+    statistics : sequence of {"mean", "max"}
+        Which of the two.
+    """
+    columns = []
+    start = 0
+    for stage in described:
+        for statistic in ("mean", "max"):
+            if stage.name in stages and statistic in statistics:
+                columns.append(np.arange(start, start + stage.channels))
+            start += stage.channels
+    return values[:, np.concatenate(columns)]
+
+
+def patches(maps: Sequence[Tensor], neighbourhood: int, grid: int) -> Tensor:
+    """Describe every position of a grid by what several maps say about its neighbourhood.
+
+    Each map N×C×H×W is averaged over squares around each position (at the edges, over what there
+    is of them), then brought to grid × grid: by averaging if it is finer, else by bilinear
+    interpolation.
+
+    Returns
+    -------
+    Tensor, float32, shape (N, grid, grid, ΣC)
+    """
+    joined = []
+    for m in maps:
+        m = m.float()
+        if neighbourhood > 1:
+            m = F.avg_pool2d(
+                m, neighbourhood, stride=1, padding=neighbourhood // 2, count_include_pad=False
+            )
+        if m.shape[2] >= grid and m.shape[3] >= grid:
+            m = F.adaptive_avg_pool2d(m, grid)
+        else:
+            m = F.interpolate(m, (grid, grid), mode="bilinear", align_corners=False)
+        joined.append(m)
+    return torch.cat(joined, dim=1).permute(0, 2, 3, 1)

@@ -1,0 +1,273 @@
+"""Features on disk: computed once for each image, whoever asks, and found again by its pixels.
+
+An entry of the shelf holds the features of one form from one backbone at one resolution, as blocks
+that appear whole or not at all: ``NAME.npy``, one row for each image, then ``NAME.keys.npy``, which
+says which images they are. An interrupted extraction therefore continues with the block that it
+was at, and classes, heads and seeds share what they have in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insphere.errors import SpecError
+from insphere.features.extract import Extractor
+from insphere.features.form import Form
+from insphere.fingerprint import row_keys
+from insphere.storage import CacheInfo, Shelf
+
+FORMAT = 1  # raise when the values change, so that older ones are no longer found
+ABOUT = "about.json"
+KEYS = ".keys.npy"
+BLOCK = 512  # images
+FEWEST_STORED = 64  # fewer new images than this are not worth a file
+LIMIT_VARIABLE = "INSPHERE_FEATURES_GB"
+DEFAULT_LIMIT_GB = 20.0
+
+SHELF = Shelf(
+    name="features",
+    marker=ABOUT,
+    what="features",
+    instead="compute them anew each time with cache=False",
+    stripes=16,
+)
+Rows = NDArray[np.float16]
+
+
+def limit_bytes() -> int:
+    """Return how many bytes all features may take: ``INSPHERE_FEATURES_GB``, or 20 GB.
+
+    Raises
+    ------
+    SpecError
+        If the variable is no number.
+    """
+    text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_LIMIT_GB))
+    try:
+        gigabytes = float(text)
+    except ValueError:
+        gigabytes = -1
+    if not 0 <= gigabytes < 1e9:
+        raise SpecError(f"{LIMIT_VARIABLE} is a number of gigabytes, but is {text!r}.")
+    return int(gigabytes * 1e9)
+
+
+def features_info() -> CacheInfo:
+    """Return where features are kept, in how many entries, and how many bytes they take."""
+    return SHELF.info()
+
+
+def clear_features() -> CacheInfo:
+    """Remove all features but those being written; return what was there before."""
+    info = SHELF.info()
+    for entry in SHELF.entries():
+        SHELF.remove(entry)
+    return info
+
+
+def features(
+    extractor: Extractor,
+    images: NDArray[Any],
+    forms: Sequence[Form],
+    *,
+    cache: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> list[Rows]:
+    """Return features of images, from the disk as far as they are there.
+
+    Parameters
+    ----------
+    extractor : Extractor
+        Computes those that are not.
+    images : ndarray, shape (N, H, W, C)
+        uint8, or float32 between 0 and 1.
+    forms : sequence of Form
+        What to keep; all of them come from one pass.
+    cache : bool
+        Read from the disk and write to it.
+    progress : callable, optional
+        Called with the number of images done since the last call.
+
+    Returns
+    -------
+    list of ndarray of float16, N rows each
+        One for each form.
+
+    Raises
+    ------
+    DataError
+        If the disk is full or the cache cannot be written.
+    """
+    told = progress or (lambda _: None)
+    if not cache:
+        parts = []
+        for start in range(0, len(images), BLOCK):
+            block = images[start : start + BLOCK]
+            parts.append(extractor(block, forms))
+            told(len(block))
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
+    keys = row_keys(images)
+    stores = [_Store(extractor, form) for form in forms]
+    with SHELF.refusals():
+        fresh = _fill(extractor, images, keys, stores, told)
+    return [store.rows(keys, fresh[i]) for i, store in enumerate(stores)]
+
+
+def _fill(
+    extractor: Extractor,
+    images: NDArray[Any],
+    keys: list[bytes],
+    stores: list[_Store],
+    told: Callable[[int], None],
+) -> list[dict[bytes, Rows]]:
+    """Compute and store what is missing; return by key what was computed but not stored."""
+    fresh: list[dict[bytes, Rows]] = [{} for _ in stores]
+    missing = [not all(key in store for store in stores) for key in keys]
+    worth_it = sum(missing) >= FEWEST_STORED
+    for start in range(0, len(keys), BLOCK):
+        part = range(start, min(start + BLOCK, len(keys)))
+        block_keys = [keys[i] for i in part]
+        if any(missing[i] for i in part):
+            with ExitStack() as held:
+                if worth_it:
+                    name = hashlib.sha256(b"".join(block_keys)).digest()
+                    for store in sorted(stores, key=lambda store: store.folder):
+                        held.enter_context(SHELF.lock(store.folder.name, name[0] % SHELF.stripes))
+                        store.look()  # another process may have been here in the meantime
+                rest = [i for i in part if not all(keys[i] in store for store in stores)]
+                rest = list({keys[i]: i for i in rest}.values())  # each image once
+                if rest:
+                    values = extractor(images[rest], [store.form for store in stores])
+                    for store, new, rows in zip(stores, fresh, values, strict=True):
+                        lacking = [j for j, i in enumerate(rest) if keys[i] not in store]
+                        found = [keys[rest[j]] for j in lacking]
+                        if lacking and not (worth_it and store.write(found, rows[lacking])):
+                            new.update(zip(found, rows[lacking], strict=True))
+        told(len(part))
+    return fresh
+
+
+class _Store:
+    """One entry of the shelf: what it holds, and where each image's row is."""
+
+    def __init__(self, extractor: Extractor, form: Form) -> None:
+        self.form = form
+        self.about = {"format": FORMAT, **extractor.settings(), **form.settings()}
+        text = json.dumps(self.about, sort_keys=True)
+        self.folder = SHELF.path / hashlib.sha256(text.encode()).hexdigest()[:40]
+        self._place: dict[bytes, tuple[int, int]] = {}
+        self._blocks: list[Rows] = []
+        self._seen: set[str] = set()
+        self.look()
+        if self._blocks:
+            (self.folder / ABOUT).touch()  # the time of its last use
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._place
+
+    def look(self) -> None:
+        """Open blocks that were not there before; damaged ones are removed."""
+        if not self.folder.is_dir():
+            return
+        for path in sorted(self.folder.glob(f"*{KEYS}")):
+            name = path.name.removesuffix(KEYS)
+            if name in self._seen:
+                continue
+            self._seen.add(name)
+            file = self.folder / f"{name}.npy"
+            try:
+                keys = np.load(path, allow_pickle=False)
+                rows = np.load(file, mmap_mode="r", allow_pickle=False)
+                if keys.shape != (len(rows), 16) or keys.dtype != np.uint8:
+                    raise ValueError("keys that do not fit")
+                if rows.dtype != np.float16:
+                    raise ValueError("other numbers")
+            except (OSError, ValueError, EOFError):
+                path.unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
+                continue
+            for row, key in enumerate(keys):
+                self._place[key.tobytes()] = (len(self._blocks), row)
+            self._blocks.append(rows)
+
+    def write(self, keys: list[bytes], rows: Rows) -> bool:
+        """Store a block, whole or not at all; return false if there is no room for it."""
+        if not _make_room(rows.nbytes, keep=self.folder):
+            return False
+        self.folder.mkdir(parents=True, exist_ok=True)
+        about = self.folder / ABOUT
+        if not about.exists():
+            _write(about, json.dumps(self.about, indent=1).encode())
+        name = uuid4().hex[:16]
+        array = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 16)
+        _save(self.folder / f"{name}.npy", rows)
+        _save(self.folder / f"{name}{KEYS}", array)
+        self.look()
+        return True
+
+    def rows(self, keys: list[bytes], fresh: dict[bytes, Rows]) -> Rows:
+        """Gather the rows of these images."""
+        first = next(iter(fresh.values())) if fresh else self._blocks[0][0]
+        out = np.empty((len(keys), *first.shape), np.float16)
+        by_block: dict[int, list[tuple[int, int]]] = {}
+        for position, key in enumerate(keys):
+            if key in fresh:
+                out[position] = fresh[key]
+            else:
+                block, row = self._place[key]
+                by_block.setdefault(block, []).append((position, row))
+        for block, pairs in by_block.items():
+            positions, rows = (np.array(side) for side in zip(*pairs, strict=True))
+            order = np.argsort(rows)
+            out[positions[order]] = self._blocks[block][rows[order]]
+        return out
+
+
+def _make_room(wanted: int, keep: Path) -> bool:
+    """Remove entries that were used longest ago until `wanted` bytes fit below the limit."""
+    limit = limit_bytes()
+    size = SHELF.info().bytes
+    others = [entry for entry in SHELF.entries() if entry != keep]
+    others.sort(key=_last_use)
+    for entry in others:
+        if size + wanted <= limit:
+            break
+        if time.time() - _last_use(entry) > 60 and SHELF.remove(entry):  # not one in use just now
+            size = SHELF.info().bytes
+    return size + wanted <= limit
+
+
+def _last_use(entry: Path) -> float:
+    try:
+        return (entry / ABOUT).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    partial.write_bytes(content)
+    partial.replace(path)

@@ -1,0 +1,80 @@
+"""What is known of a backbone before it is loaded: a small card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a backbone, whose map can be taken.
+
+    Parameters
+    ----------
+    name : str
+        What it is called in settings.
+    channels : int
+        Channels of its map.
+    stride : int
+        Pixels of the input that one position of the map stands for.
+    """
+
+    name: str
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class BackboneCard:
+    """What a backbone is and what it wants.
+
+    Parameters
+    ----------
+    name : str
+        Name in settings.
+    source : {"package", "torchvision", "timm"}
+        Who builds the network.
+    weights : str
+        Where its weights come from, in words; begins with "random" if it was not trained.
+    input_size : int
+        Height and width, in pixels, that it was trained on.
+    mean, std : tuple of 3 floats
+        Of red, green and blue between 0 and 1, subtracted and divided by.
+    stages : tuple of Stage
+        From the first to the last.
+    default_patches : tuple of str
+        Stages whose maps are patched by default: middle ones, with local detail.
+    default_pooled : tuple of str
+        Stages whose pooled vectors are joined by default.
+    extra : str
+        Extra of the package that brings it.
+    multiple : int
+        The input's height and width are multiples of this.
+    pretrained : bool
+        False if the weights are random.
+    """
+
+    name: str
+    source: str
+    weights: str
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    stages: tuple[Stage, ...]
+    default_patches: tuple[str, ...]
+    default_pooled: tuple[str, ...]
+    extra: str
+    multiple: int = 32
+    pretrained: bool = True
+
+    def stage(self, name: str) -> Stage:
+        """Return the stage of that name."""
+        return next(stage for stage in self.stages if stage.name == name)
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Names of all stages, from the first to the last."""
+        return tuple(stage.name for stage in self.stages)

@@ -1,0 +1,101 @@
+"""Backbones by name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+
+from insphere.errors import ModelError, SpecError
+from insphere.nets.backbones import lite, resnets, timm_models
+from insphere.nets.backbones.card import BackboneCard
+from insphere.nets.backbones.network import Backbone
+from insphere.nets.backbones.weights import RANDOM
+
+DEFAULT = lite.CARD.name
+ENVIRONMENT = "INSPHERE_BACKBONE_WEIGHTS"
+_STATIC = {lite.CARD.name: lite.CARD, **resnets.CARDS}
+_RANDOM_SEED = 0
+
+
+def backbone_cards() -> tuple[BackboneCard, ...]:
+    """Return the cards of the backbones that are known without loading them.
+
+    Beside these, every network of timm that gives intermediate maps goes by ``"timm/NAME"``, and
+    DINOv2 by "dinov2-small" and "dinov2-base".
+    """
+    return tuple(_STATIC.values())
+
+
+def backbone_names() -> tuple[str, ...]:
+    """Return every name that `load_backbone` knows, but for those that begin with ``timm/``."""
+    return (*_STATIC, *timm_models.ALIASES)
+
+
+def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = None) -> Backbone:
+    """Load a pretrained network for evaluation.
+
+    Parameters
+    ----------
+    name : str
+        One of `backbone_names`, or ``"timm/NAME"``.
+    weights : str or path, optional
+        None takes the pretrained weights that the card tells of. A path is a file of weights,
+        safetensors or a state dict. "random" leaves the network untrained, which its card then
+        says: a control, not a result. If the file is not there, the one that the environment
+        variable INSPHERE_BACKBONE_WEIGHTS names is taken.
+
+    Returns
+    -------
+    Backbone
+        In evaluation mode, float32, batch norm folded where that is known to be safe.
+
+    Raises
+    ------
+    SpecError
+        If the name is unknown.
+    ModelError
+        If the weights cannot be had, cannot be read or are another network's.
+    MissingExtraError
+        If the package that brings the network is not installed.
+    """
+    if not isinstance(name, str) or not (name in backbone_names() or name.startswith("timm/")):
+        close = get_close_matches(str(name), backbone_names(), n=1)
+        hint = f"did you mean {close[0]}?" if close else f"use {', '.join(backbone_names())}"
+        raise SpecError(f"Unknown backbone {name!r}; {hint} or timm/NAME.")
+    random = weights == RANDOM
+    file = None if weights is None or random else _existing(weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_RANDOM_SEED)
+        backbone = _load(name, file, random)
+    if random:
+        told = f"random (seed {_RANDOM_SEED}), not pretrained"
+        backbone.card = replace(backbone.card, weights=told, pretrained=False)
+    elif file is not None:
+        backbone.card = replace(backbone.card, weights=f"from the file {file.name}")
+    return backbone.eval().requires_grad_(False)
+
+
+def _load(name: str, file: Path | None, random: bool) -> Backbone:
+    if name == lite.CARD.name:
+        packaged = None if random or file is not None else lite.packaged_weights()
+        return lite.load(lite.CARD, file or packaged)
+    if name in resnets.CARDS:
+        return resnets.load(resnets.CARDS[name], file, download=not random)
+    return timm_models.load(name, file, download=not random)
+
+
+def _existing(weights: str | os.PathLike[str]) -> Path:
+    path = Path(weights).expanduser()
+    if path.is_file():
+        return path
+    moved = os.environ.get(ENVIRONMENT)
+    if moved and Path(moved).is_file():
+        return Path(moved)
+    raise ModelError(
+        f"There is no weights file {path}: give safetensors or a state dict, or name it with "
+        f"the environment variable {ENVIRONMENT}."
+    )

@@ -1,0 +1,129 @@
+"""Folders of the cache: where they are, who may write, how large they are, and how to clear them.
+
+Each shelf is a folder of entries, themselves folders, with a lock beside each. What an entry holds
+and when it is whole is the business of whoever keeps the shelf.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from platformdirs import user_cache_dir
+
+from insphere.errors import DataError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+
+
+@dataclass(frozen=True)
+class CacheInfo:
+    """Where things are kept, how many entries there are, and how many bytes they take."""
+
+    path: Path
+    entries: int
+    bytes: int
+
+
+def cache_dir() -> Path:
+    """Return the cache folder: ``INSPHERE_CACHE`` if set, else the system's place for caches."""
+    return Path(os.environ.get("INSPHERE_CACHE") or user_cache_dir("insphere"))
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Entries of one kind below the cache folder.
+
+    Parameters
+    ----------
+    name : str
+        Name of the folder.
+    marker : str
+        File that every entry holds.
+    what : str
+        What is kept, as the subject of a sentence in the plural: ``"decoded images"``.
+    instead : str
+        How to do without the cache, to complete "or …".
+    stripes : int
+        Locks of each entry: as many may write different parts of it at once.
+    """
+
+    name: str
+    marker: str
+    what: str
+    instead: str
+    stripes: int = 1
+
+    @property
+    def path(self) -> Path:
+        """The folder of the entries."""
+        return cache_dir() / self.name
+
+    def lock(self, key: str, stripe: int = 0) -> FileLock:
+        """Return a lock of an entry, for threads and processes alike."""
+        name = key if self.stripes == 1 else f"{key}-{stripe:x}"
+        return FileLock(self.path / f"{name}.lock")
+
+    def entries(self) -> list[Path]:
+        """Return the folders of all entries."""
+        if not self.path.is_dir():
+            return []
+        return sorted(marker.parent for marker in self.path.glob(f"*/{self.marker}"))
+
+    def info(self) -> CacheInfo:
+        """Return where the entries are, their number and their size in bytes."""
+        entries = self.entries()
+        return CacheInfo(self.path, len(entries), sum(size_of(entry) for entry in entries))
+
+    def remove(self, entry: Path) -> bool:
+        """Remove an entry unless someone is writing it; return whether it is gone."""
+        try:
+            with ExitStack() as held:
+                for stripe in range(self.stripes):
+                    held.enter_context(self.lock(entry.name, stripe).acquire(timeout=0))
+                shutil.rmtree(entry, ignore_errors=True)
+                return True
+        except Timeout:
+            return False
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """Turn a full disk, or a folder that cannot be written, into one sentence.
+
+        Raises
+        ------
+        DataError
+            In these cases.
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno in _FULL:
+                raise DataError(
+                    f"The disk is full: {self.what} do not fit in {self.path}; make room, or "
+                    f"choose another folder with INSPHERE_CACHE, or {self.instead}."
+                ) from error
+            if error.errno in _REFUSED:
+                raise DataError(
+                    f"The cache folder {self.path} cannot be written ({error.strerror}): choose "
+                    f"another with INSPHERE_CACHE, or {self.instead}."
+                ) from error
+            raise
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes that the files of a folder take; files that vanish meanwhile take none."""
+    total = 0
+    for file in folder.iterdir():
+        try:
+            total += file.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total

@@ -1,0 +1,146 @@
+"""Training of a sphere at every place of the feature map, from normals alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from insphere.errors import CollapseError, SpecError
+from insphere.nets.collapse import collapse_paths
+from insphere.nets.convolutional_sphere import (
+    ConvolutionalHead,
+    ConvolutionalSphere,
+    pseudo_huber,
+)
+from insphere.nets.spec import EncoderSpec
+from insphere.training.autoencoder import place, pretrain_autoencoder, sample_dtype
+from insphere.training.callbacks import Callback, Record
+from insphere.training.deep_svdd import SphereSpec, first_pass
+from insphere.training.device import Precision
+from insphere.training.guard import CollapseGuard
+from insphere.training.loop import PhaseRun, seeded
+from insphere.training.objectives import Hypersphere, choose_center
+
+
+class PlaceObjective(Hypersphere):
+    """The mean pseudo-Huber distance over all places and images.
+
+    Liznerski et al. (2021), "Explainable deep one-class classification", without their anomalies:
+    their objective for normal images alone. The guard watches the places as if each were an image.
+
+    Parameters
+    ----------
+    encoder : torch.nn.Module
+        From images to representations of places, N×D×u×v.
+    center : Tensor, shape (D, u, v)
+        The centre of each place.
+    guard : CollapseGuard
+        Watches the representations of every epoch.
+    nu : float
+        Where the recorded radius lies.
+    """
+
+    def loss(self, z: Tensor) -> Tensor:
+        """Return the loss of a batch of representations."""
+        return pseudo_huber((z - self.center).square().sum(dim=1)).mean()
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Record radius and share outside over all places; watch for collapse."""
+        z = torch.cat(self._seen)
+        self._seen.clear()
+        distances = (z - self.center).square().sum(dim=1).flatten()
+        kept = max(1, round((1 - self.nu) * len(distances)))
+        self.radius.copy_(distances.kthvalue(kept).values.sqrt())
+        outside = (distances > self.radius.square()).double().mean()
+        watched = self.guard.watch(of_places(z), distances)
+        return {"radius": float(self.radius), "outside": float(outside), **watched}
+
+
+def of_places(z: Tensor) -> Tensor:
+    """Turn N×D×u×v into one row for each place of each image."""
+    return z.movedim(1, -1).flatten(0, 2)
+
+
+def train_places(
+    X: NDArray[Any],
+    spec: SphereSpec,
+    *,
+    seed: int,
+    device: torch.device,
+    precision: Precision = "auto",
+    checkpoints: Path | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[ConvolutionalSphere, list[Record], CollapseGuard]:
+    """Pretrain an autoencoder, keep the convolutions of its encoder, and train on.
+
+    Parameters
+    ----------
+    X : ndarray, shape (N, H, W, C)
+        Training normals: uint8 or float images.
+    spec : SphereSpec
+        How to train.
+    seed, device, precision, checkpoints, callbacks
+        As in `insphere.training.deep_svdd.train_sphere`.
+
+    Returns
+    -------
+    sphere, history, guard
+        The model in evaluation mode, a record for each epoch, and what the guard saw.
+    """
+    start = pretrain_autoencoder(
+        X, spec.autoencoder, seed=seed, device=device, precision=precision,
+        checkpoints=checkpoints, callbacks=callbacks,
+    )  # fmt: skip
+    with seeded(seed, 2):
+        head = convolutional_head(start.encoder, spec.encoder, spec.allow_collapse)
+    place(head, device, sample_dtype(X, device))
+    batch = spec.recipe.train.batch_size
+    with torch.no_grad():
+        z = first_pass(head, start.images, batch, seed, start.autocast)
+    center = choose_center(z)
+    guard = CollapseGuard(spec.allow_collapse)
+    guard.begin(of_places(z), (z - center).square().sum(dim=1).flatten())
+    objective = PlaceObjective(head, center, guard, nu=spec.nu)
+    parts = {"kind": "places", **spec.model_dump(mode="json")}
+    history = start.history + PhaseRun(
+        "train", objective, start.images, spec.recipe.train,
+        seed=seed + 1, autocast=start.autocast, callbacks=callbacks,
+        checkpoint=start.names.path("train", parts),
+    ).run()  # fmt: skip
+    sphere = ConvolutionalSphere(start.preprocessor, head, objective.center).eval()
+    return sphere, history, guard
+
+
+def convolutional_head(
+    encoder: nn.Module, spec: EncoderSpec, allow_collapse: bool = False
+) -> ConvolutionalHead:
+    """Take the stages of a LeNet-type encoder and put a new 1×1 convolution after them.
+
+    Raises
+    ------
+    SpecError
+        If the encoder has no such stages.
+    CollapseError
+        If a constant can be learned and `allow_collapse` is false.
+    """
+    if spec.kind != "lenet":
+        raise SpecError(
+            f"A fully convolutional sphere takes encoders of kind lenet, not {spec.kind}."
+        )
+    if spec.attention == "self":
+        raise SpecError("Self-attention mixes all places, so no map would be left; leave it out.")
+    stages = nn.Sequential(encoder.input_norm, encoder.stages)  # type: ignore[arg-type]
+    head = ConvolutionalHead(stages, spec.widths[-1], spec.rep_dim)
+    findings = collapse_paths(head)
+    if findings and not allow_collapse:
+        raise CollapseError(
+            "This network can map every place onto its centre: "
+            + "; ".join(findings)
+            + ". Change the spec, or pass allow_collapse=True to see it happen."
+        )
+    return head

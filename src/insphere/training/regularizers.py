@@ -1,0 +1,89 @@
+"""Ways beyond the paper to keep a sphere from collapsing, so that bias terms may stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from insphere.training.objectives import Hypersphere
+
+
+class Regularizers(BaseModel):
+    """Weights of what is added to the loss of a batch.
+
+    Variances and covariances are measured in units of γ, so that the same weights suit networks of
+    any scale.
+
+    Parameters
+    ----------
+    variance : float
+        Weight of max(0, γ − standard deviation), averaged over dimensions: each must vary within
+        a batch (Bardes, Ponce and LeCun 2022, "VICReg").
+    covariance : float
+        Weight of the squared covariances of different dimensions, divided by their number (the
+        same).
+    spread : float
+        γ, as a share of the root mean variance of a dimension in the first pass.
+    noise : float
+        Weight of the cross-entropy of a linear head that is to predict labels drawn at random for
+        each batch (noise injection, in the manner of Chong et al. 2020, "Simple and effective
+        prevention of mode collapse in deep one-class classification").
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    variance: float = Field(default=0.0, ge=0)
+    covariance: float = Field(default=0.0, ge=0)
+    spread: float = Field(default=1.0, gt=0)
+    noise: float = Field(default=0.0, ge=0)
+
+
+class RegularizedSphere(Hypersphere):
+    """The objectives of Deep SVDD with regularisers of the representations.
+
+    Parameters
+    ----------
+    regularizers : Regularizers
+        How much each counts.
+    scale : float
+        Root mean variance of a dimension in the first pass.
+    *args, **kwargs
+        As in `Hypersphere`.
+    """
+
+    def __init__(self, *args: Any, regularizers: Regularizers, scale: float, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.regularizers = regularizers
+        self.target = regularizers.spread * scale
+        self.head = nn.Linear(len(self.center), 2).to(self.center)
+
+    def loss(self, z: Tensor) -> Tensor:
+        """Return the loss of a batch of representations."""
+        weights, total = self.regularizers, super().loss(z)
+        scaled = z / self.target
+        if weights.variance:
+            total = total + weights.variance * variance_loss(scaled)
+        if weights.covariance:
+            total = total + weights.covariance * covariance_loss(scaled)
+        if weights.noise:
+            labels = torch.randint(0, 2, (len(z),)).to(z.device)
+            total = total + weights.noise * F.cross_entropy(self.head(z), labels)
+        return total
+
+
+def variance_loss(z: Tensor, eps: float = 1e-8) -> Tensor:
+    """Return the mean over dimensions of max(0, 1 − standard deviation)."""
+    deviation = (z.var(dim=0, correction=1) + eps).sqrt()
+    return (1 - deviation).clamp_min(0).mean()
+
+
+def covariance_loss(z: Tensor) -> Tensor:
+    """Return the squared covariances of different dimensions, summed, over their number."""
+    centered = z - z.mean(dim=0)
+    covariance = centered.T @ centered / (len(z) - 1)
+    different = covariance.square().sum() - covariance.diagonal().square().sum()
+    return different / z.shape[1]
