@@ -52,8 +52,9 @@ class Threshold:
         self._place = (chosen - self._mean) / self._std
         self._calibrated = (calibrated - self._mean) / self._std
         self._low, self._high = live.score_range(self._scores)
-        if not self._low <= self._place <= self._high:
-            self._high = max(self._high, self._place)
+        room = (self._high - self._low) / 20  # the line can be moved either way from where it is
+        self._low = min(self._low, self._place - room)
+        self._high = max(self._high, self._place + room)
         self._step = (self._high - self._low) / STEPS
         self._digits = max(0, 1 - math.floor(math.log10(self._step)))  # a step shows
         self._unit = "z-score" if scale != (0.0, 1.0) else "anomaly score"
