@@ -237,7 +237,10 @@ def speed(
     rounds: Annotated[int, typer.Option(help="Interleaved rounds.")] = 5,
     resolution: Annotated[int, typer.Option(help="Pixels.")] = RESOLUTION,
 ) -> None:
-    """Compare extraction (resize, normalise, forward, pool) with a bare forward pass."""
+    """Compare extraction (resize, normalise, forward, pool) with a bare forward pass.
+
+    Of each, the fastest of the interleaved rounds counts: what else the machine does only slows.
+    """
     extractor = Extractor(load_backbone(), resolution=resolution, device=torch.device("cpu"))
     pixels = np.random.default_rng(0).integers(0, 256, (images, 32, 32, 3), dtype=np.uint8)
     forms = {"pooled": [pooled_form(extractor.card)]}

@@ -69,8 +69,9 @@ def pooled_form(card: BackboneCard, stages: Sequence[str] | None = None) -> Form
 
 def pooled(m: Tensor) -> Tensor:
     """Mean and maximum of each channel, side by side: N×C×H×W to N×2C, float32."""
-    m = m.float()
-    return torch.cat([m.mean(dim=(2, 3)), m.amax(dim=(2, 3))], dim=1)
+    mean = m.mean(dim=(2, 3), dtype=torch.float32)
+    highest = F.max_pool2d(m, m.shape[2:]).flatten(1)  # several times faster than amax on CPUs
+    return torch.cat([mean, highest.float()], dim=1)
 
 
 def choose_pooled(
