@@ -179,22 +179,23 @@ def heat() -> str:
     return markdown(header, [cells for _, cells in lines])
 
 
-def collapse(remedies: bool) -> str:
-    """Show what became of radius and AUC, and what the guard does, seed by seed averaged."""
+def collapse(batch_norm: bool) -> str:
+    """Show what became of radius and AUC, and what the guard does, over seeds."""
     rows = read_rows(RESULTS / "collapse.jsonl")
+    rows = [row for row in rows if row["batch_norm"] == batch_norm]
     lines = []
-    for name in dict.fromkeys(row["scenario"] for row in rows if row["remedy"] == remedies):
+    for name in dict.fromkeys(row["scenario"] for row in rows):
         told = [summary(row) for row in rows if row["scenario"] == name]
         radius = float(np.exp(np.mean([np.log(max(t["radius_share"], 1e-12)) for t in told])))
         stopped = [t["guard_epoch"] for t in told if t["guard_epoch"] is not None]
         guard = "refuses to build it" if told[0]["refused"] else "nothing to stop"
         if stopped:
-            guard += f"; stops epoch {min(stopped)}" + (
-                f" to {max(stopped)}" if max(stopped) > min(stopped) else ""
-            )
+            guard += f"; would stop {len(stopped)} of {len(told)} from epoch {min(stopped)} on"
         cells = [spread([100 * t[key] for t in told]) for key in ("auc_start", "auc_end")]
-        lines.append([told[0]["title"], f"{radius:.2g}", *cells, guard])
-    return markdown(["network", "radius, of its start", "AUC before", "AUC after", "guard"], lines)
+        rank = f"{np.mean([t['effective_rank'] for t in told]):.1f}"
+        lines.append([told[0]["title"], f"{radius:.2g}", *cells, rank, guard])
+    header = ["network", "radius, of its start", "AUC before, %", "AUC after, %", "directions"]
+    return markdown([*header, "guard"], lines)
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -206,7 +207,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "calibration-cross": lambda: calibration("cross"),
     "heat": heat,
     "collapse": lambda: collapse(False),
-    "collapse-remedies": lambda: collapse(True),
+    "collapse-batch-norm": lambda: collapse(True),
     "mnist-controls": lambda: controls("mnist"),
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),

@@ -29,6 +29,7 @@ from insphere.detectors.patch_scores import image_maps, pool_patches
 from insphere.detectors.pooled import pooled_vectors
 from insphere.errors import CollapseError, DataError, ModelError, SpecError
 from insphere.experiments.methods import METHODS, detector_class
+from insphere.explain import heat_method
 from insphere.nets.backbones import load_backbone
 from insphere.nets.backbones.lite import packaged_weights
 from insphere.nets.backbones.weights import read_weights
@@ -87,6 +88,11 @@ def test_maps_point_at_what_is_wrong(fitted, textures, cls):
         y, x = np.unravel_index(heat.argmax(), heat.shape)
         hits += mask[max(0, y - 6) : y + 7, max(0, x - 6) : x + 7].any()
     assert hits >= 0.8 * truth.sum()
+
+
+def test_features_are_explained_by_their_own_map_or_from_outside(fitted):
+    assert heat_method(fitted[FeaturePatchSVDD]) == "own"
+    assert heat_method(fitted[FeatureSVDD]) == "occlusion"
 
 
 def test_training_draws_patches_to_the_centre(fitted, textures):

@@ -153,6 +153,12 @@ def test_the_keyboard_reaches_and_chooses(visit):
     page.focus("input[name=residual]")
     page.keyboard.press("Space")
     page.wait_for_function("location.search.includes('options=residual')")
+    page.fill("input[name=training-epochs]", "7")
+    page.keyboard.press("Tab")
+    page.wait_for_function("location.search.includes('epochs=7')")
+    page.check("input[name=zca]")
+    page.wait_for_function("location.search.includes('zca')")
+    assert page.input_value("input[name=training-epochs]") == "7"
 
 
 def test_unknown_addresses_are_told_kindly(visit):

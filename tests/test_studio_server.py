@@ -3,6 +3,7 @@
 import asyncio
 import io
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -45,7 +46,8 @@ def ask(guard, *, kind="http", method="GET", path="/", query="", headers=()):
         "type": kind, "method": method, "path": path, "query_string": query.encode(),
         "headers": [(k.encode(), v.encode()) for k, v in headers],
     }  # fmt: skip
-    asyncio.run(guard(scope, receive, send))
+    with ThreadPoolExecutor(1) as pool:  # the browser's own loop may run in this thread
+        pool.submit(asyncio.run, guard(scope, receive, send)).result()
     if sent[0]["type"] == "websocket.close":
         return "close", {}
     return sent[0]["status"], dict(sent[0].get("headers", []))

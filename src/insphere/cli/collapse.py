@@ -21,9 +21,12 @@ def collapse(
             metavar="NAME",
         ),
     ] = None,
-    dataset: Annotated[str, typer.Option(help="Images.")] = "mnist-5k",
+    dataset: Annotated[str, typer.Option(help="Images.")] = "digits-8x8",
     normal: Annotated[str, typer.Option(help="Their normal class.")] = "3",
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 60,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 100,
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", help="With batch norm, which slows a collapse down.")
+    ] = False,
     seeds: Annotated[int, typer.Option(help="Runs of each scenario.")] = 1,
     out: Annotated[
         str | None,
@@ -53,15 +56,15 @@ def collapse(
     rows: list[dict[str, Any]] = []
     for name in names:
         for seed in range(seeds):
-            wanted = {
-                "scenario": name, "dataset": dataset, "normal": [normal], "seed": seed,
-                "epochs": epochs,
+            settings: dict[str, Any] = {
+                "dataset": dataset, "epochs": epochs, "batch_norm": batch_norm, "seed": seed,
             }  # fmt: skip
+            wanted = settings | {"scenario": name, "normal": [normal]}
             row = next((r for r in there if wanted.items() <= r.items()), None)
             if row is None:
                 if not as_json:
                     console.note(f"{SCENARIOS[name].title}, seed {seed} …")
-                row = collapse_run(name, dataset=dataset, normal=normal, epochs=epochs, seed=seed)
+                row = collapse_run(name, normal=normal, **settings)
                 if out is not None:
                     append_row(Path(out), row)
             rows.append(row)

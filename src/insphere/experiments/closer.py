@@ -31,6 +31,8 @@ class Closer:
         The image.
     score, threshold, z_score : float
         Anomaly score, where the line is, and the score in standard deviations above normals.
+    calibrated : bool
+        Whether normal images were held out, which a p-value needs.
     p_value : float or None
         Share of normal images that would score at least as high, where there is calibration.
     severity : str or None
@@ -51,6 +53,7 @@ class Closer:
     score: float
     threshold: float
     z_score: float
+    calibrated: bool
     p_value: float | None
     severity: str | None
     anomaly_map: NDArray[np.float64] | None
@@ -96,6 +99,7 @@ def look_closer(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Closer:
         score=float(detector.anomaly_score(batch)[0]),
         threshold=float(detector.threshold_),
         z_score=float(detector.z_score(batch)[0]),
+        calibrated=detector.n_calibration_ > 0,
         p_value=None if p_value is None else float(np.ravel(p_value)[0]),
         severity=None if severity is None else _in_words(np.ravel(severity)[0]),
         anomaly_map=None if heat is None else np.asarray(heat, np.float64)[0],

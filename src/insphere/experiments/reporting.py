@@ -83,10 +83,13 @@ def _heat(scored: Scored) -> ReportHeat | None:
     """Make the heat maps of the images that are shown, and their common colour scale.
 
     The scale rests on images that pass the threshold, so that no truth is needed. Without any, or
-    without the package that the detector's maps need, there are no maps.
+    without the package that the detector's maps need, there are no maps; nor where an image would
+    have to go through a large network for each window that is covered.
     """
     detector = scored.detector
     method = heat_method(detector)
+    if method == "occlusion" and hasattr(detector, "backbone"):
+        return None
     passed = np.flatnonzero(~scored.flagged)
     if not len(passed):
         return None

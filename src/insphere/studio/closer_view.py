@@ -74,7 +74,7 @@ def _facts(closer: Closer) -> str:
         facts.append(("p-value", f"{closer.p_value:.2g}"))
     rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
     note = ""
-    if closer.p_value is None:
+    if not closer.calibrated:
         note = "<small>A p-value needs held-out normals, which this run did not set aside.</small>"
     return f'<dl class="facts" data-test="facts">{rows}</dl>{note}'
 

@@ -93,7 +93,8 @@ def number(
     with ui.element("label").classes("field"):
         ui.html(escape(label), sanitize=False, tag="span")
         element = ui.element("input").props(f'type="number" min="{least}" max="{most}" step="1"')
-        element.props["value"] = "" if value is None else str(value)
+        # The attribute, not the property: Vue would put the property back at every change nearby.
+        element.props["^value"] = "" if value is None else str(value)
         element.props["placeholder"] = hint
         element.props["name"] = label.lower().replace(" ", "-")
 

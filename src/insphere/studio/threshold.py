@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -51,8 +52,11 @@ class Threshold:
         self._place = (chosen - self._mean) / self._std
         self._calibrated = (calibrated - self._mean) / self._std
         self._low, self._high = live.score_range(self._scores)
-        if not self._low <= self._place <= self._high:
-            self._high = max(self._high, self._place)
+        room = (self._high - self._low) / 20  # the line can be moved either way from where it is
+        self._low = min(self._low, self._place - room)
+        self._high = max(self._high, self._place + room)
+        self._step = (self._high - self._low) / STEPS
+        self._digits = max(0, 1 - math.floor(math.log10(self._step)))  # a step shows
         self._unit = "z-score" if scale != (0.0, 1.0) else "anomaly score"
 
     def show(self) -> None:
@@ -63,7 +67,7 @@ class Threshold:
             self._slider = ui.slider(
                 min=self._low,
                 max=self._high,
-                step=(self._high - self._low) / STEPS,
+                step=self._step,
                 value=self._place,
                 on_change=lambda event: self.move(float(event.value)),
             )
@@ -80,16 +84,15 @@ class Threshold:
     def move(self, place: float) -> None:
         """Move the line."""
         self._place = place
-        shapes = [live.threshold_line(place)]
-        self._plot.run_plot_method("relayout", {"shapes": shapes})
-        self._plot.figure["layout"]["shapes"] = shapes
+        self._plot.figure["layout"]["shapes"] = [live.threshold_line(place)]
+        self._plot.update()
         self._say()
         self._moved(place * self._std + self._mean)
 
     def _say(self) -> None:
         measured = evaluate_scores(self._truth, self._scores, self._place)
         self._words.set_content(
-            f'<p>At <b data-test="threshold-value">{self._place:.3g}</b>, '
+            f'<p>At <b data-test="threshold-value">{self._place:.{self._digits}f}</b>, '
             f"{words.percent(measured.recall)} % of the anomalous images are found and "
             f"{words.percent(measured.false_alarm_rate)} % of the normal ones raise a false "
             "alarm.</p>"

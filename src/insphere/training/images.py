@@ -78,7 +78,7 @@ class TrainingImages:
         """Return the images at `index` (on the CPU, int64) as one batch."""
         if self._prepared is None:
             return self.prepare(self._raw[np.sort(index.numpy())])
-        batch = self._prepared[index.to(self._prepared.device)]
+        batch = self._prepared.index_select(0, index.to(self._prepared.device))
         return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 
     def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:

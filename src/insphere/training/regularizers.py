@@ -15,6 +15,9 @@ from insphere.training.objectives import Hypersphere
 class Regularizers(BaseModel):
     """Weights of what is added to the loss of a batch.
 
+    Variances and covariances are measured in units of γ, so that the same weights suit networks of
+    any scale.
+
     Parameters
     ----------
     variance : float
@@ -61,20 +64,21 @@ class RegularizedSphere(Hypersphere):
     def loss(self, z: Tensor) -> Tensor:
         """Return the loss of a batch of representations."""
         weights, total = self.regularizers, super().loss(z)
+        scaled = z / self.target
         if weights.variance:
-            total = total + weights.variance * variance_loss(z, self.target)
+            total = total + weights.variance * variance_loss(scaled)
         if weights.covariance:
-            total = total + weights.covariance * covariance_loss(z)
+            total = total + weights.covariance * covariance_loss(scaled)
         if weights.noise:
             labels = torch.randint(0, 2, (len(z),)).to(z.device)
             total = total + weights.noise * F.cross_entropy(self.head(z), labels)
         return total
 
 
-def variance_loss(z: Tensor, target: float, eps: float = 1e-8) -> Tensor:
-    """Return the mean over dimensions of max(0, target − standard deviation)."""
+def variance_loss(z: Tensor, eps: float = 1e-8) -> Tensor:
+    """Return the mean over dimensions of max(0, 1 − standard deviation)."""
     deviation = (z.var(dim=0, correction=1) + eps).sqrt()
-    return (target - deviation).clamp_min(0).mean()
+    return (1 - deviation).clamp_min(0).mean()
 
 
 def covariance_loss(z: Tensor) -> Tensor:

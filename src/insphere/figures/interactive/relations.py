@@ -135,10 +135,10 @@ def auc_space(runs: Runs, title: str = "") -> Any:
                 "title": {"text": ""}, "type": "category", "categoryorder": "array",
                 "categoryarray": [plain(name) for name in options(runs)], "dtick": 1, **shared,
             },
-            "zaxis": {"title": {"text": AXIS}, **shared},
+            "zaxis": {"title": {"text": AXIS, "font": {"size": 13}}, **shared},
             "aspectmode": "manual",
             "aspectratio": {"x": 0.9, "y": 1.5, "z": 0.9},
-            "camera": {"eye": {"x": 1.65, "y": -1.35, "z": 0.6}},
+            "camera": {"eye": {"x": 2.3, "y": -1.85, "z": 0.75}},
         },
     )  # fmt: skip
     return figure

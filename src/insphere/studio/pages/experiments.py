@@ -101,7 +101,7 @@ class ExperimentsPage:
             with ui.element("label").classes("field"):
                 html("<span>Search</span>", "display:contents")
                 field = ui.element("input").props('type="search" name="search"')
-                field.props["value"] = self.given["search"]
+                field.props["^value"] = self.given["search"]  # see `controls.number`
                 field.props["placeholder"] = "method, class, run …"
                 field.on(
                     "input", lambda event: self._filter("search", str(event.args)),

@@ -67,7 +67,7 @@ class LookPage:
         if self.run is None:
             html('<p class="gap muted">There is no model yet. <a href="/">Train one first</a>.</p>')
             return
-        with ui.element("div").classes("side").style("grid-template-columns:336px minmax(0,1fr)"):
+        with ui.element("div").classes("side look"):
             with ui.element("section").classes("card stack"):
                 names = [(run.identity, _name(run)) for run in self.runs[:200]]
                 controls.select("Model", names, self.run.identity, self._choose).style("width:100%")
