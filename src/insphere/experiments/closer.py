@@ -110,11 +110,6 @@ def look_closer(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Closer:
     )
 
 
-def model_of(folder: Path) -> OneClassDetector:
-    """Load a model, or return the one that was loaded a moment ago."""
-    return _model(str(folder))
-
-
 def score_all(model: Path, dataset: str) -> tuple[NDArray[np.float64], float, list[str]]:
     """Score all images of a source that have the shape of the training images, or are made so.
 
