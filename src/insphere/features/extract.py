@@ -75,8 +75,9 @@ class Extractor:
         self.card = card
         self.fingerprint = backbone.fingerprint
         self.backbone = backbone.to(device, self.dtype).to(memory_format=torch.channels_last)
-        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (card.mean, card.std))
-        self._scale, self._shift = 1 / (255 * std), -mean / std
+        mean, std = (torch.tensor(v, device=device) for v in (card.mean, card.std))
+        side = int(self.resolution)  # one value for each number in a row of an image
+        self._scale, self._shift = (1 / (255 * std)).repeat(side), (-mean / std).repeat(side)
 
     def settings(self) -> dict[str, Any]:
         """Return what features depend on beside the image and the form, as JSON values."""
@@ -116,8 +117,10 @@ class Extractor:
             x = F.interpolate(x, size, mode=self.resampling, align_corners=False, antialias=True)
         if x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
-        x = torch.addcmul(self._shift, x.to(torch.float32), self._scale)
-        return x.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        # Row by row, since broadcasting over three channels at a time is slow on CPUs.
+        rows = x.permute(0, 2, 3, 1).reshape(-1, 3 * size[1]).to(torch.float32)
+        rows = torch.addcmul(self._shift, rows, self._scale).to(self.dtype)
+        return rows.view(len(x), *size, 3).permute(0, 3, 1, 2)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[Any], forms: Sequence[Form]) -> list[NDArray[np.float16]]:
