@@ -30,11 +30,13 @@ from insphere.detectors.pooled import pooled_vectors
 from insphere.errors import CollapseError, DataError, ModelError, SpecError
 from insphere.experiments.methods import METHODS, detector_class
 from insphere.explain import heat_method
+from insphere.features.views import random_views
 from insphere.nets.backbones import load_backbone
 from insphere.nets.backbones.lite import packaged_weights
 from insphere.nets.backbones.weights import read_weights
 from insphere.scoring.pixels import evaluate_maps
 from insphere.training.callbacks import Callback
+from insphere.training.contrastive import contrast
 from textures import dataset, write_mvtec
 
 ALL = (FeaturePatchSVDD, FeatureSVDD, FeatureKNN, FeatureMahalanobis, FeaturePCA, PatchMemory)
@@ -303,6 +305,36 @@ def test_finetuning_draws_features_together_and_survives_a_reload(textures, tmp_
     assert loaded.finetune_history_ == history
 
 
+def test_contrastive_finetuning_tells_views_apart_and_survives_a_reload(textures, tmp_path):
+    train, images, _, truth = textures
+    finetune = {"objective": "contrastive", "stages": 1, "epochs": 3, "lr": 1e-4, "views": 2}
+    detector = quick(FeatureKNN, finetune=finetune).fit(train)
+    history = detector.finetune_history_
+    assert history[-1]["loss"] < history[0]["loss"]
+    scores = detector.anomaly_score(images)
+    assert roc_auc_score(truth, scores) > 0.9
+    loaded = insphere.load(detector.save(tmp_path / "model"))
+    np.testing.assert_array_equal(loaded.anomaly_score(images), scores)
+
+
+def test_contrastive_loss_against_a_hand_computed_value():
+    """Two images, two views each, at right angles to the other image's: −log(e² / (e² + 2))."""
+    z = torch.tensor([[3.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 5.0]])
+    expected = -np.log(np.exp(2) / (np.exp(2) + 2))
+    assert float(contrast(z, 0.5)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_random_views_keep_shape_and_kind_and_follow_the_seed(textures):
+    for images in (textures[0][:8], (textures[0][:8] / 255).astype(np.float32)):
+        views = random_views(images, 3)
+        assert views.shape == images.shape
+        assert views.dtype == images.dtype
+        np.testing.assert_array_equal(views, random_views(images, 3))
+        assert not np.array_equal(views, random_views(images, 4))
+        assert views.min() >= 0
+        assert views.max() <= (255 if images.dtype == np.uint8 else 1)
+
+
 def test_finetuning_ends_before_features_collapse(textures, tmp_path):
     settings = {"finetune": {"stages": 1, "epochs": 20, "lr": 1e-2}}
     detector = quick(FeatureMahalanobis, **settings).fit(textures[0])
@@ -331,6 +363,7 @@ def test_untouched_tail_gives_the_features_of_the_whole(textures):
         ({"finetune": 0}, "stages"),
         ({"finetune": 8}, "has only 8"),
         ({"finetune": {"epoch": 3}}, "epoch"),
+        ({"finetune": {"objective": "contrastive", "views": 1}}, "views"),
         ({"finetune": 2, "mirrored": True}, "mirrored"),
         ({"finetune": 1, "stages": ["s3"]}, "stages names s3"),
         ({"finetune": 1, "backbone": "timm/resnet18", "weights": "random"}, "can be cut"),

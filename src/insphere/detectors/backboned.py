@@ -23,6 +23,7 @@ from insphere.errors import DataError, ModelError, SpecError
 from insphere.features import Extractor, Form, features
 from insphere.features.adapted import adapted_features, map_form
 from insphere.features.extract import Resampling
+from insphere.features.views import random_views
 from insphere.nets.backbones import BackboneCard, StagedBackbone, backbone_cards, load_backbone
 from insphere.nets.backbones.network import Tail
 from insphere.training.callbacks import Callback
@@ -112,13 +113,21 @@ class BackboneDetector(OneClassDetector):
         spec = self._finetune_spec()
         if spec is None:
             return
-        maps = self._extract(X, map_form(self._extractor, spec.stages), fitting=True)
+        form = map_form(self._extractor, spec.stages)
+        maps = self._extract(X, form, fitting=True)
+        seed, views = seed_from(self.random_state), None
+        if spec.objective == "contrastive":
+            views = np.empty((len(maps), spec.views, *maps.shape[1:]), np.float16)
+            for i in range(spec.views):
+                altered = random_views(X, seed * spec.views + i)
+                views[:, i] = features(self._extractor, altered, [form], cache=False)[0]
         directory = getattr(self, "checkpoint_dir", None)
         tuned = finetune(
             maps,
             self._new_tail(spec.stages),
             spec,
-            seed=seed_from(self.random_state),
+            views=views,
+            seed=seed,
             device=self._extractor.device,
             precision=self.precision,
             checkpoints=None if directory is None else Path(directory),

@@ -57,6 +57,9 @@ class FeaturePatchSVDD(PatchDetector):
         Share of the patches that "top" averages.
     head : EncoderSpec, dict or None, default=None
         φ, of kind mlp; None is one hidden layer of 128 and a representation of 64.
+    whiten : float or None, default=None
+        Whiten patches with this ε (see `insphere.preprocess.whitening.ZCAWhitening`) instead of
+        standardising each feature.
     epochs, lr, batch_size : optional
         Override 10 epochs, 1e-3 (the peak of one cycle) and 32 images. Without `epochs`, few
         images are trained on for at least 250 steps.
@@ -125,6 +128,7 @@ class FeaturePatchSVDD(PatchDetector):
         pooling: Pooling = "top",
         top_share: float = 0.1,
         head: EncoderSpec | Mapping[str, Any] | None = None,
+        whiten: float | None = None,
         epochs: int | None = None,
         lr: float | None = None,
         batch_size: int | None = None,
@@ -155,6 +159,7 @@ class FeaturePatchSVDD(PatchDetector):
         self.pooling = pooling
         self.top_share = top_share
         self.head = head
+        self.whiten = whiten
         self.epochs = epochs
         self.lr = lr
         self.batch_size = batch_size
@@ -278,7 +283,7 @@ class FeaturePatchSVDD(PatchDetector):
         """Turn the constructor's arguments into one spec."""
         return head_spec(
             self.head, DEFAULT_PHASE, self.objective, self.nu, self.allow_collapse,
-            epochs=self.epochs, lr=self.lr, batch_size=self.batch_size,
+            whiten=self.whiten, epochs=self.epochs, lr=self.lr, batch_size=self.batch_size,
         )  # fmt: skip
 
 

@@ -18,6 +18,9 @@ def head_spec(
     unit: Unit,
     nu: float,
     allow_collapse: bool,
+    *,
+    whiten: float | None,
+    default: EncoderSpec = DEFAULT_HEAD,
     **changes: Any,
 ) -> PatchSpec:
     """Return how a head is trained.
@@ -28,8 +31,10 @@ def head_spec(
         The network, or changes to the default one, or None for that.
     phase : Phase
         Schedule.
-    unit, nu, allow_collapse
+    unit, nu, allow_collapse, whiten
         See `PatchSpec`.
+    default : EncoderSpec
+        The network if `head` says nothing else.
     **changes
         Settings of the phase that differ from it; None means not given. A number of epochs is
         meant literally.
@@ -44,15 +49,16 @@ def head_spec(
         given["min_steps"] = 0
     with settings():
         if head is None:
-            head = DEFAULT_HEAD
+            head = default
         elif not isinstance(head, EncoderSpec):
-            head = DEFAULT_HEAD.derive(head)
+            head = default.derive(head)
         if head.kind != "mlp":
             raise SpecError(f"A head over patches is of kind mlp, but got {head.kind}.")
         return PatchSpec(
             head=head,
             phase=Phase.model_validate(phase.model_dump() | given),
             unit=unit,
+            whiten=whiten,
             nu=nu,
             allow_collapse=allow_collapse,
         )

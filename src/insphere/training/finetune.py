@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from insphere.nets.backbones.network import Tail
 from insphere.nets.backbones.weights import weights_fingerprint
 from insphere.training.autoencoder import CheckpointNames
 from insphere.training.callbacks import Callback, Record
+from insphere.training.compactness import Compactness, MapRows, normalised
+from insphere.training.contrastive import MeanShifted, ViewRows
 from insphere.training.device import Precision, has_fast_bfloat16
 from insphere.training.loop import PhaseRun
-from insphere.training.objectives import Objective
 from insphere.training.recipe import Phase
 
 WATCHED = 1024  # training images whose features tell whether they collapse
@@ -33,6 +31,9 @@ class FinetuneSpec(BaseModel):
 
     Parameters
     ----------
+    objective : {"compact", "contrastive"}
+        Draw features together (see `insphere.training.compactness.Compactness`), or tell images
+        apart around their mean (see `insphere.training.contrastive.MeanShifted`).
     stages : int
         How many of the last stages are trained.
     epochs : int
@@ -44,15 +45,22 @@ class FinetuneSpec(BaseModel):
     keep_spread : float
         Training ends with the last epoch after which the features still had this share of the
         variance that they had at the start.
+    views : int
+        "contrastive": random views of each training image that are computed; each step takes two.
+    temperature : float
+        "contrastive": τ.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    objective: Literal["compact", "contrastive"] = "compact"
     stages: PositiveInt = 2
     epochs: PositiveInt = 10
     lr: float = Field(default=1e-4, gt=0)
     batch_size: PositiveInt = 64
     keep_spread: float = Field(default=0.5, gt=0, lt=1)
+    views: int = Field(default=4, ge=2)
+    temperature: float = Field(default=0.25, gt=0)
 
     @property
     def phase(self) -> Phase:
@@ -61,114 +69,6 @@ class FinetuneSpec(BaseModel):
             epochs=self.epochs, lr=self.lr, schedule="constant", batch_size=self.batch_size,
             weight_decay=0.0,
         )  # fmt: skip
-
-
-class MapRows:
-    """Maps of the training images in front of the trained stages, as the loop takes them.
-
-    Parameters
-    ----------
-    maps : ndarray of float16, shape (N, H, W, C)
-        From the frozen part.
-    device : torch.device
-        Where batches are needed.
-    """
-
-    def __init__(self, maps: NDArray[np.float16], device: torch.device) -> None:
-        self._maps = maps
-        self._device = device
-
-    def __len__(self) -> int:
-        return len(self._maps)
-
-    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
-        """One pass in equal batches, float32, shape (B, C, H, W), channels-last."""
-        n = len(self)
-        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-        for index in order.tensor_split(math.ceil(n / batch_size)):
-            batch = torch.from_numpy(self._maps[index.numpy()]).to(self._device)
-            yield batch.float().permute(0, 3, 1, 2)
-
-
-class Compactness(Objective):
-    """Draws the pooled, normalised features of normals together (after Reiss et al. 2021, "PANDA").
-
-    The loss is the mean of ‖f/‖f‖ − c‖², where f is the mean over the last map and c the mean of
-    the normalised features at the start. Pretrained layers have biases, so that it could be brought
-    to zero by features that are the same for every image. Therefore training ends, and goes back by
-    one epoch, when the variance of the normalised features falls below a share of its value at the
-    start. No label is needed for that.
-
-    Parameters
-    ----------
-    tail : torch.nn.Module
-        The trained stages, from map to map.
-    center : Tensor, shape (C,)
-        c.
-    look : callable
-        Returns the normalised features of some training images as the stages are now, (N, C).
-    keep_spread : float
-        The share.
-    """
-
-    center: Tensor
-
-    def __init__(
-        self, tail: nn.Module, center: Tensor, look: Callable[[], Tensor], keep_spread: float
-    ) -> None:
-        super().__init__()
-        self.tail = tail
-        self.look = look
-        self.keep_spread = keep_spread
-        self.register_buffer("center", center)
-        self.start_spread = spread(look())
-        self.findings: list[str] = []
-        self._good = copy.deepcopy(tail.state_dict())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the loss of a batch of maps."""
-        z = normalised(self.tail(x))
-        return (z - self.center).square().sum(dim=1).mean()
-
-    def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Keep the weights if the features still differ, or go back and end."""
-        share = spread(self.look()) / max(self.start_spread, 1e-30)
-        if share >= self.keep_spread:
-            self._good = copy.deepcopy(self.tail.state_dict())
-        else:
-            self.tail.load_state_dict(self._good)
-            self.finished = True
-            self.findings = [
-                f"Fine-tuning ended after {epoch} epoch{'' if epoch == 1 else 's'}: in the next "
-                f"one the features' variance fell to {share:.1%} of what it was, below "
-                f"{self.keep_spread:.0%}."
-            ]
-        return {"spread": share}
-
-    def notes(self) -> dict[str, Any]:
-        """Keep whether training has ended and why."""
-        return {
-            "finished": self.finished,
-            "findings": self.findings,
-            "start_spread": self.start_spread,
-        }
-
-    def restore_notes(self, notes: dict[str, Any]) -> None:
-        """Take up where a checkpoint left off."""
-        self.finished = notes["finished"]
-        self.findings = notes["findings"]
-        self.start_spread = notes["start_spread"]
-        self._good = copy.deepcopy(self.tail.state_dict())
-
-
-def normalised(m: Tensor) -> Tensor:
-    """Mean of each channel over its map, scaled to length 1: N×C×H×W to N×C."""
-    return F.normalize(m.float().mean(dim=(2, 3)), dim=1)
-
-
-def spread(z: Tensor) -> float:
-    """Return the mean squared distance of rows to their mean."""
-    return float((z - z.mean(dim=0)).square().sum(dim=1).mean())
 
 
 @dataclass
@@ -185,6 +85,7 @@ def finetune(
     tail: Tail,
     spec: FinetuneSpec,
     *,
+    views: NDArray[np.float16] | None = None,
     seed: int,
     device: torch.device,
     precision: Precision = "auto",
@@ -201,6 +102,8 @@ def finetune(
         Float32; trained in place.
     spec : FinetuneSpec
         How.
+    views : ndarray of float16, shape (N, V, H, W, C), optional
+        From random views of the same images; needed by the contrastive objective.
     seed : int
         Decides the order of the images.
     device, precision, checkpoints, callbacks
@@ -216,11 +119,19 @@ def finetune(
         with torch.no_grad(), torch.autocast(device.type, autocast, enabled=half):
             return torch.cat([normalised(tail(x)) for x in at.batches(spec.batch_size, None)])
 
+    center = look(rows).mean(dim=0)
+    if spec.objective == "contrastive":
+        assert views is not None
+        objective: Compactness = MeanShifted(
+            tail, center, look, spec.keep_spread, temperature=spec.temperature
+        )
+    else:
+        objective = Compactness(tail, center, look, spec.keep_spread)
     parts = spec.model_dump(mode="json") | {"weights": weights_fingerprint(tail)}
-    objective = Compactness(tail, look(rows).mean(dim=0), look, spec.keep_spread)
     names = CheckpointNames(checkpoints, maps, seed, autocast)
     history = PhaseRun(
-        "finetune", objective, rows, spec.phase, seed=seed, autocast=autocast,
-        checkpoint=names.path("finetune", parts), callbacks=callbacks,
+        "finetune", objective, rows if views is None else ViewRows(views, device), spec.phase,
+        seed=seed, autocast=autocast, checkpoint=names.path("finetune", parts),
+        callbacks=callbacks,
     ).run()  # fmt: skip
     return Finetuned(tail.eval().requires_grad_(False), history, objective.findings)

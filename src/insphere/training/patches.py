@@ -19,6 +19,7 @@ from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor
 from insphere.preprocess.scaling import StandardizeSpec
+from insphere.preprocess.whitening import ZCAWhiteningSpec
 from insphere.training.autoencoder import CheckpointNames, new_encoder
 from insphere.training.callbacks import Callback, Record
 from insphere.training.device import Precision, autocast_dtype
@@ -45,6 +46,9 @@ class PatchSpec(BaseModel):
         Epochs, learning rate, images in a step.
     unit : {"patch", "image", "both"}
         What is drawn to the centre: every patch, the mean representation of each image, or both.
+    whiten : float or None
+        Whiten the features before φ, with this ε of `insphere.preprocess.whitening.ZCAWhitening`;
+        None standardises each by itself.
     nu : float
         Where the recorded radius lies: it leaves this share outside.
     allow_collapse : bool
@@ -56,8 +60,15 @@ class PatchSpec(BaseModel):
     head: EncoderSpec = DEFAULT_HEAD
     phase: Phase = DEFAULT_PHASE
     unit: Unit = "patch"
+    whiten: float | None = Field(default=None, gt=0)
     nu: float = Field(default=0.1, gt=0, le=1)
     allow_collapse: bool = False
+
+    def preprocessor(self, width: int) -> Preprocessor:
+        """Make what scales patches of so many features, not yet fitted."""
+        if self.whiten is None:
+            return Preprocessor((StandardizeSpec(scope="feature"),), (width,))
+        return Preprocessor((ZCAWhiteningSpec(eps=self.whiten),), (width,))
 
 
 class PatchRows:
@@ -197,8 +208,7 @@ def train_patches(
     width = features.shape[2]
     rows = PatchRows(features, device)
     sample = rows.sample(seed)
-    steps = (StandardizeSpec(scope="feature"),)
-    preprocessor = Preprocessor(steps, (width,)).to(device).fit(sample)
+    preprocessor = spec.preprocessor(width).to(device).fit(sample)
     encoder = new_encoder(spec.head, (width,), seed, device, torch.float32, spec.allow_collapse)
     autocast = autocast_dtype(precision, encoder)
     with torch.no_grad(), seeded(seed):
@@ -224,5 +234,4 @@ def train_patches(
 def untrained_patches(width: int, spec: PatchSpec) -> PatchSphere:
     """Return a module of the spec's shape, to load weights into."""
     encoder = build_encoder(spec.head, (width,), allow_collapse=spec.allow_collapse)
-    preprocessor = Preprocessor((StandardizeSpec(scope="feature"),), (width,))
-    return PatchSphere(preprocessor, encoder, torch.empty(spec.head.rep_dim))
+    return PatchSphere(spec.preprocessor(width), encoder, torch.empty(spec.head.rep_dim))

@@ -1,0 +1,124 @@
+"""Compactness: draws the features of normals together, and stops before they collapse."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from insphere.training.objectives import Objective
+
+
+class MapRows:
+    """Maps of the training images in front of the trained stages, as the loop takes them.
+
+    Parameters
+    ----------
+    maps : ndarray of float16, shape (N, H, W, C)
+        From the frozen part.
+    device : torch.device
+        Where batches are needed.
+    """
+
+    def __init__(self, maps: NDArray[np.float16], device: torch.device) -> None:
+        self._maps = maps
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+        """One pass in equal batches, float32, shape (B, C, H, W), channels-last."""
+        n = len(self)
+        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+        for index in order.tensor_split(math.ceil(n / batch_size)):
+            batch = torch.from_numpy(self._maps[index.numpy()]).to(self._device)
+            yield batch.float().permute(0, 3, 1, 2)
+
+
+class Compactness(Objective):
+    """Draws the pooled, normalised features of normals together (after Reiss et al. 2021, "PANDA").
+
+    The loss is the mean of ‖f/‖f‖ − c‖², where f is the mean over the last map and c the mean of
+    the normalised features at the start. Pretrained layers have biases, so that it could be brought
+    to zero by features that are the same for every image. Therefore training ends, and goes back by
+    one epoch, when the variance of the normalised features falls below a share of its value at the
+    start. No label is needed for that.
+
+    Parameters
+    ----------
+    tail : torch.nn.Module
+        The trained stages, from map to map.
+    center : Tensor, shape (C,)
+        c.
+    look : callable
+        Returns the normalised features of some training images as the stages are now, (N, C).
+    keep_spread : float
+        The share.
+    """
+
+    center: Tensor
+
+    def __init__(
+        self, tail: nn.Module, center: Tensor, look: Callable[[], Tensor], keep_spread: float
+    ) -> None:
+        super().__init__()
+        self.tail = tail
+        self.look = look
+        self.keep_spread = keep_spread
+        self.register_buffer("center", center)
+        self.start_spread = spread(look())
+        self.findings: list[str] = []
+        self._good = copy.deepcopy(tail.state_dict())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the loss of a batch of maps."""
+        z = normalised(self.tail(x))
+        return (z - self.center).square().sum(dim=1).mean()
+
+    def end_epoch(self, epoch: int) -> dict[str, float]:
+        """Keep the weights if the features still differ, or go back and end."""
+        share = spread(self.look()) / max(self.start_spread, 1e-30)
+        if share >= self.keep_spread:
+            self._good = copy.deepcopy(self.tail.state_dict())
+        else:
+            self.tail.load_state_dict(self._good)
+            self.finished = True
+            self.findings = [
+                f"Fine-tuning ended after {epoch} epoch{'' if epoch == 1 else 's'}: in the next "
+                f"one the features' variance fell to {share:.1%} of what it was, below "
+                f"{self.keep_spread:.0%}."
+            ]
+        return {"spread": share}
+
+    def notes(self) -> dict[str, Any]:
+        """Keep whether training has ended and why."""
+        return {
+            "finished": self.finished,
+            "findings": self.findings,
+            "start_spread": self.start_spread,
+        }
+
+    def restore_notes(self, notes: dict[str, Any]) -> None:
+        """Take up where a checkpoint left off."""
+        self.finished = notes["finished"]
+        self.findings = notes["findings"]
+        self.start_spread = notes["start_spread"]
+        self._good = copy.deepcopy(self.tail.state_dict())
+
+
+def normalised(m: Tensor) -> Tensor:
+    """Mean of each channel over its map, scaled to length 1: N×C×H×W to N×C."""
+    return F.normalize(m.float().mean(dim=(2, 3)), dim=1)
+
+
+def spread(z: Tensor) -> float:
+    """Return the mean squared distance of rows to their mean."""
+    return float((z - z.mean(dim=0)).square().sum(dim=1).mean())

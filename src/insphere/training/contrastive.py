@@ -1,0 +1,88 @@
+"""Contrastive fine-tuning around the mean of the normals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from insphere.training.compactness import Compactness, normalised
+
+
+class ViewRows:
+    """Maps of several views of each training image; a batch has two of them, drawn anew.
+
+    Parameters
+    ----------
+    views : ndarray of float16, shape (N, V, H, W, C)
+        V ≥ 2 views of each image, from the frozen part.
+    device : torch.device
+        Where batches are needed.
+    """
+
+    def __init__(self, views: NDArray[np.float16], device: torch.device) -> None:
+        self._views = views
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+        """One pass in equal batches of images, float32, shape (B, 2, C, H, W)."""
+        n, count = self._views.shape[:2]
+        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+        for index in order.tensor_split(math.ceil(n / batch_size)):
+            pair = torch.rand(len(index), count, generator=generator).argsort(dim=1)[:, :2]
+            chosen = self._views[index[:, None].numpy(), pair.numpy()]
+            yield torch.from_numpy(chosen).to(self._device).float().permute(0, 1, 4, 2, 3)
+
+
+class MeanShifted(Compactness):
+    """Tells images apart, seen from the centre (after Reiss & Hoshen 2023, "MSC").
+
+    With z = (f/‖f‖ − c), scaled to length 1 again, two views of one image are to be more similar
+    than views of two images: the mean over all views of −log of
+    exp(⟨z, z'⟩/τ) / Σ exp(⟨z, z''⟩/τ), where z' is the other view of the same image and the sum
+    runs over all other views in the batch. Since angles are measured around c, features can stay
+    close to c while they learn what makes an image of this kind itself.
+
+    Parameters
+    ----------
+    temperature : float
+        τ.
+    *others, **named
+        As in `Compactness`, whose guard this shares.
+    """
+
+    def __init__(self, *others: Any, temperature: float, **named: Any) -> None:
+        super().__init__(*others, **named)
+        self.temperature = temperature
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the loss of a batch of pairs of maps, shape (B, 2, C, H, W)."""
+        maps = x.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return contrast(normalised(self.tail(maps)) - self.center, self.temperature)
+
+
+def contrast(z: Tensor, temperature: float) -> Tensor:
+    """Return the contrastive loss of 2B vectors, the second view of row i in row B + i.
+
+    Parameters
+    ----------
+    z : Tensor, shape (2B, C)
+        Scaled to length 1 here.
+    temperature : float
+        τ.
+    """
+    z = F.normalize(z, dim=1)
+    with torch.autocast(z.device.type, enabled=False):
+        similar = z @ z.T / temperature
+    similar = similar.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf)
+    other = torch.arange(len(z), device=z.device).roll(len(z) // 2)
+    return F.cross_entropy(similar, other)
