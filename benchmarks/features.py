@@ -43,6 +43,7 @@ RESOLUTIONS_OF = {"cifar10": 192}  # pixels; images of 28 pixels are enlarged to
 SMALL_RESOLUTION = 128
 TRAINED_STAGES = 2
 FINETUNE = {"stages": TRAINED_STAGES, "epochs": 10}
+CONTRAST = {"objective": "contrastive", "stages": TRAINED_STAGES, "epochs": 1, "views": 2}
 
 Head = tuple[str, dict[str, Any]]
 
@@ -67,6 +68,11 @@ CORE: dict[str, Head] = {
     "Mahalanobis": head("feature-mahalanobis"),
     "PCA": head("feature-pca"),
     "SVDD, pooled": head("feature-svdd"),
+}
+STANDARDISED = {"whiten": None, "head": {"widths": [128], "rep_dim": 64}}
+MORE: dict[str, Head] = {
+    "5-NN": head("feature-knn", n_neighbors=5),
+    "SVDD, pooled, standardised": head("feature-svdd", **STANDARDISED),
 }
 VARIANTS: dict[str, Head] = {
     "2-NN, L2 only": head("feature-knn", normalize="l2"),
@@ -99,11 +105,13 @@ RESOLUTIONS: dict[str, Head] = {
 FINETUNED: dict[str, Head] = {
     "2-NN, fine-tuned": head("feature-knn", finetune=FINETUNE),
     "Mahalanobis, fine-tuned": head("feature-mahalanobis", finetune=FINETUNE),
+    "2-NN, fine-tuned by contrast": head("feature-knn", finetune=CONTRAST),
     "SVDD, pooled, fine-tuned": head("feature-svdd", finetune=FINETUNE),
     "FPSVDD, image, fine-tuned": head("fpsvdd", objective="image", finetune=FINETUNE),
 }
 GROUPS = {
     "core": CORE,
+    "more": MORE,
     "variants": VARIANTS,
     "patches": PATCHES,
     "late": LATE,
@@ -207,6 +215,9 @@ def heads(
     group: Annotated[
         list[str] | None, typer.Option(help=f"Any of {', '.join(GROUPS)}; all by default.")
     ] = None,
+    normal: Annotated[
+        list[str] | None, typer.Option(help="Normal class; all that count by default.")
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Processes, each with one thread.")] = 1,
     checkpoints: Annotated[Path, typer.Option(help="Folder of checkpoints.")] = Path("runs"),
 ) -> None:
@@ -215,7 +226,7 @@ def heads(
     side = {"resolution": resolution_of(dataset)}
     specs = [
         RunSpec(dataset=dataset, normal=(name,), method=method, params=side | params)
-        for name in classes_of(dataset)
+        for name in normal or classes_of(dataset)
         for method, params in chosen
     ]
 
