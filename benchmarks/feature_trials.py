@@ -1,0 +1,143 @@
+"""Ways to score pooled features, on a part of one class: ``python benchmarks/feature_trials.py``.
+
+Quick looks at what might lift a detector on pooled features, before any of it becomes an option:
+1,500 training images of a class, 2,000 test images drawn at random. Writes one line for each way
+and class to ``results/feature-trials.jsonl``. Features that are not in the cache are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.cluster import KMeans
+from sklearn.covariance import LedoitWolf
+from sklearn.metrics.pairwise import euclidean_distances
+
+from features import resolution_of
+from insphere.data.load import load_dataset
+from insphere.data.split import OneClassSplit
+from insphere.detectors.pooled import pooled_vectors
+from insphere.experiments.rows import append_row, read_rows
+from insphere.experiments.run import versions
+from insphere.features import Extractor, features, pooled_form
+from insphere.nets.backbones import load_backbone
+from insphere.nets.backbones.lite import packaged_weights
+from insphere.nets.backbones.weights import read_weights
+from insphere.scoring import evaluate_scores
+
+ROWS = Path(__file__).parent / "results" / "feature-trials.jsonl"
+CLASSES = (("fashion-mnist", "Pullover"), ("cifar10", "airplane"), ("cifar10", "cat"))
+TRAIN, TEST = 1500, 2000
+LATE = ("s5", "s6", "s7", "head")
+Values = NDArray[np.float32]
+
+
+def main() -> None:
+    """Try everything that is not there yet."""
+    torch.set_num_threads(1)
+    done = {(row["dataset"], row["normal"]) for row in read_rows(ROWS)}
+    for dataset, normal in CLASSES:
+        if (dataset, normal) in done:
+            continue
+        split = OneClassSplit(load_dataset(dataset), normal, random_state=0)
+        rng = np.random.default_rng(0)
+        test = np.sort(rng.permutation(len(split.truth))[:TEST])
+        extractor = Extractor(
+            load_backbone(), resolution=resolution_of(dataset), device=torch.device("cpu")
+        )
+        form = [pooled_form(extractor.card)]
+        (train,) = features(extractor, np.asarray(split.X_train)[:TRAIN], form)
+        (tested,) = features(extractor, np.asarray(split.X_test)[test], form)
+        for title, scores in trials(extractor, train, tested):
+            row = {
+                "dataset": dataset,
+                "normal": normal,
+                "trial": title,
+                "resolution": extractor.resolution,
+                "n_train": len(train),
+                "n_test": len(test),
+                "auc": evaluate_scores(split.truth[test], scores).auc,
+                "versions": versions(),
+            }
+            append_row(ROWS, row)
+            print(f"{dataset} {normal} {title}: {100 * row['auc']:.2f}", flush=True)
+
+
+def trials(
+    extractor: Extractor, train: NDArray[np.float16], test: NDArray[np.float16]
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Score the test images in every way."""
+    stages = list(extractor.card.stages)
+
+    def vectors(
+        names: tuple[str, ...], statistic: str = "mean", normalize: str | None = "root-l2"
+    ) -> list[Values]:
+        return [
+            pooled_vectors(rows, stages, names, statistic, normalize)  # type: ignore[arg-type]
+            for rows in (train, test)
+        ]
+
+    a, b = vectors(LATE[-1:])
+    distances = euclidean_distances(b, a)
+    own = np.sort(euclidean_distances(a), axis=1)
+    for k in (1, 2, 5, 10, 20):
+        yield f"{k}-NN", nearest(distances, k)
+    closest = np.argsort(distances, axis=1)[:, :5]
+    density = own[:, 1:6].mean(axis=1)[closest].mean(axis=1)
+    yield "5-NN over that of the neighbours", nearest(distances, 5) / density
+    for centres in (1, 16, 64):
+        found = KMeans(centres, n_init=1, random_state=0).fit(a).cluster_centers_
+        yield f"nearest of {centres} centres", nearest(euclidean_distances(b, found), 1)
+    yield "2-NN, L2 only", neighbours(*vectors(LATE[-1:], normalize="l2"))
+    yield "2-NN, as they are", neighbours(*vectors(LATE[-1:], normalize=None))
+    yield "2-NN, highest values", neighbours(*vectors(LATE[-1:], "max"))
+    yield "2-NN, mean and highest", neighbours(*vectors(LATE[-1:], "both"))
+    for first in (2, 1, 0):
+        yield f"2-NN, {' + '.join(LATE[first:])}", neighbours(*vectors(LATE[first:]))
+    mahalanobis, white_a, white_b = whitened(a, b)
+    yield "Mahalanobis", mahalanobis
+    yield "2-NN, whitened", neighbours(white_a, white_b)
+    yield (
+        "mean rank of 5-NN and Mahalanobis",
+        (rankdata(nearest(distances, 5)) + rankdata(mahalanobis)),
+    )
+    network = read_weights(packaged_weights())
+    weight, bias = (network[f"_fc.{name}"].float().numpy() for name in ("weight", "bias"))
+    logits = [rows @ weight.T + bias for rows in vectors(LATE[-1:], normalize=None)]
+    yield "2-NN, ImageNet logits", neighbours(*(unit(x - x.mean(1, keepdims=True)) for x in logits))
+    chances = [torch.from_numpy(x / 2).softmax(dim=1).sqrt().numpy() for x in logits]
+    yield "2-NN, ImageNet probabilities", neighbours(*chances)
+
+
+def nearest(distances: NDArray[np.float32], k: int) -> NDArray[np.float64]:
+    """Return the mean of the k smallest distances of each row."""
+    return np.partition(distances, k - 1, axis=1)[:, :k].mean(axis=1, dtype=np.float64)
+
+
+def neighbours(train: Values, test: Values) -> NDArray[np.float64]:
+    """Return the mean distance of each test vector to the two nearest training vectors."""
+    return nearest(euclidean_distances(test, train), 2)
+
+
+def whitened(train: Values, test: Values) -> tuple[NDArray[np.float64], Values, Values]:
+    """Return Mahalanobis distances, and both sets in the space in which they are Euclidean."""
+    estimate = LedoitWolf(store_precision=False).fit(train.astype(np.float64))
+    variances, directions = np.linalg.eigh(estimate.covariance_)
+    scale = directions / np.sqrt(np.maximum(variances, 1e-12))
+    a, b = ((rows - estimate.location_) @ scale for rows in (train, test))
+    return np.linalg.norm(b, axis=1), a.astype(np.float32), b.astype(np.float32)
+
+
+def unit(rows: Values) -> Values:
+    """Scale rows to length 1."""
+    scaled: Values = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return scaled
+
+
+if __name__ == "__main__":
+    main()
