@@ -74,7 +74,7 @@ def classes(dataset: str) -> str:
         [
             title,
             *(f"{np.mean(one[name]):.1f}" if name in one else "–" for name in names),
-            f"**{means[title]:.2f}**" if title in means else f"({len(one)} classes)",
+            f"**{means[title]:.2f}**" if title in means else f"({len(one)} of 10)",
         ]
         for title, one in found.items()
     ]
