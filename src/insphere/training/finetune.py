@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
-from torch import Tensor
+from torch import Tensor, nn
 
 from insphere.nets.backbones.network import Tail
 from insphere.nets.backbones.weights import weights_fingerprint
@@ -94,6 +94,8 @@ def finetune(
 ) -> Finetuned:
     """Train the last stages on the maps of normals in front of them.
 
+    Depthwise kernels stay as they are: on CPUs their gradient takes longer than all else together.
+
     Parameters
     ----------
     maps : ndarray of float16, shape (N, H, W, C)
@@ -110,6 +112,9 @@ def finetune(
         As in `insphere.training.deep_svdd.train_sphere`.
     """
     tail = tail.to(device).to(memory_format=torch.channels_last).requires_grad_(True)
+    for module in tail.modules():
+        if isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1:
+            module.requires_grad_(False)
     half = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
     autocast = torch.bfloat16 if half else None
     rows = MapRows(maps, device)
