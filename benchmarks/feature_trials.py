@@ -7,12 +7,13 @@ and class to ``results/feature-trials.jsonl``. Features that are not in the cach
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 from sklearn.cluster import KMeans
@@ -42,33 +43,33 @@ Values = NDArray[np.float32]
 Scored = tuple[str, NDArray[np.float64]]
 
 
-def main() -> None:
+def main(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="Any of ways, inputs, finetuned; all by default.")
+    ] = None,
+) -> None:
     """Try everything that is not there yet."""
     torch.set_num_threads(1)
-    done = {(row["dataset"], row["normal"], row["trial"]) for row in read_rows(ROWS)}
-    for dataset, normal in CLASSES:
-        split = OneClassSplit(load_dataset(dataset), normal, random_state=0)
-        rng = np.random.default_rng(0)
-        test = np.sort(rng.permutation(len(split.truth))[:TEST])
-        images = (np.asarray(split.X_train)[:TRAIN], np.asarray(split.X_test)[test])
-        side = resolution_of(dataset)
-        tried = [
-            trials(*pooled(*images, side)), inputs(*images, side), finetuned(*images, side)
-        ]  # fmt: skip
-        for title, scores in chain.from_iterable(tried):
-            if (dataset, normal, title) in done:
-                continue
-            row = {
-                "dataset": dataset,
-                "normal": normal,
-                "trial": title,
-                "n_train": len(images[0]),
-                "n_test": len(images[1]),
-                "auc": evaluate_scores(split.truth[test], scores).auc,
-                "versions": versions(),
-            }
-            append_row(ROWS, row)
-            print(f"{dataset} {normal} {title}: {100 * row['auc']:.2f}", flush=True)
+    for name in parts or PARTS:
+        for dataset, normal in CLASSES:
+            done = {(row["dataset"], row["normal"], row["trial"]) for row in read_rows(ROWS)}
+            split = OneClassSplit(load_dataset(dataset), normal, random_state=0)
+            test = np.sort(np.random.default_rng(0).permutation(len(split.truth))[:TEST])
+            images = (np.asarray(split.X_train)[:TRAIN], np.asarray(split.X_test)[test])
+            for title, scores in PARTS[name](*images, resolution_of(dataset)):
+                if (dataset, normal, title) in done:
+                    continue
+                row = {
+                    "dataset": dataset,
+                    "normal": normal,
+                    "trial": title,
+                    "n_train": len(images[0]),
+                    "n_test": len(images[1]),
+                    "auc": evaluate_scores(split.truth[test], scores).auc,
+                    "versions": versions(),
+                }
+                append_row(ROWS, row)
+                print(f"{dataset} {normal} {title}: {100 * row['auc']:.2f}", flush=True)
 
 
 def pooled(train: Images, test: Images, side: int, *, mirrored: bool = False) -> tuple[Rows, Rows]:
@@ -105,8 +106,9 @@ def root(rows: Rows) -> Values:
     return pooled_vectors(rows, CARD.stages, LATE[-1:], "mean", "root-l2")
 
 
-def trials(train: Rows, test: Rows) -> Iterator[Scored]:
-    """Score the test images by the same features in every way."""
+def ways(train_images: Images, test_images: Images, side: int) -> Iterator[Scored]:
+    """Score by the same features in every way."""
+    train, test = pooled(train_images, test_images, side)
     stages = CARD.stages
 
     def vectors(
@@ -174,5 +176,11 @@ def unit(rows: Values) -> Values:
     return scaled
 
 
+PARTS: dict[str, Callable[[Images, Images, int], Iterator[Scored]]] = {
+    "ways": ways,
+    "inputs": inputs,
+    "finetuned": finetuned,
+}
+
 if __name__ == "__main__":
-    main()
+    typer.run(main)
