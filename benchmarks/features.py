@@ -72,6 +72,7 @@ CORE: dict[str, Head] = {
 STANDARDISED = {"whiten": None, "head": {"widths": [128], "rep_dim": 64}}
 MORE: dict[str, Head] = {
     "5-NN": head("feature-knn", n_neighbors=5),
+    "10-NN": head("feature-knn", n_neighbors=10),
     "SVDD, pooled, standardised": head("feature-svdd", **STANDARDISED),
 }
 VARIANTS: dict[str, Head] = {
@@ -94,6 +95,7 @@ LATE: dict[str, Head] = {
     for unit in ("patch", "image")
 }
 MIRRORED: dict[str, Head] = {
+    "10-NN, mirrored": head("feature-knn", n_neighbors=10, mirrored=True),
     "2-NN, mirrored": head("feature-knn", mirrored=True),
     "Mahalanobis, mirrored": head("feature-mahalanobis", mirrored=True),
 }
