@@ -53,11 +53,10 @@ def _heat(closer: Closer) -> str:
     overlay = heat_overlay(closer.image, closer.heat, threshold, top)
     shown = words.picture(overlay, what, "large")
     key = f'<img class="key" src="{words.data_uri(heat_key(threshold, top))}" alt="">'
-    usual = 100 * threshold / top
     return (
-        f'<figure data-test="heat">{shown}<div class="key" aria-hidden="true">{key}'
-        f'<span style="width:{usual:.0f}%">as in normal images</span><span>beyond</span></div>'
-        f"<small>Where the score comes from, by {escape(closer.heat_method)}.</small></figure>"
+        f'<figure data-test="heat">{shown}{key}<small>Where the score comes from, by '
+        f"{escape(closer.heat_method)}: blue as in normal images, yellow to red beyond."
+        "</small></figure>"
     )
 
 

@@ -34,7 +34,8 @@ def show(ticked: Collection[str], on_tick: Callable[[str, bool], None], *, enabl
     with ui.element("div").classes("options"):
         for group, (title, what) in GROUPS.items():
             with ui.element("fieldset"):
-                html(f"<legend><h3>{title} <small>{what}</small></h3></legend>", "display:contents")
+                heading = f"<h3>{title} <small>{what}</small></h3>"
+                ui.html(heading, sanitize=False, tag="legend")
                 for name, option in OPTIONS.items():
                     if option.group == group:
                         _show_one(name, on_tick, ticked=name in ticked, enabled=enabled)

@@ -74,7 +74,12 @@ class Threshold:
             self._slider.props('aria-label="Threshold" data-test="threshold"')
         with ui.element("div").classes("between"):
             self._words = html("")
-            reset = ui.element("button").classes("btn small quiet").style("margin-left:-14px").props('type="button"')
+            reset = (
+                ui.element("button")
+                .classes("btn small quiet")
+                .style("margin-left:-14px")
+                .props('type="button"')
+            )
             with reset:
                 html("<span>Back to the calibrated one</span>", "display:contents")
             reset.on("click", lambda: self._slider.set_value(self._calibrated), args=[])
