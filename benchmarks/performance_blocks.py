@@ -1,4 +1,4 @@
-"""Tables of speed and memory for the docs, from ``results/speed.json`` and ``memory.json``."""
+"""Tables of speed, memory and the studio for the docs, from the JSON files in ``results/``."""
 
 from __future__ import annotations
 
@@ -52,6 +52,32 @@ def memory() -> str:
     return "\n".join(lines) + "\n"
 
 
+def studio() -> str:
+    """How soon a page is there and a click is answered: the median, and the worst of some."""
+    found = json.loads((RESULTS / "studio.json").read_text(encoding="utf-8"))
+    visitors = f"{found['visitors']} visitors at once"
+    rows = {
+        "first page, nothing in the browser's cache": found["first_page"]["without_cache"],
+        "first page, once more": found["first_page"]["with_cache"],
+        "answer to a click, idle": found["answer_idle"],
+        "the same while two networks are trained": found["answer_while_training"],
+        f"the same with {visitors} besides": found["answer_with_visitors"],
+        f"first page with {visitors} besides": found["first_page_with_visitors"]["without_cache"],
+    }
+    lines = ["| | median, ms | worst, ms | of |", "| --- | ---: | ---: | ---: |"]
+    for name, row in rows.items():
+        lines.append(
+            f"| {name} | {1000 * row['median']:,.0f} | {1000 * row['worst']:,.0f} | {row['n']} |"
+        )
+    first = found["first_comparison"]
+    lines += [
+        "",
+        f"From an empty address line to a trained comparison, the first button pressed at once: "
+        f"{first['seconds']:.0f} s. {_machine(found['machine'])}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _spread(values: Mapping[str, float], form: str) -> str:
     return f"{values['median']:{form}} ({values['low']:{form}}–{values['high']:{form}})"
 
@@ -64,4 +90,4 @@ def _machine(found: Mapping[str, Any]) -> str:
     )
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"speed": speed, "memory": memory}
+BLOCKS: dict[str, Callable[[], str]] = {"speed": speed, "memory": memory, "studio": studio}

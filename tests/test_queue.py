@@ -9,7 +9,7 @@ import pytest
 
 from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
-from insphere.errors import DataError, SpecError
+from insphere.errors import SpecError
 from insphere.experiments.choice import (
     Choice,
     assumed_gain,
