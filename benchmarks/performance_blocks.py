@@ -54,6 +54,8 @@ def memory() -> str:
 
 def studio() -> str:
     """How soon a page is there and a click is answered: the median, and the worst of some."""
+    if not (RESULTS / "studio.json").is_file():
+        return "Not measured yet.\n"
     found = json.loads((RESULTS / "studio.json").read_text(encoding="utf-8"))
     visitors = f"{found['visitors']} visitors at once"
     rows = {

@@ -7,25 +7,30 @@ Starts a studio with a store of its own and measures, in real Chromium,
 - how long a click takes until the page shows what follows from it: idle, while two networks are
   trained, and while visitors have the page of such a training open as well.
 
-The visitors' browser, which in truth runs elsewhere, has a low priority; all that answers them has
-not. Results are written to ``results/studio.json``; nothing else should run on the machine.
+Those visitors' browsers would run elsewhere, so here they are connections that fetch the page and
+take in all that the studio sends them. Results are written to ``results/studio.json``; nothing else
+should run on the machine.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
-import shlex
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.request import urlopen
 
+import socketio
 import typer
 from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
@@ -154,28 +159,73 @@ def main(
         trainer.click(READY)
         trainer.wait_for_selector(AT_WORK, timeout=120_000)
         results["answer_while_training"] = answers(page, rounds, trainer)
-        patient = _patient(Path(folder), path)
-        others = playwright.chromium.launch(executable_path=patient, args=FLAGS)
-        crowd = [others.new_page() for _ in range(visitors)]
-        for one in crowd:
-            one.goto(trainer.url, wait_until="commit")
-        for one in crowd:
-            one.wait_for_selector(AT_WORK, timeout=120_000)
-        results["visitors"] = visitors
-        results["answer_with_visitors"] = answers(page, rounds, trainer)
-        results["first_page_with_visitors"] = first_pages(browser, address, 3)
-        others.close()
+        with Crowd(address, trainer.url, visitors) as crowd:
+            results["visitors"] = visitors
+            results["answer_with_visitors"] = answers(page, rounds, trainer)
+            results["first_page_with_visitors"] = first_pages(browser, address, 3)
+            results["messages_to_each_visitor"] = crowd.least_heard()
         browser.close()
     write_json(RESULTS, results)
     Console().print_json(data=results)
 
 
-def _patient(folder: Path, browser: str) -> Path:
-    """Return a program that starts the browser with a low priority."""
-    program = folder / "patient-browser"
-    program.write_text(f'#!/bin/sh\nexec nice -n 15 {shlex.quote(browser)} "$@"\n')
-    program.chmod(0o755)
-    return program
+class Crowd:
+    """Visitors that have a page open and hear what the studio says, in a thread of their own.
+
+    Parameters
+    ----------
+    address : str
+        Of the studio.
+    url : str
+        Of the page.
+    count : int
+        How many they are.
+    """
+
+    def __init__(self, address: str, url: str, count: int) -> None:
+        self._address, self._url = address, url
+        self._heard = [0] * count
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._clients: list[socketio.AsyncClient] = []
+
+    def __enter__(self) -> Crowd:
+        self._thread.start()
+        for place in range(len(self._heard)):
+            asyncio.run_coroutine_threadsafe(self._enter(place), self._loop).result(60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._clients:
+            asyncio.run_coroutine_threadsafe(client.disconnect(), self._loop).result(60)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def least_heard(self) -> int:
+        """Return how many messages came to the visitor who got fewest; 0 would be no visitor."""
+        return min(self._heard)
+
+    async def _enter(self, place: int) -> None:
+        with await asyncio.to_thread(urlopen, self._url, timeout=60) as response:
+            page = response.read().decode()
+        client_id = re.search(r"client_id['\"]?: ?['\"]([0-9a-f-]{36})", page)
+        message = re.search(r"next_message_id['\"]?: ?['\"]?(\d+)", page)
+        if client_id is None or message is None:
+            raise RuntimeError("The page does not say who its visitor is.")
+        client = socketio.AsyncClient()
+
+        @client.on("*")
+        def heard(*_: object) -> None:
+            self._heard[place] += 1
+
+        names = {"client_id": client_id[1], "next_message_id": message[1]}
+        names |= {"tab_id": f"crowd-{place}", "document_id": f"crowd-{place}"}
+        await client.connect(
+            self._address, transports=["websocket"], socketio_path="/_nicegui_ws/socket.io"
+        )
+        if not await client.call("handshake", names):
+            raise RuntimeError("The studio does not know its visitor.")
+        self._clients.append(client)
 
 
 def _summary(seconds: list[float]) -> dict[str, float]:
@@ -187,8 +237,6 @@ def _summary(seconds: list[float]) -> dict[str, float]:
 
 
 def _answers(address: str) -> bool:
-    from urllib.request import urlopen
-
     try:
         with urlopen(f"{address}/models", timeout=5) as response:
             return bool(response.status == 200)
