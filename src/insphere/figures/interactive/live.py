@@ -17,6 +17,7 @@ from insphere.figures.style import ANOMALOUS, NORMAL
 
 Figure = dict[str, Any]
 
+MOST_POINTS = 400  # of a line: a screen shows no more
 ACCENT = "#0b8f6a"
 MUTED = "#8a929a"
 _FONT = {"family": "Roboto, system-ui, sans-serif", "size": 12, "color": "#6b737b"}
@@ -36,6 +37,7 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     for phase in dict.fromkeys(record["phase"] for record in history):
         name, color, dash = names.get(phase, (phase, ACCENT, "solid"))
         own = [record for record in history if record["phase"] == phase]
+        own = [*own[: -1 : len(own) // MOST_POINTS + 1], own[-1]]
         data.append(
             {
                 "type": "scatter",
