@@ -249,6 +249,10 @@ class ComparePage:
 
     def _set(self, name: str, value: Any) -> None:
         setattr(self.chosen, name, (value or 0) if name == "seed" else value)
+        if name in ("normal", "held_out"):  # they decide how many images are trained on
+            self.schedule.refresh()
+        if name == "normal":
+            self.thresholds.refresh()
         self._changed()
 
     def _tick(self, name: str, ticked: bool) -> None:
