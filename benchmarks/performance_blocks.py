@@ -1,4 +1,4 @@
-"""Tables of speed, memory and the studio for the docs, from the JSON files in ``results/``."""
+"""Tables of speed, memory, sharing and the studio, from the measurements in ``results/``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,26 @@ def speed() -> str:
                 cells.append("" if ratio is None else _spread(ratio, ".2f"))
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", _machine(next(iter(networks.values()))["machine"])]) + "\n"
+
+
+def headline() -> str:
+    """Say in two sentences what speed and memory are."""
+    found = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))["networks"]["mnist"]
+    said = []
+    for task, verb in (("train", "trains"), ("score", "scores")):
+        speed = found[task]["insphere"]["images_per_second"]["median"]
+        usual = found[task]["usual, 0 workers"]["ours_is_faster_by"]["median"]
+        said.append(f"{verb} {speed:,.0f} images a second, {usual:.1f} times the usual way")
+    bare = found["train"]["limit"]["ours_is_faster_by"]["median"]
+    folders = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))["folders"]
+    large = folders[-1]
+    machine = found["machine"]
+    return (
+        f"On {machine['cores']} cores and MNIST insphere {said[0]} (a torchvision dataset with PIL "
+        f"transforms and a DataLoader) and {100 * bare:.0f} % of what the bare network can, and "
+        f"{said[1]}. Scoring a folder of {large['images']:,} images takes "
+        f"{large['anonymous_mb']:,.0f} MB.\n"
+    )
 
 
 def memory() -> str:
@@ -80,6 +100,21 @@ def studio() -> str:
     return "\n".join(lines) + "\n"
 
 
+def sharing() -> str:
+    """Processor time of runs that share what they can, beside that of the same runs alone."""
+    found = json.loads((RESULTS / "sharing.json").read_text(encoding="utf-8"))
+    lines = [
+        "| runs | class | alone, s | shared, s | saved |",
+        "| --- | --- " + "| ---: " * 3 + "|",
+    ]
+    for title, row in found["groups"].items():
+        where = f"{NETWORKS[row['dataset']]} {row['normal']}"
+        alone, shared = (sum(row[f"{name}_seconds"]) for name in ("alone", "shared"))
+        saved = f"{100 * row['saved']:.0f} %"
+        lines.append(f"| {title} | {where} | {alone:.0f} | {shared:.0f} | {saved} |")
+    return "\n".join([*lines, "", _machine(found["machine"])]) + "\n"
+
+
 def _spread(values: Mapping[str, float], form: str) -> str:
     return f"{values['median']:{form}} ({values['low']:{form}}–{values['high']:{form}})"
 
@@ -92,4 +127,12 @@ def _machine(found: Mapping[str, Any]) -> str:
     )
 
 
+<<<<<<< HEAD
 BLOCKS: dict[str, Callable[[], str]] = {"speed": speed, "memory": memory, "studio": studio}
+=======
+BLOCKS: dict[str, Callable[[], str]] = {
+    "speed": speed,
+    "speed-headline": headline,
+    "memory": memory,
+    "sharing": sharing,
+}
