@@ -127,12 +127,10 @@ def _machine(found: Mapping[str, Any]) -> str:
     )
 
 
-<<<<<<< HEAD
-BLOCKS: dict[str, Callable[[], str]] = {"speed": speed, "memory": memory, "studio": studio}
-=======
 BLOCKS: dict[str, Callable[[], str]] = {
     "speed": speed,
     "speed-headline": headline,
     "memory": memory,
     "sharing": sharing,
+    "studio": studio,
 }
