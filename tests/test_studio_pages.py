@@ -88,6 +88,10 @@ def test_a_sweep_is_started_paused_resumed_and_cancelled(visit, store):
     page.wait_for_selector(f"{state}:has-text('training')")
     page.click("button:has-text('Pause')")
     page.wait_for_selector(f"{state}:has-text('paused')")
+    while store.runs(states=("running",)):
+        page.wait_for_timeout(100)
+    reasons = {run.reason for run in store.runs(states=("interrupted",))}
+    assert reasons == {"Paused."}  # also of those that were training
     page.click("button:has-text('Resume')")
     page.wait_for_selector(f"{state}:has-text('training')")
     page.click("div.between:has([data-test=sweep]) button:has-text('Cancel')")
