@@ -1,4 +1,4 @@
-"""Tables of speed, memory and sharing for the docs, from the measurements in ``results/``."""
+"""Tables of speed, memory, sharing and the studio, from the measurements in ``results/``."""
 
 from __future__ import annotations
 
@@ -72,6 +72,34 @@ def memory() -> str:
     return "\n".join(lines) + "\n"
 
 
+def studio() -> str:
+    """How soon a page is there and a click is answered: the median, and the worst of some."""
+    if not (RESULTS / "studio.json").is_file():
+        return "Not measured yet.\n"
+    found = json.loads((RESULTS / "studio.json").read_text(encoding="utf-8"))
+    visitors = f"{found['visitors']} visitors at once"
+    rows = {
+        "first page, nothing in the browser's cache": found["first_page"]["without_cache"],
+        "first page, once more": found["first_page"]["with_cache"],
+        "answer to a click, idle": found["answer_idle"],
+        "the same while two networks are trained": found["answer_while_training"],
+        f"the same with {visitors} besides": found["answer_with_visitors"],
+        f"first page with {visitors} besides": found["first_page_with_visitors"]["without_cache"],
+    }
+    lines = ["| | median, ms | worst, ms | of |", "| --- | ---: | ---: | ---: |"]
+    for name, row in rows.items():
+        lines.append(
+            f"| {name} | {1000 * row['median']:,.0f} | {1000 * row['worst']:,.0f} | {row['n']} |"
+        )
+    first = found["first_comparison"]
+    lines += [
+        "",
+        f"From an empty address line to a trained comparison, the first button pressed at once: "
+        f"{first['seconds']:.0f} s. {_machine(found['machine'])}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def sharing() -> str:
     """Processor time of runs that share what they can, beside that of the same runs alone."""
     found = json.loads((RESULTS / "sharing.json").read_text(encoding="utf-8"))
@@ -104,4 +132,5 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "speed-headline": headline,
     "memory": memory,
     "sharing": sharing,
+    "studio": studio,
 }
