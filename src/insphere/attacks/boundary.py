@@ -78,7 +78,7 @@ def boundary_attack(
         If a start has the class of its image, so that there is no boundary between them.
     """
     foolbox = require("foolbox", "attacks", "The Boundary Attack")
-    rounded = _Rounded(classifier)
+    rounded = _Rounded(classifier).train(classifier.training)
     classes = predicted(rounded, images)
     same = int((classes == predicted(rounded, starts)).sum())
     if same:

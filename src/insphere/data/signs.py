@@ -24,8 +24,8 @@ from insphere.errors import DataError
 ATTACKS = Path(__file__).with_name("stop-sign-attacks.npz")
 SIDE = 32  # pixels
 STOP = 14  # the benchmark's class
-BUDGETS = (1_000, 5_000, 25_000)
-"""Steps of the Boundary Attack."""
+BUDGETS = {1_000: 200, 5_000: 200, 25_000: 60}
+"""Steps of the Boundary Attack, and how many signs were attacked with so many."""
 MAIN_BUDGET = 5_000
 NORMAL, OTHERS = "stop", "other signs"
 
@@ -46,7 +46,7 @@ def read_attacks() -> tuple[dict[int, NDArray[np.uint8]], dict[str, Any]]:
     Returns
     -------
     images : dict
-        For each of `BUDGETS` uint8 of shape (n, 32, 32, 3).
+        For each of `BUDGETS` uint8 of shape (n, 32, 32, 3); row i is always of the same original.
     about : dict
         Seed, versions, classifier, names of originals and of starting signs, distances.
     """
@@ -119,7 +119,7 @@ def _anomalies(
     attacked, about = read_attacks()
     for steps, signs in attacked.items():
         name = attack_class(steps)
-        yield name, signs, [f"{origin}, {name}" for origin in about["originals"]]
+        yield name, signs, [f"{origin}, {name}" for origin in about["originals"][: len(signs)]]
     clean = np.asarray(gtsrb.images[test])
     for kind in KINDS:
         for strength in STRENGTHS:
