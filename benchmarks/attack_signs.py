@@ -56,7 +56,9 @@ def main(
     stops = np.flatnonzero((labels == STOP) & is_test)
     train = np.concatenate([np.flatnonzero((labels == STOP) & ~is_test), known])
 
-    detector = SoftmaxThreshold(**CLASSIFIER, checkpoint_dir=work, random_state=SEED).fit(images[train], labels[train])
+    detector = SoftmaxThreshold(**CLASSIFIER, checkpoint_dir=work, random_state=SEED).fit(
+        images[train], labels[train]
+    )
     classes = np.array(detector.classes_)
     network = folded(detector.classifier_)
     seen = {"stops": classes[predicted(network, images[stops])],
@@ -83,7 +85,7 @@ def main(
             work.mkdir(parents=True, exist_ok=True)
             np.save(kept_at, changed, allow_pickle=False)
             print(f"{steps:,} steps: {time.perf_counter() - started:.0f} s", flush=True)
-        found[steps] = np.load(kept_at, allow_pickle=False)
+        found[steps] = np.load(kept_at, allow_pickle=False)[:count]
     # As the trained network sees them, one at a time: nothing of a batch may decide.
     wrong = {
         steps: np.array([classes[predicted(detector.classifier_, one[None])][0] for one in signs])

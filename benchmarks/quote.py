@@ -22,6 +22,7 @@ from insphere.experiments.published import published_auc
 from insphere.experiments.rows import read_rows
 from insphere.experiments.tables import auc_by_class
 from performance_blocks import BLOCKS as PERFORMANCE
+from sign_blocks import BLOCKS as SIGNS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -214,6 +215,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **ABLATION,
     **FEATURES,
     **PERFORMANCE,
+    **SIGNS,
 }
 
 

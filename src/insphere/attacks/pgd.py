@@ -93,9 +93,7 @@ def fool(
     return Fooled(changed, before, after)
 
 
-def descend(
-    module: nn.Module, images: Images, *, norm: Norm, epsilon: float, steps: int
-) -> Images:
+def descend(module: nn.Module, images: Images, *, norm: Norm, epsilon: float, steps: int) -> Images:
     """Lower the output of a module by projected gradient descent.
 
     The gradient is taken at whole pixels, as a file keeps them: the change is rounded towards

@@ -152,7 +152,7 @@ _CARDS = (
         (32, 32, 3),
         55,
         780,
-        16_230,
+        16_090,
         "GTSRB; attacked signs come with this package",
         extra="vision",
         local_forms=GTSRB_FORMS,
