@@ -79,6 +79,8 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         With a number of parts as `calibration`: the detectors that score; else empty.
     n_train_, n_calibration_ : int
         Images trained on and held out.
+    n_calibration_groups_ : int or None
+        Groups, such as tracks, that those held out are from; None if there are none.
     image_shape_ : tuple (H, W, C) or None
         Shape of one training image; None if it was fitted on a table.
     image_dtype_ : str or None
@@ -197,6 +199,10 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
             self.threshold_ = conformal_threshold(reference, rate)
             self.threshold_rule_ = f"false-alarm rate {how}, n = {len(reference)})"
         self.n_calibration_ = n = len(self.calibration_scores_)
+        if groups is None or not n:
+            self.n_calibration_groups_ = None
+        else:
+            self.n_calibration_groups_ = len(np.unique(groups if mask is None else groups[mask]))
         self.tail_ = None if not n else cross_tail(n) if in_turn else fit_tail(reference)
         self.offset_ = -self.threshold_
         self.score_mean_, self.score_std_ = score_scale(reference)

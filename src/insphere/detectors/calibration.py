@@ -200,3 +200,11 @@ def guarantee(n_calibration: int, false_alarm_rate: float | None, calibration: A
         f"sets, if they are like the {n_calibration:,} held-out ones; for one set the rate lies "
         f"between {100 * low:.1f} and {100 * high:.1f} % in nine of ten cases."
     )
+
+
+def few_groups(groups: int) -> str:
+    """Say in a sentence what a promise is worth if images come in groups."""
+    return (
+        f"These are from only {groups} groups of images that belong together, such as frames of "
+        "one track, so the rate can lie further away."
+    )
