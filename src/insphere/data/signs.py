@@ -24,7 +24,7 @@ from insphere.errors import DataError
 ATTACKS = Path(__file__).with_name("stop-sign-attacks.npz")
 SIDE = 32  # pixels
 STOP = 14  # the benchmark's class
-BUDGETS = {1_000: 60, 5_000: 200, 25_000: 60}
+BUDGETS = {1_000: 60, 5_000: 200, 10_000: 60}
 """Steps of the Boundary Attack, and how many signs were attacked with so many."""
 MAIN_BUDGET = 5_000
 NORMAL, OTHERS = "stop", "other signs"
