@@ -243,7 +243,7 @@ def fooled_plate() -> Plate:
     return _plate(
         "signs-fooled",
         "Attacks on the detector itself",
-        "AUC of 270 normal test stop signs against 200 anomalies whose pixels were changed so that "
+        "AUC of 270 normal test stop signs against 100 anomalies whose pixels were changed so that "
         "the detector's score falls; mean and range over seeds. The dotted line is chance.",
         FOOLED,
         partial(radius_curves, named),

@@ -46,7 +46,7 @@ FOOLED = HERE / "results" / "stop-signs-fooled.jsonl"
 PICTURE = HERE.parent / "docs" / "images" / "stop-signs.png"
 AS_IN_THE_PAPER, SAME = 20, min(BUDGETS.values())
 ATTACKABLE = ("deep-svdd", "dcae", "fcdd")
-STARTS = 100  # other signs, and as many damaged ones, to start from
+STARTS = 50  # other signs, and as many damaged ones, to start from
 STEPS = 20
 RADII = {"linf": (1.0, 2.0, 4.0, 8.0, 16.0), "l2": (50.0, 100.0, 200.0, 400.0, 800.0)}
 SHOWN = 10
@@ -109,12 +109,12 @@ def fool(
     split = OneClassSplit(load_dataset("stop-signs", progress=False), NORMAL)
     starts = starting_images(split)
     there = {row["run"] for row in read_rows(FOOLED)}
-    for row in runs.rows():
+    for row in sorted(runs.rows(), key=lambda row: row["seed"]):
         folder = runs.files.model(row["run"])
         if row["method"] not in ATTACKABLE or row["run"] in there or not folder.is_dir():
             continue
-        if row["seed"] >= seeds:
-            continue
+        if row["seed"] >= seeds or row["params"].get("objective") == "soft-boundary":
+            continue  # that objective ends in nearly the same network
         detector: Any = load_detector(folder)
         normal = detector.anomaly_score(split.X_test[split.truth == 0])
         passing = float(np.quantile(normal, 0.95))
