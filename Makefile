@@ -15,6 +15,7 @@ help: ## list the targets
 
 demo: .venv/.installed-demo ## train on real digits, compare with rivals, write a report
 	$(BIN)/insphere demo $(ARGS)
+	@echo "In a browser: make studio" >&2
 
 studio: .venv/.installed-studio ## choose, train and compare in a browser
 	$(BIN)/insphere studio $(ARGS)

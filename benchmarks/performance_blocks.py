@@ -1,4 +1,4 @@
-"""Tables of speed and memory for the docs, from ``results/speed.json`` and ``memory.json``."""
+"""Tables of speed, memory, sharing and the studio, from the measurements in ``results/``."""
 
 from __future__ import annotations
 
@@ -34,6 +34,26 @@ def speed() -> str:
     return "\n".join([*lines, "", _machine(next(iter(networks.values()))["machine"])]) + "\n"
 
 
+def headline() -> str:
+    """Say in two sentences what speed and memory are."""
+    found = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))["networks"]["mnist"]
+    said = []
+    for task, verb in (("train", "trains"), ("score", "scores")):
+        speed = found[task]["insphere"]["images_per_second"]["median"]
+        usual = found[task]["usual, 0 workers"]["ours_is_faster_by"]["median"]
+        said.append(f"{verb} {speed:,.0f} images a second, {usual:.1f} times the usual way")
+    bare = found["train"]["limit"]["ours_is_faster_by"]["median"]
+    folders = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))["folders"]
+    large = folders[-1]
+    machine = found["machine"]
+    return (
+        f"On {machine['cores']} cores and MNIST insphere {said[0]} (a torchvision dataset with PIL "
+        f"transforms and a DataLoader) and {100 * bare:.0f} % of what the bare network can, and "
+        f"{said[1]}. Scoring a folder of {large['images']:,} images takes "
+        f"{large['anonymous_mb']:,.0f} MB.\n"
+    )
+
+
 def memory() -> str:
     """Peak memory of scoring folders of different sizes."""
     found = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))
@@ -52,6 +72,49 @@ def memory() -> str:
     return "\n".join(lines) + "\n"
 
 
+def studio() -> str:
+    """How soon a page is there and a click is answered: the median, and the worst of some."""
+    if not (RESULTS / "studio.json").is_file():
+        return "Not measured yet.\n"
+    found = json.loads((RESULTS / "studio.json").read_text(encoding="utf-8"))
+    visitors = f"{found['visitors']} visitors at once"
+    rows = {
+        "first page, nothing in the browser's cache": found["first_page"]["without_cache"],
+        "first page, once more": found["first_page"]["with_cache"],
+        "answer to a click, idle": found["answer_idle"],
+        "the same while two networks are trained": found["answer_while_training"],
+        f"the same with {visitors} besides": found["answer_with_visitors"],
+        f"first page with {visitors} besides": found["first_page_with_visitors"]["without_cache"],
+    }
+    lines = ["| | median, ms | worst, ms | of |", "| --- | ---: | ---: | ---: |"]
+    for name, row in rows.items():
+        lines.append(
+            f"| {name} | {1000 * row['median']:,.0f} | {1000 * row['worst']:,.0f} | {row['n']} |"
+        )
+    first = found["first_comparison"]
+    lines += [
+        "",
+        f"From an empty address line to a trained comparison, the first button pressed at once: "
+        f"{first['seconds']:.0f} s. {_machine(found['machine'])}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sharing() -> str:
+    """Processor time of runs that share what they can, beside that of the same runs alone."""
+    found = json.loads((RESULTS / "sharing.json").read_text(encoding="utf-8"))
+    lines = [
+        "| runs | class | alone, s | shared, s | saved |",
+        "| --- | --- " + "| ---: " * 3 + "|",
+    ]
+    for title, row in found["groups"].items():
+        where = f"{NETWORKS[row['dataset']]} {row['normal']}"
+        alone, shared = (sum(row[f"{name}_seconds"]) for name in ("alone", "shared"))
+        saved = f"{100 * row['saved']:.0f} %"
+        lines.append(f"| {title} | {where} | {alone:.0f} | {shared:.0f} | {saved} |")
+    return "\n".join([*lines, "", _machine(found["machine"])]) + "\n"
+
+
 def _spread(values: Mapping[str, float], form: str) -> str:
     return f"{values['median']:{form}} ({values['low']:{form}}–{values['high']:{form}})"
 
@@ -64,4 +127,10 @@ def _machine(found: Mapping[str, Any]) -> str:
     )
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"speed": speed, "memory": memory}
+BLOCKS: dict[str, Callable[[], str]] = {
+    "speed": speed,
+    "speed-headline": headline,
+    "memory": memory,
+    "sharing": sharing,
+    "studio": studio,
+}

@@ -17,12 +17,14 @@ import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
 from feature_blocks import BLOCKS as FEATURES
+from insphere.data.named import CLASS_NAMES
 from insphere.experiments.collapse import summary
 from insphere.experiments.published import published_auc
 from insphere.experiments.rows import read_rows
 from insphere.experiments.tables import auc_by_class
 from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
+from table1_blocks import BLOCKS as TABLE1
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -91,6 +93,8 @@ def controls(dataset: str) -> str:
 def class_rows(columns: list[tuple[str, Any]]) -> str:
     """Lay out one line a class and one for the mean over classes."""
     names = list(dict.fromkeys(name for _, values in columns for name in values))
+    order = [name for known in CLASS_NAMES.values() for name in known]
+    names.sort(key=order.index)
     lines = []
     for name in names:
         cells = [name]
@@ -216,6 +220,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **FEATURES,
     **PERFORMANCE,
     **SIGNS,
+    **TABLE1,
 }
 
 

@@ -1,3 +1,4 @@
+import copy
 import hashlib
 
 import pytest
@@ -20,6 +21,7 @@ from insphere.nets import (
 )
 from insphere.nets.batch_norm import BatchNorm2d
 from insphere.nets.fold import PooledConvolution, folded
+from insphere.nets.narrow import Stages
 from insphere.nets.upsample import UpsampleConv2d
 
 
@@ -231,6 +233,61 @@ def test_batch_norm_has_the_values_of_torch(count, channels, sides, affine, mome
         torch.testing.assert_close(found, wanted, **close)
         torch.testing.assert_close(ours.state_dict(), theirs.state_dict(), **close)
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), **close)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(1, 4),
+    channels=st.integers(1, 3),
+    filters=st.integers(1, 9),
+    kernel=st.sampled_from([1, 3, 5]),
+    sides=st.tuples(st.integers(2, 9), st.integers(2, 9)),
+    affine=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_narrow_stages_have_the_values_of_their_parts(
+    count, channels, filters, kernel, sides, affine, seed
+):
+    torch.manual_seed(seed)
+    parts = [
+        nn.Conv2d(channels, filters, kernel, padding="same", bias=False),
+        nn.BatchNorm2d(filters, affine=affine),
+        nn.MaxPool2d(2),
+        nn.LeakyReLU(),
+    ]
+    plain = nn.Sequential(*parts).double().to(memory_format=torch.channels_last)
+    ours = Stages(*copy.deepcopy(parts))
+    with torch.no_grad():  # whole numbers, so that equal places are equal to the last bit
+        plain[0].weight.copy_(torch.randint(-2, 3, plain[0].weight.shape))
+    ours.load_state_dict(plain.state_dict())
+    for norm in (plain[1], ours[1]):
+        if affine:
+            norm.weight.data.neg_()  # now the smallest is the largest
+    for _ in range(2):
+        x = torch.randint(0, 2, (count, channels, *sides)).double()
+        x = x.contiguous(memory_format=torch.channels_last)
+        mine, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+        a, b = ours(mine), plain(other)
+        torch.testing.assert_close(a, b)
+        toward = torch.randn_like(b)
+        a.backward(toward)
+        b.backward(toward)
+        torch.testing.assert_close(mine.grad, other.grad)
+    for one, two in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad)
+    for name, value in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value)
+    torch.testing.assert_close(ours.eval()(x), plain.eval()(x))
+
+
+def test_narrow_stages_are_one_step_only_while_training_few_filters():
+    x = torch.randn(2, 1, 8, 8)
+    for filters, mode, steps in ((8, True, 1), (9, True, 0), (8, False, 0)):
+        conv = nn.Conv2d(1, filters, 5, padding="same", bias=False)
+        norm = nn.BatchNorm2d(filters, affine=False)
+        row = Stages(conv, norm, nn.MaxPool2d(2)).train(mode)
+        found = str(row(x).grad_fn.name() if mode else None)
+        assert found.startswith("_PoolAndNormalise") == bool(steps)
 
 
 def test_batch_norm_gradient():

@@ -23,6 +23,7 @@ from insphere.detectors import (
     MahalanobisDetector,
     OCSVMDetector,
     OneClassDetector,
+    components,
 )
 from insphere.errors import DataError, SpecError
 from insphere.scoring import evaluate_scores
@@ -272,3 +273,19 @@ def test_scores_vary_and_fit_changes_them(
     assert first.std() > 0
     assert not np.allclose(first, second)
     np.testing.assert_array_equal(first, cls(random_state=0).fit(train).anomaly_score(test))
+
+
+def test_principal_components_are_computed_once_for_equal_images(monkeypatch, blobs):
+    fitted = []
+    monkeypatch.setattr(components, "PCA", lambda **how: fitted.append(how) or PCA(**how))
+    components.forget_components()
+    train, test = blobs
+    scores = [OCSVMDetector(gamma=gamma).fit(train).anomaly_score(test) for gamma in (0.1, 0.2)]
+    IsolationForestDetector(random_state=0).fit(train.copy())
+    assert len(fitted) == 1
+    OCSVMDetector(gamma=0.1, pca=0.5).fit(train)
+    OCSVMDetector(gamma=0.1).fit(test)
+    assert len(fitted) == 3
+    again = OCSVMDetector(gamma=0.1).fit(train)
+    assert len(fitted) == 4  # only the last two are remembered
+    np.testing.assert_array_equal(again.anomaly_score(test), scores[0])

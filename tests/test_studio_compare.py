@@ -74,6 +74,9 @@ def test_from_nothing_to_a_comparison_that_the_command_line_confirms(
     own, base = number(page, "auc"), number(page, "baseline-auc")
     assert number(page, "difference") == pytest.approx(own - base, abs=0.11)
     assert "assumed +1.2" in page.inner_text("[data-test=assumed]")
+    back = page.get_attribute(".crumb a", "href")
+    assert "normal=3&options=attention%2Clayer-norm&pretrain=3" in back
+    assert "epochs=6" in back
 
     page.click("summary:has-text('command line')")
     text = page.inner_text("pre.code >> nth=0")
@@ -117,7 +120,9 @@ def test_an_image_is_looked_at_closely_and_has_an_address(visit, trained):
     page.wait_for_selector("[data-test=verdict]")
     assert "Anomalous" in page.inner_text("[data-test=verdict]")
     facts = page.inner_text("[data-test=facts]")
-    assert "z-score" in facts
+    assert re.search(r"z-score\s", facts)
+    assert re.search(r"severity\s+~?[\d.]+ (usual|unusual|suspect|severe|extreme)", facts)
+    assert page.locator("[data-test=heat] img").count() == 2
     assert page.locator(".sheet .thumbs img").count() == 6
     assert "image=" in page.url
     page.reload()
@@ -145,12 +150,15 @@ def test_reload_second_visitor_cancel_and_continue(studio, visit):
         "first => document.querySelector('[data-test=progress]').innerText !== first", arg=first
     )
     page.reload()
-    other = visit(f"/runs/{identity(page)}")
+    other, watcher = visit(f"/runs/{identity(page)}"), visit("/experiments")
+    at_work = f"button[aria-label='Cancel run {identity(page)}']"
+    watcher.wait_for_selector(at_work)
     for one in (page, other):
         one.wait_for_selector("[data-state=running]")
     other.click("[data-test=cancel]")
     for one in (page, other):
         one.wait_for_selector("[data-state=interrupted]")
+    watcher.wait_for_selector(at_work, state="detached")
     assert run_of(studio, page).reason == "Cancelled."
     assert list((studio.store_path.with_suffix("") / "checkpoints").rglob("*.safetensors"))
     page.click("[data-test=continue]")

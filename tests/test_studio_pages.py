@@ -88,6 +88,10 @@ def test_a_sweep_is_started_paused_resumed_and_cancelled(visit, store):
     page.wait_for_selector(f"{state}:has-text('training')")
     page.click("button:has-text('Pause')")
     page.wait_for_selector(f"{state}:has-text('paused')")
+    while store.runs(states=("running",)):
+        page.wait_for_timeout(100)
+    reasons = {run.reason for run in store.runs(states=("interrupted",))}
+    assert reasons == {"Paused."}  # also of those that were training
     page.click("button:has-text('Resume')")
     page.wait_for_selector(f"{state}:has-text('training')")
     page.click("div.between:has([data-test=sweep]) button:has-text('Cancel')")
@@ -144,7 +148,19 @@ def test_pages_fit_and_are_readable(visit, deep, width, scheme):
 
 
 def test_the_keyboard_reaches_and_chooses(visit):
-    page = visit("/?dataset=digits-8x8")
+    page = visit("/?dataset=digits-8x8&pretrain=1")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "Skip to content"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.closest('[role=radiogroup]')?.ariaLabel"))
+        if page.evaluate("document.activeElement.dataset.test") == "train":
+            break
+    else:
+        raise AssertionError("Tab does not reach the button")
+    assert {"Images", "Normal class", "Method", "Recipe", "Threshold"} <= reached
     page.focus("[role=radio][aria-label='3']")
     page.keyboard.press("ArrowRight")
     page.wait_for_function("location.search.includes('normal=4')")
@@ -159,6 +175,9 @@ def test_the_keyboard_reaches_and_chooses(visit):
     page.check("input[name=zca]")
     page.wait_for_function("location.search.includes('zca')")
     assert page.input_value("input[name=training-epochs]") == "7"
+    page.focus("[data-test=train]")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/runs/*")
 
 
 def test_unknown_addresses_are_told_kindly(visit):

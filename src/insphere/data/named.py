@@ -28,7 +28,13 @@ FASHION_NAMES = (
     "Ankle boot",
 )
 DIGIT_NAMES = tuple("0123456789")
+CIFAR10_NAMES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
 IDX_NAMES = {"mnist": DIGIT_NAMES, "fashion-mnist": FASHION_NAMES}
+CLASS_NAMES = IDX_NAMES | {"cifar10": CIFAR10_NAMES}
+"""Names of the classes of data sets that may not be on this machine."""
 JPEG_NOTE = (
     "The pixels of this CIFAR-10 went through JPEG once, so that AUCs can differ a little from "
     "those on the original."

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from insphere.detectors.base import Array, OneClassDetector, batches
+from insphere.detectors.components import principal_components
 from insphere.errors import DataError, SpecError
 
 Floats = NDArray[np.float64]
@@ -66,9 +66,7 @@ class FlatDetector(OneClassDetector):
                 f"pca is the share of variance to keep, between 0 and 1, or None, "
                 f"but got {self.pca!r}.",
             )
-            solver = "covariance_eigh" if F.shape[1] <= len(F) else "full"
-            fitted = PCA(n_components=self.pca, svd_solver=solver).fit(F)
-            self.mean_, self.components_ = fitted.mean_, fitted.components_
+            self.mean_, self.components_ = principal_components(F, float(self.pca))
         self._learn(self._features(F))
         for name in self._names():
             # One memory layout before saving and after loading: products are then the same bits.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,9 +11,13 @@ from insphere.errors import MissingExtraError
 from insphere.experiments.methods import METHODS, detector_class
 from insphere.experiments.options import OPTIONS, apply_options
 from insphere.experiments.spec import RunSpec
+from insphere.nets.backbones import lite
 from insphere.scoring.thresholds import conformal_calibration_size
+from insphere.training.recipe import parse_recipe
 
 BASELINE = "deep-svdd"
+UNTRAINED = "untrained"
+_SCHEDULE = {"recipe", "epochs", "pretrain_epochs"}
 _NETWORK = ("encoder", "preprocess", "allow_collapse")
 _KEPT = ("recipe", "epochs", "pretrain_epochs", "objective", "nu", "false_alarm_rate")
 _RATES = (0.05, 0.1)
@@ -91,8 +96,9 @@ class Choice(BaseModel):
 
 
 def settings_of(method: str) -> set[str]:
-    """Return the names of a method's arguments."""
-    return set(detector_class(method)().get_params(deep=False))
+    """Return the names of a method's arguments that make a difference."""
+    names = set(detector_class(method)().get_params(deep=False))
+    return names - _SCHEDULE if method == UNTRAINED else names
 
 
 def takes_options(method: str) -> bool:
@@ -100,17 +106,48 @@ def takes_options(method: str) -> bool:
     return {"encoder", "preprocess", "objective", "allow_collapse"} <= settings_of(method)
 
 
-def comparable_methods() -> list[str]:
-    """Return the methods that learn from normal images alone, as far as they are installed."""
-    found = []
+@cache
+def comparable_methods() -> dict[str, str]:
+    """Return the methods that learn from normal images alone, and what each still needs.
+
+    Returns
+    -------
+    dict of str to str
+        By method: nothing, or a sentence that says what to install.
+    """
+    found = {}
     for method in METHODS:
         try:
-            supervised = getattr(detector_class(method), "supervised", False)
-        except MissingExtraError:
-            continue
-        if not supervised:
-            found.append(method)
+            if getattr(detector_class(method), "supervised", False):
+                continue
+            if "backbone" in settings_of(method):
+                lite.check_installed()
+        except MissingExtraError as error:
+            found[method] = str(error)
+        else:
+            found[method] = ""
     return found
+
+
+def installed_methods() -> list[str]:
+    """Return those of `comparable_methods` that can be run here."""
+    return [method for method, needs in comparable_methods().items() if not needs]
+
+
+def epochs_by_recipe(method: str, recipe: str, images: int) -> tuple[int, ...]:
+    """Return the epochs of each phase over so many training images; empty without a recipe.
+
+    Examples
+    --------
+    >>> epochs_by_recipe("deep-svdd", "fast", 6000), epochs_by_recipe("deep-svdd", "fast", 200)
+    ((17, 10), (500, 250))
+    """
+    known = settings_of(method)
+    if "recipe" not in known:
+        return ()
+    found = parse_recipe(recipe)
+    pretrain = found.pretrain.epochs_for(images)
+    return (pretrain, found.train.epochs_for(images)) if "pretrain_epochs" in known else (pretrain,)
 
 
 def baseline_of(spec: RunSpec) -> RunSpec:
@@ -132,7 +169,7 @@ def controls_of(spec: RunSpec) -> list[RunSpec]:
     held_out = {k: v for k, v in spec.params.items() if k == "false_alarm_rate"}
     network = {k: v for k, v in spec.params.items() if k in _NETWORK}
     own = network if takes_options(spec.method) else {}
-    return [_changed(spec, "untrained", held_out | own), _changed(spec, "knn", held_out)]
+    return [_changed(spec, UNTRAINED, held_out | own), _changed(spec, "knn", held_out)]
 
 
 def possible_rate(normals: int) -> float | None:
@@ -148,8 +185,13 @@ def possible_rate(normals: int) -> float | None:
     >>> possible_rate(250), possible_rate(92), possible_rate(20)
     (0.05, 0.1, None)
     """
-    held_out = round(0.2 * normals)
+    held_out = normals - trained_on(normals, held_out=True)
     return next((r for r in _RATES if conformal_calibration_size(r) <= held_out), None)
+
+
+def trained_on(normals: int, *, held_out: bool) -> int:
+    """Return how many of the training normals the network sees, a fifth being held out or not."""
+    return normals - round(0.2 * normals) if held_out else normals
 
 
 def options_of(spec: RunSpec) -> tuple[str, ...]:

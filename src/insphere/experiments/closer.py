@@ -16,9 +16,13 @@ from insphere.detectors.base import OneClassDetector
 from insphere.detectors.persistence import load_detector
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.spec import RunSpec
+from insphere.explain import HeatScale, heat_maps, heat_method, heat_scale
+from insphere.explain.heat import METHODS
+from insphere.report.words import severity as severity_in_words
 
 NEAREST = 6
-_REFERENCES = 2000  # training images among which the nearest are looked for
+_REFERENCES = 1000  # training images among which the nearest are looked for
+_SCALE_IMAGES = 40  # of them, those whose heat maps give the scale of colours
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +40,14 @@ class Closer:
     p_value : float or None
         Share of normal images that would score at least as high, where there is calibration.
     severity : str or None
-        How bad, in words or a number, where the detector says so.
-    anomaly_map : ndarray of float, shape (H, W), or None
-        Where the score comes from, for detectors that know.
+        How rare such a score is among normal images: a number and a word, where there is
+        calibration.
+    heat : ndarray of float, shape (H, W), or None
+        Where the score comes from; None for what cannot be mapped.
+    heat_scale : HeatScale or None
+        The scale of its colours, from training images.
+    heat_method : str
+        How it was made, in words.
     reconstruction : ndarray of uint8, shape (H, W, C), or None
         What the detector could restore of it.
     nearest : ndarray of uint8, shape (k, H, W, C)
@@ -56,7 +65,9 @@ class Closer:
     calibrated: bool
     p_value: float | None
     severity: str | None
-    anomaly_map: NDArray[np.float64] | None
+    heat: NDArray[np.float32] | None
+    heat_scale: HeatScale | None
+    heat_method: str
     reconstruction: NDArray[np.uint8] | None
     nearest: NDArray[np.uint8]
     distances: NDArray[np.float64]
@@ -90,19 +101,20 @@ def look_closer(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Closer:
     z = _points(detector, batch, space)
     distances = np.linalg.norm(_reference_points(str(model), spec.model_dump_json()) - z, axis=1)
     order = np.argsort(distances, kind="stable")[:NEAREST]
-    severity = _asked(detector, "severity", batch)
-    p_value = _asked(detector, "p_value", batch)
-    heat = _asked(detector, "anomaly_map", batch)
-    restored = _asked(detector, "reconstruct", batch)
+    calibrated = detector.n_calibration_ > 0
+    restored = detector.reconstruct(batch) if hasattr(detector, "reconstruct") else None
+    heat, scale, method = _heat(str(model), spec.model_dump_json(), batch)
     return Closer(
         image=image,
         score=float(detector.anomaly_score(batch)[0]),
         threshold=float(detector.threshold_),
         z_score=float(detector.z_score(batch)[0]),
-        calibrated=detector.n_calibration_ > 0,
-        p_value=None if p_value is None else float(np.ravel(p_value)[0]),
-        severity=None if severity is None else _in_words(np.ravel(severity)[0]),
-        anomaly_map=None if heat is None else np.asarray(heat, np.float64)[0],
+        calibrated=calibrated,
+        p_value=float(detector.p_value(batch)[0]) if calibrated else None,
+        severity=_severity(detector, batch) if calibrated else None,
+        heat=heat,
+        heat_scale=scale,
+        heat_method=method,
         reconstruction=None if restored is None else _as_pixels(np.asarray(restored)[0]),
         nearest=references[order],
         distances=distances[order],
@@ -173,21 +185,30 @@ def _points(
     return images.reshape(len(images), -1).astype(np.float64) / 255
 
 
-def _asked(detector: OneClassDetector, name: str, batch: NDArray[np.uint8]) -> Any:
-    """Ask for what only some detectors can say; None where this one cannot."""
-    ask = getattr(detector, name, None)
-    if ask is None:
-        return None
+def _severity(detector: OneClassDetector, batch: NDArray[np.uint8]) -> str:
+    return severity_in_words(float(detector.severity(batch)[0]), detector.severity_scale.resolution)
+
+
+def _heat(
+    folder: str, spec: str, batch: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32] | None, HeatScale | None, str]:
+    """Return the map of an image, the scale of its colours, and how it was made."""
+    detector, references, _ = _prepared(folder, spec)
+    method = heat_method(detector)
     try:
-        return ask(batch)
-    except (InsphereError, NotImplementedError):
-        return None  # it could, but not with this calibration
+        normal = _normal_maps(folder, spec)
+        found = heat_maps(detector, batch, method, reference=references)
+    except InsphereError:
+        return None, None, ""  # nothing of this detector can be mapped
+    return found[0], heat_scale(normal, found), METHODS[method]
 
 
-def _in_words(severity: Any) -> str:
-    return (
-        f"{float(severity):.2f}" if isinstance(severity, (int, float, np.number)) else str(severity)
-    )
+@lru_cache(maxsize=4)
+def _normal_maps(folder: str, spec: str) -> NDArray[np.float32]:
+    """Return maps of some training images."""
+    detector, references, _ = _prepared(folder, spec)
+    some = references[:: max(1, len(references) // _SCALE_IMAGES)][:_SCALE_IMAGES]
+    return heat_maps(detector, some, heat_method(detector), reference=references)
 
 
 def _as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:

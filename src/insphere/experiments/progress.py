@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rich.console import Group
@@ -16,6 +17,27 @@ from rich.text import Text
 from insphere.experiments.record import STATES, Run
 from insphere.experiments.store import Store
 from insphere.experiments.sweep_file import SweepRun
+
+_RECENT = 20  # epochs that tell how long the next ones take
+
+
+def epochs_left(history: Sequence[Mapping[str, Any]], epochs: int) -> float:
+    """Estimate the seconds that the present phase of a training still takes.
+
+    Parameters
+    ----------
+    history : sequence of dict
+        Records of the epochs of this phase so far, with epoch and seconds.
+    epochs : int
+        Of this phase.
+
+    Examples
+    --------
+    >>> epochs_left([{"epoch": 3, "seconds": 2.0}], 10)
+    14.0
+    """
+    recent = [record["seconds"] for record in history[-_RECENT:]]
+    return max(0, epochs - int(history[-1]["epoch"])) * float(np.median(recent))
 
 
 @dataclass(frozen=True)

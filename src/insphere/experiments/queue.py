@@ -14,12 +14,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from insphere.experiments.planned import SweepState, planned
 from insphere.experiments.record import Run, State
 from insphere.experiments.spec import RunSpec
 from insphere.experiments.store import Store
@@ -35,39 +35,6 @@ CANCELLED = "Cancelled."
 PAUSE = 10.0  # seconds between two starts of a worker that does not stay
 SIGN_OF_LIFE = 20.0  # seconds without a sign of life after which idle workers go home
 _GO_ON: tuple[State, ...] = ("interrupted", "failed")
-
-
-@dataclass(frozen=True)
-class SweepState:
-    """A sweep of the queue, and how far it is.
-
-    Parameters
-    ----------
-    key, name : str
-        Of `PlannedSweep`.
-    sweep : Sweep
-        What it consists of.
-    counts : dict
-        Runs by state.
-    paused : bool
-        Whether its runs wait for somebody to resume it.
-    """
-
-    key: str
-    name: str
-    sweep: Sweep
-    counts: dict[str, int]
-    paused: bool
-
-    @property
-    def total(self) -> int:
-        """Number of runs."""
-        return sum(self.counts.values())
-
-    @property
-    def open(self) -> int:
-        """Number of runs that are waiting or running."""
-        return self.counts["queued"] + self.counts["running"]
 
 
 class Queue:
@@ -184,12 +151,12 @@ class Queue:
 
     def resume(self, key: str) -> None:
         """Go on with what is not finished of a sweep."""
-        self.ask((run.spec for run in self._sweep(key).runs()), sweep=key)
+        self.ask((run.spec for run in self._planned(key)[0].runs()), sweep=key)
 
     def cancel_sweep(self, key: str) -> None:
         """Stop a sweep's runs for good; what is finished stays."""
-        identities = [run.spec.identity for run in self._sweep(key).runs()]
         self.cancel(self._open_runs(key))
+        identities = self._planned(key)[1]
         query = update(Run).where(Run.identity.in_(identities), Run.reason == PAUSED)
         with self.store.writing() as session:
             session.execute(query.values(reason=CANCELLED))
@@ -283,25 +250,24 @@ class Queue:
                     query = query.on_conflict_do_nothing()
                 session.execute(query)
 
-    def _sweep(self, key: str) -> Sweep:
+    def _planned(self, key: str) -> tuple[Sweep, tuple[str, ...]]:
         with self.store.reading() as session:
             row = session.get(PlannedSweep, key)
-        return make_sweep(row.content if row is not None else {})
+        return planned(row.content if row is not None else {})
 
     def _open_runs(self, key: str) -> list[str]:
         """Return what a sweep has open and nobody asked for by itself."""
-        identities = [run.spec.identity for run in self._sweep(key).runs()]
+        identities = self._planned(key)[1]
         with self.store.reading() as session:
             query = select(Ticket.identity).where(Ticket.sweep.is_not(None))
             of_sweeps = set(session.scalars(query))
         return [identity for identity in identities if identity in of_sweeps]
 
     def _state(self, row: PlannedSweep) -> SweepState:
-        sweep = make_sweep(row.content)
-        identities = [run.spec.identity for run in sweep.runs()]
+        identities = planned(row.content)[1]
         counts = dict.fromkeys(("finished", "running", "queued", "interrupted", "failed"), 0)
         runs = self.store.runs(identities)
         for run in runs:
             counts[run.state] += 1
         paused = any(run.state == "interrupted" and run.reason == PAUSED for run in runs)
-        return SweepState(row.key, row.name, sweep, counts, paused)
+        return SweepState(row.key, row.name, identities, counts, paused)

@@ -47,7 +47,10 @@ FIGURES = {
 
 def measured(runs: Sequence[Run]) -> list[Measured]:
     """Turn finished runs into what figures are drawn from."""
-    shares = ("auc", "average_precision", "fpr_at_95_tpr", "recall", "false_alarm_rate", "f1")
+    shares = (
+        *("auc", "average_precision", "fpr_at_95_tpr", "recall", "false_alarm_rate", "f1"),
+        "balanced_accuracy",
+    )
     return [
         Measured(
             dataset=_short(run.dataset),

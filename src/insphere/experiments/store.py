@@ -30,7 +30,7 @@ from insphere.experiments.run_files import RunFiles
 from insphere.experiments.spec import RunSpec
 
 # ruff: isort: split
-from sqlalchemy import literal_column, select, update  # `database` says so if it is missing
+from sqlalchemy import case, func, literal_column, select, update  # `database` says so if missing
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
@@ -257,8 +257,9 @@ class Store:
         return self._own(identity, worker, values)
 
     def interrupt(self, identity: str, worker: str, reason: str) -> bool:
-        """Record that a run was stopped before its end."""
-        values = {"state": "interrupted", "reason": reason, "progress": None}
+        """Record that a run was stopped before its end; who asked for it has given the reason."""
+        asked = case((Run.stop_requested, func.coalesce(Run.reason, reason)), else_=reason)
+        values = {"state": "interrupted", "reason": asked, "progress": None}
         return self._own(identity, worker, values)
 
     def worker_lock(self, worker: str) -> FileLock:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from insphere.data.load import load_dataset
+from insphere.data.named import CLASS_NAMES
 from insphere.errors import SpecError
 from insphere.experiments.config import read_config
 from insphere.experiments.methods import METHODS
@@ -293,8 +294,9 @@ class Sweep(_Part):
 
 @lru_cache(maxsize=16)
 def class_names(dataset: str) -> tuple[str, ...]:
-    """Return the names of a dataset's classes."""
-    return load_dataset(dataset, progress=False).class_names
+    """Return the names of a dataset's classes, of well-known ones without loading them."""
+    known = CLASS_NAMES.get(dataset)
+    return known or load_dataset(dataset, progress=False).class_names
 
 
 def read_sweep(path: str | PathLike[str]) -> Sweep:

@@ -122,4 +122,4 @@ class _Columns:
 
     def spread(self, values: Tensor) -> Tensor:
         """Repeat one value a channel over the columns."""
-        return values.repeat(self.pixels)
+        return values.expand(self.pixels, -1).reshape(-1)

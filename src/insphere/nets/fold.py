@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from insphere.nets.narrow import FEW_FILTERS, PLACES, shifted_kernels
+
 Network = TypeVar("Network", bound=nn.Module)
-FEW_FILTERS = 8
-"""Up to this many filters, convolution and pooling are faster as one."""
 
 
 def folded(network: Network) -> Network:
@@ -74,17 +74,14 @@ class PooledConvolution(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        shifts = [(row, column) for row in (0, 1) for column in (0, 1)]
-        weight = torch.cat([F.pad(conv.weight, (c, 1 - c, r, 1 - r)) for r, c in shifts])
-        self.places = len(shifts)
         self.padding = (conv.kernel_size[0] // 2, conv.kernel_size[1] // 2)
-        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
-        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.repeat(self.places))
+        self.weight = nn.Parameter(shifted_kernels(conv.weight))
+        self.bias = None if conv.bias is None else nn.Parameter(conv.bias.repeat(len(PLACES)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map N×C×H×W to N×F×⌊H/2⌋×⌊W/2⌋, in float32 or wider also under autocast."""
         with torch.autocast(x.device.type, enabled=False):  # few filters gain nothing by bfloat16
             x = x.to(self.weight.dtype)
             places = F.conv2d(x, self.weight, self.bias, stride=2, padding=self.padding)
-        first, second, third, fourth = places.chunk(self.places, dim=1)
+        first, second, third, fourth = places.chunk(len(PLACES), dim=1)
         return torch.maximum(torch.maximum(first, second), torch.maximum(third, fourth))

@@ -11,6 +11,7 @@ from insphere.nets.attention import last_attention, stage_attention
 from insphere.nets.decoder import Map
 from insphere.nets.head import head
 from insphere.nets.layers import activation, dropout, input_norm, norm
+from insphere.nets.narrow import Stages
 from insphere.nets.residual import Residual, map_skip
 from insphere.nets.spec import EncoderSpec
 
@@ -54,7 +55,7 @@ class LeNetEncoder(nn.Module):
                 *stage_attention(spec, filters),
             ]
         filters, (height, width) = maps[-1]
-        self.stages = nn.Sequential(*stages, *last_attention(spec, filters), *dropout(spec, 2))
+        self.stages = Stages(*stages, *last_attention(spec, filters), *dropout(spec, 2))
         self.dense = nn.Linear(filters * height * width, spec.dense_widths[0], bias=spec.bias)
         self.head = head(spec)
 

@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import ui
 
 from insphere.experiments.choice import describe
-from insphere.experiments.queue import SweepState
+from insphere.experiments.planned import SweepState
 from insphere.experiments.record import Run
 from insphere.studio import controls, words
 from insphere.studio.frame import html
@@ -120,9 +120,8 @@ class AtWork:
                 controls.button("Cancel", partial(self._do, queue.cancel_sweep, key), "small")
         if not going and not sweep.paused:
             controls.button("Remove from list", partial(self._do, queue.forget_sweep, key), "small")
-        finished = [run.spec.identity for run in sweep.sweep.runs()]
         if sweep.counts["finished"]:
-            address = f"/experiments?compare={','.join(finished[:60])}"
+            address = f"/experiments?compare={','.join(sweep.identities[:60])}"
             controls.link("Compare", address, "btn small")
 
     def _cancel(self, identity: str) -> None:

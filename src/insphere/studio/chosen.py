@@ -7,7 +7,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.choice import Choice, comparable_methods, possible_rate
+from insphere.experiments.choice import (
+    Choice,
+    installed_methods,
+    options_of,
+    possible_rate,
+    trained_on,
+)
 from insphere.experiments.options import OPTIONS
 from insphere.experiments.sources import Source
 from insphere.experiments.spec import RunSpec
@@ -36,7 +42,7 @@ class Chosen:
         self.problem = ""
         self.normal = given.get("normal", "")
         method, objective = given.get("method", ""), given.get("objective", "")
-        self.method = method if method in comparable_methods() else "deep-svdd"
+        self.method = method if method in installed_methods() else "deep-svdd"
         self.objective = "soft-boundary" if objective == "soft-boundary" else "one-class"
         self.options = [name for name in given.get("options", "").split(",") if name in OPTIONS]
         self.recipe = "paper" if given.get("recipe") == "paper" else "fast"
@@ -77,27 +83,61 @@ class Chosen:
 
     def rate(self) -> float | None:
         """Return the false-alarm rate that the normal images can promise; None for too few."""
+        return possible_rate(self._normals())
+
+    def trained_on(self) -> int:
+        """Return how many images the network will see."""
+        held_out = self.held_out and self.rate() is not None
+        return max(1, trained_on(self._normals(), held_out=held_out))
+
+    def _normals(self) -> int:
+        """Count the training normals; 0 where the classes cannot be split."""
         spec = RunSpec(dataset=self.source.dataset, normal=(self.normal,), seed=self.seed)
         try:
-            return possible_rate(len(split_of(spec).train))
+            return len(split_of(spec).train)
         except DataError:
-            return None
+            return 0
 
     def address(self) -> str:
         """Return the address that says all this."""
         values: dict[str, Any] = {
             "dataset": self.source.key,
             "normal": self.normal,
-            "method": self.method if self.method != "deep-svdd" else "",
-            "objective": self.objective if self.objective != "one-class" else "",
+            "method": self.method,
+            "objective": self.objective,
             "options": ",".join(self.options),
-            "recipe": self.recipe if self.recipe != "fast" else "",
-            "epochs": "" if self.epochs is None else self.epochs,
-            "pretrain": "" if self.pretrain is None else self.pretrain,
+            "recipe": self.recipe,
+            "epochs": self.epochs,
+            "pretrain": self.pretrain,
             "threshold": "" if self.held_out else "training",
-            "seed": self.seed or "",
+            "seed": self.seed,
         }
-        return "/?" + urlencode({key: value for key, value in values.items() if value != ""})
+        return _address(values)
+
+
+def address_of(source: Source, spec: RunSpec) -> str:
+    """Return the address that chooses what a run was given, as far as it can be chosen."""
+    given = dict(spec.params)
+    values = {
+        "dataset": source.key,
+        "normal": spec.normal[0],
+        "method": spec.method,
+        "options": ",".join(options_of(spec)),
+        "pretrain": given.get("pretrain_epochs"),
+        "threshold": "" if "false_alarm_rate" in given else "training",
+        "seed": spec.seed,
+        **{name: given.get(name) for name in ("objective", "recipe", "epochs")},
+    }
+    return _address(values)
+
+
+_DEFAULTS = {"method": "deep-svdd", "objective": "one-class", "recipe": "fast", "seed": 0}
+
+
+def _address(values: dict[str, Any]) -> str:
+    """Leave out what is chosen anyhow."""
+    said = {k: v for k, v in values.items() if v not in (None, "", _DEFAULTS.get(k))}
+    return "/?" + urlencode(said)
 
 
 def _whole(text: str, least: int, most: int) -> int | None:

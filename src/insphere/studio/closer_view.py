@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from numpy.typing import NDArray
 
 from insphere.experiments.closer import Closer
+from insphere.figures.overlay import heat_key, heat_overlay
 from insphere.studio import words
 from insphere.studio.frame import html
 
@@ -39,14 +37,27 @@ def show(closer: Closer, truth: str = "") -> None:
 
 
 def _pictures(closer: Closer) -> str:
-    parts = [words.picture(closer.image, "the image", "large")]
-    if closer.anomaly_map is not None:
-        shown = words.picture(_heat(closer), "where the score comes from", "large")
-        parts.append(f"<figure>{shown}<small>where the score comes from</small></figure>")
+    parts = [words.picture(closer.image, "the image", "large"), _heat(closer)]
     if closer.reconstruction is not None:
         shown = words.picture(closer.reconstruction, "what the network restores of it", "large")
         parts.append(f"<figure>{shown}<small>what the network restores of it</small></figure>")
     return "".join(parts)
+
+
+def _heat(closer: Closer) -> str:
+    if closer.heat is None or closer.heat_scale is None:
+        return ""
+    threshold, top = closer.heat_scale.threshold, closer.heat_scale.top
+    beyond = float((closer.heat > threshold).mean())
+    what = f"heat map: {100 * beyond:.0f} % of the pixels are hotter than normal images get"
+    overlay = heat_overlay(closer.image, closer.heat, threshold, top)
+    shown = words.picture(overlay, what, "large")
+    key = f'<img class="key" src="{words.data_uri(heat_key(threshold, top))}" alt="">'
+    return (
+        f'<figure data-test="heat">{shown}{key}<small>Where the score comes from, by '
+        f"{escape(closer.heat_method)}: blue as in normal images, yellow to red beyond."
+        "</small></figure>"
+    )
 
 
 def _gauge(closer: Closer) -> str:
@@ -90,14 +101,3 @@ def _nearest(closer: Closer) -> str:
         f"<section><h3>Closest normal images <small>distance {where}</small></h3>"
         f'<div class="thumbs" style="margin-top:8px">{pictures}</div></section>'
     )
-
-
-def _heat(closer: Closer) -> NDArray[np.uint8]:
-    """Lay the map over the image, which stays visible below it."""
-    values: Any = closer.anomaly_map
-    top = float(np.quantile(values, 0.995)) or 1.0
-    colors = colormaps["inferno"](np.clip(values / top, 0, 1))[..., :3]
-    grey = closer.image.mean(axis=2, keepdims=True) / 255
-    mixed = 0.7 * colors + 0.3 * np.broadcast_to(grey, colors.shape)
-    shown: NDArray[np.uint8] = np.rint(255 * mixed).astype(np.uint8)
-    return shown

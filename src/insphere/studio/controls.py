@@ -60,6 +60,11 @@ class Radio:
         if not enabled:
             button.props["disabled"] = True
 
+    def heading(self, text: str) -> None:
+        """Add a line above the buttons that follow."""
+        with self._group:
+            ui.html(escape(text), sanitize=False, tag="h3")
+
     def add_picture(self, key: str, picture: str) -> None:
         """Add a button with a picture, given as HTML, and the key below it."""
         button = self._add(key, "pic", f"{picture}<span>{escape(key)}</span>")
@@ -76,7 +81,10 @@ class Radio:
         return button
 
     def _mark(self, key: str) -> None:
-        self._buttons[key].props["aria-checked"] = "true" if key == self._chosen else "false"
+        chosen = key == self._chosen
+        props = self._buttons[key].props
+        props["aria-checked"] = "true" if chosen else "false"
+        props["tabindex"] = "0" if chosen else "-1"  # Tab goes to the group, arrows go within it
 
     def _choose(self, key: str) -> Awaitable[None] | None:
         self._chosen = key

@@ -65,7 +65,7 @@ def frame(studio: Studio, title: str, active: str) -> Iterator[None]:
         for address, name in PAGES
     )
     with ui.element("header").classes("top"), ui.element("div").classes("in"):
-        html('<a class="skip" href="#content">Skip to content</a>')
+        html('<a class="skip" href="#content">Skip to content</a>', "display:contents")
         html(f'<a class="brand" href="/">{ICON}insphere</a>', "display:contents")
         html(f'<nav aria-label="Pages">{links}</nav>', "display:contents")
         queue = html("", "display:contents")

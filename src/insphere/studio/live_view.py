@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from nicegui import ui
 
 from insphere.experiments.choice import baseline_of
-from insphere.experiments.progress import span
+from insphere.experiments.progress import epochs_left, span
 from insphere.experiments.record import Run
 from insphere.figures.interactive import live
 from insphere.studio import controls, words
@@ -76,7 +78,7 @@ class LivePart:
         history = self.studio.history(self.identity)
         views = self.studio.views(self.identity)
         last = history[-1] if history and found.state == "running" else None
-        self._say(found, last)
+        self._say(found, history if last else [])
         auc = f"{100 * views[-1].auc:.1f} %" if views else "–"
         self._facts.set_content(_facts(last, auc))
         if (len(history), len(views)) == self._drawn:
@@ -89,7 +91,7 @@ class LivePart:
             epochs, aucs = [v.epoch for v in views], [v.auc for v in views]
             self._auc.update_figure(live.auc_curve(epochs, aucs, baseline))
 
-    def _say(self, found: Run, last: dict[str, float] | None) -> None:
+    def _say(self, found: Run, history: Sequence[Mapping[str, Any]]) -> None:
         if found.stop_requested:
             text, share = "Stopping…", None
         elif found.state == "queued":
@@ -99,14 +101,15 @@ class LivePart:
             if not self.studio.queue.alive():
                 text = "A worker is starting…"
             share = 0.0
-        elif found.progress is None or last is None:
+        elif found.progress is None or not history:
             text, share = "Reading images and preparing…", 0.0
         else:
             progress = found.progress
             phase = PHASES.get(progress["phase"], str(progress["phase"]))
-            done, epochs = int(last["epoch"]), int(progress["epochs"])
+            own = [record for record in history if record["phase"] == progress["phase"]]
+            done, epochs = int(own[-1]["epoch"]), int(progress["epochs"])
             share = done / max(epochs, 1)
-            left = span(max(0.0, (epochs - done) * float(last["seconds"])))
+            left = span(epochs_left(own, epochs))
             text = f"{phase}: epoch {done} of {epochs}, about {left} left in this phase"
             if progress["phase"] == "pretrain":
                 text += "; the sphere comes after"

@@ -10,7 +10,7 @@ from typing import Any
 from nicegui import ui
 
 from insphere.errors import InsphereError
-from insphere.experiments.choice import Choice, comparable_methods
+from insphere.experiments.choice import Choice, installed_methods
 from insphere.experiments.methods import METHODS
 from insphere.experiments.options import OPTIONS
 from insphere.experiments.sweep_file import class_names
@@ -74,7 +74,7 @@ class Form:
 
     def _tick_lists(self, names: tuple[str, ...]) -> None:
         _ticks("Normal classes", {n: n for n in names}, self.classes, self._tick)
-        methods = {name: METHODS[name].title for name in comparable_methods()}
+        methods = {name: METHODS[name].title for name in installed_methods()}
         _ticks("Methods", methods, self.methods, self._tick)
         options = {n: o.title for n, o in OPTIONS.items() if o.encoder or o.steps}
         _ticks("Options of Deep SVDD", options, self.options, self._tick)
@@ -109,7 +109,7 @@ class Form:
         known = class_names(self.source.dataset)
         classes = [name for name in known if name in self.classes]
         methods = []
-        for name in comparable_methods():
+        for name in installed_methods():
             if name in self.methods:
                 params = self._choice(name, ()).spec().params
                 methods.append({"method": name, "name": METHODS[name].title, "params": params})
@@ -158,7 +158,7 @@ class Form:
 
 
 def _ticks(title: str, names: dict[str, str], chosen: set[str], tick: Any) -> None:
-    with ui.element("fieldset").style("border:0"):
+    with ui.element("fieldset"):
         html(f"<legend class=muted style='font-size:13.5px;padding:0 0 6px'>{title}</legend>")
         with ui.element("div").classes("row").style("gap:6px 18px"):
             for name, text in names.items():

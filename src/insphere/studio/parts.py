@@ -12,6 +12,7 @@ from nicegui import ui
 
 from insphere.errors import DataError
 from insphere.experiments.choice import (
+    UNTRAINED,
     assumed_gain,
     baseline_of,
     controls_of,
@@ -70,34 +71,39 @@ def beside(studio: Studio, run: Run) -> Beside:
 
 
 def hero(found: Beside) -> str:
-    """Return the AUC beside the baseline's, the difference, and what had been assumed."""
-    run, base = found.run, found.baseline
-    own = (
+    """Return the AUC beside the baseline's, or the untrained network's, and the difference."""
+    run, other, name = found.run, found.baseline, "the baseline"
+    if other is None and not found.missing:
+        other = next((one for one in found.controls if one.method == UNTRAINED), None)
+        name = "the same network, untrained"
+    parts = [
         f'<div><span class="label">AUC of this run</span><span class="big" data-test="auc">'
         f"{words.percent(run.auc)}<sup>%</sup></span></div>"
-    )
-    if base is None:
-        what = "This is the baseline: plain Deep SVDD." if not found.missing else ""
-        return f'<div class="hero">{own}<div class="muted">{what}</div></div>'
-    if base.auc is None or run.auc is None:
-        progress = words.state(base.state)
-        waiting = f'<div><span class="label">Baseline</span>{progress}</div>'
-        return f'<div class="hero">{own}{waiting}</div>'
-    difference = run.auc - base.auc
-    css = "up" if difference > 0.0005 else "down" if difference < -0.0005 else ""
-    return (
-        f'<div class="hero">{own}<div><span class="label">AUC of the baseline</span>'
-        f'<a href="/runs/{base.identity}" style="text-decoration:none"><span class="big lesser" '
-        f'data-test="baseline-auc">{words.percent(base.auc)}<sup>%</sup></span></a></div>'
-        f'<div><span class="label">Difference, in points</span><span class="big {css}" '
-        f'data-test="difference">{words.points(difference)}</span></div></div>'
-    )
+    ]
+    if other is not None and (other.auc is None or run.auc is None):
+        parts.append(
+            f'<div><span class="label">AUC of {name}</span>{words.state(other.state)}</div>'
+        )
+    elif other is not None and other.auc is not None and run.auc is not None:
+        difference = run.auc - other.auc
+        css = "up" if difference > 0.0005 else "down" if difference < -0.0005 else ""
+        test = "baseline-auc" if other is found.baseline else "untrained-auc"
+        parts.append(
+            f'<div><span class="label">AUC of {name}</span><a href="/runs/{other.identity}" '
+            f'style="text-decoration:none"><span class="big lesser" data-test="{test}">'
+            f"{words.percent(other.auc)}<sup>%</sup></span></a></div>"
+            f'<div><span class="label">Difference, in points</span><span class="big {css}" '
+            f'data-test="difference">{words.points(difference)}</span></div>'
+        )
+    return f'<div class="hero">{"".join(parts)}</div>'
 
 
 def assumption(found: Beside) -> str:
     """Say what the report had assumed for these options, beside what was measured."""
     options = options_of(found.run.spec)
     gain = assumed_gain(options)
+    if baseline_of(found.run.spec) == found.run.spec:
+        return "This is the baseline, plain Deep SVDD: what others are compared with."
     if not options:
         return ""
     if gain is None:
@@ -181,7 +187,7 @@ def _thumbs(images: Any, scores: Any, truth: Any, index: Any, opened: Callable[[
         parts.append(
             f'<a class="thumb" href="?image={place}" data-image="{place}">{picture}{mark}</a>'
         )
-    box = html(f'<div class="thumbs">{"".join(parts)}</div>')
+    box = html(f'<div class="thumbs many">{"".join(parts)}</div>')
     box.on(
         "click",
         lambda event: opened(int(event.args)),

@@ -97,7 +97,7 @@ class Studio:
         if self._helpers is not None:
             for process in list((self._helpers._processes or {}).values()):
                 process.kill()
-            self._helpers.shutdown(wait=False, cancel_futures=True)
+            self._helpers.shutdown(wait=True, cancel_futures=True)  # at once: they are dead
             self._helpers = None
 
     def _pool(self) -> ProcessPoolExecutor:

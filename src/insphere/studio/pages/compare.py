@@ -13,47 +13,22 @@ from insphere.experiments.choice import (
     Choice,
     assumed_gain,
     baseline_of,
-    comparable_methods,
+    epochs_by_recipe,
     settings_of,
     takes_options,
 )
 from insphere.experiments.methods import METHODS
 from insphere.experiments.options import OPTIONS
 from insphere.experiments.sources import Source
-from insphere.studio import bring, controls, estimates, words
+from insphere.studio import bring, controls, estimates, method_list, option_list, words
 from insphere.studio.chosen import MOST_EPOCHS, Z_SCORE, Chosen
 from insphere.studio.controls import Radio
 from insphere.studio.frame import PATIENCE, frame, html, message
 from insphere.studio.studio import Studio
 
-GROUPS = {
-    "before": ("Before", "the input"),
-    "during": ("During", "the network"),
-    "after": ("After", "the representation and the score"),
-}
-OBJECTIVES = {
-    "one-class": ("Deep SVDD, one-class", "pulls all of normal to one centre"),
-    "soft-boundary": ("Deep SVDD, soft boundary", "a sphere that a few may leave"),
-}
 RECIPES = {
-    "fast": ("Fast", "15 + 10 epochs, one cycle: the default"),
-    "paper": ("Paper", "350 + 150 epochs, as published"),
-}
-NOTES = {
-    "untrained": "the same network, no training",
-    "dcae": "what it cannot restore is odd",
-    "anogan": "what it cannot imitate is odd",
-    "fpsvdd": "spheres on features of patches",
-    "feature-svdd": "a sphere on pretrained features",
-    "feature-knn": "closest pretrained features",
-    "feature-mahalanobis": "spread of pretrained features",
-    "feature-pca": "what few directions cannot restore",
-    "patch-memory": "closest patches in memory",
-    "oc-svm": "a boundary with kernels",
-    "isolation-forest": "how soon trees isolate it",
-    "knn": "distance to the closest images",
-    "kde": "density of pixels",
-    "mahalanobis": "distance in units of spread",
+    "fast": ("Fast", "one cycle: the default"),
+    "paper": ("Paper", "as published: better by little, and much slower"),
 }
 
 
@@ -152,15 +127,7 @@ class ComparePage:
             radio.add_picture(name, words.picture(image, ""))
 
     def _methods(self) -> None:
-        chosen = self.chosen
-        now = chosen.objective if chosen.method == "deep-svdd" else chosen.method
-        radio = Radio("Method", now, self._method)
-        for name in comparable_methods():
-            if name == "deep-svdd":
-                for objective, (title, note) in OBJECTIVES.items():
-                    radio.add(objective, title, note)
-            else:
-                radio.add(name, METHODS[name].title, NOTES.get(name, ""))
+        method_list.show(self.chosen.method, self.chosen.objective, self._method)
 
     @ui.refreshable_method
     def option_lists(self) -> None:
@@ -169,13 +136,7 @@ class ComparePage:
         if not enabled:
             title = escape(METHODS[self.chosen.method].title)
             html(f"<p class=muted>{title} does not take these options.</p>")
-        with ui.element("div").classes("options"):
-            for group, (title, what) in GROUPS.items():
-                with ui.element("fieldset").style("border:0;min-width:0"):
-                    html(f"<h3>{title} <small>{what}</small></h3>")
-                    for name, option in OPTIONS.items():
-                        if option.group == group:
-                            self._option(name, enabled)
+        option_list.show(self.chosen.options, self._tick, enabled=enabled)
 
     @ui.refreshable_method
     def schedule(self) -> None:
@@ -184,7 +145,8 @@ class ComparePage:
         if "recipe" in own:
             radio = Radio("Recipe", chosen.recipe, partial(self._set, "recipe"))
             for name, (title, note) in RECIPES.items():
-                radio.add(name, title, note)
+                epochs = epochs_by_recipe(chosen.method, name, chosen.trained_on())
+                radio.add(name, title, f"{' + '.join(map(str, epochs))} epochs, {note}")
         else:
             html("<p class=muted>This method has no epochs to choose.</p>")
         with ui.element("div").classes("row"):
@@ -248,25 +210,10 @@ class ComparePage:
         chosen = self.chosen
         title = METHODS[chosen.method].title
         if chosen.method == "deep-svdd":
-            title = OBJECTIVES[chosen.objective][0]
+            title = method_list.OBJECTIVES[chosen.objective][0]
         names = chosen.options if takes_options(chosen.method) else []
         lines = [f"<b>{escape(title)}</b>", *(f"+ {escape(OPTIONS[n].title)}" for n in names)]
         return f"<div>{'<br>'.join(lines)}</div>"
-
-    def _option(self, name: str, enabled: bool) -> None:
-        option = OPTIONS[name]
-        with ui.element("label").classes("option" + ("" if enabled else " off")):
-            controls.checkbox(
-                partial(self._tick, name),
-                checked=name in self.chosen.options,
-                enabled=enabled,
-                name=name,
-            )
-            html(f"<span>{escape(option.title)}</span>", "display:contents")
-            gain = "" if option.assumed is None else f"{words.points(option.assumed)} assumed"
-            html(f'<span class="gain">{gain}</span>', "display:contents")
-            if option.note:
-                html(f"<small>{escape(option.note)}</small>", "display:contents")
 
     def _assumption(self, choice: Choice) -> None:
         gain = assumed_gain(choice.options) if takes_options(choice.method) else None
@@ -280,6 +227,7 @@ class ComparePage:
         if self.chosen.problem:
             self.datasets.refresh()
         self.classes.refresh()
+        self.schedule.refresh()
         self.thresholds.refresh()
         self._changed()
 
@@ -290,7 +238,7 @@ class ComparePage:
 
     def _method(self, key: str) -> None:
         before = self.chosen.method
-        if key in OBJECTIVES:
+        if key in method_list.OBJECTIVES:
             self.chosen.method, self.chosen.objective = "deep-svdd", key
         else:
             self.chosen.method, self.chosen.objective = key, "one-class"
@@ -301,6 +249,10 @@ class ComparePage:
 
     def _set(self, name: str, value: Any) -> None:
         setattr(self.chosen, name, (value or 0) if name == "seed" else value)
+        if name in ("normal", "held_out"):  # they decide how many images are trained on
+            self.schedule.refresh()
+        if name == "normal":
+            self.thresholds.refresh()
         self._changed()
 
     def _tick(self, name: str, ticked: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -14,7 +15,9 @@ from insphere.errors import DataError, InsphereError
 from insphere.experiments.choice import baseline_of, controls_of, describe
 from insphere.experiments.closer import look_closer
 from insphere.experiments.record import Run
+from insphere.experiments.sources import Source
 from insphere.studio import closer_view, controls, finished, parts, words
+from insphere.studio.chosen import address_of
 from insphere.studio.frame import PATIENCE, frame, html, message
 from insphere.studio.live_view import LivePart
 from insphere.studio.studio import Studio, class_pictures, split_of
@@ -58,6 +61,9 @@ class RunPage:
         self.studio, self.found = studio, found
         self.address = {"threshold": threshold, "scores": scores, "image": ""}
         self.live: LivePart | None = None
+        self.source: Source | None = None
+        with contextlib.suppress(DataError):  # it may have been offered by another studio
+            self.source = studio.sources.get(found.dataset)
         self.baseline_auc: float | None = None
         self.hero: ui.html
         self.scale: ui.html
@@ -75,7 +81,8 @@ class RunPage:
     async def _heading(self) -> None:
         spec = self.found.spec
         html(
-            f'<div class="crumb"><a href="/">Compare</a> <span aria-hidden="true">/</span> '
+            f'<div class="crumb"><a href="{escape(self._choices())}">Compare</a> '
+            '<span aria-hidden="true">/</span> '
             f"<span>run {self.found.identity}</span></div>"
         )
         picture = ""
@@ -94,11 +101,12 @@ class RunPage:
         )
 
     def _dataset_title(self) -> str:
-        try:
-            source = self.studio.sources.get(self.found.dataset)
-        except DataError:
+        if self.source is None:
             return self.found.dataset.rsplit("/", 1)[-1]
-        return source.key if source.kind == "named" else source.title
+        return self.source.key if self.source.kind == "named" else self.source.title
+
+    def _choices(self) -> str:
+        return "/" if self.source is None else address_of(self.source, self.found.spec)
 
     # ------------------------------------------------------------------ what is there
 

@@ -1,0 +1,62 @@
+"""The paper's Table 1 for the docs: the sweeps' runs, from the rows in ``results/``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from insphere.experiments.layout import Column, Layout, Text, markdown_grid
+from insphere.experiments.rows import read_rows
+from insphere.experiments.sweep_file import read_sweep
+from insphere.experiments.sweep_table import MEAN, SweepTable, sweep_layout, sweep_tables
+
+HERE = Path(__file__).parent
+SUITES = ("fast", "controls", "table1")
+"""Files of rows in which a run of the sweep may stand."""
+
+
+def table(dataset: str) -> SweepTable:
+    """Return what was measured of the sweep on one dataset."""
+    rows = []
+    for suite in SUITES:
+        rows += read_rows(HERE / "results" / f"{dataset}-{suite}.jsonl")
+    runs = read_sweep(HERE.parent / "sweeps" / f"{dataset}-table1.yaml").runs()
+    return sweep_tables(runs, rows)[0]
+
+
+def means(dataset: str) -> str:
+    """Set the mean over classes of each method beside the published one."""
+    found = table(dataset)
+    columns = [
+        Column("mean AUC over ten classes, %", words=True),
+        Column("seeds"),
+        Column("measured"),
+        Column("published"),
+        Column("difference"),
+    ]
+    lines = []
+    for column, cell in dict(found.lines())[MEAN].items():
+        published = found.reference(column, MEAN)
+        shown = ["–", "–"]
+        if published is not None:
+            shown[0] = f"{published.mean:.1f}"
+            if cell.mean is not None:
+                shown[1] = f"{cell.mean - published.mean:+.1f}".replace("-", "−")
+        texts = [column, str(cell.n or "–"), cell.text, *shown]
+        lines.append(
+            [Text(text, bold=cell.best and place == 2) for place, text in enumerate(texts)]
+        )
+    return f"{markdown_grid(Layout('', '', '', columns, [lines]))}\n{found.note}\n"
+
+
+def classes(dataset: str) -> str:
+    """Show every class, the published value beside each."""
+    return markdown_grid(sweep_layout(table(dataset)))
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    f"table1-{dataset}{suffix}": partial(block, dataset)
+    for dataset in ("mnist", "cifar10")
+    for suffix, block in (("", means), ("-classes", classes))
+}
