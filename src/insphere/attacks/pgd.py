@@ -118,12 +118,13 @@ def descend(module: nn.Module, images: Images, *, norm: Norm, epsilon: float, st
         raise SpecError(
             f"epsilon is 0 or more and steps at least 1, but got {epsilon!r} and {steps!r}."
         )
+    direction, project = _NORMS[norm]
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     found = np.empty_like(pixels)
     for start in range(0, len(pixels), BATCH):
         part = torch.from_numpy(np.array(pixels[start : start + BATCH])).to(device)
         x = part.permute(0, 3, 1, 2).float()
-        best = _descend(module, x, *_NORMS[norm], epsilon, 2.5 * epsilon / steps, steps)
+        best = _descend(module, x, direction, project, epsilon, 2.5 * epsilon / steps, steps)
         found[start : start + BATCH] = best.permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
     return found
 
