@@ -23,6 +23,7 @@ from insphere.experiments.published import published_auc
 from insphere.experiments.rows import read_rows
 from insphere.experiments.tables import auc_by_class
 from performance_blocks import BLOCKS as PERFORMANCE
+from sign_blocks import BLOCKS as SIGNS
 from table1_blocks import BLOCKS as TABLE1
 
 HERE = Path(__file__).parent
@@ -218,6 +219,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **ABLATION,
     **FEATURES,
     **PERFORMANCE,
+    **SIGNS,
     **TABLE1,
 }
 

@@ -338,7 +338,8 @@ def test_missing_extras(monkeypatch):
 
 def test_cards(tmp_path):
     cards = {card.name: card for card in available_datasets()}
-    assert list(cards) == ["digits-8x8", "mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb"]
+    names = ["digits-8x8", "mnist-5k", "mnist", "fashion-mnist", "cifar10", "gtsrb", "stop-signs"]
+    assert list(cards) == names
     assert cards["digits-8x8"].available
     assert not cards["cifar10"].available
     data = load_dataset("digits-8x8")

@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "explain": {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",
     },
+    "attacks": {"errors", "explain", "detectors"},
     "figures": {"errors", "explain.inputs"},
     "report": {"errors", "explain", "figures", "scoring"},
     "experiments": {

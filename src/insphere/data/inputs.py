@@ -122,6 +122,18 @@ def training_images(
     return take_images(X.images, index)
 
 
+def opened(X: Any) -> Any:
+    """Return the `ImageSet` that a path or name leads to, and anything else as it is."""
+    return load_dataset(X) if isinstance(X, (str, os.PathLike)) else X
+
+
+def training_groups(X: Any) -> NDArray[np.int64] | None:
+    """Return which of the `training_images` of an `ImageSet` must stay together; None if none."""
+    if not isinstance(X, ImageSet) or X.groups is None:
+        return None
+    return X.groups if X.is_test is None else X.groups[~X.is_test]
+
+
 def _from_tensor(X: Any, torch: Any) -> NDArray[Any]:
     """Turn a tensor with channels first into an array with channels last."""
     X = X.detach().cpu()

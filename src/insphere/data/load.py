@@ -34,6 +34,7 @@ from insphere.data.named import (
 from insphere.data.named import (
     download as download_named,
 )
+from insphere.data.signs import SIDE, stop_signs
 from insphere.data.stack import FileStack, MemoryStack
 from insphere.errors import DataError, SpecError
 
@@ -179,6 +180,9 @@ def _load_named(
         return _converted(load_cifar_batches(path, name), options)
     if path.is_dir() and find_idx(path):
         return _converted(load_idx(path, name, IDX_NAMES[name]), options)
+    if name == "stop-signs":
+        as_tested = replace(options, size=(SIDE, SIDE), channels=3, roi="border")
+        return _converted(stop_signs(_load_path(path, as_tested)), options)
     data = _load_path(path, options)
     if name == "fashion-mnist" and data.class_names == tuple("0123456789"):
         data = replace(data, class_names=FASHION_NAMES)

@@ -39,6 +39,7 @@ JPEG_NOTE = (
     "The pixels of this CIFAR-10 went through JPEG once, so that AUCs can differ a little from "
     "those on the original."
 )
+GTSRB_FORMS = ("gtsrb", "gtsrb.zip", "gtsrb-stop-signs.zip")
 SYSTEM_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 
 
@@ -149,7 +150,18 @@ _CARDS = (
         12_630,
         "Stallkamp, Schlipsing, Salmen, Igel, 2012",
         extra="vision",
-        local_forms=("gtsrb", "gtsrb.zip", "gtsrb-stop-signs.zip"),
+        local_forms=GTSRB_FORMS,
+    ),
+    DatasetCard(
+        "stop-signs",
+        "Stop signs, attacked, damaged and others",
+        (32, 32, 3),
+        55,
+        780,
+        16_090,
+        "GTSRB; attacked signs come with this package",
+        extra="vision",
+        local_forms=GTSRB_FORMS,
     ),
 )
 DATASETS = {card.name: card for card in _CARDS}
@@ -158,6 +170,7 @@ _TORCHVISION = {
     "fashion-mnist": ("FashionMNIST", "FashionMNIST/raw"),
     "cifar10": ("CIFAR10", "cifar-10-batches-py"),
     "gtsrb": ("GTSRB", "gtsrb"),
+    "stop-signs": ("GTSRB", "gtsrb"),
 }
 
 
@@ -239,7 +252,7 @@ def _folders(name: str, root: str | os.PathLike[str] | None) -> Iterator[tuple[P
 def _is_whole(name: str, folder: Path) -> bool:
     if name in ("mnist", "fashion-mnist"):
         return find_idx(folder) is not None
-    if name == "gtsrb":
+    if DATASETS[name].local_forms == GTSRB_FORMS:
         return (folder / "GTSRB").is_dir()
     return any(folder.iterdir())
 
@@ -289,7 +302,7 @@ def download(name: str) -> Path:
     folder = downloads_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for part in ({"split": "train"}, {"split": "test"}) if name == "gtsrb" else ({},):
+        for part in ({"split": "train"}, {"split": "test"}) if class_name == "GTSRB" else ({},):
             getattr(datasets, class_name)(str(folder), download=True, **part)
     except (OSError, RuntimeError) as error:
         raise DataError(

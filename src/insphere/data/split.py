@@ -135,6 +135,13 @@ class OneClassSplit:
         """Training images, uint8, shape (n_train, H, W, C)."""
         return take_images(self.data.images, self.train)
 
+    @property
+    def training(self) -> ImageSet:
+        """The training images as a set of one class, with their groups if there are any."""
+        groups = None if self.data.groups is None else self.data.groups[self.train]
+        none = np.zeros(len(self.train), np.int64)
+        return ImageSet(self.X_train, none, (self.normal_names,), self.data.name, groups=groups)
+
     @cached_property
     def X_calibration(self) -> NDArray[np.uint8]:  # noqa: N802
         """Held-out normal images, uint8, shape (n_calibration, H, W, C)."""

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from insphere.data.inputs import as_images, training_images
+from insphere.data.inputs import as_images, opened, training_groups, training_images
 from insphere.detectors.calibrated import CalibratedScores
 from insphere.detectors.calibration import (
+    Groups,
     cross_scores,
     cross_tail,
     deal,
@@ -78,6 +79,8 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         With a number of parts as `calibration`: the detectors that score; else empty.
     n_train_, n_calibration_ : int
         Images trained on and held out.
+    n_calibration_groups_ : int or None
+        Groups, such as tracks, that those held out are from; None if there are none.
     image_shape_ : tuple (H, W, C) or None
         Shape of one training image; None if it was fitted on a table.
     image_dtype_ : str or None
@@ -141,7 +144,7 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         ----------
         X : array, tensor, path or ImageSet
             Normal images: uint8 or float, N×H×W or N×H×W×C; a folder or file of them; or a
-            numeric table, N×d.
+            numeric table, N×d. Calibration holds out whole groups of an `ImageSet` that has any.
         y : Ignored
             Here because scikit-learn passes it; labels are never looked at.
 
@@ -158,7 +161,8 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
             held-out images can promise.
         """
         self.__dict__.pop("trained_on_", None)  # speaks of an earlier fit
-        data = self._read(X, fitting=True)
+        X = opened(X)
+        data, groups = self._read(X, fitting=True), training_groups(X)
         n = len(data)
         if data.min() == data.max():
             raise DataError(
@@ -167,11 +171,11 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
             )
         rate = self.false_alarm_rate
         in_turn = rate is not None and is_cross(self.calibration)
-        mask = None if in_turn else self._held_out(n)
+        mask = None if in_turn else self._held_out(n, groups)
         self.data_fingerprint_ = array_fingerprint(data)
         self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
         self.image_dtype_ = data.dtype.name if data.ndim == 4 else None
-        self.parts_ = self._trained_parts(data) if in_turn else []
+        self.parts_ = self._trained_parts(data, groups) if in_turn else []
         train = data if mask is None else data[~mask]
         self.n_train_ = len(train)
         self._fit(train)
@@ -195,6 +199,10 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
             self.threshold_ = conformal_threshold(reference, rate)
             self.threshold_rule_ = f"false-alarm rate {how}, n = {len(reference)})"
         self.n_calibration_ = n = len(self.calibration_scores_)
+        if groups is None or not n:
+            self.n_calibration_groups_ = None
+        else:
+            self.n_calibration_groups_ = len(np.unique(groups if mask is None else groups[mask]))
         self.tail_ = None if not n else cross_tail(n) if in_turn else fit_tail(reference)
         self.offset_ = -self.threshold_
         self.score_mean_, self.score_std_ = score_scale(reference)
@@ -298,18 +306,19 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
                 f"but these lie in {data.min():g}…{data.max():g}; rescale them or give uint8."
             )
 
-    def _held_out(self, n: int) -> NDArray[np.bool_] | None:
+    def _held_out(self, n: int, groups: Groups) -> NDArray[np.bool_] | None:
         """Choose the images to hold out, if any are wanted."""
         if self.false_alarm_rate is None:
             check_contamination(self.contamination)
             return None
         is_cross(self.calibration)
-        return held_out(n, self.false_alarm_rate, self.calibration, self.random_state)
+        return held_out(n, self.false_alarm_rate, self.calibration, self.random_state, groups)
 
-    def _trained_parts(self, data: Array) -> list[OneClassDetector]:
+    def _trained_parts(self, data: Array, groups: Groups) -> list[OneClassDetector]:
         """Train one detector for each part of the images, on the others."""
         assert self.false_alarm_rate is not None
-        masks = deal(len(data), self.false_alarm_rate, int(self.calibration), self.random_state)
+        parts = int(self.calibration)
+        masks = deal(len(data), self.false_alarm_rate, parts, self.random_state, groups)
         return trained_parts(self, data, masks)
 
     def _checked(self, scores: Array, n: int) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from insphere.detectors.calibration import guarantee
+from insphere.detectors.calibration import few_groups, guarantee
 from insphere.errors import SpecError
 from insphere.scoring.alarms import AlarmSet, alarm_set
 from insphere.scoring.pvalues import conformal_p_values
@@ -114,7 +114,11 @@ class CalibratedScores:
     def guarantee(self) -> str:
         """What the threshold promises about new normal images, in a sentence."""
         check_is_fitted(self)
-        return guarantee(self.n_calibration_, self.false_alarm_rate, self.calibration)
+        promised = guarantee(self.n_calibration_, self.false_alarm_rate, self.calibration)
+        groups = getattr(self, "n_calibration_groups_", None)
+        if groups is None:
+            return promised
+        return f"{promised} {few_groups(groups)}"
 
     def _check_calibrated(self, what: str) -> None:
         check_is_fitted(self)

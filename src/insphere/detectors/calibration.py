@@ -43,8 +43,25 @@ def is_cross(calibration: Any) -> bool:
     )
 
 
-def held_out(n: int, false_alarm_rate: float, share: float, random_state: Any) -> NDArray[np.bool_]:
+Groups = NDArray[np.int64] | None
+
+
+def held_out(
+    n: int, false_alarm_rate: float, share: float, random_state: Any, groups: Groups = None
+) -> NDArray[np.bool_]:
     """Choose the images to hold out and say early if they are too few.
+
+    Parameters
+    ----------
+    n : int
+        Number of images.
+    false_alarm_rate, share : float
+        Wanted rate, and share to hold out.
+    random_state : int, RandomState or None
+        Decides which.
+    groups : ndarray of int64, shape (n,), optional
+        Images of one group (frames of one track) are held out together or not at all; held out are
+        as many groups as come closest to the share.
 
     Returns
     -------
@@ -53,27 +70,35 @@ def held_out(n: int, false_alarm_rate: float, share: float, random_state: Any) -
     """
     needed = conformal_calibration_size(false_alarm_rate)
     size = max(min(round(share * n), n - 2), 0)
-    if size < needed:
+    mask = np.zeros(n, dtype=bool)
+    if groups is None:
+        mask[check_random_state(random_state).permutation(n)[:size]] = True
+    else:
+        names, sizes = np.unique(groups, return_counts=True)
+        order = check_random_state(random_state).permutation(len(names))
+        ends = np.cumsum(sizes[order])[:-1]  # at least one group stays
+        count = int(np.argmin(np.abs(ends - share * n))) + 1 if len(ends) else 0
+        mask = np.isin(groups, names[order[:count]])
+        size = int(mask.sum())
+    if size < needed or n - size < 2:
         advice = f", or take all {n} in turn with calibration=5" if n >= max(needed, 5) else ""
         raise SpecError(
             f"A false-alarm rate of {false_alarm_rate:g} needs at least {needed} calibration "
             f"images, but calibration={share:g} of {n} holds out only {size}: give more images, "
             f"a larger share or a higher rate{advice}."
         )
-    mask = np.zeros(n, dtype=bool)
-    mask[check_random_state(random_state).permutation(n)[:size]] = True
     return mask
 
 
 def deal(
-    n: int, false_alarm_rate: float, n_parts: int, random_state: Any
+    n: int, false_alarm_rate: float, n_parts: int, random_state: Any, groups: Groups = None
 ) -> list[NDArray[np.bool_]]:
-    """Deal n images into `n_parts` parts of nearly equal size, as masks.
+    """Deal n images, in whole groups, into `n_parts` parts of nearly equal size, as masks.
 
     Raises
     ------
     SpecError
-        If there are too few images for the parts or the rate.
+        If there are too few images for the parts or the rate, or too few groups for the parts.
     """
     needed = max(conformal_calibration_size(false_alarm_rate), int(n_parts), 4)
     if n < needed:
@@ -81,7 +106,14 @@ def deal(
             f"A false-alarm rate of {false_alarm_rate:g} with calibration={n_parts} needs at least "
             f"{needed} images, but there are {n}: give more images or ask for a higher rate."
         )
-    place = check_random_state(random_state).permutation(n) % int(n_parts)
+    unit = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = int(unit.max()) + 1
+    if units < n_parts:
+        raise SpecError(
+            f"The {n} images form {units} groups, of which none may be split, so calibration="
+            f"{n_parts} parts cannot be made: ask for at most {units} parts."
+        )
+    place = (check_random_state(random_state).permutation(units) % int(n_parts))[unit]
     return [place == part for part in range(int(n_parts))]
 
 
@@ -167,4 +199,12 @@ def guarantee(n_calibration: int, false_alarm_rate: float | None, calibration: A
         f"At most {wanted} of new normal images are called anomalous, on average over calibration "
         f"sets, if they are like the {n_calibration:,} held-out ones; for one set the rate lies "
         f"between {100 * low:.1f} and {100 * high:.1f} % in nine of ten cases."
+    )
+
+
+def few_groups(groups: int) -> str:
+    """Say in a sentence what a promise is worth if images come in groups."""
+    return (
+        f"These are from only {groups} groups of images that belong together, such as frames of "
+        "one track, so the rate can lie further away."
     )

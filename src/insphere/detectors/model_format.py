@@ -102,6 +102,7 @@ class Fitted(_Strict):
     score_std_: float = Field(gt=0)
     n_train_: int = Field(ge=1)
     n_calibration_: int = Field(ge=0)
+    n_calibration_groups_: int | None = None
     data_fingerprint_: str
     image_shape_: list[int] | None
     image_dtype_: str | None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags
 
 from insphere.detectors.base import OneClassDetector
+from insphere.detectors.calibration import Groups
 from insphere.detectors.network import (
     arrays_of,
     batched,
@@ -203,12 +204,12 @@ class SoftmaxThreshold(OneClassDetector):
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _held_out(self, n: int) -> NDArray[np.bool_] | None:
-        held_out = super()._held_out(n)
+    def _held_out(self, n: int, groups: Groups) -> NDArray[np.bool_] | None:
+        held_out = super()._held_out(n, groups)
         self._learned = np.ones(n, bool) if held_out is None else ~held_out
         return held_out
 
-    def _trained_parts(self, data: NDArray[Any]) -> list[OneClassDetector]:
+    def _trained_parts(self, data: NDArray[Any], groups: Groups) -> list[OneClassDetector]:
         raise SpecError(
             "SoftmaxThreshold is calibrated on held-out images only; give calibration as a share, "
             "such as 0.2."

@@ -6,10 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_images
@@ -103,17 +101,17 @@ def fit_source(
 
 def _training_part(
     data: ImageSet, config: FitConfig
-) -> tuple[NDArray[Any], tuple[str, ...], float | None]:
+) -> tuple[ImageSet, tuple[str, ...], float | None]:
     """Return training images, names of the normal classes, and the share held out if any is."""
     has_parts = data.is_test is not None and bool(data.is_test.any())
     if not config.normal:
-        images = training_images(data)
         train = np.ones(len(data), bool) if data.is_test is None else ~data.is_test
-        return images, (data.class_names[int(data.labels[train][0])],), None
+        training_images(data)  # refuses what cannot be trained on
+        return data, (data.class_names[int(data.labels[train][0])],), None
     names = tuple(data.class_names[data.class_index(name)] for name in config.normal)
     if not has_parts and len(np.unique(data.labels)) == 1:
-        return training_images(data), names, None
+        return data, names, None
     split = OneClassSplit(
         data, list(config.normal), test_size=config.test_size, random_state=config.seed
     )
-    return split.X_train, names, None if has_parts else config.test_size
+    return split.training, names, None if has_parts else config.test_size

@@ -76,7 +76,7 @@ def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int)
         return Fitted(detector, everything, {"labelled_training_images": len(labels)})
     tuned = [k for k, v in detector.get_params(deep=False).items() if is_tuned(v)]
     if not tuned:
-        return Fitted(detector.fit(split.X_train), everything)
+        return Fitted(detector.fit(split.training), everything)
     return tune_on_labelled_holdout(detector, tuned, split, seed=seed)
 
 
@@ -140,7 +140,7 @@ def tune_on_labelled_holdout(
     best, best_auc, tried = detector, -1.0, []
     for values in product(*(known[name] for name in parameters)):
         setting = dict(zip(parameters, values, strict=True))
-        candidate = clone(detector).set_params(**setting).fit(split.X_train)
+        candidate = clone(detector).set_params(**setting).fit(split.training)
         auc = evaluate_scores(truth, candidate.anomaly_score(images)).auc
         tried.append({**setting, "auc": auc})
         if auc > best_auc:
