@@ -108,7 +108,7 @@ def fool(
     runs = Store(store, create=False)
     split = OneClassSplit(load_dataset("stop-signs", progress=False), NORMAL)
     starts = starting_images(split)
-    there = {row["run"] for row in read_rows(FOOLED)}
+    there = {row["model"] for row in read_rows(FOOLED)}
     for row in sorted(runs.rows(), key=lambda row: row["seed"]):
         folder = runs.files.model(row["run"])
         if row["method"] not in ATTACKABLE or row["run"] in there or not folder.is_dir():
@@ -125,8 +125,9 @@ def fool(
             for radius in radii:
                 after = attack(detector, starts, norm=norm, epsilon=radius, steps=STEPS).after
                 told[norm][f"{radius:g}"] = measured(normal, after, passing)
-        kept = ("run", "dataset", "normal", "method", "params", "seed", "versions")
-        append_row(FOOLED, {k: row[k] for k in kept} | {"steps": STEPS, "attacked": told})
+        kept = ("dataset", "normal", "method", "params", "seed", "versions")
+        described = {"model": row["run"]} | {key: row[key] for key in kept}
+        append_row(FOOLED, described | {"steps": STEPS, "attacked": told})
         typer.echo(f"{row['method']} {row['params']} seed {row['seed']}: {told['linf']}")
 
 

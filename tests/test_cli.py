@@ -267,7 +267,7 @@ def test_datasets_lists_names_and_says_what_is_here(capsys, monkeypatch):
     assert main(["datasets"]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
-    assert 'pip install "insphere[vision]", then add --download' in out
+    assert 'pip install "insphere[vision]", then add --download' in " ".join(out.split())
 
 
 def test_version_and_help_need_neither_torch_nor_scikit_learn():

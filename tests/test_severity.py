@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
@@ -18,6 +18,7 @@ numbers = st.floats(-1e6, 1e6, allow_subnormal=False)
 
 
 @given(st.lists(numbers, min_size=1, max_size=80), st.lists(numbers, min_size=2, max_size=30))
+@example([0.0, 1.0, 1.0], [0.0, 4.479399352100995e-265])
 def test_severity_is_monotone_and_finite(calibration: list, new: list) -> None:
     severity = SeverityScale(calibration)(np.sort(new))
     assert np.isfinite(severity).all()

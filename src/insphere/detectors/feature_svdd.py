@@ -22,17 +22,10 @@ from insphere.nets.spec import EncoderSpec
 from insphere.training.callbacks import Callback
 from insphere.training.device import Precision, resolve_device
 from insphere.training.finetune import FinetuneSpec
-from insphere.training.patches import (
-    DEFAULT_HEAD,
-    DEFAULT_PHASE,
-    PatchSpec,
-    train_patches,
-    untrained_patches,
-)
+from insphere.training.patches import DEFAULT_PHASE, PatchSpec, train_patches, untrained_patches
 from insphere.training.progress import ProgressBar
 
 PHASE = DEFAULT_PHASE.model_copy(update={"batch_size": 200})
-POOLED_HEAD = DEFAULT_HEAD.derive({"widths": (512,), "rep_dim": 256})
 
 
 class FeatureSVDD(PooledDetector):
@@ -41,11 +34,11 @@ class FeatureSVDD(PooledDetector):
     Parameters
     ----------
     head : EncoderSpec, dict or None, default=None
-        φ, of kind mlp; None is one hidden layer of 512 and a representation of 256.
-    whiten : float or None, default=0.1
+        φ, of kind mlp; None is one hidden layer of 128 and a representation of 64.
+    whiten : float or None, default=None
         Whiten the features with this ε (see `insphere.preprocess.whitening.ZCAWhitening`), so that
         what normals have in common does not drown in the few directions in which they vary most;
-        None standardises each feature.
+        it needs far more images than features. None standardises each feature.
     epochs, lr, batch_size, nu, allow_collapse, checkpoint_dir, callbacks, verbose
         See `FeaturePatchSVDD`; the batch size is 200 images.
     backbone, weights, stages, statistic, normalize, resolution, resampling, mirrored
@@ -66,7 +59,7 @@ class FeatureSVDD(PooledDetector):
         self,
         *,
         head: EncoderSpec | Mapping[str, Any] | None = None,
-        whiten: float | None = 0.1,
+        whiten: float | None = None,
         epochs: int | None = None,
         lr: float | None = None,
         batch_size: int | None = None,
@@ -166,6 +159,6 @@ class FeatureSVDD(PooledDetector):
     def _spec(self) -> PatchSpec:
         return head_spec(
             self.head, PHASE, "image", self.nu, self.allow_collapse,
-            whiten=self.whiten, default=POOLED_HEAD,
+            whiten=self.whiten,
             epochs=self.epochs, lr=self.lr, batch_size=self.batch_size,
         )  # fmt: skip

@@ -20,7 +20,6 @@ def head_spec(
     allow_collapse: bool,
     *,
     whiten: float | None,
-    default: EncoderSpec = DEFAULT_HEAD,
     **changes: Any,
 ) -> PatchSpec:
     """Return how a head is trained.
@@ -33,8 +32,6 @@ def head_spec(
         Schedule.
     unit, nu, allow_collapse, whiten
         See `PatchSpec`.
-    default : EncoderSpec
-        The network if `head` says nothing else.
     **changes
         Settings of the phase that differ from it; None means not given. A number of epochs is
         meant literally.
@@ -49,9 +46,9 @@ def head_spec(
         given["min_steps"] = 0
     with settings():
         if head is None:
-            head = default
+            head = DEFAULT_HEAD
         elif not isinstance(head, EncoderSpec):
-            head = default.derive(head)
+            head = DEFAULT_HEAD.derive(head)
         if head.kind != "mlp":
             raise SpecError(f"A head over patches is of kind mlp, but got {head.kind}.")
         return PatchSpec(

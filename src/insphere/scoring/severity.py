@@ -131,7 +131,8 @@ class SeverityScale:
         with np.errstate(over="ignore"):
             excess = np.minimum(np.where(beyond, values - tail.start, 0.0) / tail.scale, 1e300)
         log_chance = genpareto.logsf(excess, tail.shape) / math.log(10)
-        far = -math.log10(tail.share) - log_chance
+        # Where the tail begins, rounding must not put it below the body that ends there.
+        far = np.maximum(-math.log10(tail.share) - log_chance, body)
         return np.where(beyond, far, body)
 
 
