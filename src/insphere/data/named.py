@@ -154,7 +154,7 @@ _CARDS = (
     ),
     DatasetCard(
         "stop-signs",
-        "Stop signs, attacked, damaged and others",
+        "Stop signs",
         (32, 32, 3),
         55,
         780,
