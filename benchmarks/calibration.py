@@ -36,6 +36,13 @@ SPLIT: dict[str, tuple[str, dict[str, Any]]] = {
     "KDE": ("kde", {}),
     "2-NN, pixels": ("knn", {}),
     "Mahalanobis": ("mahalanobis", {}),
+    "Convolutional SVDD": ("fcdd", {"epochs": 5}),
+    "FPSVDD": ("fpsvdd", {"resolution": 64, "cache": False}),
+    "Deep SVDD on features": ("feature-svdd", {"resolution": 64, "cache": False}),
+    "2-NN on features": ("feature-knn", {"resolution": 64, "cache": False}),
+    "Mahalanobis on features": ("feature-mahalanobis", {"resolution": 64, "cache": False}),
+    "PCA on features": ("feature-pca", {"resolution": 64, "cache": False}),
+    "Patch memory": ("patch-memory", {"resolution": 64, "cache": False}),
 }
 CROSS = {"2-NN, pixels": "knn", "Mahalanobis": "mahalanobis"}
 
