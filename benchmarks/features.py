@@ -63,13 +63,12 @@ def classes_of(dataset: str) -> tuple[str, ...]:
     return CHOSEN_CLASSES if dataset == CHOSEN_ON else load_dataset(dataset).class_names
 
 
-STANDARDISED = {"whiten": None, "head": {"widths": [128], "rep_dim": 64}}
 WHITENED = {"whiten": 0.1, "head": {"widths": [512], "rep_dim": 256}}
 CORE: dict[str, Head] = {
     "2-NN": head("feature-knn"),
     "Mahalanobis": head("feature-mahalanobis"),
     "PCA": head("feature-pca"),
-    "SVDD, pooled": head("feature-svdd", **STANDARDISED),
+    "SVDD, pooled": head("feature-svdd"),
 }
 MORE: dict[str, Head] = {
     "5-NN": head("feature-knn", n_neighbors=5),

@@ -26,7 +26,6 @@ from insphere.data.load import load_dataset
 from insphere.data.perturb import KINDS
 from insphere.data.signs import (
     BUDGETS,
-    MAIN_BUDGET,
     NORMAL,
     OTHERS,
     attack_class,
@@ -39,11 +38,9 @@ from insphere.experiments.rows import append_row, merge_rows, read_rows
 from insphere.experiments.store import Store
 from insphere.figures.grid import image_grid
 from insphere.scoring import evaluate_scores
+from sign_blocks import FOOLED, MAIN, ROWS
 
-HERE = Path(__file__).parent
-ROWS = HERE / "results" / "stop-signs.jsonl"
-FOOLED = HERE / "results" / "stop-signs-fooled.jsonl"
-PICTURE = HERE.parent / "docs" / "images" / "stop-signs.png"
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "stop-signs.png"
 AS_IN_THE_PAPER, SAME = 20, min(BUDGETS.values())
 ATTACKABLE = ("deep-svdd", "dcae", "fcdd")
 STARTS = 50  # other signs, and as many damaged ones, to start from
@@ -70,11 +67,10 @@ def kinds_of(scores: NDArray[np.float64], labels: NDArray[np.int64], names: Any)
     normal = scores[labels == list(names).index(NORMAL)]
     by_kind = {name: scores[labels == i] for i, name in enumerate(names) if name != NORMAL}
     parts = {attack_class(steps): by_kind[attack_class(steps)][:SAME] for steps in BUDGETS}
-    main = attack_class(MAIN_BUDGET)
     return {
         "kinds": {name: auc(normal, one) for name, one in by_kind.items()},
         f"first_{SAME}": {name: auc(normal, one) for name, one in parts.items()},
-        f"first_{AS_IN_THE_PAPER}": {main: auc(normal, by_kind[main][:AS_IN_THE_PAPER])},
+        f"first_{AS_IN_THE_PAPER}": {MAIN: auc(normal, by_kind[MAIN][:AS_IN_THE_PAPER])},
     }
 
 
@@ -178,7 +174,7 @@ def folder(
     split = OneClassSplit(load_dataset("stop-signs", progress=False), NORMAL)
     data, rng = split.data, np.random.default_rng(seed)
     labels = data.labels[split.test]
-    wanted = {NORMAL: 100, OTHERS: 10, attack_class(MAIN_BUDGET): 10}
+    wanted = {NORMAL: 100, OTHERS: 10, MAIN: 10}
     wanted |= {damage_class(kind, int(rng.integers(2, 6))): 4 for kind in KINDS}
     chosen = np.concatenate([
         rng.choice(np.flatnonzero(labels == data.class_index(name)), count, replace=False)

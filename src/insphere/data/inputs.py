@@ -108,6 +108,17 @@ def training_images(
         X = load_dataset(X, **options)
     if not isinstance(X, ImageSet):
         return as_images(X, **options)
+    return take_images(X.images, training_index(X))
+
+
+def training_index(X: ImageSet) -> NDArray[np.int64]:
+    """Return the places of the images to fit on, which are of one class; see `training_images`.
+
+    Raises
+    ------
+    DataError
+        If there are none, or several classes.
+    """
     index = np.arange(len(X)) if X.is_test is None else np.flatnonzero(~X.is_test)
     if len(index) == 0:
         raise DataError(f"{X.name} has no images to train on: all belong to its test part.")
@@ -119,7 +130,7 @@ def training_images(
             f"{X.name} has {len(present)} classes to train on ({names}): "
             "name the normal one with OneClassSplit(data, normal) or --normal."
         )
-    return take_images(X.images, index)
+    return index
 
 
 def opened(X: Any) -> Any:
@@ -131,7 +142,7 @@ def training_groups(X: Any) -> NDArray[np.int64] | None:
     """Return which of the `training_images` of an `ImageSet` must stay together; None if none."""
     if not isinstance(X, ImageSet) or X.groups is None:
         return None
-    return X.groups if X.is_test is None else X.groups[~X.is_test]
+    return X.groups[training_index(X)]
 
 
 def _from_tensor(X: Any, torch: Any) -> NDArray[Any]:

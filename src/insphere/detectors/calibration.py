@@ -70,8 +70,8 @@ def held_out(
     """
     needed = conformal_calibration_size(false_alarm_rate)
     size = max(min(round(share * n), n - 2), 0)
-    mask = np.zeros(n, dtype=bool)
     if groups is None:
+        mask = np.zeros(n, dtype=bool)
         mask[check_random_state(random_state).permutation(n)[:size]] = True
     else:
         names, sizes = np.unique(groups, return_counts=True)

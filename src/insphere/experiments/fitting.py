@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from insphere.data.image_set import ImageSet
-from insphere.data.inputs import training_images
+from insphere.data.inputs import training_index
 from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.detectors.base import OneClassDetector
@@ -105,9 +105,8 @@ def _training_part(
     """Return training images, names of the normal classes, and the share held out if any is."""
     has_parts = data.is_test is not None and bool(data.is_test.any())
     if not config.normal:
-        train = np.ones(len(data), bool) if data.is_test is None else ~data.is_test
-        training_images(data)  # refuses what cannot be trained on
-        return data, (data.class_names[int(data.labels[train][0])],), None
+        first = training_index(data)[0]
+        return data, (data.class_names[int(data.labels[first])],), None
     names = tuple(data.class_names[data.class_index(name)] for name in config.normal)
     if not has_parts and len(np.unique(data.labels)) == 1:
         return data, names, None

@@ -137,10 +137,11 @@ def tune_on_labelled_holdout(
         )
     held_out = _holdout(split.truth, seed)
     images, truth = take_images(split.X_test, held_out), split.truth[held_out]
+    training = split.training
     best, best_auc, tried = detector, -1.0, []
     for values in product(*(known[name] for name in parameters)):
         setting = dict(zip(parameters, values, strict=True))
-        candidate = clone(detector).set_params(**setting).fit(split.training)
+        candidate = clone(detector).set_params(**setting).fit(training)
         auc = evaluate_scores(truth, candidate.anomaly_score(images)).auc
         tried.append({**setting, "auc": auc})
         if auc > best_auc:

@@ -203,8 +203,7 @@ class Store:
             worker = str(run.worker)
             if worker not in dead:
                 dead[worker] = self._is_dead(worker, run.heartbeat or 0.0)
-            reason = run.reason if run.stop_requested else "Its worker was killed."
-            if dead[worker] and self.interrupt(run.identity, worker, str(reason)):
+            if dead[worker] and self.interrupt(run.identity, worker, "Its worker was killed."):
                 interrupted.append(run.identity)
         return interrupted
 

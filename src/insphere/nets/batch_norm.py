@@ -118,8 +118,18 @@ class _Columns:
 
     def channel_mean(self, matrix: Tensor) -> Tensor:
         """Return the mean of each channel."""
-        return matrix.mean(dim=0).view(self.pixels, -1).mean(dim=0)
+        return channel_mean(matrix, self.shape[1])
 
     def spread(self, values: Tensor) -> Tensor:
         """Repeat one value a channel over the columns."""
-        return values.expand(self.pixels, -1).reshape(-1)
+        return spread(values, self.pixels)
+
+
+def channel_mean(matrix: Tensor, channels: int) -> Tensor:
+    """Return the mean of each channel, where every `channels`-th column belongs to one."""
+    return matrix.mean(dim=0).view(-1, channels).mean(dim=0)
+
+
+def spread(values: Tensor, times: int) -> Tensor:
+    """Repeat one value a channel, all channels in turn, over the columns of such a matrix."""
+    return values.expand(times, -1).reshape(-1)

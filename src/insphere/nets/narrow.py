@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from insphere.nets.batch_norm import track
+from insphere.nets.batch_norm import channel_mean, spread, track
 
 FEW_FILTERS = 8
 """Up to this many filters, one step is faster than three."""
@@ -34,9 +34,9 @@ class Stages(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the modules one after the other."""
-        position = 0
-        while position < len(self):
-            parts = list(self)[position : position + 3]
+        modules, position = list(self), 0
+        while position < len(modules):
+            parts = modules[position : position + 3]
             if _fits(parts, x):
                 x = _stage(x, parts[0], parts[1])
                 position += 3
@@ -154,9 +154,9 @@ class _PoolAndNormalise(torch.autograd.Function):
         count, channels, height, width = places.shape
         filters = channels // len(PLACES)
         matrix = places.permute(0, 2, 3, 1).reshape(-1, channels)
-        mean = matrix.mean(dim=0).view(-1, filters).mean(dim=0)
-        centred = matrix - _spread(mean)
-        var = (centred * centred).mean(dim=0).view(-1, filters).mean(dim=0)
+        mean = channel_mean(matrix, filters)
+        centred = matrix - spread(mean, len(PLACES))
+        var = channel_mean(centred * centred, filters)
         scale = (var + eps).rsqrt()
         squares = _squares(centred, count)
         largest, where = torch.ops.aten.max_pool2d_with_indices(squares, [2, 2])
@@ -178,11 +178,12 @@ class _PoolAndNormalise(torch.autograd.Function):
         # scale · (given − mean − along · normal), where only the largest places were given any
         squares = _squares(centred, count)
         scaled = (given * scale).view(count, -1, 1, filters).permute(0, 3, 1, 2)
-        spread = torch.ops.aten.max_pool2d_with_indices_backward(
+        back = torch.ops.aten.max_pool2d_with_indices_backward(
             scaled, squares, [2, 2], [2, 2], [0, 0], [1, 1], False, where
         )
-        out = spread.permute(0, 2, 3, 1).reshape(centred.shape)
-        out.addcmul_(centred, _spread(-along * scale.square())).add_(_spread(-mean * scale))
+        out = back.permute(0, 2, 3, 1).reshape(centred.shape)
+        out.addcmul_(centred, spread(-along * scale.square(), len(PLACES)))
+        out.add_(spread(-mean * scale, len(PLACES)))
         return out.view(count, height, width, -1).permute(0, 3, 1, 2), None
 
 
@@ -190,8 +191,3 @@ def _squares(matrix: Tensor, count: int) -> Tensor:
     """See rows of four places as squares of 2×2 below each other, channels-last."""
     filters = matrix.shape[1] // len(PLACES)
     return matrix.view(count, -1, 2, filters).permute(0, 3, 1, 2)
-
-
-def _spread(values: Tensor) -> Tensor:
-    """Repeat one value a filter over the four places."""
-    return values.expand(len(PLACES), -1).reshape(-1)

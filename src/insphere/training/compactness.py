@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from insphere.training.images import equal_batches
 from insphere.training.objectives import Objective
 
 
@@ -36,9 +36,7 @@ class MapRows:
 
     def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
         """One pass in equal batches, float32, shape (B, C, H, W), channels-last."""
-        n = len(self)
-        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-        for index in order.tensor_split(math.ceil(n / batch_size)):
+        for index in equal_batches(len(self), batch_size, generator):
             batch = torch.from_numpy(self._maps[index.numpy()]).to(self._device)
             yield batch.float().permute(0, 3, 1, 2)
 

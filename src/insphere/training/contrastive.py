@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insphere.training.compactness import Compactness, normalised
+from insphere.training.images import equal_batches
 
 
 class ViewRows:
@@ -35,9 +35,8 @@ class ViewRows:
 
     def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
         """One pass in equal batches of images, float32, shape (B, 2, C, H, W)."""
-        n, count = self._views.shape[:2]
-        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-        for index in order.tensor_split(math.ceil(n / batch_size)):
+        count = self._views.shape[1]
+        for index in equal_batches(len(self), batch_size, generator):
             pair = torch.rand(len(index), count, generator=generator).argsort(dim=1)[:, :2]
             chosen = self._views[index[:, None].numpy(), pair.numpy()]
             yield torch.from_numpy(chosen).to(self._device).float().permute(0, 1, 4, 2, 3)

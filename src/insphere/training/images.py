@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -91,10 +91,24 @@ class TrainingImages:
         generator : torch.Generator, optional
             Draws the order; without it the images come in their own.
         """
-        n = len(self)
-        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-        for index in order.tensor_split(math.ceil(n / batch_size)):
+        for index in equal_batches(len(self), batch_size, generator):
             yield self.take(index)
+
+
+def equal_batches(n: int, batch_size: int, generator: torch.Generator | None) -> Sequence[Tensor]:
+    """Cut n samples into batches of equal size, as places of what they hold.
+
+    Parameters
+    ----------
+    n : int
+        Number of samples.
+    batch_size : int
+        Upper bound on the size of a batch.
+    generator : torch.Generator, optional
+        Draws the order; without it the samples come in their own.
+    """
+    order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
+    return order.tensor_split(math.ceil(n / batch_size))
 
 
 def _channels_last_storage(batch: Tensor) -> Tensor:

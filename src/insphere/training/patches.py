@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from insphere.training.autoencoder import CheckpointNames, new_encoder
 from insphere.training.callbacks import Callback, Record
 from insphere.training.device import Precision, autocast_dtype
 from insphere.training.guard import CollapseGuard
+from insphere.training.images import equal_batches
 from insphere.training.loop import PhaseRun, seeded
 from insphere.training.objectives import Hypersphere, choose_center, squared_distances
 from insphere.training.recipe import Phase
@@ -91,9 +91,7 @@ class PatchRows:
 
     def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
         """One pass in equal batches of images, float32, shape (B, P, C)."""
-        n = len(self)
-        order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
-        for index in order.tensor_split(math.ceil(n / batch_size)):
+        for index in equal_batches(len(self), batch_size, generator):
             yield torch.from_numpy(self._features[index.numpy()]).to(self._device).float()
 
     def sample(self, seed: int, most: int = WATCHED) -> NDArray[np.float32]:
