@@ -214,6 +214,17 @@ def test_what_is_no_zip_of_classes_is_refused_politely(visit, tmp_path):
     page.wait_for_selector("[role=alert]:has-text('is no image')")
 
 
+def test_train_is_heard_right_after_a_choice(visit, studio):
+    page = visit("/?dataset=digits-8x8&normal=3")
+    page.evaluate("""() => {
+        [...document.querySelectorAll("[role=radio]")]
+            .find((one) => one.textContent.includes("Isolation forest")).click();
+        document.querySelector("[data-test=train]").click();
+    }""")
+    page.wait_for_url("**/runs/*")
+    assert run_of(studio, page).spec.method == "isolation-forest"
+
+
 def test_images_of_ones_own_become_a_choice(visit, tmp_path):
     import numpy as np
     from PIL import Image

@@ -63,7 +63,14 @@ class Form:
                                 least=0, most=1000, hint="by recipe")  # fmt: skip
                 controls.number("Training epochs", None, partial(self._number, "epochs"),
                                 least=1, most=1000, hint="by recipe")  # fmt: skip
-            self.go()
+            with ui.element("div").classes("row"):
+                # Never made anew, so that it is heard right after a choice.
+                self.button = controls.button(
+                    "Start the sweep", self.start, "go", data_test="start-sweep"
+                )
+                self.count = html("").classes("muted").props('aria-live="polite"')
+            self.result = ui.element("div")
+            self._recount()
 
     @ui.refreshable_method
     def ticks(self) -> None:
@@ -78,18 +85,6 @@ class Form:
         _ticks("Methods", methods, self.methods, self._tick)
         options = {n: o.title for n, o in OPTIONS.items() if o.encoder or o.steps}
         _ticks("Options of Deep SVDD", options, self.options, self._tick)
-
-    @ui.refreshable_method
-    def go(self) -> None:
-        """Say how many runs that makes, with the button."""
-        count = self._count()
-        with ui.element("div").classes("row"):
-            button = controls.button("Start the sweep", self.start, "go", data_test="start-sweep")
-            if not 0 < count <= MOST:
-                button.props["disabled"] = True
-            many = f", more than {MOST} are for the command line" if count > MOST else ""
-            html(f'<span class="muted" aria-live="polite">{count} runs{many}</span>')
-        self.result = ui.element("div")
 
     def start(self) -> None:
         """Put it into the queue."""
@@ -135,26 +130,31 @@ class Form:
             epochs=self.epochs, pretrain_epochs=self.pretrain,
         )  # fmt: skip
 
-    def _count(self) -> int:
-        options = len(self.options)
-        return len(self.classes) * (len(self.methods) + options) * self.seeds
+    def _recount(self) -> None:
+        """Say how many runs that makes, and whether they can be started."""
+        columns = len(self.methods) + len(self.options)
+        count = len(self.classes) * columns * self.seeds
+        self.button.props["disabled"] = not 0 < count <= MOST
+        many = f", more than {MOST} are for the command line" if count > MOST else ""
+        self.count.set_content(f"{count} runs{many}")
+        self.result.clear()
 
     def _source(self, key: str) -> None:
         self.source = self.studio.sources.get(key)
         self.classes = set(class_names(self.source.dataset))
         self.ticks.refresh()
-        self.go.refresh()
+        self._recount()
 
     def _number(self, name: str, value: int | None) -> None:
         setattr(self, name, (value or 1) if name == "seeds" else value)
-        self.go.refresh()
+        self._recount()
 
     def _tick(self, chosen: set[str], name: str, ticked: bool) -> None:
         if ticked:
             chosen.add(name)
         else:
             chosen.discard(name)
-        self.go.refresh()
+        self._recount()
 
 
 def _ticks(title: str, names: dict[str, str], chosen: set[str], tick: Any) -> None:

@@ -96,8 +96,14 @@ class ComparePage:
                     self.schedule()
                 with _step(6, "Where the threshold lies"):
                     self.thresholds()
-            with ui.element("aside").classes("sticky").props('aria-label="What will be trained"'):
+            with (
+                ui.element("aside").classes("sticky").props('aria-label="What will be trained"'),
+                ui.element("div").classes("card stack"),
+            ):
                 self.summary()
+                # Never made anew, so that it is heard right after a choice.
+                self.button = controls.button("Train", self._start, "go wide", data_test="train")
+                self.button.set_visibility(self._choice()[0] is not None)
 
     @ui.refreshable_method
     def datasets(self) -> None:
@@ -181,15 +187,14 @@ class ComparePage:
 
     @ui.refreshable_method
     def summary(self) -> None:
-        """Say what will be trained and how long it takes, with the button that starts it."""
+        """Say what will be trained and how long it takes, or why it cannot be."""
         chosen = self.chosen
-        with ui.element("div").classes("card stack"):
-            try:
-                choice = chosen.choice()
-                spec = choice.spec()
-            except (SpecError, ValueError) as error:
-                message(str(error), "bad")
+        with ui.element("div").classes("stack"):
+            choice, problem = self._choice()
+            if choice is None:
+                message(problem, "bad")
                 return
+            spec = choice.spec()
             baseline = baseline_of(spec)
             with ui.element("div").classes("title"):
                 html(words.picture(chosen.pictures[chosen.normal], f"a {chosen.normal}"))
@@ -202,7 +207,6 @@ class ComparePage:
             html(f"<small>{_beside(spec == baseline, known)}</small>")
             self._assumption(choice)
             estimates.show(self.studio, spec, baseline)
-            controls.button("Train", self._start, "go wide", data_test="train")
 
     # ------------------------------------------------------------------ parts
 
@@ -265,10 +269,22 @@ class ComparePage:
 
     def _changed(self) -> None:
         self.summary.refresh()
+        self.button.set_visibility(self._choice()[0] is not None)
         ui.run_javascript(f"history.replaceState(null, '', {self.chosen.address()!r})")
 
+    def _choice(self) -> tuple[Choice | None, str]:
+        """Return what is to be trained, or None and why it cannot be."""
+        try:
+            choice = self.chosen.choice()
+            choice.spec()
+        except (SpecError, ValueError) as error:
+            return None, str(error)
+        return choice, ""
+
     def _start(self) -> None:
-        choice = self.chosen.choice()
+        choice, _ = self._choice()
+        if choice is None:  # pressed before the button could go
+            return
         self.studio.queue.ask(choice.specs())
         self.studio.queue.keep_working()
         unit = "?scores=z" if Z_SCORE in self.chosen.options else ""
