@@ -99,6 +99,11 @@ MIRRORED: dict[str, Head] = {
     "2-NN, mirrored": head("feature-knn", mirrored=True),
     "Mahalanobis, mirrored": head("feature-mahalanobis", mirrored=True),
 }
+EVEN = {"n_neighbors": 10, "resampling": "bilinear", "mirrored": True}
+FOCUSED: dict[str, Head] = {"10-NN, bilinear, mirrored": head("feature-knn", **EVEN)} | {
+    f"10-NN, bilinear, mirrored, focus {focus}": head("feature-knn", **EVEN, focus=focus)
+    for focus in (0.7, 0.5, 0.35)
+}
 RESOLUTIONS: dict[str, Head] = {
     f"{title}, {side} px": (method, {"resolution": side})
     for side in (128, 160, 224)
@@ -118,6 +123,7 @@ GROUPS = {
     "patches": PATCHES,
     "late": LATE,
     "mirrored": MIRRORED,
+    "focused": FOCUSED,
     "resolutions": RESOLUTIONS,
     "finetuned": FINETUNED,
 }

@@ -378,6 +378,18 @@ def test_impossible_finetuning_gets_one_sentence(textures, change, message):
 # ---------------------------------------------------------------- settings
 
 
+def test_focus_changes_scores_and_is_kept_with_the_model(textures, tmp_path):
+    train, test = textures[0], textures[1]
+    even, focused = (
+        quick(FeatureKNN, resolution=128, focus=focus).fit(train) for focus in (None, 0.4)
+    )
+    scores = focused.anomaly_score(test)
+    assert not np.allclose(scores, even.anomaly_score(test))
+    focused.save(tmp_path / "model")
+    again = insphere.load(tmp_path / "model")
+    np.testing.assert_array_equal(again.anomaly_score(test), scores)
+
+
 def test_methods_are_registered_and_clone():
     names = [name for name, method in METHODS.items() if detector_class(name) in ALL]
     assert len(names) == len(ALL)
@@ -412,6 +424,8 @@ def test_tables_are_refused(cls):
         (FeatureKNN, {"n_neighbors": 0}, "n_neighbors"),
         (FeatureKNN, {"normalize": "l1"}, "root-l2"),
         (FeatureKNN, {"statistic": "median"}, "both"),
+        (FeatureKNN, {"focus": 0}, "focus"),
+        (FeatureSVDD, {"focus": "middle"}, "focus"),
         (FeaturePCA, {"pca": 1.0}, "pca"),
         (PatchMemory, {"bank_size": 0}, "bank_size"),
     ],

@@ -19,7 +19,7 @@ from insphere.features import (
     pooled_form,
 )
 from insphere.features import store as store_module
-from insphere.features.form import patches
+from insphere.features.form import middle_weights, patches, pooled
 from insphere.nets.backbones import load_backbone
 
 CPU = torch.device("cpu")
@@ -125,6 +125,27 @@ def test_mirrored_features_are_those_of_both_sides(backbone, images):
     (here,) = extractor(images[:4], [form])
     (there,) = extractor(images[:4, :, ::-1], [form])
     np.testing.assert_allclose(there, here[:, :, ::-1], rtol=1e-2, atol=2e-3)
+
+
+def test_places_near_the_middle_count_more_as_computed_by_hand():
+    # Three places in a row lie at −2/3, 0 and 2/3 of half the side.
+    edge = np.exp(-((2 / 3) ** 2) / (2 * 0.5**2))
+    row = np.array([edge, 1, edge])
+    expected = np.outer(row, row) / row.sum() ** 2
+    np.testing.assert_allclose(middle_weights(3, 3, 0.5).numpy(), expected, rtol=1e-6)
+    m = torch.zeros(1, 2, 3, 3)
+    m[0, 0, 1, 1], m[0, 1, 0, 0] = 4.0, 4.0
+    found = pooled(m, 0.5)
+    np.testing.assert_allclose(found[0, :2], 4 * expected[[1, 0], [1, 0]], rtol=1e-6)
+    np.testing.assert_array_equal(found[0, 2:], [4, 4])  # the maximum has no weights
+    wide = torch.rand(2, 5, 4, 6)
+    torch.testing.assert_close(pooled(wide, 1e4), pooled(wide), rtol=1e-5, atol=1e-6)
+    assert pooled(wide, 1e-3).isfinite().all()
+
+
+def test_features_without_focus_are_found_where_they_were_before_it(extractor):
+    assert "focus" not in pooled_form(extractor.card).settings()
+    assert pooled_form(extractor.card, focus=0.5).settings()["focus"] == 0.5
 
 
 @pytest.mark.parametrize("resolution", [0, -32, 33, 32.5, True, "64"])

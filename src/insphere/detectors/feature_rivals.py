@@ -38,6 +38,10 @@ class FeatureKNN(PooledDetector):
         Stages whose pooled vectors are joined; None takes the last one.
     statistic : {"mean", "max", "both"}, default="mean"
         What is pooled over each stage's map.
+    focus : float or None, default=None
+        Let the middle of the image count more in the mean: the weight of a place falls with its
+        distance from the middle like a normal density of this standard deviation, where half the
+        side of the image is 1. None weighs all places alike.
     normalize : {"root-l2", "l2"} or None, default="root-l2"
         How each vector is scaled; see `insphere.detectors.pooled.pooled_vectors`.
     resolution : int or None, default=None
@@ -71,6 +75,7 @@ class FeatureKNN(PooledDetector):
         weights: str | PathLike[str] | None = None,
         stages: Sequence[str] | None = None,
         statistic: Statistic = "mean",
+        focus: float | None = None,
         normalize: Normalize | None = "root-l2",
         resolution: int | None = None,
         resampling: Resampling = "bicubic",
@@ -90,6 +95,7 @@ class FeatureKNN(PooledDetector):
         self.weights = weights
         self.stages = stages
         self.statistic = statistic
+        self.focus = focus
         self.normalize = normalize
         self.resolution = resolution
         self.resampling = resampling
@@ -134,8 +140,8 @@ class FeatureMahalanobis(PooledDetector):
 
     Parameters
     ----------
-    backbone, weights, stages, statistic, normalize, resolution, resampling, mirrored
-    finetune, cache
+    backbone, weights, stages, statistic, focus, normalize, resolution, resampling
+    mirrored, finetune, cache
         See `FeatureKNN`.
     contamination, false_alarm_rate, calibration, device, precision, callbacks, random_state
         See `FeatureKNN`.
@@ -150,6 +156,7 @@ class FeatureMahalanobis(PooledDetector):
         weights: str | PathLike[str] | None = None,
         stages: Sequence[str] | None = None,
         statistic: Statistic = "mean",
+        focus: float | None = None,
         normalize: Normalize | None = "root-l2",
         resolution: int | None = None,
         resampling: Resampling = "bicubic",
@@ -168,6 +175,7 @@ class FeatureMahalanobis(PooledDetector):
         self.weights = weights
         self.stages = stages
         self.statistic = statistic
+        self.focus = focus
         self.normalize = normalize
         self.resolution = resolution
         self.resampling = resampling
@@ -201,8 +209,8 @@ class FeaturePCA(PooledDetector):
     ----------
     pca : float, default=0.95
         Share of the variance that the components keep, in (0, 1).
-    backbone, weights, stages, statistic, normalize, resolution, resampling, mirrored
-    finetune, cache
+    backbone, weights, stages, statistic, focus, normalize, resolution, resampling
+    mirrored, finetune, cache
         See `FeatureKNN`.
     contamination, false_alarm_rate, calibration, device, precision, callbacks, random_state
         See `FeatureKNN`.
@@ -218,6 +226,7 @@ class FeaturePCA(PooledDetector):
         weights: str | PathLike[str] | None = None,
         stages: Sequence[str] | None = None,
         statistic: Statistic = "mean",
+        focus: float | None = None,
         normalize: Normalize | None = "root-l2",
         resolution: int | None = None,
         resampling: Resampling = "bicubic",
@@ -237,6 +246,7 @@ class FeaturePCA(PooledDetector):
         self.weights = weights
         self.stages = stages
         self.statistic = statistic
+        self.focus = focus
         self.normalize = normalize
         self.resolution = resolution
         self.resampling = resampling

@@ -41,8 +41,8 @@ class FeatureSVDD(PooledDetector):
         it needs far more images than features. None standardises each feature.
     epochs, lr, batch_size, nu, allow_collapse, checkpoint_dir, callbacks, verbose
         See `FeaturePatchSVDD`; the batch size is 200 images.
-    backbone, weights, stages, statistic, normalize, resolution, resampling, mirrored
-    finetune, cache
+    backbone, weights, stages, statistic, focus, normalize, resolution, resampling
+    mirrored, finetune, cache
         See `FeatureKNN`.
     contamination, false_alarm_rate, calibration, device, precision, random_state
         See `FeatureKNN`.
@@ -68,6 +68,7 @@ class FeatureSVDD(PooledDetector):
         weights: str | PathLike[str] | None = None,
         stages: Sequence[str] | None = None,
         statistic: Statistic = "mean",
+        focus: float | None = None,
         normalize: Normalize | None = "root-l2",
         resolution: int | None = None,
         resampling: Resampling = "bicubic",
@@ -95,6 +96,7 @@ class FeatureSVDD(PooledDetector):
         self.weights = weights
         self.stages = stages
         self.statistic = statistic
+        self.focus = focus
         self.normalize = normalize
         self.resolution = resolution
         self.resampling = resampling

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from insphere.detectors.backboned import CHUNK, BackboneDetector
 from insphere.detectors.base import Array, batches
-from insphere.detectors.flat import require
+from insphere.detectors.flat import is_real, require
 from insphere.detectors.network import seed_from
 from insphere.errors import DataError
 from insphere.features import choose_pooled, pooled_form
@@ -28,6 +28,7 @@ class PooledDetector(BackboneDetector):
 
     stages: Any
     statistic: Statistic
+    focus: float | None
     normalize: Normalize | None
     _stored: ClassVar[tuple[str, ...]]
 
@@ -77,7 +78,11 @@ class PooledDetector(BackboneDetector):
 
     def _pooled(self, X: Array, *, fitting: bool = False) -> Floats:
         card = self.backbone_
-        form = pooled_form(card, self._stages_in_use)
+        require(
+            self.focus is None or (is_real(self.focus) and self.focus > 0),
+            f"focus is None or a positive number, but got {self.focus!r}.",
+        )
+        form = pooled_form(card, self._stages_in_use, self.focus)
         names = card.stage_names[-1:] if self.stages is None else check_stages(card, self.stages)
         self._check_in_use(names)
         values = self._extract(X, form, fitting=fitting)

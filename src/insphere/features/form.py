@@ -33,16 +33,22 @@ class Form:
         Side of the square over which a map is averaged around each position, odd.
     grid : int
         Positions in a row and in a column of the patches.
+    focus : float or None
+        "pooled": standard deviation of the weights of places in the mean; see `middle_weights`.
     """
 
     kind: Literal["pooled", "patches", "map"]
     stages: tuple[str, ...]
     neighbourhood: int = 1
     grid: int = 0
+    focus: float | None = None
 
     def settings(self) -> dict[str, Any]:
         """Return what the values depend on, as JSON values."""
-        return asdict(self)
+        settings = asdict(self)
+        if self.focus is None:  # named only where there is one: what was kept before is found
+            del settings["focus"]
+        return settings
 
     def compute(self, maps: Mapping[str, Tensor]) -> Tensor:
         """Return the features of a batch from its maps, float16, one row for each image.
@@ -54,7 +60,7 @@ class Form:
         """
         chosen = [maps[name] for name in self.stages]
         if self.kind == "pooled":
-            values = torch.cat([pooled(m) for m in chosen], dim=1)
+            values = torch.cat([pooled(m, self.focus) for m in chosen], dim=1)
         elif self.kind == "map":
             values = chosen[0].permute(0, 2, 3, 1)
         else:
@@ -62,16 +68,42 @@ class Form:
         return values.clamp(-LARGEST, LARGEST).to(torch.float16).contiguous()
 
 
-def pooled_form(card: BackboneCard, stages: Sequence[str] | None = None) -> Form:
+def pooled_form(
+    card: BackboneCard, stages: Sequence[str] | None = None, focus: float | None = None
+) -> Form:
     """Return the form that every choice of pooled vectors of these stages can be taken from."""
-    return Form("pooled", card.stage_names if stages is None else tuple(stages))
+    return Form("pooled", card.stage_names if stages is None else tuple(stages), focus=focus)
 
 
-def pooled(m: Tensor) -> Tensor:
+def pooled(m: Tensor, focus: float | None = None) -> Tensor:
     """Mean and maximum of each channel, side by side: N×C×H×W to N×2C, float32."""
-    mean = m.mean(dim=(2, 3), dtype=torch.float32)
+    if focus is None:
+        mean = m.mean(dim=(2, 3), dtype=torch.float32)
+    else:
+        weights = middle_weights(m.shape[2], m.shape[3], focus).to(m.device)
+        mean = torch.einsum("nchw,hw->nc", m.float(), weights)
     highest = F.max_pool2d(m, m.shape[2:]).flatten(1)  # several times faster than amax on CPUs
     return torch.cat([mean, highest.float()], dim=1)
+
+
+def middle_weights(height: int, width: int, focus: float) -> Tensor:
+    """Weigh the places of a map by a normal density around its middle.
+
+    Parameters
+    ----------
+    height, width : int
+        Places.
+    focus : float
+        Standard deviation; half the side of the map is 1.
+
+    Returns
+    -------
+    Tensor, float32, shape (height, width)
+        Their sum is 1.
+    """
+    down, across = ((torch.arange(n) + 0.5) / n * 2 - 1 for n in (height, width))
+    exponents = -(down[:, None] ** 2 + across**2) / (2 * focus**2)
+    return exponents.flatten().softmax(dim=0).view(height, width)
 
 
 def choose_pooled(
