@@ -8,17 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from features import (
-    CHOSEN_CLASSES,
-    CHOSEN_ON,
-    HEADS,
-    RESULTS,
-    by_head,
-    chosen_head,
-    complete_means,
-    results_of,
-    title_of,
-)
+from feature_develop import CANDIDATES, ROWS, chosen_heads, means_without
+from features import HEADS, RESULTS, by_head, complete_means, results_of, title_of
 from insphere.experiments.reported import REPORTED_FPSVDD
 from insphere.experiments.rows import read_rows
 
@@ -38,18 +29,40 @@ def summary() -> str:
     titles = [title for title in HEADS if any(title in one for one in means.values())]
     if not titles:
         return NOT_YET
-    chosen = chosen_head()
-    rows = []
-    for title in titles:
-        cells = [f"**{title}**" if title == chosen else title]
-        for dataset in DATASETS:
-            mean = means[dataset].get(title)
-            cells.append("–" if mean is None else f"{mean:.2f}")
-        rows.append(cells)
-    said = "" if chosen is None else f"In bold: the best on {CHOSEN_ON}, whose choice this is.\n"
-    header = [f"{name}, {len(CHOSEN_CLASSES)} classes" if name == CHOSEN_ON else name
-              for name in DATASETS]  # fmt: skip
-    return f"{table(['mean AUC, %', *header], rows)}\n{said}"
+    chosen = set(chosen_heads().values())
+    rows = [
+        [
+            f"**{title}**" if title in chosen else title,
+            *(f"{one[title]:.2f}" if title in one else "–" for one in means.values()),
+        ]
+        for title in titles
+    ]
+    return table(["mean AUC, %", *DATASETS], rows)
+
+
+def develop() -> str:
+    """Show what heads reach on training images alone, which is chosen, and what that reaches."""
+    means = means_without(None, read_rows(ROWS))
+    chosen = chosen_heads()
+    if not chosen:
+        return NOT_YET
+    often = {title: sum(one == title for one in chosen.values()) for title in CANDIDATES}
+    rows = [
+        [title, f"{100 * means[title]:.2f}", str(often[title])]
+        for title in sorted(CANDIDATES, key=lambda one: -means[one])
+    ]
+    header = ["CIFAR-10, training images only", "mean AUC, %", "chosen for classes"]
+    found = by_head("cifar10")
+    reached = [np.mean(found.get(title, {}).get(name, [np.nan])) for name, title in chosen.items()]
+    said = f"The chosen heads reach {np.mean(reached):.2f} % on the test images.\n"
+    return f"{table(header, rows)}\n{said}"
+
+
+def chosen_mean(dataset: str) -> str:
+    """Return the mean AUC over ten classes of the head that is chosen, if it is one for all."""
+    chosen = set(chosen_heads().values())
+    mean = complete_means(dataset).get(chosen.pop()) if len(chosen) == 1 else None
+    return "–" if mean is None else f"{mean:.1f}"
 
 
 def classes(dataset: str) -> str:
@@ -146,6 +159,7 @@ def maps() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "features": summary,
+    "features-develop": develop,
     "features-cost": cost,
     "features-trials": trials,
     "features-maps": maps,

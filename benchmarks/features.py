@@ -7,8 +7,7 @@ them in the cache. It goes on where it was stopped.
 ``results/DATASET-features.jsonl``; what is there is not run again. Features that are not in the
 cache are computed on the way.
 
-``choose`` says which head is best on Fashion-MNIST, and what that head reaches elsewhere. It is the
-rule by which a head is chosen for CIFAR-10: none of its labels is used.
+Which of them is chosen, ``feature_develop.py`` says.
 
 ``speed`` measures extraction against a bare forward pass of the same network, in the same run.
 """
@@ -37,8 +36,6 @@ from insphere.nets.backbones import load_backbone
 from machine import machine, write_json
 
 RESULTS = Path(__file__).parent / "results"
-CHOSEN_ON = "fashion-mnist"
-CHOSEN_CLASSES = ("T-shirt/top", "Pullover")  # two of its ten that are easily confused
 RESOLUTIONS_OF = {"cifar10": 192}  # pixels; images of 28 pixels are enlarged to
 SMALL_RESOLUTION = 128
 TRAINED_STAGES = 2
@@ -56,11 +53,6 @@ def head(method: str, **params: Any) -> Head:
 def resolution_of(dataset: str) -> int:
     """Return the pixels that a dataset's images are enlarged to, unless a head says otherwise."""
     return RESOLUTIONS_OF.get(dataset, SMALL_RESOLUTION)
-
-
-def classes_of(dataset: str) -> tuple[str, ...]:
-    """Return the normal classes that heads are run on."""
-    return CHOSEN_CLASSES if dataset == CHOSEN_ON else load_dataset(dataset).class_names
 
 
 WHITENED = {"whiten": 0.1, "head": {"widths": [512], "rep_dim": 256}}
@@ -99,10 +91,11 @@ MIRRORED: dict[str, Head] = {
     "2-NN, mirrored": head("feature-knn", mirrored=True),
     "Mahalanobis, mirrored": head("feature-mahalanobis", mirrored=True),
 }
+FOCUS = (0.7, 0.5, 0.35)
 EVEN = {"n_neighbors": 10, "resampling": "bilinear", "mirrored": True}
 FOCUSED: dict[str, Head] = {"10-NN, bilinear, mirrored": head("feature-knn", **EVEN)} | {
     f"10-NN, bilinear, mirrored, focus {focus}": head("feature-knn", **EVEN, focus=focus)
-    for focus in (0.7, 0.5, 0.35)
+    for focus in FOCUS
 }
 RESOLUTIONS: dict[str, Head] = {
     f"{title}, {side} px": (method, {"resolution": side})
@@ -111,7 +104,6 @@ RESOLUTIONS: dict[str, Head] = {
 }
 FINETUNED: dict[str, Head] = {
     "2-NN, fine-tuned": head("feature-knn", finetune=FINETUNE),
-    "Mahalanobis, fine-tuned": head("feature-mahalanobis", finetune=FINETUNE),
     "2-NN, fine-tuned by contrast": head("feature-knn", finetune=CONTRAST),
     "SVDD, pooled, fine-tuned": head("feature-svdd", finetune=FINETUNE),
     "FPSVDD, image, fine-tuned": head("fpsvdd", objective="image", finetune=FINETUNE),
@@ -163,19 +155,12 @@ def by_head(dataset: str) -> dict[str, dict[str, list[float]]]:
 
 
 def complete_means(dataset: str) -> dict[str, float]:
-    """Return the mean AUC over classes of the heads that have all of `classes_of`."""
-    wanted = len(CHOSEN_CLASSES) if dataset == CHOSEN_ON else 10
+    """Return the mean AUC over classes of the heads that have all ten."""
     return {
         title: float(np.mean([np.mean(values) for values in classes.values()]))
         for title, classes in by_head(dataset).items()
-        if len(classes) == wanted
+        if len(classes) == 10
     }
-
-
-def chosen_head() -> str | None:
-    """Return the head with the highest mean AUC on the dataset of choice; None before it is run."""
-    means = complete_means(CHOSEN_ON)
-    return max(means, key=lambda title: means[title]) if means else None
 
 
 @app.command()
@@ -183,22 +168,29 @@ def extract(
     dataset: Dataset,
     resolution: Annotated[int | None, typer.Option(help="Pixels.")] = None,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="With mirror images.")] = False,
+    focused: Annotated[
+        bool,
+        typer.Option("--focused", help="With mirror images, bilinear, pooled with every focus."),
+    ] = False,
     pooled_only: Annotated[
         bool, typer.Option("--pooled-only", help="Neither patches nor maps.")
     ] = False,
 ) -> None:
-    """Compute features of all images; stop it whenever you like, it goes on where it was.
-
-    Images of classes that no head is run on are left out, but for test images.
-    """
+    """Compute features of all images; stop it whenever you like, it goes on where it was."""
     data = load_dataset(dataset)
     resolution = resolution or resolution_of(dataset)
     extractor = Extractor(
-        load_backbone(), resolution=resolution, mirrored=mirrored, device=torch.device("cpu")
+        load_backbone(),
+        resolution=resolution,
+        resampling="bilinear" if focused else "bicubic",
+        mirrored=mirrored or focused,
+        device=torch.device("cpu"),
     )
     card = extractor.card
     forms = [pooled_form(card)]
-    if not pooled_only:
+    if focused:
+        forms += [pooled_form(card, focus=focus) for focus in FOCUS]
+    elif not pooled_only:
         forms += [
             Form("patches", card.default_patches, 3, resolution // 16),
             map_form(extractor, TRAINED_STAGES),
@@ -206,9 +198,7 @@ def extract(
     started, step = time.perf_counter(), 2048
     # The test part first, then class by class, so that heads can run on what is there.
     is_train = np.zeros(len(data), bool) if data.is_test is None else ~data.is_test
-    used = [data.class_index(name) for name in classes_of(dataset)]
     order = np.lexsort((data.labels, is_train))
-    order = order[np.isin(data.labels[order], used) | ~is_train[order]]
     with Progress("Features", len(order)) as bar:
         for first in range(0, len(order), step):  # what is in memory at once
             images = data.images[np.sort(order[first : first + step])]
@@ -223,9 +213,7 @@ def heads(
     group: Annotated[
         list[str] | None, typer.Option(help=f"Any of {', '.join(GROUPS)}; all by default.")
     ] = None,
-    normal: Annotated[
-        list[str] | None, typer.Option(help="Normal class; all that count by default.")
-    ] = None,
+    normal: Annotated[list[str] | None, typer.Option(help="Normal class; all by default.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes, each with one thread.")] = 1,
     checkpoints: Annotated[Path, typer.Option(help="Folder of checkpoints.")] = Path("runs"),
 ) -> None:
@@ -234,7 +222,7 @@ def heads(
     side = {"resolution": resolution_of(dataset)}
     specs = [
         RunSpec(dataset=dataset, normal=(name,), method=method, params=side | params)
-        for name in normal or classes_of(dataset)
+        for name in normal or load_dataset(dataset).class_names
         for method, params in chosen
     ]
 
@@ -260,21 +248,6 @@ def show(dataset: Dataset) -> None:
     for title in sorted(means, key=lambda name: -means[name]):
         table.add_row(title, str(len(found[title])), f"{means[title]:.2f}")
     console.print(table)
-
-
-@app.command()
-def choose() -> None:
-    """Say which head is chosen, by its mean AUC on Fashion-MNIST, and what it reaches elsewhere."""
-    title = chosen_head()
-    if title is None:
-        console.print(f"Nothing is complete on {CHOSEN_ON}; run heads {CHOSEN_ON} first.")
-        return
-    console.print(f"{title}: {complete_means(CHOSEN_ON)[title]:.2f} on {CHOSEN_ON}")
-    for path in sorted(RESULTS.glob("*-features.jsonl")):
-        dataset = path.name.removesuffix("-features.jsonl")
-        mean = complete_means(dataset).get(title)
-        if dataset != CHOSEN_ON and mean is not None:
-            console.print(f"{mean:.2f} on {dataset}")
 
 
 @app.command()
