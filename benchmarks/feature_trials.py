@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from sklearn.cluster import KMeans
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics.pairwise import euclidean_distances
 
-from features import CONTRAST, FINETUNE, resolution_of
+from features import CONTRAST, FINETUNE, FOCUS, resolution_of
 from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.detectors import FeatureKNN
@@ -45,7 +45,8 @@ Scored = tuple[str, NDArray[np.float64]]
 
 def main(
     parts: Annotated[
-        list[str] | None, typer.Argument(help="Any of ways, inputs, finetuned; all by default.")
+        list[str] | None,
+        typer.Argument(help="Any of ways, inputs, places, finetuned; all by default."),
     ] = None,
 ) -> None:
     """Try everything that is not there yet."""
@@ -72,12 +73,12 @@ def main(
                 print(f"{dataset} {normal} {title}: {100 * row['auc']:.2f}", flush=True)
 
 
-def pooled(train: Images, test: Images, side: int, *, mirrored: bool = False) -> tuple[Rows, Rows]:
+def pooled(
+    train: Images, test: Images, side: int, *, focus: float | None = None, **settings: Any
+) -> tuple[Rows, Rows]:
     """Compute pooled features of all stages at a resolution, or read them from the cache."""
-    extractor = Extractor(
-        load_backbone(), resolution=side, mirrored=mirrored, device=torch.device("cpu")
-    )
-    form = [pooled_form(extractor.card)]
+    extractor = Extractor(load_backbone(), resolution=side, device=torch.device("cpu"), **settings)
+    form = [pooled_form(extractor.card, focus=focus)]
     return features(extractor, train, form)[0], features(extractor, test, form)[0]
 
 
@@ -90,11 +91,32 @@ def inputs(train: Images, test: Images, usual: int) -> Iterator[Scored]:
     rows = [root(x) for x in pooled(train, test, usual, mirrored=True)]
     yield "2-NN, with mirror images", neighbours(*rows)
     yield "5-NN, with mirror images", nearest(euclidean_distances(rows[1], rows[0]), 5)
+    pairs = [[root(x) for x in pooled(train, test, side, mirrored=True)] for side in (160, 224)]
+    joined = [np.concatenate(two, axis=1) for two in zip(*pairs, strict=True)]
+    yield (
+        "10-NN, 160 and 224 pixels joined, with mirror images",
+        nearest(euclidean_distances(joined[1], joined[0]), 10),
+    )
+
+
+def places(train: Images, test: Images, usual: int) -> Iterator[Scored]:
+    """Score by means over the map in which the middle counts more."""
+    for focus in (None, *FOCUS):
+        rows = [root(x) for x in pooled(train, test, usual, focus=focus, resampling="bilinear")]
+        told = "" if focus is None else f", focus {focus}"
+        yield f"10-NN, bilinear{told}", nearest(euclidean_distances(rows[1], rows[0]), 10)
 
 
 def finetuned(train: Images, test: Images, side: int) -> Iterator[Scored]:
     """Score after fine-tuning the last two stages."""
-    for name, settings in (("compactness", FINETUNE), ("contrast", CONTRAST)):
+    longer = CONTRAST | {"epochs": 8, "views": 4, "keep_spread": 0.1}
+    last = longer | {"stages": 1}
+    for name, settings in (
+        ("compactness", FINETUNE),
+        ("contrast", CONTRAST),
+        ("contrast", longer),
+        ("contrast, last stage only", last),
+    ):
         detector = FeatureKNN(resolution=side, finetune=settings, random_state=0).fit(train)
         epochs = len(detector.finetune_history_)
         told = f"{epochs} epoch{'' if epochs == 1 else 's'}"
@@ -179,6 +201,7 @@ def unit(rows: Values) -> Values:
 PARTS: dict[str, Callable[[Images, Images, int], Iterator[Scored]]] = {
     "ways": ways,
     "inputs": inputs,
+    "places": places,
     "finetuned": finetuned,
 }
 
