@@ -54,7 +54,7 @@ class RunningStudio:
 
     def start(self) -> None:
         command = [
-            sys.executable, "-c", "import sys; from insphere.cli import main; sys.exit(main())",
+            sys.executable, "-m", "insphere",
             "studio", "--no-open", "--port", "0", "--store", str(self.store_path),
             "--data", str(self.data), "--workers", "2",
         ]  # fmt: skip

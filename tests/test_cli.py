@@ -22,7 +22,7 @@ from insphere.cli import main
 from insphere.detectors import load_detector
 from insphere.experiments.methods import METHODS
 
-PROGRAM = [sys.executable, "-c", "import sys; from insphere.cli import main; sys.exit(main())"]
+PROGRAM = [sys.executable, "-m", "insphere"]
 TINY = ["--epochs", "1", "--pretrain-epochs", "1"]
 
 
