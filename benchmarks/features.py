@@ -213,12 +213,16 @@ def heads(
     group: Annotated[
         list[str] | None, typer.Option(help=f"Any of {', '.join(GROUPS)}; all by default.")
     ] = None,
+    title: Annotated[
+        list[str] | None, typer.Option("--head", help="Title of a head, in place of a group.")
+    ] = None,
     normal: Annotated[list[str] | None, typer.Option(help="Normal class; all by default.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes, each with one thread.")] = 1,
     checkpoints: Annotated[Path, typer.Option(help="Folder of checkpoints.")] = Path("runs"),
 ) -> None:
     """Run heads on every class, or continue, and print what is there."""
-    chosen = [one for name in group or GROUPS for one in GROUPS[name].values()]
+    titles = title or [one for name in group or GROUPS for one in GROUPS[name]]
+    chosen = [HEADS[one] for one in titles]
     side = {"resolution": resolution_of(dataset)}
     specs = [
         RunSpec(dataset=dataset, normal=(name,), method=method, params=side | params)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from insphere.experiments.layout import Column, Layout, Text, markdown_grid
+from insphere.experiments.published import published_column, published_table
 from insphere.experiments.rows import read_rows
 from insphere.experiments.sweep_file import read_sweep
 from insphere.experiments.sweep_table import MEAN, SweepTable, sweep_layout, sweep_tables
@@ -55,7 +56,25 @@ def classes(dataset: str) -> str:
     return markdown_grid(sweep_layout(table(dataset)))
 
 
-BLOCKS: dict[str, Callable[[], str]] = {
+def longer() -> str:
+    """Show what more or fewer epochs change on CIFAR-10, as far as it was run."""
+    files = [HERE / "results" / f"cifar10-{suite}.jsonl" for suite in (*SUITES, "longer")]
+    rows = {row["run"]: row for path in files for row in read_rows(path)}
+    published = published_table("cifar10")
+    lines = []
+    for name in ("longer", "dcae"):
+        for run in read_sweep(HERE.parent / "sweeps" / f"cifar10-{name}.yaml").runs():
+            row, source = rows.get(run.spec.identity), published_column(run.spec)
+            if row is not None and source is not None:
+                values = [f"{100 * row['auc']:.1f}", f"{published[source][run.normal].mean:.1f}"]
+                lines.append([Text(text) for text in (run.normal, run.column, *values)])
+    lines = [line for place, line in enumerate(lines) if line not in lines[:place]]
+    columns = [Column("normal class", words=True), Column("training", words=True)]
+    columns += [Column("AUC, %"), Column("published")]
+    return markdown_grid(Layout("", "", "", columns, [lines]))
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"table1-cifar10-longer": longer} | {
     f"table1-{dataset}{suffix}": partial(block, dataset)
     for dataset in ("mnist", "cifar10")
     for suffix, block in (("", means), ("-classes", classes))
