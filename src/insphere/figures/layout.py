@@ -146,7 +146,7 @@ def of_slant(name: str) -> str:
 def row_height(names: Sequence[str], wide: int = 26) -> float:
     """Return how much room, in inches, each of several rows takes whose names stand beside them."""
     lines = max((wrapped(name, wide).count("\n") + 1 for name in names), default=1)
-    return max(0.36, 0.08 + 0.135 * lines)
+    return max(0.36, 0.08 + 0.16 * lines)
 
 
 def beside(ax: Axes, names: Sequence[str], *, wide: int = 26) -> None:
