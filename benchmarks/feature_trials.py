@@ -90,13 +90,10 @@ def inputs(train: Images, test: Images, usual: int) -> Iterator[Scored]:
             yield f"2-NN, {side} pixels", neighbours(*rows)
     rows = [root(x) for x in pooled(train, test, usual, mirrored=True)]
     yield "2-NN, with mirror images", neighbours(*rows)
-    yield "5-NN, with mirror images", nearest(euclidean_distances(rows[1], rows[0]), 5)
+    yield "5-NN, with mirror images", neighbours(*rows, 5)
     pairs = [[root(x) for x in pooled(train, test, side, mirrored=True)] for side in (160, 224)]
     joined = [np.concatenate(two, axis=1) for two in zip(*pairs, strict=True)]
-    yield (
-        "10-NN, 160 and 224 pixels joined, with mirror images",
-        nearest(euclidean_distances(joined[1], joined[0]), 10),
-    )
+    yield "10-NN, 160 and 224 pixels joined, with mirror images", neighbours(*joined, 10)
 
 
 def places(train: Images, test: Images, usual: int) -> Iterator[Scored]:
@@ -104,7 +101,7 @@ def places(train: Images, test: Images, usual: int) -> Iterator[Scored]:
     for focus in (None, *FOCUS):
         rows = [root(x) for x in pooled(train, test, usual, focus=focus, resampling="bilinear")]
         told = "" if focus is None else f", focus {focus}"
-        yield f"10-NN, bilinear{told}", nearest(euclidean_distances(rows[1], rows[0]), 10)
+        yield f"10-NN, bilinear{told}", neighbours(*rows, 10)
 
 
 def finetuned(train: Images, test: Images, side: int) -> Iterator[Scored]:
@@ -178,9 +175,9 @@ def nearest(distances: NDArray[np.float32], k: int) -> NDArray[np.float64]:
     return np.partition(distances, k - 1, axis=1)[:, :k].mean(axis=1, dtype=np.float64)
 
 
-def neighbours(train: Values, test: Values) -> NDArray[np.float64]:
-    """Return the mean distance of each test vector to the two nearest training vectors."""
-    return nearest(euclidean_distances(test, train), 2)
+def neighbours(train: Values, test: Values, k: int = 2) -> NDArray[np.float64]:
+    """Return the mean distance of each test vector to the k nearest training vectors."""
+    return nearest(euclidean_distances(test, train), k)
 
 
 def whitened(train: Values, test: Values) -> tuple[NDArray[np.float64], Values, Values]:
