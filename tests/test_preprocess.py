@@ -139,8 +139,12 @@ def test_defaults_are_the_papers():
     assert [step.step for step in default_steps((7,))] == ["standardize"]
 
 
+def test_a_name_alone_is_one_step():
+    assert parse_steps("minmax") == parse_steps(["minmax"])
+
+
 @pytest.mark.parametrize(
-    "bad", [["blur"], [{"step": "gcn", "norm": "l3"}], [{"step": "zca", "eps": 0}]]
+    "bad", ["blur", ["blur"], [{"step": "gcn", "norm": "l3"}], [{"step": "zca", "eps": 0}]]
 )
 def test_unknown_steps_are_refused_with_the_known_ones(bad):
     with pytest.raises(SpecError, match="gcn, minmax, standardize and zca"):

@@ -22,7 +22,7 @@ from insphere.detectors.network import (
 )
 from insphere.errors import DataError
 from insphere.nets.dcgan import SIDES
-from insphere.preprocess.pipeline import default_steps, parse_steps, to_batch
+from insphere.preprocess.pipeline import chosen_steps, to_batch
 from insphere.preprocess.scaling import MinMaxSpec
 from insphere.training.anogan import GAN, AnoGANSpec, search, train_gan
 from insphere.training.callbacks import Callback
@@ -70,7 +70,7 @@ class AnoGAN(OneClassDetector):
         1, all images begin at the same random one.
     discrimination_weight : float, default=0.1
         λ, in [0, 1].
-    preprocess : sequence or None, default=None
+    preprocess : str, sequence or None, default=None
         Steps by name or spec; None is the paper's contrast normalisation and min-max. A min-max
         follows if it is not the last anyway, since the generator is bounded.
     contamination, false_alarm_rate, calibration
@@ -110,7 +110,7 @@ class AnoGAN(OneClassDetector):
         search_lr: float = 0.05,
         starts: int = 1,
         discrimination_weight: float = 0.1,
-        preprocess: Sequence[Any] | None = None,
+        preprocess: str | Sequence[Any] | None = None,
         contamination: float = 0.05,
         false_alarm_rate: float | None = None,
         calibration: float = 0.2,
@@ -232,7 +232,7 @@ class AnoGAN(OneClassDetector):
 
     def _resolve(self, shape: tuple[int, ...]) -> AnoGANSpec:
         """Turn the constructor's arguments into one spec."""
-        steps = default_steps(shape) if self.preprocess is None else parse_steps(self.preprocess)
+        steps = chosen_steps(self.preprocess, shape)
         if not steps or steps[-1].step != "minmax":
             steps = (*steps, MinMaxSpec())
         small, large = SIDES

@@ -29,7 +29,7 @@ from insphere.nets.autoencoder import Autoencoder
 from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.collapse import collapse_paths
 from insphere.nets.spec import EncoderSpec
-from insphere.preprocess.pipeline import Preprocessor, default_steps, parse_steps
+from insphere.preprocess.pipeline import Preprocessor, chosen_steps
 from insphere.training.autoencoder import (
     AutoencoderSpec,
     bounded_output,
@@ -56,7 +56,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
     encoder : str, EncoderSpec, dict or None, default=None
         "mnist", "cifar10", "gtsrb", a spec, or None to choose by the shape of the samples. The
         decoder mirrors it. Bias terms are harmless here.
-    preprocess : sequence or None, default=None
+    preprocess : str, sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max for images, and standardised columns for tables.
     recipe : {"fast", "paper"} or Recipe, default="fast"
@@ -108,7 +108,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
         self,
         *,
         encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
-        preprocess: Sequence[Any] | None = None,
+        preprocess: str | Sequence[Any] | None = None,
         recipe: str | Recipe | Mapping[str, Any] = "fast",
         epochs: int | None = None,
         lr: float | None = None,
@@ -258,7 +258,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
     def _resolve(self, shape: tuple[int, ...]) -> AutoencoderSpec:
         """Turn the constructor's arguments into one spec."""
         given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
-        steps = default_steps(shape) if self.preprocess is None else parse_steps(self.preprocess)
+        steps = chosen_steps(self.preprocess, shape)
         with settings():
             encoder = encoder_spec(self.encoder, shape)
             phase = parse_recipe(self.recipe).override(pretrain=given, train={}).pretrain

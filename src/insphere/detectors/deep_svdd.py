@@ -27,7 +27,7 @@ from insphere.nets.build import build_encoder
 from insphere.nets.fold import folded
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
-from insphere.preprocess.pipeline import Preprocessor, default_steps, parse_steps
+from insphere.preprocess.pipeline import Preprocessor, chosen_steps
 from insphere.training.autoencoder import sample_shape
 from insphere.training.callbacks import Callback
 from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere, untrained_sphere
@@ -56,7 +56,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         "mnist", "cifar10", "gtsrb", "resnet18", a spec, or None to choose by the shape of the
         samples. A dict is a spec of its own, or, with ``"base"`` set to one of these names or to
         "auto" (chosen by shape), the changes to that one: ``{"base": "auto", "residual": True}``.
-    preprocess : sequence or None, default=None
+    preprocess : str, sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max for images, and standardised columns for tables.
     recipe : {"fast", "paper"} or Recipe, default="fast"
@@ -127,7 +127,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         objective: Literal["one-class", "soft-boundary"] = "one-class",
         nu: float = 0.1,
         encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
-        preprocess: Sequence[Any] | None = None,
+        preprocess: str | Sequence[Any] | None = None,
         recipe: str | Recipe | Mapping[str, Any] = "fast",
         epochs: int | None = None,
         pretrain_epochs: int | None = None,
@@ -259,7 +259,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         recipe = parse_recipe(self.recipe)
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
-        steps = default_steps(shape) if self.preprocess is None else parse_steps(self.preprocess)
+        steps = chosen_steps(self.preprocess, shape)
         with settings():
             given = self.regularizers
             if isinstance(given, Mapping):

@@ -25,7 +25,7 @@ from insphere.errors import DataError
 from insphere.nets.build import build_encoder
 from insphere.nets.convolutional_sphere import ConvolutionalSphere
 from insphere.nets.spec import EncoderSpec
-from insphere.preprocess.pipeline import Preprocessor, default_steps, parse_steps
+from insphere.preprocess.pipeline import Preprocessor, chosen_steps
 from insphere.training.callbacks import Callback
 from insphere.training.convolutional import convolutional_head, train_places
 from insphere.training.deep_svdd import SphereSpec
@@ -49,7 +49,7 @@ class ConvolutionalSVDD(OneClassDetector):
     encoder : str, EncoderSpec, dict or None, default=None
         Its convolutional stages are used: "mnist", "cifar10", "gtsrb", a spec of kind lenet, or
         None to choose by the shape of the images.
-    preprocess : sequence or None, default=None
+    preprocess : str, sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max.
     recipe : {"fast", "paper"} or Recipe, default="fast"
@@ -93,7 +93,7 @@ class ConvolutionalSVDD(OneClassDetector):
         self,
         *,
         encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
-        preprocess: Sequence[Any] | None = None,
+        preprocess: str | Sequence[Any] | None = None,
         recipe: str | Recipe | Mapping[str, Any] = "fast",
         epochs: int | None = None,
         pretrain_epochs: int | None = None,
@@ -196,7 +196,7 @@ class ConvolutionalSVDD(OneClassDetector):
         """Turn the constructor's arguments into one spec."""
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
-        steps = default_steps(shape) if self.preprocess is None else parse_steps(self.preprocess)
+        steps = chosen_steps(self.preprocess, shape)
         with settings():
             return SphereSpec(
                 encoder=encoder_spec(self.encoder, shape),

@@ -29,7 +29,7 @@ from insphere.fingerprint import array_fingerprint
 from insphere.nets.build import build_encoder
 from insphere.nets.classifier import Classifier
 from insphere.nets.spec import EncoderSpec
-from insphere.preprocess.pipeline import Preprocessor, default_steps, parse_steps
+from insphere.preprocess.pipeline import Preprocessor, chosen_steps
 from insphere.training.autoencoder import sample_shape
 from insphere.training.callbacks import Callback
 from insphere.training.classifier import ClassifierSpec, train_classifier
@@ -64,7 +64,7 @@ class SoftmaxThreshold(OneClassDetector):
     encoder : str, EncoderSpec, dict or None, default=None
         Network before the last layer: "mnist", "cifar10", "gtsrb", a spec, or None to choose by
         the shape of the samples.
-    preprocess : sequence or None, default=None
+    preprocess : str, sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max for images, and standardised columns for tables.
     recipe : {"fast", "paper"} or Recipe, default="fast"
@@ -114,7 +114,7 @@ class SoftmaxThreshold(OneClassDetector):
         *,
         normal: Sequence[Any] | None = None,
         encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
-        preprocess: Sequence[Any] | None = None,
+        preprocess: str | Sequence[Any] | None = None,
         recipe: str | Recipe | Mapping[str, Any] = "fast",
         epochs: int | None = None,
         lr: float | None = None,
@@ -274,7 +274,7 @@ class SoftmaxThreshold(OneClassDetector):
     def _resolve(self, shape: tuple[int, ...]) -> ClassifierSpec:
         """Turn the constructor's arguments into one spec."""
         given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
-        steps = default_steps(shape) if self.preprocess is None else parse_steps(self.preprocess)
+        steps = chosen_steps(self.preprocess, shape)
         with settings():
             phase = parse_recipe(self.recipe).override(pretrain={}, train=given).train
             if phase.epochs == 0:

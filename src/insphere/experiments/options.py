@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from insphere.errors import SpecError
 from insphere.nets.spec import EncoderSpec
-from insphere.preprocess.pipeline import default_steps, parse_steps
+from insphere.preprocess.pipeline import chosen_steps, parse_steps
 
 Group = Literal["before", "during", "after"]
 
@@ -193,8 +193,7 @@ def _with_changes(encoder: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_steps(preprocess: Any, added: Sequence[Any]) -> list[dict[str, Any]]:
     """Put steps behind those given, in place of a final min-max."""
-    given = default_steps((1, 1, 1)) if preprocess is None else parse_steps(preprocess)
-    before = [_written(step) for step in given]
+    before = [_written(step) for step in chosen_steps(preprocess, (1, 1, 1))]
     if before and before[-1]["step"] == "minmax":
         before.pop()
     return [*before, *(_written(step) for step in parse_steps(added))]

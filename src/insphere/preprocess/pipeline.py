@@ -39,8 +39,8 @@ def default_steps(shape: tuple[int, ...]) -> tuple[StepSpec, ...]:
     return (GlobalContrastSpec(norm="l1"), MinMaxSpec())
 
 
-def parse_steps(steps: Sequence[Any]) -> tuple[StepSpec, ...]:
-    """Read steps given as specs, as dictionaries or by name.
+def parse_steps(steps: str | Sequence[Any]) -> tuple[StepSpec, ...]:
+    """Read steps given as specs, as dictionaries or by name; a name alone is one step.
 
     Examples
     --------
@@ -52,7 +52,8 @@ def parse_steps(steps: Sequence[Any]) -> tuple[StepSpec, ...]:
     SpecError
         If a step is unknown or a setting is out of range.
     """
-    given = [{"step": step} if isinstance(step, str) else step for step in steps]
+    listed = [steps] if isinstance(steps, str) else steps
+    given = [{"step": step} if isinstance(step, str) else step for step in listed]
     try:
         return _STEPS.validate_python(given)
     except ValidationError as error:
@@ -61,6 +62,11 @@ def parse_steps(steps: Sequence[Any]) -> tuple[StepSpec, ...]:
             f"Preprocessing step {steps!r} is not understood ({first['msg']}); "
             "known steps are gcn, minmax, standardize and zca."
         ) from error
+
+
+def chosen_steps(steps: str | Sequence[Any] | None, shape: tuple[int, ...]) -> tuple[StepSpec, ...]:
+    """Read steps as `parse_steps` does; None stands for `default_steps`."""
+    return default_steps(shape) if steps is None else parse_steps(steps)
 
 
 class Preprocessor(nn.Module):
