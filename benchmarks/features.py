@@ -39,8 +39,9 @@ RESULTS = Path(__file__).parent / "results"
 RESOLUTIONS_OF = {"cifar10": 192}  # pixels; images of 28 pixels are enlarged to
 SMALL_RESOLUTION = 128
 TRAINED_STAGES = 2
-FINETUNE = {"stages": TRAINED_STAGES, "epochs": 10}
-CONTRAST = {"objective": "contrastive", "stages": TRAINED_STAGES, "epochs": 1, "views": 2}
+FINETUNE = {"stages": TRAINED_STAGES, "epochs": 10, "lr": 1e-5}
+CONTRAST = FINETUNE | {"objective": "contrastive", "epochs": 1, "views": 2}
+LAST = FINETUNE | {"stages": 1}
 
 Head = tuple[str, dict[str, Any]]
 
@@ -106,7 +107,12 @@ FINETUNED: dict[str, Head] = {
     "2-NN, fine-tuned": head("feature-knn", finetune=FINETUNE),
     "2-NN, fine-tuned by contrast": head("feature-knn", finetune=CONTRAST),
     "SVDD, pooled, fine-tuned": head("feature-svdd", finetune=FINETUNE),
-    "FPSVDD, image, fine-tuned": head("fpsvdd", objective="image", finetune=FINETUNE),
+    "10-NN, bilinear, focus 0.35, last stage fine-tuned": head(
+        "feature-knn", n_neighbors=10, resampling="bilinear", focus=0.35, finetune=LAST
+    ),
+} | {
+    f"FPSVDD, {unit}, fine-tuned": head("fpsvdd", objective=unit, finetune=FINETUNE)
+    for unit in ("patch", "image", "both")
 }
 GROUPS = {
     "core": CORE,

@@ -292,7 +292,7 @@ def test_interrupted_training_of_the_head_continues(textures, tmp_path):
 
 def test_finetuning_draws_features_together_and_survives_a_reload(textures, tmp_path):
     train, images, _, truth = textures
-    finetune = {"stages": 2, "epochs": 4, "keep_spread": 0.1}
+    finetune = {"stages": 2, "epochs": 4, "lr": 1e-4, "keep_spread": 0.1}
     detector = quick(FeatureKNN, finetune=finetune).fit(train)
     history = detector.finetune_history_
     assert history[-1]["spread"] < 0.9

@@ -39,7 +39,8 @@ class FinetuneSpec(BaseModel):
     epochs : int
         At most so many passes over the training images.
     lr : float
-        Learning rate.
+        Learning rate. At ten times the default, one epoch over a few thousand images takes more
+        of the variance than `keep_spread` allows, and nothing is gained.
     batch_size : int
         Images in a step.
     keep_spread : float
@@ -56,7 +57,7 @@ class FinetuneSpec(BaseModel):
     objective: Literal["compact", "contrastive"] = "compact"
     stages: PositiveInt = 2
     epochs: PositiveInt = 10
-    lr: float = Field(default=1e-4, gt=0)
+    lr: float = Field(default=1e-5, gt=0)
     batch_size: PositiveInt = 64
     keep_spread: float = Field(default=0.5, gt=0, lt=1)
     views: int = Field(default=4, ge=2)
