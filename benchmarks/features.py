@@ -41,7 +41,6 @@ SMALL_RESOLUTION = 128
 TRAINED_STAGES = 2
 FINETUNE = {"stages": TRAINED_STAGES, "epochs": 10, "lr": 1e-5}
 CONTRAST = FINETUNE | {"objective": "contrastive", "epochs": 1, "views": 2}
-LAST = FINETUNE | {"stages": 1}
 
 Head = tuple[str, dict[str, Any]]
 
@@ -107,9 +106,6 @@ FINETUNED: dict[str, Head] = {
     "2-NN, fine-tuned": head("feature-knn", finetune=FINETUNE),
     "2-NN, fine-tuned by contrast": head("feature-knn", finetune=CONTRAST),
     "SVDD, pooled, fine-tuned": head("feature-svdd", finetune=FINETUNE),
-    "10-NN, bilinear, focus 0.35, last stage fine-tuned": head(
-        "feature-knn", n_neighbors=10, resampling="bilinear", focus=0.35, finetune=LAST
-    ),
 } | {
     f"FPSVDD, {unit}, fine-tuned": head("fpsvdd", objective=unit, finetune=FINETUNE)
     for unit in ("patch", "image", "both")
