@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from insphere.experiments.layout import Column, Layout, Text, markdown_grid
 from insphere.experiments.published import published_column, published_table
@@ -15,15 +16,22 @@ from insphere.experiments.sweep_table import MEAN, Cell, SweepTable, sweep_layou
 HERE = Path(__file__).parent
 SUITES = ("fast", "controls", "table1")
 """Files of rows in which a run of the sweep may stand."""
-CLOSER = ("longer", "horse", "pretraining", "dcae", "anogan-seeds", "anogan")
-"""Sweeps that look closer at CIFAR-10."""
+CLOSER = {
+    "mnist": ("anogan",),
+    "cifar10": ("longer", "horse", "pretraining", "dcae", "anogan-seeds", "anogan"),
+}
+"""Sweeps that look closer where a method is behind."""
+
+
+def measured(dataset: str, suites: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the rows of some suites of a dataset."""
+    files = [HERE / "results" / f"{dataset}-{suite}.jsonl" for suite in suites]
+    return [row for path in files for row in read_rows(path)]
 
 
 def table(dataset: str) -> SweepTable:
     """Return what was measured of the sweep on one dataset."""
-    rows = []
-    for suite in SUITES:
-        rows += read_rows(HERE / "results" / f"{dataset}-{suite}.jsonl")
+    rows = measured(dataset, SUITES)
     runs = read_sweep(HERE.parent / "sweeps" / f"{dataset}-table1.yaml").runs()
     return sweep_tables(runs, rows)[0]
 
@@ -58,15 +66,13 @@ def classes(dataset: str) -> str:
     return markdown_grid(sweep_layout(table(dataset)))
 
 
-def closer() -> str:
-    """Show what was tried on CIFAR-10 where a method is behind, as far as it was run."""
-    rows = read_rows(HERE / "results" / "cifar10-closer.jsonl")
-    for suite in SUITES:
-        rows += read_rows(HERE / "results" / f"cifar10-{suite}.jsonl")
-    published = published_table("cifar10")
+def closer(dataset: str) -> str:
+    """Show what was tried where a method is behind, as far as it was run."""
+    rows = measured(dataset, (*SUITES, "closer"))
+    published = published_table(dataset)
     lines = []
-    for name in CLOSER:
-        runs = read_sweep(HERE.parent / "sweeps" / f"cifar10-{name}.yaml").runs()
+    for name in CLOSER[dataset]:
+        runs = read_sweep(HERE.parent / "sweeps" / f"{dataset}-{name}.yaml").runs()
         sources = {run.column: published_column(run.spec) for run in runs}
         for normal, cells in sweep_tables(runs, rows)[0].lines():
             for column, cell in cells.items():
@@ -80,8 +86,8 @@ def closer() -> str:
     return markdown_grid(Layout("", "", "", columns, [lines]))
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"table1-cifar10-closer": closer} | {
+BLOCKS: dict[str, Callable[[], str]] = {
     f"table1-{dataset}{suffix}": partial(block, dataset)
     for dataset in ("mnist", "cifar10")
-    for suffix, block in (("", means), ("-classes", classes))
+    for suffix, block in (("", means), ("-closer", closer), ("-classes", classes))
 }
