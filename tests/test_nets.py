@@ -235,6 +235,26 @@ def test_batch_norm_has_the_values_of_torch(count, channels, sides, affine, mome
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x), **close)
 
 
+@pytest.mark.parametrize("filters", [1, 4])
+@pytest.mark.parametrize("kernel", [1, 5])
+@pytest.mark.parametrize("sides", [(2, 2), (2, 4), (4, 2), (6, 6)])
+def test_narrow_stages_of_one_image(filters, kernel, sides):
+    """Sides and counts of 1 leave strides open, which differ between processors."""
+    parts = [
+        nn.Conv2d(1, filters, kernel, padding="same", bias=False),
+        nn.BatchNorm2d(filters, affine=False),
+        nn.MaxPool2d(2),
+    ]
+    plain, ours = nn.Sequential(*parts), Stages(*copy.deepcopy(parts))
+    x = torch.rand(1, 1, *sides).contiguous(memory_format=torch.channels_last)
+    mine, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    a, b = ours(mine), plain(other)
+    torch.testing.assert_close(a, b)
+    a.square().sum().backward()
+    b.square().sum().backward()
+    torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-3)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     count=st.integers(1, 4),

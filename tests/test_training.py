@@ -3,6 +3,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from sklearn.datasets import load_digits
+from sklearn.metrics import roc_auc_score
 
 from insphere.errors import CollapseError
 from insphere.nets import EncoderSpec
@@ -347,14 +348,29 @@ def test_guard_stops_at_numbers_that_are_not_finite():
 
 
 def test_bfloat16_keeps_the_ranking(threes):
-    """Of normal and anomalous digits; emulated where the processor has no bfloat16."""
+    """Of normal and anomalous digits; emulated where the processor has no bfloat16.
+
+    Two trainings that differ by rounding alone drift apart by as much as the learning rate lets
+    them: at 1e-2 the rank correlation lies between 0.33 and 0.91, whatever the processor. At 1e-3
+    over ten epochs it is 0.98 to 1.00 (five seeds, four instruction sets), and the AUC moves by at
+    most 0.005. The bars leave three times that.
+    """
+    phases = {
+        "pretrain": Phase(epochs=2, lr=1e-3, batch_size=50),
+        "train": Phase(epochs=10, lr=1e-3, batch_size=50),
+    }
     digits = load_digits()
     images = torch.from_numpy((digits.images / 16 * 255).astype(np.uint8))[:, None]
-    full = train_sphere(threes, spec(), seed=0, device=CPU, precision="float32")
-    half = train_sphere(threes, spec(), seed=0, device=CPU, precision="bfloat16")
+    full, half = (
+        train_sphere(threes, spec(phases=phases), seed=0, device=CPU, precision=precision)
+        for precision in ("float32", "bfloat16")
+    )
     a, b = full.sphere(images).detach(), half.sphere(images).detach()
     assert b.dtype == torch.float32
-    assert np.corrcoef(a.argsort().argsort(), b.argsort().argsort())[0, 1] > 0.9
+    assert not torch.equal(a, b)  # it was trained in another precision
+    assert np.corrcoef(a.argsort().argsort(), b.argsort().argsort())[0, 1] > 0.95
+    truth = digits.target != 3
+    assert abs(roc_auc_score(truth, a) - roc_auc_score(truth, b)) < 0.015
 
 
 def test_bfloat16_only_where_it_is_faster(monkeypatch):

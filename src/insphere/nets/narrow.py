@@ -153,14 +153,16 @@ class _PoolAndNormalise(torch.autograd.Function):
     def forward(ctx: Any, places: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         count, channels, height, width = places.shape
         filters = channels // len(PLACES)
-        matrix = places.permute(0, 2, 3, 1).reshape(-1, channels)
+        # Contiguous in any case: the layout of a product differs between processors, and where a
+        # side is 1 the strides say nothing, so that `reshape` may return a transposed view.
+        matrix = places.permute(0, 2, 3, 1).reshape(-1, channels).contiguous()
         mean = channel_mean(matrix, filters)
         centred = matrix - spread(mean, len(PLACES))
         var = channel_mean(centred * centred, filters)
         scale = (var + eps).rsqrt()
         squares = _squares(centred, count)
         largest, where = torch.ops.aten.max_pool2d_with_indices(squares, [2, 2])
-        normal = largest.permute(0, 2, 3, 1).reshape(-1, filters) * scale
+        normal = (largest.permute(0, 2, 3, 1).reshape(-1, filters) * scale).contiguous()
         ctx.save_for_backward(centred, where, normal, scale)
         ctx.mark_non_differentiable(mean, var)
         out = normal.view(count, height, width, filters).permute(0, 3, 1, 2)
@@ -177,11 +179,11 @@ class _PoolAndNormalise(torch.autograd.Function):
         along = (given * normal).sum(dim=0) / number
         # scale · (given − mean − along · normal), where only the largest places were given any
         squares = _squares(centred, count)
-        scaled = (given * scale).view(count, -1, 1, filters).permute(0, 3, 1, 2)
+        scaled = (given * scale).reshape(count, -1, 1, filters).permute(0, 3, 1, 2)
         back = torch.ops.aten.max_pool2d_with_indices_backward(
             scaled, squares, [2, 2], [2, 2], [0, 0], [1, 1], False, where
         )
-        out = back.permute(0, 2, 3, 1).reshape(centred.shape)
+        out = back.permute(0, 2, 3, 1).reshape(centred.shape).contiguous()
         out.addcmul_(centred, spread(-along * scale.square(), len(PLACES)))
         out.add_(spread(-mean * scale, len(PLACES)))
         return out.view(count, height, width, -1).permute(0, 3, 1, 2), None
