@@ -6,13 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from insphere.experiments.ablation import OPT_IN
-from insphere.experiments.ablation_table import across, by_class, summary, z_score_table
-from insphere.experiments.ablation_words import in_words, points, title
-from insphere.experiments.findings import Findings, arms_in, find
-from insphere.experiments.layout import Column, Layout, Text, markdown, markdown_grid
-from insphere.experiments.options import OPTIONS
-from insphere.experiments.rows import read_rows
+from insphere.experiments.analysis.ablation_results import Findings, arms_in, find
+from insphere.experiments.analysis.ablation_study import OPT_IN
+from insphere.experiments.analysis.ablation_summary import in_words, points, title
+from insphere.experiments.analysis.ablation_table import across, by_class, summary, z_score_table
+from insphere.experiments.analysis.text_table import Column, Layout, Text, markdown, markdown_grid
+from insphere.experiments.runs.processing_options import OPTIONS
+from insphere.experiments.store.jsonl_rows import read_rows
 
 RESULTS = Path(__file__).parent / "results"
 DATASETS = ("mnist", "fashion-mnist", "cifar10")

@@ -22,9 +22,9 @@ import typer
 from insphere.attacks.boundary import boundary_attack, predicted
 from insphere.data.load import load_dataset
 from insphere.data.signs import ATTACKS, BUDGETS, STOP
-from insphere.detectors.softmax import SoftmaxThreshold
-from insphere.experiments.run import versions
+from insphere.detectors.supervised.softmax import SoftmaxThreshold
 from insphere.nets.fold import folded
+from insphere.versions import versions
 
 SEED = 0
 KNOWN = 1000  # other signs to train on

@@ -15,11 +15,11 @@ import typer
 from rich.console import Console
 
 from insphere.data.load import load_dataset
-from insphere.experiments.published import published_auc
-from insphere.experiments.rows import read_rows
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.sweep import run_sweep
-from insphere.experiments.tables import class_table
+from insphere.experiments.analysis.class_table import class_table
+from insphere.experiments.analysis.published_results import published_auc
+from insphere.experiments.execution.row_sweep import run_sweep
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.jsonl_rows import read_rows
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from insphere.data.load import load_dataset
-from insphere.experiments.methods import detector_class
-from insphere.experiments.rows import append_row, read_rows
-from insphere.experiments.run import versions
+from insphere.detectors.registry import detector_class
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.scoring import conformal_p_values
+from insphere.versions import versions
 
 ROWS = Path(__file__).parent / "results" / "calibration.jsonl"
 RESAMPLINGS = 1000

@@ -10,9 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from insphere.data.load import load_dataset
-from insphere.experiments.epoch_auc import run_with_auc
-from insphere.experiments.rows import append_row, read_rows
-from insphere.experiments.spec import RunSpec
+from insphere.experiments.runs.auc_by_epoch import run_with_auc
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
 
 ROWS = Path(__file__).parent / "results" / "mnist-5k-epochs.jsonl"
 CHECKPOINTS = Path("runs") / "mnist-5k-epochs"

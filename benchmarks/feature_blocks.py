@@ -10,8 +10,8 @@ import numpy as np
 
 from feature_develop import CANDIDATES, ROWS, chosen_heads, means_without
 from features import HEADS, RESULTS, by_head, complete_means, results_of, title_of
-from insphere.experiments.reported import REPORTED_FPSVDD
-from insphere.experiments.rows import read_rows
+from insphere.experiments.analysis.assumed_gains import REPORTED_FPSVDD
+from insphere.experiments.store.jsonl_rows import read_rows
 
 DATASETS = ("cifar10", "fashion-mnist", "mnist")
 NOT_YET = "Not measured yet.\n"

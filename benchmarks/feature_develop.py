@@ -23,10 +23,10 @@ import typer
 
 from features import FOCUSED, HEADS, Head, resolution_of
 from insphere.data.load import load_dataset
-from insphere.experiments.methods import detector_class
-from insphere.experiments.rows import append_row, read_rows
-from insphere.experiments.run import versions
+from insphere.detectors.registry import detector_class
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.scoring import evaluate_scores
+from insphere.versions import versions
 
 DATASET = "cifar10"
 ROWS = Path(__file__).parent / "results" / f"{DATASET}-develop.jsonl"

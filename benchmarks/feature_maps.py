@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from insphere.data.load import load_dataset
 from insphere.data.perturb import LOCAL, perturb
 from insphere.data.split import OneClassSplit
-from insphere.experiments.methods import METHODS, detector_class
-from insphere.experiments.rows import append_row, read_rows
-from insphere.experiments.run import versions
+from insphere.detectors.registry import METHODS, detector_class
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.explain.heat import heat_scale
 from insphere.figures.grid import image_grid
 from insphere.figures.overlay import heat_overlay
 from insphere.scoring import evaluate_maps, evaluate_scores
+from insphere.versions import versions
 
 HERE = Path(__file__).parent
 ROWS = HERE / "results" / "feature-maps.jsonl"

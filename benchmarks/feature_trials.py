@@ -24,14 +24,14 @@ from features import CONTRAST, FINETUNE, FOCUS, resolution_of
 from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.detectors import FeatureKNN
-from insphere.detectors.pooled import pooled_vectors
-from insphere.experiments.rows import append_row, read_rows
-from insphere.experiments.run import versions
+from insphere.detectors.pretrained.pooled_detector import pooled_vectors
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.features import Extractor, features, pooled_form
 from insphere.nets.backbones import load_backbone
 from insphere.nets.backbones.lite import CARD, packaged_weights
 from insphere.nets.backbones.weights import read_weights
 from insphere.scoring import evaluate_scores
+from insphere.versions import versions
 
 ROWS = Path(__file__).parent / "results" / "feature-trials.jsonl"
 CLASSES = (("fashion-mnist", "Pullover"), ("cifar10", "cat"))

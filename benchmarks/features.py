@@ -27,9 +27,9 @@ from rich.table import Table
 
 from insphere.data.load import load_dataset
 from insphere.data.progress import Progress
-from insphere.experiments.rows import read_rows
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.sweep import run_sweep
+from insphere.experiments.execution.row_sweep import run_sweep
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.features import Extractor, Form, features, pooled_form
 from insphere.features.adapted import map_form
 from insphere.nets.backbones import load_backbone

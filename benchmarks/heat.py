@@ -17,10 +17,10 @@ import numpy as np
 from insphere.data.load import load_dataset
 from insphere.data.perturb import LOCAL, perturb
 from insphere.data.split import OneClassSplit
-from insphere.experiments.methods import METHODS, detector_class
-from insphere.experiments.rows import append_row, read_rows
-from insphere.experiments.run import versions
+from insphere.detectors.registry import METHODS, detector_class
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.explain import deletion_and_insertion, heat_maps, localisation
+from insphere.versions import versions
 
 ROWS = Path(__file__).parent / "results" / "heat.jsonl"
 NORMAL, STRENGTH, IMAGES = "3", 3, 40

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from insphere.experiments.run import versions
+from insphere.versions import versions
 
 
 def machine(*packages: str) -> dict[str, Any]:

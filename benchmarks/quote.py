@@ -19,10 +19,10 @@ from ablation_blocks import BLOCKS as ABLATION
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from insphere.data.named import CLASS_NAMES
-from insphere.experiments.collapse import summary
-from insphere.experiments.published import published_auc
-from insphere.experiments.rows import read_rows
-from insphere.experiments.tables import auc_by_class
+from insphere.experiments.analysis.class_table import auc_by_class
+from insphere.experiments.analysis.collapse_study import summary
+from insphere.experiments.analysis.published_results import published_auc
+from insphere.experiments.store.jsonl_rows import read_rows
 from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
 from table1_blocks import BLOCKS as TABLE1

@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from insphere.detectors.components import forget_components
-from insphere.experiments.run import run
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.worker import dataset
+from insphere.detectors.shallow.principal_components import forget_components
+from insphere.experiments.execution.worker import dataset
+from insphere.experiments.runs.run import run
+from insphere.experiments.runs.spec import RunSpec
 from machine import machine, write_json
 
 RESULTS = Path(__file__).parent / "results" / "sharing.json"

@@ -20,10 +20,10 @@ from insphere.data.signs import (
     damage_class,
     read_attacks,
 )
-from insphere.experiments.methods import METHODS
-from insphere.experiments.published import Published, published_table
-from insphere.experiments.rows import read_rows
-from insphere.figures.heat import HeatTable, heat_map
+from insphere.detectors.registry import METHODS
+from insphere.experiments.analysis.published_results import Published, published_table
+from insphere.experiments.store.jsonl_rows import read_rows
+from insphere.figures.auc_heatmap import HeatTable, heat_map
 from insphere.figures.radii import Reached, radius_curves
 from insphere.report.gallery import Plate
 

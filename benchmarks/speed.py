@@ -32,7 +32,7 @@ from torch import Tensor
 
 from insphere import DeepSVDD
 from insphere.data.load import load_dataset
-from insphere.detectors.network import SCORING_BATCH
+from insphere.detectors.base.network_state import SCORING_BATCH
 from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.spec import NAMED
 from insphere.preprocess.pipeline import to_batch

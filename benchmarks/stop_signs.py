@@ -34,8 +34,8 @@ from insphere.data.signs import (
 )
 from insphere.data.split import OneClassSplit
 from insphere.detectors import load_detector
-from insphere.experiments.rows import append_row, merge_rows, read_rows
-from insphere.experiments.store import Store
+from insphere.experiments.store.jsonl_rows import append_row, merge_rows, read_rows
+from insphere.experiments.store.run_store import Store
 from insphere.figures.grid import image_grid
 from insphere.scoring import evaluate_scores
 from sign_blocks import FOOLED, MAIN, ROWS

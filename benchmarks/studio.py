@@ -35,8 +35,8 @@ import typer
 from playwright.sync_api import Browser, Page, sync_playwright
 from rich.console import Console
 
-from insphere.experiments.queue import Queue
-from insphere.experiments.store import Store
+from insphere.experiments.execution.queue import Queue
+from insphere.experiments.store.run_store import Store
 from machine import machine, write_json
 
 RESULTS = Path(__file__).parent / "results" / "studio.json"

@@ -7,11 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from insphere.experiments.layout import Column, Layout, Text, markdown_grid
-from insphere.experiments.published import published_column, published_table
-from insphere.experiments.rows import read_rows
-from insphere.experiments.sweep_file import read_sweep
-from insphere.experiments.sweep_table import MEAN, Cell, SweepTable, sweep_layout, sweep_tables
+from insphere.experiments.analysis.published_results import published_column, published_table
+from insphere.experiments.analysis.sweep_table import (
+    MEAN,
+    Cell,
+    SweepTable,
+    sweep_layout,
+    sweep_tables,
+)
+from insphere.experiments.analysis.text_table import Column, Layout, Text, markdown_grid
+from insphere.experiments.runs.sweep_file import read_sweep
+from insphere.experiments.store.jsonl_rows import read_rows
 
 HERE = Path(__file__).parent
 SUITES = ("fast", "controls", "table1")

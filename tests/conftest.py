@@ -84,8 +84,8 @@ class RunningStudio:
         self.process.wait(30)
 
     def close(self) -> None:
-        from insphere.experiments.queue import Queue
-        from insphere.experiments.store import Store
+        from insphere.experiments.execution.queue import Queue
+        from insphere.experiments.store.run_store import Store
 
         self.stop()
         store = Store(self.store_path)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from insphere.cli import main
 from insphere.data import load_dataset
 from insphere.errors import SpecError
-from insphere.experiments import ablation, sweep_file
-from insphere.experiments.ablation import (
+from insphere.experiments.analysis import ablation_study
+from insphere.experiments.analysis.ablation_results import arms_in, find
+from insphere.experiments.analysis.ablation_study import (
     ALL,
     BASELINE,
     DEFAULT_OPTIONS,
@@ -23,7 +24,8 @@ from insphere.experiments.ablation import (
     study_arms,
     study_sweep,
 )
-from insphere.experiments.ablation_table import (
+from insphere.experiments.analysis.ablation_summary import in_words, note
+from insphere.experiments.analysis.ablation_table import (
     across,
     by_class,
     csv_table,
@@ -31,14 +33,13 @@ from insphere.experiments.ablation_table import (
     summary,
     z_score_table,
 )
-from insphere.experiments.ablation_words import in_words, note
-from insphere.experiments.findings import arms_in, find
-from insphere.experiments.layout import latex, markdown
-from insphere.experiments.options import OPTIONS
-from insphere.experiments.rows import merge_rows, read_rows
-from insphere.experiments.run import run, z_score_aucs
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.store import Store
+from insphere.experiments.analysis.text_table import latex, markdown
+from insphere.experiments.runs import sweep_file
+from insphere.experiments.runs.processing_options import OPTIONS
+from insphere.experiments.runs.run import run, z_score_aucs
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.jsonl_rows import merge_rows, read_rows
+from insphere.experiments.store.run_store import Store
 from insphere.training import recipe
 from insphere.training.recipe import Phase, Recipe
 
@@ -56,7 +57,7 @@ def short(monkeypatch):
 @pytest.fixture
 def ten_classes(monkeypatch):
     """Plan for MNIST where it cannot be loaded."""
-    for module in (ablation, sweep_file):
+    for module in (ablation_study, sweep_file):
         monkeypatch.setattr(module, "class_names", lambda name: tuple("0123456789"))
 
 
@@ -110,7 +111,7 @@ def test_runs_are_planned_once_and_know_those_of_other_suites(ten_classes):
 
 
 def test_normal_classes_may_be_listed_with_commas(monkeypatch):
-    for module in (ablation, sweep_file):
+    for module in (ablation_study, sweep_file):
         monkeypatch.setattr(module, "class_names", lambda name: ("cat", "ship", "a,b"))
     runs = study_sweep(["x"], study_arms(["zca"]), normal=["a,b", "ship, cat", "cat"]).runs()
     assert [one.normal for one in runs[::2]] == ["a,b", "ship", "cat"]

@@ -20,7 +20,7 @@ from sklearn.datasets import load_digits
 
 from insphere.cli import main
 from insphere.detectors import load_detector
-from insphere.experiments.methods import METHODS
+from insphere.detectors.registry import METHODS
 
 PROGRAM = [sys.executable, "-m", "insphere"]
 TINY = ["--epochs", "1", "--pretrain-epochs", "1"]
@@ -567,7 +567,7 @@ def test_files_that_may_not_grow(method, limit, says, normals, tmp_path):
 
 
 def test_faults_of_the_program_keep_their_traceback(normals, monkeypatch):
-    import insphere.experiments.fitting as room
+    import insphere.workflows.fitting as room
 
     def fault(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")

@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 from insphere.cli import main
 from insphere.detectors import DeepSVDD, load_detector
 from insphere.errors import CollapseError, DataError, SpecError
-from insphere.experiments.collapse import SCENARIOS, collapse_run, summary
-from insphere.experiments.rows import read_rows
+from insphere.experiments.analysis.collapse_study import SCENARIOS, collapse_run, summary
+from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.figures import collapse_curves
 from insphere.nets import EncoderSpec
 from insphere.training.deep_svdd import SphereSpec, train_sphere

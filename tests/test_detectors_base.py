@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from insphere.data import ImageSet
-from insphere.detectors.base import OneClassDetector, batches
+from insphere.detectors.base.estimator import OneClassDetector, batches
 from insphere.errors import DataError, SpecError
 
 

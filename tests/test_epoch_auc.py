@@ -3,9 +3,9 @@ import pytest
 
 from insphere.data.load import load_dataset
 from insphere.errors import SpecError
-from insphere.experiments.epoch_auc import run_with_auc
-from insphere.experiments.run import run
-from insphere.experiments.spec import RunSpec
+from insphere.experiments.runs.auc_by_epoch import run_with_auc
+from insphere.experiments.runs.run import run
+from insphere.experiments.runs.spec import RunSpec
 
 SPEC = RunSpec(
     dataset="digits-8x8", normal=("0",), params={"epochs": 30, "pretrain_epochs": 1}, seed=1

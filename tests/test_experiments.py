@@ -4,12 +4,12 @@ import pytest
 
 from insphere.data import load_dataset
 from insphere.errors import DataError, SpecError
-from insphere.experiments.published import published_auc
-from insphere.experiments.rows import append_row, read_rows
-from insphere.experiments.run import run
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.sweep import run_sweep
-from insphere.experiments.tables import class_table
+from insphere.experiments.analysis.class_table import class_table
+from insphere.experiments.analysis.published_results import published_auc
+from insphere.experiments.execution.row_sweep import run_sweep
+from insphere.experiments.runs.run import run
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
 
 QUICK = {"epochs": 2, "pretrain_epochs": 1}
 

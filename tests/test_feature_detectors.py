@@ -24,11 +24,11 @@ from insphere.detectors import (
     FeatureSVDD,
     PatchMemory,
 )
-from insphere.detectors.patch_memory import greedy_coreset
-from insphere.detectors.patch_scores import image_maps, pool_patches
-from insphere.detectors.pooled import pooled_vectors
+from insphere.detectors.pretrained.patch_memory import greedy_coreset
+from insphere.detectors.pretrained.patch_scores import image_maps, pool_patches
+from insphere.detectors.pretrained.pooled_detector import pooled_vectors
+from insphere.detectors.registry import METHODS, detector_class
 from insphere.errors import CollapseError, DataError, ModelError, SpecError
-from insphere.experiments.methods import METHODS, detector_class
 from insphere.explain import heat_method
 from insphere.features.views import random_views
 from insphere.nets.backbones import load_backbone

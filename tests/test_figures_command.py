@@ -14,16 +14,16 @@ from PIL import Image
 
 from insphere.cli import main
 from insphere.errors import InsphereError, SpecError
-from insphere.experiments.captions import sentence
-from insphere.experiments.gallery import KINDS, plan
-from insphere.experiments.material import read_material, typical
-from insphere.experiments.naming import option_names, options_of, plain_baseline
-from insphere.experiments.options import OPTIONS, apply_options
-from insphere.experiments.parallel import run_stored
-from insphere.experiments.plates_inside import sample
-from insphere.experiments.rows import append_row, read_rows
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.store import Store
+from insphere.experiments.analysis.run_collection import read_material, typical
+from insphere.experiments.execution.parallel import run_stored
+from insphere.experiments.plots.captions import sentence
+from insphere.experiments.plots.gallery import KINDS, plan
+from insphere.experiments.plots.run_figures import sample
+from insphere.experiments.runs.display_names import option_names, options_of, plain_baseline
+from insphere.experiments.runs.processing_options import OPTIONS, apply_options
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
+from insphere.experiments.store.run_store import Store
 from insphere.figures.export import write_whole
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"

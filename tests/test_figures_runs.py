@@ -17,16 +17,16 @@ from scipy import stats
 
 from insphere import figures
 from insphere.errors import DataError, SpecError
-from insphere.experiments.gallery import plan
-from insphere.experiments.material import read_material
+from insphere.experiments.analysis.run_collection import read_material
+from insphere.experiments.plots.gallery import plan
 from insphere.figures import layout, style
+from insphere.figures.auc_heatmap import heat_table
 from insphere.figures.bars import CHANCE, Pair
 from insphere.figures.bins import histogram
 from insphere.figures.density import density_2d
 from insphere.figures.distributions import auc_edges
 from insphere.figures.epochs import epoch_lines, log_ticks
 from insphere.figures.gains import mean_gains
-from insphere.figures.heat import heat_table
 from insphere.figures.measured import (
     Measured,
     Spread,

@@ -11,10 +11,10 @@ import pytest
 from insphere import figures
 from insphere.errors import DataError
 from insphere.figures import interactive, style
+from insphere.figures.auc_heatmap import heat_table
 from insphere.figures.bars import Pair
 from insphere.figures.bins import histogram
 from insphere.figures.gains import mean_gains
-from insphere.figures.heat import heat_table
 from insphere.figures.interactive.export import SCRIPT, script
 from insphere.figures.interactive.style import plain
 from insphere.figures.measured import Measured, Spread

@@ -17,11 +17,11 @@ from insphere.detectors import (
     OCSVMDetector,
 )
 from insphere.errors import DataError, SpecError
-from insphere.experiments import labels
-from insphere.experiments.labels import GRIDS, fit_to_split, tune_on_labelled_holdout
-from insphere.experiments.published import published_column
-from insphere.experiments.run import run
-from insphere.experiments.spec import RunSpec
+from insphere.experiments.analysis.published_results import published_column
+from insphere.experiments.runs import labelled_data
+from insphere.experiments.runs.labelled_data import GRIDS, fit_to_split, tune_on_labelled_holdout
+from insphere.experiments.runs.run import run
+from insphere.experiments.runs.spec import RunSpec
 from insphere.preprocess import Preprocessor, default_steps
 from insphere.preprocess.pipeline import to_batch
 
@@ -81,7 +81,7 @@ def test_labels_of_evaluated_images_decide_nothing(split, monkeypatch):
     grid = {"gamma": [0.01, 0.03, 0.1]}
     first = tune_on_labelled_holdout(OCSVMDetector(), ["gamma"], split, seed=0, grid=grid)
     held_out = np.flatnonzero(~first.evaluated)
-    monkeypatch.setattr(labels, "_holdout", lambda truth, seed: held_out)
+    monkeypatch.setattr(labelled_data, "_holdout", lambda truth, seed: held_out)
     wrong = OneClassSplit(split.data, ["8"], random_state=0)
     wrong.truth[first.evaluated] = 1 - wrong.truth[first.evaluated]
     second = tune_on_labelled_holdout(OCSVMDetector(), ["gamma"], wrong, seed=0, grid=grid)

@@ -21,7 +21,7 @@ from insphere.nets import (
 )
 from insphere.nets.batch_norm import BatchNorm2d
 from insphere.nets.fold import PooledConvolution, folded
-from insphere.nets.narrow import Stages
+from insphere.nets.fused_pool import Stages
 from insphere.nets.upsample import UpsampleConv2d
 
 

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 import insphere
 from insphere import DeepSVDD
 from insphere.errors import CollapseError, SpecError
-from insphere.experiments.options import OPTIONS, apply_options
-from insphere.experiments.spec import RunSpec
+from insphere.experiments.runs.processing_options import OPTIONS, apply_options
+from insphere.experiments.runs.spec import RunSpec
 from insphere.nets import (
     MNIST,
     RESNET18,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insphere.experiments.paired import EXACT, Pairs, effect, holm, pair, smallest_p
+from insphere.experiments.analysis.paired_stats import EXACT, Pairs, effect, holm, pair, smallest_p
 
 # Steps of 1/1024: sums are exact, so that ties are ties.
 DIFFERENCES = st.lists(

@@ -31,7 +31,7 @@ from insphere.detectors import (
     load_detector,
     save_detector,
 )
-from insphere.detectors.model_format import DESCRIPTION, LOADABLE, WEIGHTS, digest
+from insphere.detectors.persistence.model_format import DESCRIPTION, LOADABLE, WEIGHTS, digest
 from insphere.errors import ModelError, SpecError
 from insphere.nets import EncoderSpec
 

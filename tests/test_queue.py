@@ -10,7 +10,11 @@ import pytest
 from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.errors import SpecError
-from insphere.experiments.choice import (
+from insphere.experiments.execution.queue import Queue
+from insphere.experiments.execution.time_estimate import from_runs, measure
+from insphere.experiments.runs.processing_options import OPTIONS
+from insphere.experiments.runs.run import run
+from insphere.experiments.runs.run_builder import (
     Choice,
     assumed_gain,
     baseline_of,
@@ -19,13 +23,9 @@ from insphere.experiments.choice import (
     options_of,
     possible_rate,
 )
-from insphere.experiments.estimate import from_runs, measure
-from insphere.experiments.live import LiveView, live_view, snapshots
-from insphere.experiments.options import OPTIONS
-from insphere.experiments.queue import Queue
-from insphere.experiments.run import run
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.store import Store
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.runs.training_snapshots import LiveView, live_view, snapshots
+from insphere.experiments.store.run_store import Store
 
 DIGITS = {"dataset": "digits-8x8", "normal": ("3",)}
 SWEEP = {

@@ -12,12 +12,12 @@ from matplotlib.colors import to_rgb
 from insphere.data.load import load_dataset
 from insphere.detectors import KNNDetector
 from insphere.errors import DataError
-from insphere.experiments.reporting import report_data
-from insphere.experiments.scored import Scored, score_images
 from insphere.figures import heat_key, heat_overlay
 from insphere.figures.overlay import YELLOW
 from insphere.report import ReportData, render_report
-from insphere.report.heat import shown_images
+from insphere.report.heat_section import shown_images
+from insphere.workflows.reporting import report_data
+from insphere.workflows.scored_source import Scored, score_images
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,8 @@ from insphere.detectors import (
     MahalanobisDetector,
     OCSVMDetector,
     OneClassDetector,
-    components,
 )
+from insphere.detectors.shallow import principal_components
 from insphere.errors import DataError, SpecError
 from insphere.scoring import evaluate_scores
 
@@ -277,8 +277,8 @@ def test_scores_vary_and_fit_changes_them(
 
 def test_principal_components_are_computed_once_for_equal_images(monkeypatch, blobs):
     fitted = []
-    monkeypatch.setattr(components, "PCA", lambda **how: fitted.append(how) or PCA(**how))
-    components.forget_components()
+    monkeypatch.setattr(principal_components, "PCA", lambda **how: fitted.append(how) or PCA(**how))
+    principal_components.forget_components()
     train, test = blobs
     scores = [OCSVMDetector(gamma=gamma).fit(train).anomaly_score(test) for gamma in (0.1, 0.2)]
     IsolationForestDetector(random_state=0).fit(train.copy())

@@ -10,7 +10,7 @@ from insphere.data.gtsrb import CLASS_NAMES
 from insphere.data.perturb import KINDS, STRENGTHS, perturb
 from insphere.data.signs import BUDGETS, STOP, read_attacks, stop_signs
 from insphere.detectors import KNNDetector
-from insphere.detectors.calibration import deal, held_out
+from insphere.detectors.base.calibration import deal, held_out
 from insphere.errors import DataError, SpecError
 
 TRACKS, FRAMES = 6, 5

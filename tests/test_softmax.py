@@ -9,12 +9,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import insphere
 from insphere.data import OneClassSplit, load_dataset
 from insphere.detectors import DeepSVDD, OneClassDetector, SoftmaxThreshold
-from insphere.detectors.softmax import _one_minus_largest
+from insphere.detectors.registry import METHODS, detector_class
+from insphere.detectors.supervised.softmax import _one_minus_largest
 from insphere.errors import DataError, ModelError, SpecError
-from insphere.experiments import labels
-from insphere.experiments.methods import METHODS, detector_class
-from insphere.experiments.run import run
-from insphere.experiments.spec import RunSpec
+from insphere.experiments.runs import labelled_data
+from insphere.experiments.runs.run import run
+from insphere.experiments.runs.spec import RunSpec
 from insphere.nets import EncoderSpec
 from insphere.training.callbacks import Callback
 
@@ -183,7 +183,7 @@ def split():
 
 
 def test_training_labels_are_those_of_the_training_part_alone(split):
-    images, names = labels.training_labels(split)
+    images, names = labelled_data.training_labels(split)
     assert len(images) == len(names) == len(split.data) - len(split.test)
     tested = {image.tobytes() for image in split.X_test}
     everything = {image.tobytes() for image in np.asarray(split.data.images)}

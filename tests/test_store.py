@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.rows import append_row, read_rows
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.store import Store
-from insphere.experiments.worker import Worker
+from insphere.experiments.execution.worker import Worker
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
+from insphere.experiments.store.run_store import Store
 
 WRITER = """
 import sys
@@ -134,7 +134,7 @@ def test_what_a_dead_worker_left_is_recovered_and_what_a_live_one_does_is_not(st
             [
                 sys.executable, "-c",
                 "import os, sys\n"
-                "from insphere.experiments.store import Store\n"
+                "from insphere.experiments.store.run_store import Store\n"
                 "store = Store(sys.argv[1])\n"
                 "store.worker_lock('dead').acquire()\n"
                 "store.claim(sys.argv[2], 'dead')\n"

@@ -13,8 +13,8 @@ import zipfile
 import pytest
 import yaml
 
-from insphere.experiments.record import Run
-from insphere.experiments.store import Store
+from insphere.experiments.store.run_record import Run
+from insphere.experiments.store.run_store import Store
 
 SHORT = "dataset=digits-8x8&pretrain=3&epochs=6"
 LONG = "dataset=digits-8x8&pretrain=1000&epochs=1000"

@@ -6,10 +6,10 @@ import zipfile
 
 import pytest
 
-from insphere.experiments.queue import Queue
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.store import Store
-from insphere.experiments.worker import Worker
+from insphere.experiments.execution.queue import Queue
+from insphere.experiments.execution.worker import Worker
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.run_store import Store
 
 WAIT = 240_000
 PAGES = ("/", "/experiments", "/models", "/look")

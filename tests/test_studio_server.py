@@ -13,26 +13,26 @@ from PIL import Image
 
 from insphere.cli import main
 from insphere.data.load import load_dataset
-from insphere.detectors.persistence import load_detector
+from insphere.detectors.persistence.model_folder import load_detector
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.brought import Limits, clean_title, drawn_digit, keep_zip, one_image
-from insphere.experiments.choice import Choice, comparable_methods, installed_methods
-from insphere.experiments.closer import look_closer, score_all
-from insphere.experiments.queue import Queue
-from insphere.experiments.selection import FIGURES, as_csv, as_page, draw, groups
-from insphere.experiments.sources import Source, Sources
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.store import Store
-from insphere.experiments.worker import Worker
+from insphere.experiments.execution.queue import Queue
+from insphere.experiments.execution.worker import Worker
+from insphere.experiments.plots.run_comparison import FIGURES, as_csv, as_page, draw, groups
+from insphere.experiments.runs.run_builder import Choice, comparable_methods, installed_methods
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.run_store import Store
+from insphere.studio.image_sources import Source, Sources
+from insphere.studio.inspect_image import look_closer, score_all
+from insphere.studio.uploads import Limits, clean_title, drawn_digit, keep_zip, one_image
 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
 from insphere.studio.access import COOKIE, Guard
-from insphere.studio.chosen import address_of
 from insphere.studio.downloads import packed_model
+from insphere.studio.form_state import address_of
+from insphere.studio.formatting import about, percent, points
 from insphere.studio.method_list import FAMILIES
 from insphere.studio.server import find_place
-from insphere.studio.words import about, percent, points
 
 TOKEN = "a-token"
 

@@ -14,16 +14,16 @@ import pytest
 from insphere.cli import main
 from insphere.data import load_dataset
 from insphere.errors import SpecError
-from insphere.experiments.layout import latex, markdown, terminal
-from insphere.experiments.parallel import run_stored, share_cores
-from insphere.experiments.progress import look
-from insphere.experiments.published import published_column, published_table
-from insphere.experiments.rows import read_rows
-from insphere.experiments.run import run
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.store import Store
-from insphere.experiments.sweep_file import make_sweep, read_sweep
-from insphere.experiments.sweep_table import csv_table, sweep_layout, sweep_tables
+from insphere.experiments.analysis.published_results import published_column, published_table
+from insphere.experiments.analysis.sweep_table import csv_table, sweep_layout, sweep_tables
+from insphere.experiments.analysis.text_table import latex, markdown, terminal
+from insphere.experiments.execution.parallel import run_stored, share_cores
+from insphere.experiments.execution.sweep_progress import look
+from insphere.experiments.runs.run import run
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.runs.sweep_file import make_sweep, read_sweep
+from insphere.experiments.store.jsonl_rows import read_rows
+from insphere.experiments.store.run_store import Store
 
 SMALL = {"name": "small", "datasets": "digits-8x8", "normal": [3, 5], "methods": ["knn"]}
 TIMES = {"fit_seconds", "score_seconds", "trained_seconds"}
@@ -360,7 +360,7 @@ def test_mean_over_classes_is_not_given_while_one_is_missing():
 
 
 def test_all_formats_show_published_values_beside_ours(monkeypatch):
-    from insphere.experiments import sweep_file
+    from insphere.experiments.runs import sweep_file
 
     monkeypatch.setattr(sweep_file, "class_names", lambda name: tuple("0123456789"))
     table = table_of(AUCS, datasets="mnist", methods=["knn", "kde"])

@@ -28,8 +28,8 @@ __all__ = [
 
 # Imported when first asked for, so that `import insphere` stays light.
 _HOME = {
-    "DeepSVDD": ("insphere.detectors.deep_svdd", "DeepSVDD"),
-    "FeaturePatchSVDD": ("insphere.detectors.feature_patch", "FeaturePatchSVDD"),
+    "DeepSVDD": ("insphere.detectors.spheres.deep_svdd", "DeepSVDD"),
+    "FeaturePatchSVDD": ("insphere.detectors.pretrained.fpsvdd", "FeaturePatchSVDD"),
     "ImageSet": ("insphere.data", "ImageSet"),
     "OneClassSplit": ("insphere.data", "OneClassSplit"),
     "load": ("insphere.detectors", "load_detector"),

@@ -19,7 +19,7 @@ from insphere.errors import DataError, SpecError
 from insphere.explain.attribution import scoring_module
 
 if TYPE_CHECKING:
-    from insphere.detectors.base import OneClassDetector
+    from insphere.detectors.base.estimator import OneClassDetector
 
 Images = NDArray[np.uint8]
 Norm = Literal["linf", "l2"]

@@ -15,17 +15,17 @@ import typer
 
 from insphere._version import __version__
 from insphere.cli import console
-from insphere.cli.ablate import ablate
-from insphere.cli.cache import cache
-from insphere.cli.collapse import collapse
-from insphere.cli.demo import demo
-from insphere.cli.drift import drift
-from insphere.cli.figures import figures
-from insphere.cli.fit import fit
-from insphere.cli.look import datasets, info
-from insphere.cli.score import evaluate, report, score
-from insphere.cli.studio import studio
-from insphere.cli.sweep import sweep
+from insphere.cli.commands.ablate import ablate
+from insphere.cli.commands.cache import cache
+from insphere.cli.commands.collapse import collapse
+from insphere.cli.commands.demo import demo
+from insphere.cli.commands.drift import drift
+from insphere.cli.commands.figures import figures
+from insphere.cli.commands.fit import fit
+from insphere.cli.commands.info import datasets, info
+from insphere.cli.commands.score import evaluate, report, score
+from insphere.cli.commands.studio import studio
+from insphere.cli.commands.sweep import sweep
 from insphere.errors import InsphereError
 
 USER_MISTAKE = 2

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from insphere.data.folder_layout import natural_key
 from insphere.data.image_set import ImageSet
-from insphere.data.layout import natural_key
 from insphere.errors import DataError
 
 # Names of images and labels in archives; the first row is the training part.

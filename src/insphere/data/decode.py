@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from insphere.data.files import ImageFiles
-from insphere.data.layout import Entry
+from insphere.data.folder_layout import Entry
 from insphere.data.progress import Progress
 
 MAX_WORKERS = 8

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from insphere.data.decode import Decoded
-from insphere.data.layout import Entry
+from insphere.data.folder_layout import Entry
 from insphere.data.stack import Stack
 from insphere.errors import DataError
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from insphere.data.decode import open_image
 from insphere.data.files import ImageFiles
-from insphere.data.layout import Entry, Listing
+from insphere.data.folder_layout import Entry, Listing
 from insphere.errors import DataError
 
 Roi = Literal["crop", "border"]

@@ -17,11 +17,11 @@ from insphere.data.arrays import convert_images, load_npy, load_npz
 from insphere.data.cache import cache_key, cached
 from insphere.data.decode import decode_entries
 from insphere.data.files import FolderFiles, ImageFiles, SingleFile, ZipFiles
+from insphere.data.folder_layout import Entry, Listing, list_images
 from insphere.data.gather import gather
 from insphere.data.gtsrb import is_gtsrb, list_signs
 from insphere.data.idx import find_idx, load_idx
 from insphere.data.image_set import ImageSet
-from insphere.data.layout import Entry, Listing, list_images
 from insphere.data.named import (
     DATASETS,
     EMBEDDED,
@@ -69,8 +69,8 @@ def load_dataset(
     """Load images from a named data set, a file, a folder or a zip.
 
     Image files are decoded in parallel and kept in a cache as uint8 pixels, so that the next call
-    only opens a memory map. See `insphere.data.layout` for the folders that are understood, and
-    `insphere.data.decode` for what becomes of unusual images.
+    only opens a memory map. See `insphere.data.folder_layout` for the folders that are understood,
+    and `insphere.data.decode` for what becomes of unusual images.
 
     Parameters
     ----------

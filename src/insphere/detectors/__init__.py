@@ -6,24 +6,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from insphere.detectors.anogan import AnoGAN
-    from insphere.detectors.base import OneClassDetector
-    from insphere.detectors.dcae import DeepCAE
-    from insphere.detectors.deep_svdd import DeepSVDD, UntrainedDeepSVDD
-    from insphere.detectors.fcdd import ConvolutionalSVDD
-    from insphere.detectors.feature_patch import FeaturePatchSVDD
-    from insphere.detectors.feature_rivals import FeatureKNN, FeatureMahalanobis, FeaturePCA
-    from insphere.detectors.feature_svdd import FeatureSVDD
-    from insphere.detectors.patch_memory import PatchMemory
-    from insphere.detectors.persistence import describe_model, load_detector, save_detector
-    from insphere.detectors.shallow import (
+    from insphere.detectors.base.estimator import OneClassDetector
+    from insphere.detectors.persistence.model_folder import (
+        describe_model,
+        load_detector,
+        save_detector,
+    )
+    from insphere.detectors.pretrained.feature_rivals import (
+        FeatureKNN,
+        FeatureMahalanobis,
+        FeaturePCA,
+    )
+    from insphere.detectors.pretrained.feature_svdd import FeatureSVDD
+    from insphere.detectors.pretrained.fpsvdd import FeaturePatchSVDD
+    from insphere.detectors.pretrained.patch_memory import PatchMemory
+    from insphere.detectors.reconstruction.anogan import AnoGAN
+    from insphere.detectors.reconstruction.autoencoder import DeepCAE
+    from insphere.detectors.shallow.shallow import (
         IsolationForestDetector,
         KDEDetector,
         KNNDetector,
         MahalanobisDetector,
         OCSVMDetector,
     )
-    from insphere.detectors.softmax import SoftmaxThreshold
+    from insphere.detectors.spheres.convolutional_svdd import ConvolutionalSVDD
+    from insphere.detectors.spheres.deep_svdd import DeepSVDD, UntrainedDeepSVDD
+    from insphere.detectors.supervised.softmax import SoftmaxThreshold
 
 __all__ = [
     "AnoGAN",
@@ -51,27 +59,27 @@ __all__ = [
 
 # Imported when first asked for, so that a shallow detector does not pay for torch.
 _HOME = {
-    "AnoGAN": "anogan",
-    "ConvolutionalSVDD": "fcdd",
-    "DeepCAE": "dcae",
-    "DeepSVDD": "deep_svdd",
-    "FeatureKNN": "feature_rivals",
-    "FeatureMahalanobis": "feature_rivals",
-    "FeaturePCA": "feature_rivals",
-    "FeaturePatchSVDD": "feature_patch",
-    "FeatureSVDD": "feature_svdd",
-    "IsolationForestDetector": "shallow",
-    "KDEDetector": "shallow",
-    "KNNDetector": "shallow",
-    "MahalanobisDetector": "shallow",
-    "OCSVMDetector": "shallow",
-    "OneClassDetector": "base",
-    "PatchMemory": "patch_memory",
-    "SoftmaxThreshold": "softmax",
-    "UntrainedDeepSVDD": "deep_svdd",
-    "describe_model": "persistence",
-    "load_detector": "persistence",
-    "save_detector": "persistence",
+    "AnoGAN": "reconstruction.anogan",
+    "ConvolutionalSVDD": "spheres.convolutional_svdd",
+    "DeepCAE": "reconstruction.autoencoder",
+    "DeepSVDD": "spheres.deep_svdd",
+    "FeatureKNN": "pretrained.feature_rivals",
+    "FeatureMahalanobis": "pretrained.feature_rivals",
+    "FeaturePCA": "pretrained.feature_rivals",
+    "FeaturePatchSVDD": "pretrained.fpsvdd",
+    "FeatureSVDD": "pretrained.feature_svdd",
+    "IsolationForestDetector": "shallow.shallow",
+    "KDEDetector": "shallow.shallow",
+    "KNNDetector": "shallow.shallow",
+    "MahalanobisDetector": "shallow.shallow",
+    "OCSVMDetector": "shallow.shallow",
+    "OneClassDetector": "base.estimator",
+    "PatchMemory": "pretrained.patch_memory",
+    "SoftmaxThreshold": "supervised.softmax",
+    "UntrainedDeepSVDD": "spheres.deep_svdd",
+    "describe_model": "persistence.model_folder",
+    "load_detector": "persistence.model_folder",
+    "save_detector": "persistence.model_folder",
 }
 
 

@@ -13,17 +13,17 @@ import yaml
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
-from insphere.detectors.model_format import TrainedOn
-from insphere.detectors.persistence import check_destination
+from insphere.detectors.persistence.model_folder import check_destination
+from insphere.detectors.persistence.model_format import TrainedOn
+from insphere.detectors.registry import METHODS
 from insphere.errors import InsphereError, MissingExtraError, SpecError
-from insphere.experiments.config import make_config
-from insphere.experiments.methods import METHODS
-from insphere.experiments.reporting import report_data
-from insphere.experiments.run import RunResult, run
-from insphere.experiments.scored import Scored
-from insphere.experiments.spec import RunSpec
+from insphere.experiments.runs.run import RunResult, run
+from insphere.experiments.runs.spec import RunSpec
 from insphere.report import write_report
 from insphere.training.callbacks import Callback
+from insphere.workflows.fit_config import make_config
+from insphere.workflows.reporting import report_data
+from insphere.workflows.scored_source import Scored
 
 RIVALS = ("untrained", "oc-svm", "isolation-forest", "knn")
 DATASET, FALLBACK = "mnist-5k", "digits-8x8"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from insphere.errors import SpecError, require
 
 if TYPE_CHECKING:
-    from insphere.detectors.base import OneClassDetector
+    from insphere.detectors.base.estimator import OneClassDetector
 
 Maps = NDArray[np.float32]
 

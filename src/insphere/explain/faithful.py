@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from insphere.errors import DataError
 
 if TYPE_CHECKING:
-    from insphere.detectors.base import OneClassDetector
+    from insphere.detectors.base.estimator import OneClassDetector
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from insphere.errors import DataError, SpecError
 
 if TYPE_CHECKING:
-    from insphere.detectors.base import OneClassDetector
+    from insphere.detectors.base.estimator import OneClassDetector
 
 Maps = NDArray[np.float32]
 

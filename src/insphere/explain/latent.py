@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
-    from insphere.detectors.base import OneClassDetector
+    from insphere.detectors.base.estimator import OneClassDetector
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,9 @@
 `insphere.figures.interactive` has functions of the same names that return figures for the screen.
 """
 
+from insphere.figures.auc_heatmap import heat_map
 from insphere.figures.bars import change_bars, option_bars, published_bars
-from insphere.figures.collapse import collapse_curves
+from insphere.figures.collapse_chart import collapse_curves
 from insphere.figures.comparison import critical_difference
 from insphere.figures.curves import (
     precision_recall_curve,
@@ -13,14 +14,13 @@ from insphere.figures.curves import (
     roc_curves,
 )
 from insphere.figures.distributions import auc_histogram, boxes, violins
-from insphere.figures.drift import drift_chart
+from insphere.figures.drift_chart import drift_chart
 from insphere.figures.epochs import training_lines
 from insphere.figures.export import to_inline_svg, to_png, to_svg
 from insphere.figures.gains import gain_bars
 from insphere.figures.grid import image_grid
-from insphere.figures.heat import heat_map
 from insphere.figures.history import guard_curves, has_guard_curves, training_curves
-from insphere.figures.latent import latent_plane
+from insphere.figures.latent_map import latent_plane
 from insphere.figures.overlay import heat_key, heat_overlay
 from insphere.figures.previews import dataset_preview, images_by_score
 from insphere.figures.relations import joint_density, pair_plot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from insphere.errors import CollapseError, SpecError
-from insphere.nets.collapse import collapse_paths
+from insphere.nets.collapse_check import collapse_paths
 from insphere.nets.decoder import MapDecoder
 from insphere.nets.lenet import LeNetEncoder, lenet_maps
 from insphere.nets.mlp import MLPDecoder, MLPEncoder

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from insphere.nets.narrow import FEW_FILTERS, PLACES, shifted_kernels
+from insphere.nets.fused_pool import FEW_FILTERS, PLACES, shifted_kernels
 
 Network = TypeVar("Network", bound=nn.Module)
 

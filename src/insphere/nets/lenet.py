@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from insphere.nets.attention import last_attention, stage_attention
 from insphere.nets.decoder import Map
+from insphere.nets.fused_pool import Stages
 from insphere.nets.head import head
 from insphere.nets.layers import activation, dropout, input_norm, norm
-from insphere.nets.narrow import Stages
 from insphere.nets.residual import Residual, map_skip
 from insphere.nets.spec import EncoderSpec
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.errors import DataError
 from insphere.explain.inputs import as_scores, as_truth
-from insphere.report.heat import ReportHeat
+from insphere.report.heat_section import ReportHeat
 
 
 def _now() -> str:

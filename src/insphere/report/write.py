@@ -20,7 +20,7 @@ from insphere.figures.export import write_whole
 from insphere.figures.history import series
 from insphere.report import words
 from insphere.report.data import ReportData
-from insphere.report.heat import GRID_SIZE, QUEUE_SIZE
+from insphere.report.heat_section import GRID_SIZE, QUEUE_SIZE
 from insphere.report.numbers import Quality, comparison, confusion, quality
 from insphere.report.thumbnails import PIXELATED_UP_TO, data_uri
 

@@ -11,10 +11,10 @@ from fastapi import HTTPException, Response
 from nicegui import app
 
 from insphere.errors import InsphereError
-from insphere.experiments.record import Run
-from insphere.experiments.selection import as_csv, as_page, draw
+from insphere.experiments.plots.run_comparison import as_csv, as_page, draw
+from insphere.experiments.store.run_record import Run
 from insphere.figures import to_png
-from insphere.studio.studio import Studio
+from insphere.studio.app_state import Studio
 
 MOST = 200  # runs in a figure or a page
 _IDENTITY = re.compile(r"[0-9a-f]{12}")

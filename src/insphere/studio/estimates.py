@@ -7,12 +7,12 @@ from html import escape
 from nicegui import ui
 
 from insphere.errors import InsphereError
-from insphere.experiments.estimate import Estimate, from_runs, measure
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.worker import dataset
-from insphere.studio import words
+from insphere.experiments.execution.time_estimate import Estimate, from_runs, measure
+from insphere.experiments.execution.worker import dataset
+from insphere.experiments.runs.spec import RunSpec
+from insphere.studio import formatting
+from insphere.studio.app_state import Studio
 from insphere.studio.frame import html
-from insphere.studio.studio import Studio
 
 SETTLED = 0.5  # seconds without another choice before something is measured
 _measured: dict[str, Estimate] = {}
@@ -47,7 +47,7 @@ async def _told(studio: Studio, spec: RunSpec, baseline: RunSpec) -> str:
     total = max(seconds) if studio.queue.workers > 1 else sum(seconds)
     what = "the run and its baseline" if len(missing) > 1 else "the run"
     return (
-        f'<p class="estimate" data-test="estimate"><b>{words.about(total).capitalize()}</b> '
+        f'<p class="estimate" data-test="estimate"><b>{formatting.about(total).capitalize()}</b> '
         f"for {what}<br><small>{escape(estimates[0].source)}</small></p>"
     )
 

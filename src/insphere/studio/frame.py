@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from nicegui import ui
 
-from insphere.studio.studio import Studio
+from insphere.studio.app_state import Studio
 
 PAGES = (
     ("/", "Compare"),

@@ -8,13 +8,13 @@ from typing import Any
 
 from nicegui import ui
 
-from insphere.experiments.choice import baseline_of
-from insphere.experiments.progress import epochs_left, span
-from insphere.experiments.record import Run
+from insphere.experiments.execution.sweep_progress import epochs_left, span
+from insphere.experiments.runs.run_builder import baseline_of
+from insphere.experiments.store.run_record import Run
 from insphere.figures.interactive import live
-from insphere.studio import controls, words
+from insphere.studio import controls, formatting
+from insphere.studio.app_state import Studio
 from insphere.studio.frame import html
-from insphere.studio.studio import Studio
 
 PHASES = {"pretrain": "Learning to restore normal images", "train": "Drawing the sphere"}
 
@@ -70,7 +70,7 @@ class LivePart:
     def cancel(self) -> None:
         """Stop the run; its checkpoint stays."""
         self.studio.queue.cancel([self.identity])
-        self._status.set_content(f"{words.state(self.found.state)} <b>Stopping…</b>")
+        self._status.set_content(f"{formatting.state(self.found.state)} <b>Stopping…</b>")
 
     def update(self, found: Run, baseline: float | None) -> None:
         """Show how far it is now, beside the AUC of the baseline if that is known."""
@@ -114,7 +114,8 @@ class LivePart:
             if progress["phase"] == "pretrain":
                 text += "; the sphere comes after"
         self._status.set_content(
-            f'<div aria-live="polite">{words.state(found.state)} &nbsp;<span data-test="progress">'
+            f'<div aria-live="polite">{formatting.state(found.state)} &nbsp;'
+            '<span data-test="progress">'
             f"{escape(text)}</span></div>"
         )
         width = 0.0 if share is None else 100 * share

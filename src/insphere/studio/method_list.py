@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from insphere.experiments.choice import comparable_methods
-from insphere.experiments.methods import METHODS
+from insphere.detectors.registry import METHODS
+from insphere.experiments.runs.run_builder import comparable_methods
 from insphere.studio.controls import Handler, Radio
 
 OBJECTIVES = {

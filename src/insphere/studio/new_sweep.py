@@ -9,14 +9,14 @@ from typing import Any
 
 from nicegui import ui
 
+from insphere.detectors.registry import METHODS
 from insphere.errors import InsphereError
-from insphere.experiments.choice import Choice, installed_methods
-from insphere.experiments.methods import METHODS
-from insphere.experiments.options import OPTIONS
-from insphere.experiments.sweep_file import class_names
+from insphere.experiments.runs.processing_options import OPTIONS
+from insphere.experiments.runs.run_builder import Choice, installed_methods
+from insphere.experiments.runs.sweep_file import class_names
 from insphere.studio import controls
+from insphere.studio.app_state import Studio
 from insphere.studio.frame import html, message
-from insphere.studio.studio import Studio
 
 MOST = 500  # runs
 

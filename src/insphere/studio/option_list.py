@@ -8,8 +8,8 @@ from html import escape
 
 from nicegui import ui
 
-from insphere.experiments.options import OPTIONS
-from insphere.studio import controls, words
+from insphere.experiments.runs.processing_options import OPTIONS
+from insphere.studio import controls, formatting
 from insphere.studio.frame import html
 
 GROUPS = {
@@ -49,7 +49,7 @@ def _show_one(
         controls.checkbox(partial(on_tick, name), checked=ticked, enabled=enabled, name=name)
         html(f"<span>{escape(option.title)}</span>", "display:contents")
         if option.assumed is not None:
-            gain = f'<span class="gain">{words.points(option.assumed)} assumed</span>'
+            gain = f'<span class="gain">{formatting.points(option.assumed)} assumed</span>'
             html(gain, "display:contents")
         if option.note:
             html(f"<small>{escape(option.note)}</small>", "display:contents")

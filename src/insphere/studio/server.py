@@ -10,12 +10,12 @@ from typing import Any
 from nicegui import app, ui
 
 from insphere.errors import InsphereError
-from insphere.experiments.brought import LIMITS
 from insphere.studio import downloads
 from insphere.studio.access import LOCAL, Guard
+from insphere.studio.app_state import Studio
 from insphere.studio.frame import FAVICON
-from insphere.studio.pages import compare, experiments, look, models, run
-from insphere.studio.studio import Studio
+from insphere.studio.pages import compare, experiments, inspect, models, run
+from insphere.studio.uploads import LIMITS
 
 LOOK_AFTER_SECONDS = 2.0
 _MARGIN = 1_000_000  # bytes around an upload
@@ -82,7 +82,7 @@ def serve(studio: Studio, place: Place, *, show: bool) -> None:
         Open a browser.
     """
     studio.prepare()
-    for page in (compare, run, experiments, models, look):
+    for page in (compare, run, experiments, models, inspect):
         page.register(studio)
     downloads.register(studio)
     guard: Any = Guard

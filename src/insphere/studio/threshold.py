@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.figures.interactive import live
 from insphere.scoring.metrics import Evaluation, evaluate_scores
-from insphere.studio import controls, words
+from insphere.studio import controls, formatting
 from insphere.studio.frame import html
 
 STEPS = 400
@@ -94,8 +94,8 @@ class Threshold:
         measured = evaluate_scores(self._truth, self._scores, self._place)
         self._words.set_content(
             f'<p>At <b data-test="threshold-value">{self._place:.{self._digits}f}</b>, '
-            f"{words.percent(measured.recall)} % of the anomalous images are found and "
-            f"{words.percent(measured.false_alarm_rate)} % of the normal ones raise a false "
+            f"{formatting.percent(measured.recall)} % of the anomalous images are found and "
+            f"{formatting.percent(measured.false_alarm_rate)} % of the normal ones raise a false "
             "alarm.</p>"
         )
         self._table.set_content(_confusion(measured))

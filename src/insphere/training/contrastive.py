@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from insphere.training.compactness import Compactness, normalised
 from insphere.training.images import equal_batches
+from insphere.training.panda import Compactness, normalised
 
 
 class ViewRows:

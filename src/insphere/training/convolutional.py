@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from insphere.errors import CollapseError, SpecError
-from insphere.nets.collapse import collapse_paths
+from insphere.nets.collapse_check import collapse_paths
 from insphere.nets.convolutional_sphere import (
     ConvolutionalHead,
     ConvolutionalSphere,

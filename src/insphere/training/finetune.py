@@ -17,10 +17,10 @@ from insphere.nets.backbones.network import Tail
 from insphere.nets.backbones.weights import weights_fingerprint
 from insphere.training.autoencoder import CheckpointNames
 from insphere.training.callbacks import Callback, Record
-from insphere.training.compactness import Compactness, MapRows, normalised
 from insphere.training.contrastive import MeanShifted, ViewRows
 from insphere.training.device import Precision, has_fast_bfloat16
 from insphere.training.loop import PhaseRun
+from insphere.training.panda import Compactness, MapRows, normalised
 from insphere.training.recipe import Phase
 
 WATCHED = 1024  # training images whose features tell whether they collapse
@@ -32,7 +32,7 @@ class FinetuneSpec(BaseModel):
     Parameters
     ----------
     objective : {"compact", "contrastive"}
-        Draw features together (see `insphere.training.compactness.Compactness`), or tell images
+        Draw features together (see `insphere.training.panda.Compactness`), or tell images
         apart around their mean (see `insphere.training.contrastive.MeanShifted`).
     stages : int
         How many of the last stages are trained.

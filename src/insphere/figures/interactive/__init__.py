@@ -21,7 +21,7 @@ from insphere.figures.interactive.curves import (
 )
 from insphere.figures.interactive.distributions import auc_histogram, boxes, violins
 from insphere.figures.interactive.export import to_html
-from insphere.figures.interactive.latent import critical_difference, latent_plane
+from insphere.figures.interactive.latent_map import critical_difference, latent_plane
 from insphere.figures.interactive.relations import auc_space, joint_density, pair_plot, radar
 
 __all__ = [

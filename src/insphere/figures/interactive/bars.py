@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from insphere.errors import DataError
-from insphere.figures import bars, gains, heat, style
+from insphere.figures import auc_heatmap, bars, gains, style
+from insphere.figures.auc_heatmap import HeatTable
 from insphere.figures.bars import CHANCE, Pair, pairs, signed
 from insphere.figures.gains import Gain
-from insphere.figures.heat import HeatTable
 from insphere.figures.interactive.style import axes, go, hatched, new_figure, plain
 from insphere.figures.measured import Runs, Spread, changes, classes, options
 
@@ -142,7 +142,7 @@ def gain_bars(found: Sequence[Gain], title: str = "") -> Any:
 def heat_map(table: HeatTable, title: str = "") -> Any:
     """Show a heat map with its numbers in the cells.
 
-    The parameters are those of `insphere.figures.heat.heat_map`.
+    The parameters are those of `insphere.figures.auc_heatmap.heat_map`.
     """
     if not np.isfinite(table.values).any():
         raise DataError("A heat map needs at least one number.")
@@ -157,7 +157,10 @@ def heat_map(table: HeatTable, title: str = "") -> Any:
             colorscale="Cividis",
             xgap=2,
             ygap=2,
-            colorbar={"title": {"text": heat.COLOUR_BAR, "side": "right"}, "outlinewidth": 0},
+            colorbar={
+                "title": {"text": auc_heatmap.COLOUR_BAR, "side": "right"},
+                "outlinewidth": 0,
+            },
             hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
         )
     )

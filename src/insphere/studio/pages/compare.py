@@ -8,8 +8,10 @@ from typing import Any
 
 from nicegui import ui
 
+from insphere.detectors.registry import METHODS
 from insphere.errors import SpecError
-from insphere.experiments.choice import (
+from insphere.experiments.runs.processing_options import OPTIONS
+from insphere.experiments.runs.run_builder import (
     Choice,
     assumed_gain,
     baseline_of,
@@ -17,14 +19,12 @@ from insphere.experiments.choice import (
     settings_of,
     takes_options,
 )
-from insphere.experiments.methods import METHODS
-from insphere.experiments.options import OPTIONS
-from insphere.experiments.sources import Source
-from insphere.studio import bring, controls, estimates, method_list, option_list, words
-from insphere.studio.chosen import MOST_EPOCHS, Z_SCORE, Chosen
+from insphere.studio import controls, estimates, formatting, method_list, option_list, upload_widget
+from insphere.studio.app_state import Studio
 from insphere.studio.controls import Radio
+from insphere.studio.form_state import MOST_EPOCHS, Z_SCORE, Chosen
 from insphere.studio.frame import PATIENCE, frame, html, message
-from insphere.studio.studio import Studio
+from insphere.studio.image_sources import Source
 
 RECIPES = {
     "fast": ("Fast", "one cycle: the default"),
@@ -123,14 +123,14 @@ class ComparePage:
                     "<p class=muted>A zip with one folder for each class, one of them normal. "
                     "It stays on this machine.</p>"
                 )
-                bring.drop_zip(self.studio, self._brought)
+                upload_widget.drop_zip(self.studio, self._brought)
 
     @ui.refreshable_method
     def classes(self) -> None:
         """Show a picture of each class."""
         radio = Radio("Normal class", self.chosen.normal, partial(self._set, "normal"), "pics")
         for name, image in self.chosen.pictures.items():
-            radio.add_picture(name, words.picture(image, ""))
+            radio.add_picture(name, formatting.picture(image, ""))
 
     def _methods(self) -> None:
         method_list.show(self.chosen.method, self.chosen.objective, self._method)
@@ -197,7 +197,7 @@ class ComparePage:
             spec = choice.spec()
             baseline = baseline_of(spec)
             with ui.element("div").classes("title"):
-                html(words.picture(chosen.pictures[chosen.normal], f"a {chosen.normal}"))
+                html(formatting.picture(chosen.pictures[chosen.normal], f"a {chosen.normal}"))
                 html(
                     f"<div><small>Normal is</small><h2>{escape(chosen.normal)}</h2>"
                     f"<small>{escape(chosen.source.title)}</small></div>"
@@ -222,7 +222,7 @@ class ComparePage:
     def _assumption(self, choice: Choice) -> None:
         gain = assumed_gain(choice.options) if takes_options(choice.method) else None
         if gain is not None:
-            html(f"<small>The report assumed {words.points(gain)} points for these.</small>")
+            html(f"<small>The report assumed {formatting.points(gain)} points for these.</small>")
 
     # ------------------------------------------------------------------ doing
 

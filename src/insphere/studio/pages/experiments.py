@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
-from insphere.experiments.choice import describe
-from insphere.experiments.record import Run
-from insphere.experiments.selection import groups
-from insphere.studio import at_work, comparison, controls, new_sweep, words
+from insphere.experiments.plots.run_comparison import groups
+from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.store.run_record import Run
+from insphere.studio import comparison_view, controls, formatting, new_sweep, queue_view
+from insphere.studio.app_state import Studio
 from insphere.studio.frame import PATIENCE, frame, html
-from insphere.studio.studio import Studio
 
 LOOK_SECONDS = 1.5
 GROUPS = (
@@ -56,7 +56,7 @@ def register(studio: Studio) -> None:
             page = ExperimentsPage(studio)
             page.given = {
                 "group": group if group in dict(GROUPS) else "", "search": search[:100],
-                "state": state if state in words.STATES else "", "dataset": dataset[:200],
+                "state": state if state in formatting.STATES else "", "dataset": dataset[:200],
             }  # fmt: skip
             page.build([name for name in compare.split(",") if name], figure)
 
@@ -83,8 +83,8 @@ class ExperimentsPage:
             self.compared = ui.element("div").classes("stack")
             if compared:
                 with self.compared:
-                    comparison.show(self.studio, compared, figure)
-            self.at_work = at_work.AtWork(self.studio)
+                    comparison_view.show(self.studio, compared, figure)
+            self.at_work = queue_view.AtWork(self.studio)
             self.at_work.show()
             with ui.element("section").classes("card stack"):
                 with ui.element("div").classes("between"):
@@ -107,7 +107,7 @@ class ExperimentsPage:
                     "input", lambda event: self._filter("search", str(event.args)),
                     js_handler="(e) => emit(e.target.value)", throttle=0.2,
                 )  # fmt: skip
-            states = [("", "any"), *((key, word) for key, (_, word) in words.STATES.items())]
+            states = [("", "any"), *((key, word) for key, (_, word) in formatting.STATES.items())]
             controls.select("State", states, self.given["state"], partial(self._filter, "state"))
             names = [("", "any"), *((name, _short(name)) for name in datasets)]
             on_change = partial(self._filter, "dataset")
@@ -194,11 +194,11 @@ class ExperimentsPage:
 
 
 def _row(run: Run) -> dict[str, Any]:
-    sign, word = words.STATES[run.state]
+    sign, word = formatting.STATES[run.state]
     return {
         "run": run.identity, "state": f"{sign} {word}",
         "auc": None if run.auc is None else 100 * run.auc, "method": describe(run.spec),
-        "dataset": _short(run.dataset), "normal": words.normal_class(run.normal),
+        "dataset": _short(run.dataset), "normal": formatting.normal_class(run.normal),
         "seed": run.seed, "seconds": run.seconds,
     }  # fmt: skip
 

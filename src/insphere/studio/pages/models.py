@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from nicegui import ui
 
-from insphere.detectors.persistence import describe_model
+from insphere.detectors.persistence.model_folder import describe_model
 from insphere.errors import InsphereError
-from insphere.experiments.choice import describe
-from insphere.experiments.closer import score_all
-from insphere.experiments.record import Run
-from insphere.experiments.sources import Source
-from insphere.studio import bring, controls, words
+from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.store.run_record import Run
+from insphere.studio import controls, formatting, upload_widget
+from insphere.studio.app_state import Studio
 from insphere.studio.frame import PATIENCE, frame, html, message
-from insphere.studio.studio import Studio
+from insphere.studio.image_sources import Source
+from insphere.studio.inspect_image import score_all
 
 SHOWN = 24
 LISTED = 20
@@ -86,7 +86,7 @@ class ModelsPage:
 
     def _card(self, run: Run) -> None:
         with ui.element("article").classes("card stack").style("gap:14px"):
-            name, normal = escape(describe(run.spec)), escape(words.normal_class(run.normal))
+            name, normal = escape(describe(run.spec)), escape(formatting.normal_class(run.normal))
             html(
                 f'<div><h2><a href="/runs/{run.identity}" style="color:inherit">{name}</a></h2>'
                 f"<small>normal is {normal} of {escape(_short(run.dataset))}, seed {run.seed}"
@@ -106,7 +106,7 @@ class ModelsPage:
         except InsphereError as error:
             return f"<p class=muted>{escape(str(error))}</p>"
         facts = [
-            ("AUC", f"{words.percent(run.auc)} %"),
+            ("AUC", f"{formatting.percent(run.auc)} %"),
             ("trained on", f"{card['n_train']:,}"),
             ("size", f"{card['weights_bytes'] / 1000:,.0f} kB"),
         ]
@@ -133,7 +133,7 @@ class ModelsPage:
             names += [(s.key, s.key if s.kind == "named" else s.title) for s in sources]
             controls.select("Images that are here", names, "", partial(self._from_key, run))
             html("<p class=muted>or a zip of your own, with a folder for each class:</p>")
-            bring.drop_zip(self.studio, partial(self._score, run))
+            upload_widget.drop_zip(self.studio, partial(self._score, run))
             self.result = ui.element("div").classes("stack").props('aria-live="polite"')
         self.dialog.open()
 

@@ -12,15 +12,15 @@ import numpy as np
 from nicegui import ui
 
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.choice import baseline_of, controls_of, describe
-from insphere.experiments.closer import look_closer
-from insphere.experiments.record import Run
-from insphere.experiments.sources import Source
-from insphere.studio import closer_view, controls, finished, parts, words
-from insphere.studio.chosen import address_of
+from insphere.experiments.runs.run_builder import baseline_of, controls_of, describe
+from insphere.experiments.store.run_record import Run
+from insphere.studio import controls, formatting, image_view, run_results, run_widgets
+from insphere.studio.app_state import Studio, class_pictures, split_of
+from insphere.studio.form_state import address_of
 from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.image_sources import Source
+from insphere.studio.inspect_image import look_closer
 from insphere.studio.live_view import LivePart
-from insphere.studio.studio import Studio, class_pictures, split_of
 
 LOOK_SECONDS = 0.8
 GOES_ON = ("queued", "running")
@@ -73,7 +73,7 @@ class RunPage:
         await self._heading()
         self.body()
         self._sheet()
-        around = parts.beside(self.studio, self.found)
+        around = run_widgets.beside(self.studio, self.found)
         self.baseline_auc = None if around.baseline is None else around.baseline.auc
         if self.found.state != "finished" or _moving(around):
             self.timer = ui.timer(LOOK_SECONDS, self.look)
@@ -89,10 +89,10 @@ class RunPage:
         try:
             pictures = await asyncio.to_thread(class_pictures, spec.dataset)
             if spec.normal[0] in pictures:
-                picture = words.picture(pictures[spec.normal[0]], f"a {spec.normal[0]}")
+                picture = formatting.picture(pictures[spec.normal[0]], f"a {spec.normal[0]}")
         except InsphereError:
             pass  # the images have gone; the numbers stay
-        normal = escape(words.normal_class(spec.normal))
+        normal = escape(formatting.normal_class(spec.normal))
         place = escape(self._dataset_title())
         html(
             f'<div class="title">{picture}<div><h1>{escape(describe(spec))}</h1><p class="muted" '
@@ -120,19 +120,19 @@ class RunPage:
                 self.live.show()
                 self._beside()
             elif found.state == "finished":
-                finished.show(self)
+                run_results.show(self)
             else:
                 self._stopped(found)
 
     def _beside(self) -> None:
         with ui.element("section").classes("card stack").style("gap:8px"):
             html("<h2>Beside it</h2>")
-            self.scale = html(parts.scale(parts.beside(self.studio, self.found)))
+            self.scale = html(run_widgets.scale(run_widgets.beside(self.studio, self.found)))
 
     def _stopped(self, found: Run) -> None:
         failed = found.state == "failed"
         with ui.element("div").classes("card stack"):
-            html(words.state(found.state))
+            html(formatting.state(found.state))
             title = "It failed" if failed else "It was stopped before its end"
             html(f"<h2>{title}</h2>")
             message(found.reason or "Nobody knows why.", "bad" if failed else "")
@@ -148,7 +148,7 @@ class RunPage:
         now = self.studio.run(self.found.identity)
         if now is None:
             return
-        around = parts.beside(self.studio, now)
+        around = run_widgets.beside(self.studio, now)
         done = None if around.baseline is None else around.baseline.auc
         changed = now.state != self.found.state or (
             now.state == "finished" and done != self.baseline_auc
@@ -157,9 +157,9 @@ class RunPage:
         if changed:
             self.body.refresh()
         elif now.state in GOES_ON or now.state == "finished":
-            self.scale.set_content(parts.scale(around))
+            self.scale.set_content(run_widgets.scale(around))
             if now.state == "finished":
-                self.hero.set_content(parts.hero(around))
+                self.hero.set_content(run_widgets.hero(around))
             elif self.live is not None:
                 self.live.update(now, done)
         if now.state == "finished" and not _moving(around):
@@ -231,7 +231,7 @@ class RunPage:
         label = split.data.class_names[int(split.data.labels[split.test[place]])]
         kind = "anomalous" if split.truth[place] else "normal"
         with self.sheet:
-            closer_view.show(closer, f"{kind} (class {label})")
+            image_view.show(closer, f"{kind} (class {label})")
 
     def _write_address(self) -> None:
         query = urlencode({key: value for key, value in self.address.items() if value})
@@ -239,7 +239,7 @@ class RunPage:
         ui.run_javascript(f"history.replaceState(null, '', {target!r})")
 
 
-def _moving(found: parts.Beside) -> bool:
+def _moving(found: run_widgets.Beside) -> bool:
     """Whether something will still change on the page."""
     base = [found.baseline] if found.baseline else []
     return any(run.state in GOES_ON for run in (found.run, *base, *found.controls))

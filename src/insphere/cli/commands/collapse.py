@@ -1,0 +1,108 @@
+"""``insphere collapse``: see a sphere collapse, and what stops it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from insphere.cli import console
+from insphere.cli.options import Json
+from insphere.errors import SpecError
+
+
+def collapse(
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="plain, bias, bounded, zero-centre, affine, variance, vicreg or noise; "
+            "may be repeated (default: all).",
+            metavar="NAME",
+        ),
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="Images.")] = "digits-8x8",
+    normal: Annotated[str, typer.Option(help="Their normal class.")] = "3",
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 100,
+    batch_norm: Annotated[
+        bool, typer.Option("--batch-norm", help="With batch norm, which slows a collapse down.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(help="Runs of each scenario.")] = 1,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Append rows; what is there is not run again.", metavar="FILE.jsonl"),
+    ] = None,
+    figure: Annotated[
+        str | None, typer.Option(help="Draw radius and AUC by epoch.", metavar="FILE.svg")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Train networks that collapse, and those that do not, and show both.
+
+    Bias terms, bounded activations, c = 0 and affine shifts are otherwise refused.
+    """  # fmt: skip
+    from insphere.experiments.analysis.collapse_study import SCENARIOS, collapse_run, summary
+    from insphere.experiments.store.jsonl_rows import append_row, read_rows
+
+    names = list(scenario or SCENARIOS)
+    unknown = [name for name in names if name not in SCENARIOS]
+    if unknown:
+        raise SpecError(f"Unknown scenario {unknown[0]}; use one of {', '.join(SCENARIOS)}.")
+    if epochs < 1 or seeds < 1:
+        raise SpecError("Epochs and seeds are whole numbers from 1 on.")
+    if figure is not None and not figure.lower().endswith(".svg"):
+        raise SpecError(f"The figure goes to a file ending in .svg, not {figure}.")
+    there = [] if out is None else read_rows(Path(out))
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        for seed in range(seeds):
+            settings: dict[str, Any] = {
+                "dataset": dataset, "epochs": epochs, "batch_norm": batch_norm, "seed": seed,
+            }  # fmt: skip
+            wanted = settings | {"scenario": name, "normal": [normal]}
+            row = next((r for r in there if wanted.items() <= r.items()), None)
+            if row is None:
+                if not as_json:
+                    console.note(f"{SCENARIOS[name].title}, seed {seed} …")
+                row = collapse_run(name, normal=normal, **settings)
+                if out is not None:
+                    append_row(Path(out), row)
+            rows.append(row)
+    if figure is not None:
+        _draw(rows, Path(figure))
+    if as_json:
+        console.print_json({"rows": [summary(row) | {"seed": row["seed"]} for row in rows]})
+        return
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("network")
+    for title in ("radius, of its start", "AUC before", "AUC after", "guard"):
+        table.add_column(title, justify="left" if title == "guard" else "right")
+    for row in rows:
+        told = summary(row)
+        table.add_row(
+            told["title"],
+            f"{told['radius_share']:.2g}",
+            f"{100 * told['auc_start']:.1f} %",
+            f"{100 * told['auc_end']:.1f} %",
+            _guard(told),
+        )
+    console.out.print(table)
+    if figure is not None:
+        console.say(f"Figure: {console.shown(figure)}")
+
+
+def _guard(told: dict[str, Any]) -> str:
+    if told["refused"]:
+        return "refuses to build it"
+    return "lets it pass" if told["guard_epoch"] is None else f"stops epoch {told['guard_epoch']}"
+
+
+def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+    from insphere import figures
+
+    first = [row for row in rows if row["seed"] == 0]
+    shown = [row for row in first if not row["remedy"]] or first
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(figures.to_svg(figures.collapse_curves(shown[:6])))

@@ -1,0 +1,116 @@
+"""``insphere demo``."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from insphere.cli import console
+from insphere.cli.commands.score import open_in_browser
+from insphere.cli.options import Json, Quiet
+
+if TYPE_CHECKING:
+    from insphere.experiments.demo import Demo
+
+
+def demo(
+    digit: Annotated[int, typer.Option(help="The digit that is normal.", min=0, max=9)] = 3,
+    seed: Annotated[int, typer.Option(help="Source of all randomness.", min=0)] = 0,
+    out: Annotated[
+        Path, typer.Option(help="Where to put model and report.", metavar="FOLDER")
+    ] = Path("insphere-demo"),
+    open_it: Annotated[
+        bool, typer.Option("--open", help="Open the report in the browser.", show_default=False)
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train Deep SVDD on one handwritten digit, beside its rivals: a minute's tour.
+
+    Real MNIST digits, five methods, a saved model and a report that opens offline.
+    """
+    from insphere.experiments.demo import demo_data, run_demo
+    from insphere.training.progress_bar import ProgressBar
+
+    data, fallback = demo_data()
+    if fallback:
+        console.note(f"Note: {fallback}")
+    if not quiet:
+        console.note(
+            f"{len(data):,} real digits ({data.name}): {digit} is normal, the other nine are "
+            "anomalous.\nNo method sees an anomalous digit while it learns.\n"
+        )
+    result = run_demo(
+        data,
+        out,
+        digit=digit,
+        seed=seed,
+        callbacks=[] if quiet else [ProgressBar()],
+        started=(lambda title: None) if quiet else (lambda title: console.note(f"· {title}")),
+    )
+    if as_json:
+        values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items()}
+        console.print_json(values | {"note": fallback or None})
+    elif not quiet:
+        _tell(result, out)
+    if open_it:
+        open_in_browser(result.report)
+
+
+def _tell(result: Demo, out: Path) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("method", no_wrap=True)
+    columns = {"auc": max, "average_precision": max, "fpr_at_95_tpr": min}
+    for title in ("AUC", "avg. precision", "FPR at 95 % TPR", "seconds"):
+        table.add_column(title, justify="right")
+    best = {key: choose(row[key] for row in result.rows) for key, choose in columns.items()}
+    for row in result.rows:
+        cells = [
+            f"[bold green]{100 * row[key]:.1f} %[/]"
+            if row[key] == best[key]
+            else f"{100 * row[key]:.1f} %"
+            for key in columns
+        ]
+        table.add_row(row["name"], *cells, f"{row['seconds']:.1f}")
+    console.say("")
+    console.out.print(table)
+    console.explain(
+        f"\nTrained on {result.n_train:,} images of the digit {result.digit}, tested on "
+        f"{result.n_test:,} others. AUC is the chance that an anomalous digit scores above a "
+        "normal one; an untrained network and a look at the nearest pixels show what training "
+        "has to beat."
+    )
+    for finding in result.findings:
+        console.explain(f"Collapse guard: {finding}")
+    console.say("")
+    rows: dict[str, Any] = {
+        "Report": f"{console.shown(result.report)}  (one file, opens offline)",
+        "Model": console.shown(result.model),
+        "Settings": console.shown(result.spec),
+    }
+    for name, text in rows.items():
+        console.say(f"{name + ':':<10}{text}")
+    model = shlex.quote(console.shown(result.model))
+    other = (result.digit + 5) % 10
+    console.say("\nTry next:", style="bold")
+    for command, what in (
+        (f"insphere demo --digit {other}", "another digit"),
+        (f"insphere score {model} {result.dataset}", "scores, image by image"),
+        ("insphere fit FOLDER --size 64 --out my-model", "your own normal images"),
+        ("insphere score my-model NEW-IMAGES --out scores.csv", "and anything new"),
+        (_studio(), "the same in a browser"),
+    ):
+        console.say(f"  {command:<52} {what}")
+
+
+def _studio() -> str:
+    """Return the command that opens the studio, with its installation where that is missing."""
+    there = find_spec("nicegui") is not None and find_spec("sqlalchemy") is not None
+    return "insphere studio" if there else 'pip install "insphere[studio]" && insphere studio'

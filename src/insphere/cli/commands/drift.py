@@ -1,0 +1,121 @@
+"""``insphere drift``: whether incoming images still look like those of the calibration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insphere.cli import console
+from insphere.cli.options import Download, Grey, Json, Model, Size, SkipBad, Source, channels
+from insphere.errors import InsphereError, SpecError
+
+SUFFIXES = (".png", ".svg")
+
+
+def drift(
+    model: Model,
+    source: Source,
+    chart: Annotated[
+        str | None,
+        typer.Option(help="Draw scores and evidence over time: .png or .svg.", metavar="FILE"),
+    ] = None,
+    false_warning_rate: Annotated[
+        float, typer.Option(help="Largest chance of a warning although nothing changed.")
+    ] = 0.01,
+    size: Size = None,
+    grey: Grey = None,
+    skip_bad: SkipBad = None,
+    download: Download = None,
+    as_json: Json = False,
+) -> None:
+    """Warn when incoming images no longer look like those that the model was calibrated on.
+
+    The model must have been fitted with --false-alarm-rate. Images are taken in the order of
+    their names, so names that begin with date and time show when something changed.
+    """
+    from insphere.detectors import load_detector
+    from insphere.scoring import detect_drift
+    from insphere.workflows.fit_config import parse_size
+    from insphere.workflows.scored_source import score_source
+
+    if chart is not None and Path(chart).suffix.lower() not in SUFFIXES:
+        raise SpecError(f"The chart goes to a file ending in {' or '.join(SUFFIXES)}, not {chart}.")
+    detector = load_detector(model)
+    detector.severity_scale  # noqa: B018 (says what is missing)
+    scored = score_source(
+        detector,
+        source,
+        size=None if size is None else parse_size(size),
+        channels=channels(grey),
+        skip_bad=bool(skip_bad),
+        download=bool(download),
+        progress=False if as_json else None,
+    )
+    found = detect_drift(
+        detector.calibration_scores_, scored.scores, false_warning_rate=false_warning_rate
+    )
+    if chart is not None:
+        from insphere import figures
+
+        figure = figures.drift_chart(
+            scored.scores,
+            detector.calibration_scores_,
+            found.log10_capital,
+            threshold=detector.threshold_,
+            warning_level=found.warning_level,
+            first_warning=found.first_warning,
+        )
+        draw = figures.to_svg if chart.lower().endswith(".svg") else figures.to_png
+        _write(Path(chart), draw(figure))
+    at = found.first_warning
+    if as_json:
+        console.print_json(
+            {
+                "model": model,
+                "dataset": scored.data.name,
+                "part": scored.part,
+                "n": len(scored),
+                "n_calibration": detector.n_calibration_,
+                "drift": found.warned,
+                "first_warning": at,
+                "first_warning_name": None if at is None else scored.name(at),
+                "log10_capital": float(found.log10_capital[-1]),
+                "warning_level": found.warning_level,
+                "ks_statistic": found.ks_statistic,
+                "ks_p_value": found.ks_p_value,
+                "false_warning_rate": found.false_warning_rate,
+                "chart": chart,
+            }
+        )
+        return
+    console.explain(found.sentence(), style="bold red" if found.warned else "")
+    if at is not None:
+        console.say(f"Noticed at: {scored.name(at)}")
+    console.explain(
+        f"Kolmogorov–Smirnov distance {found.ks_statistic:.2f} (p = {found.ks_p_value:.2g}); "
+        f"evidence 10^{found.log10_capital.max():.1f} at its highest, a warning from "
+        f"10^{found.warning_level:.1f}.",
+        style="dim",
+    )
+    if chart is not None:
+        console.say(f"Chart: {console.shown(chart)}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    from uuid import uuid4
+
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise InsphereError(
+            f"The chart cannot be written to {path}: {error.strerror or error}; choose another "
+            "place, or make room there."
+        ) from error

@@ -1,0 +1,304 @@
+"""``insphere fit``."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from insphere.cli import console
+from insphere.cli.options import Download, Grey, Json, Normal, Quiet, Size, SkipBad, channels
+from insphere.detectors.registry import METHODS
+from insphere.errors import SpecError
+
+if TYPE_CHECKING:
+    from insphere.workflows.fit_config import FitConfig
+    from insphere.workflows.fitting import Fit
+
+_TRAINING = "Training of Deep SVDD"
+_FILES = "Files"
+
+
+def fit(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="Folder or zip of images, .npz, .npy, or name of a data set.",
+            metavar="SOURCE",
+            show_default=False,
+        ),
+    ] = None,
+    normal: Normal = None,
+    method: Annotated[
+        str | None,
+        typer.Option(help=", ".join(METHODS) + " (default deep-svdd).", metavar="NAME"),
+    ] = None,
+    contamination: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the training images that may lie outside the threshold (default 0.05).",
+        ),
+    ] = None,
+    false_alarm_rate: Annotated[
+        float | None,
+        typer.Option(help="Place the threshold for this rate, on held-out images, instead."),
+    ] = None,
+    size: Size = None,
+    grey: Grey = None,
+    skip_bad: SkipBad = None,
+    download: Download = None,
+    test_size: Annotated[
+        float | None,
+        typer.Option(
+            help="Share kept for evaluation if there are classes but no test part (default 0.5).",
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            help="Any other argument of the detector; may be repeated.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Source of all randomness (default 0).")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="fast or paper (default fast).", rich_help_panel=_TRAINING, metavar="NAME"
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of training.", rich_help_panel=_TRAINING)
+    ] = None,
+    pretrain_epochs: Annotated[
+        int | None,
+        typer.Option(help="Epochs of pretraining; 0 for none.", rich_help_panel=_TRAINING),
+    ] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="one-class or soft-boundary (default one-class).",
+            rich_help_panel=_TRAINING,
+            metavar="NAME",
+        ),
+    ] = None,
+    nu: Annotated[
+        float | None,
+        typer.Option(
+            help="Share outside the soft boundary, or ν of oc-svm (default 0.1).",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep checkpoints here; by default in the cache until the model is saved.",
+            rich_help_panel=_TRAINING,
+            metavar="FOLDER",
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to save the model (default insphere-model).",
+            rich_help_panel=_FILES,
+            metavar="MODEL",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool | None,
+        typer.Option(
+            "--overwrite",
+            help="Replace the model there.",
+            rich_help_panel=_FILES,
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(help="Write a report too.", rich_help_panel=_FILES, metavar="FILE.html"),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            help="Read settings from YAML; options given here come before those in it.",
+            rich_help_panel=_FILES,
+            metavar="FILE.yaml",
+        ),
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn what normal looks like, and save the model.
+
+    A folder of normal images needs nothing else. Where there are several classes, say with
+    --normal which is the normal one. Interrupted training continues when the same command runs
+    again.
+    """
+    given = {
+        "source": source,
+        "normal": tuple(normal) if normal else None,
+        "method": method,
+        "contamination": contamination,
+        "false_alarm_rate": false_alarm_rate,
+        "size": size,
+        "channels": channels(grey),
+        "skip_bad": skip_bad,
+        "download": download,
+        "test_size": test_size,
+        "options": _options(option),
+        "seed": seed,
+        "recipe": recipe,
+        "epochs": epochs,
+        "pretrain_epochs": pretrain_epochs,
+        "objective": objective,
+        "nu": nu,
+        "checkpoints": checkpoints,
+        "out": out,
+        "overwrite": overwrite,
+        "report": report,
+    }
+    from insphere.workflows.fit_config import make_config, read_config
+
+    file = None if config is None else read_config(config)
+    settings, overridden = make_config(given, file, title=str(config))
+    for name, (before, now) in overridden.items():
+        console.note(f"{name}: {_word(now)} from the command line, not {_word(before)} of {config}")
+    fitted = _fit_and_save(settings, show=not quiet, as_json=as_json)
+    if as_json:
+        console.print_json(_summary(fitted) | {"overridden": sorted(overridden)})
+    elif not quiet:
+        _tell(fitted)
+
+
+def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
+    from insphere.data.cache import cache_dir
+    from insphere.detectors.persistence.model_folder import check_destination
+    from insphere.training.progress_bar import ProgressBar
+    from insphere.workflows.fitting import fit_source
+
+    check_destination(settings.out, overwrite=settings.overwrite)
+    if settings.report is not None and Path(settings.report).is_dir():
+        raise SpecError(f"{settings.report} is a folder; name the file of the report.")
+    own = settings.checkpoints is None
+    folder = Path(settings.checkpoints or cache_dir() / "checkpoints" / settings.identity)
+    if own and show and any(folder.glob("*.safetensors")):
+        console.note(f"Continuing from the checkpoints in {console.shown(folder)}")
+    try:
+        fitted = fit_source(
+            settings,
+            checkpoints=folder,
+            callbacks=[ProgressBar()] if show else [],
+            progress=None if show else False,
+        )
+        fitted.detector.save(settings.out, overwrite=settings.overwrite)
+        if settings.report is not None:
+            _write_report(fitted, Path(settings.report), show)
+    except KeyboardInterrupt:
+        raise console.Stopped(_stopped(folder)) from None
+    if own:
+        shutil.rmtree(folder, ignore_errors=True)
+    return fitted
+
+
+def _stopped(folder: Path) -> str:
+    command = shlex.join(["insphere", *sys.argv[1:]])
+    if not any(folder.glob("*.safetensors")):
+        return f"Stopped before an epoch was finished, nothing is kept; start again with: {command}"
+    return f"Stopped; finished epochs are kept in {folder}, and this continues there: {command}"
+
+
+def _write_report(fitted: Fit, path: Path, show: bool) -> None:
+    from insphere.report import write_report
+    from insphere.workflows.reporting import report_data
+    from insphere.workflows.scored_source import evaluation_part, score_images
+
+    index, part = evaluation_part(fitted.data, fitted.detector.trained_on_)
+    normal = fitted.normal if len(fitted.data.class_names) > 1 else ()
+    scored = score_images(
+        fitted.detector, fitted.data, index, part, normal, progress=None if show else False
+    )
+    write_report(report_data(scored, spec=fitted.config.settings()), path)
+
+
+def _summary(fitted: Fit) -> dict[str, Any]:
+    detector = fitted.detector
+    return {
+        "model": fitted.config.out,
+        "report": fitted.config.report,
+        "method": fitted.config.method,
+        "dataset": fitted.data.name,
+        "normal": list(fitted.normal),
+        "n_train": detector.n_train_,
+        "n_calibration": detector.n_calibration_,
+        "n_skipped": len(fitted.data.skipped),
+        "skipped": list(fitted.data.skipped),
+        "image_shape": list(detector.image_shape_ or ()),
+        "threshold": detector.threshold_,
+        "threshold_rule": detector.threshold_rule_,
+        "findings": list(getattr(detector, "guard_findings_", ())),
+        "seconds": round(fitted.seconds, 3),
+        "settings": fitted.config.settings(),
+    }
+
+
+def _tell(fitted: Fit) -> None:
+    from rich.table import Table
+
+    from insphere.workflows.scored_source import method_title
+
+    detector, config = fitted.detector, fitted.config
+    shape = "×".join(map(str, detector.image_shape_ or ()))
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    rows = {
+        "method": method_title(detector),
+        "normal": f"{', '.join(fitted.normal)} of {fitted.data.name}",
+        "trained on": f"{detector.n_train_:,} images of {shape}, in {fitted.seconds:.1f} s",
+        "threshold": f"{detector.threshold_:.4g}: {detector.threshold_rule_}",
+    }
+    if fitted.data.skipped:
+        rows["left out"] = f"{len(fitted.data.skipped)}: {'; '.join(fitted.data.skipped[:3])}"
+    for finding in getattr(detector, "guard_findings_", ()):
+        rows["guard"] = finding
+    rows["model"] = console.shown(config.out)
+    if config.report is not None:
+        rows["report"] = console.shown(config.report)
+    from rich.text import Text
+
+    for name, text in rows.items():
+        table.add_row(name, Text(text))
+    console.out.print(table)
+    model, source = shlex.quote(config.out), shlex.quote(config.source)
+    held_out = len(fitted.data.class_names) > 1
+    verb, what = ("evaluate", source) if held_out else ("score", "NEW-IMAGES")
+    console.say(f"\nNext: insphere {verb} {model} {what}", style="bold")
+
+
+def _options(given: list[str] | None) -> dict[str, Any] | None:
+    if not given:
+        return None
+    import yaml
+
+    options = {}
+    for item in given:
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise SpecError(f"--option takes NAME=VALUE, but got {item!r}.")
+        try:
+            options[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SpecError(f"The value of --option {item!r} is not understood.") from error
+    return options
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)

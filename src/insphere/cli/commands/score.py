@@ -1,0 +1,248 @@
+"""``insphere score``, ``evaluate`` and ``report``: a saved model looks at images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from insphere.cli import console
+from insphere.cli.options import (
+    Download,
+    Grey,
+    Json,
+    Model,
+    Normal,
+    Quiet,
+    Size,
+    SkipBad,
+    Source,
+    channels,
+)
+from insphere.cli.score_output import most_anomalous, summary, tell_scores, tell_what
+from insphere.errors import SpecError
+
+if TYPE_CHECKING:
+    from insphere.scoring import AlarmSet
+    from insphere.workflows.scored_source import Scored
+
+ORDERS = ("source", "severity", "score")
+All = Annotated[
+    bool,
+    typer.Option("--all", help="Take every image, also those trained on.", show_default=False),
+]
+
+
+def score(
+    model: Model,
+    source: Source,
+    out: Annotated[
+        str | None,
+        typer.Option(help="Write the scores: .csv or .parquet.", metavar="FILE"),
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option(help="Write a report too.", metavar="FILE.html")
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="Order of what is written: source, severity or score.")
+    ] = "source",
+    false_discovery_rate: Annotated[
+        float | None,
+        typer.Option(
+            "--false-discovery-rate",
+            "--fdr",
+            help="Choose a set of alarms of which on average this share is false, at most.",
+        ),
+    ] = None,
+    normal: Normal = None,
+    size: Size = None,
+    grey: Grey = None,
+    every_image: All = False,
+    skip_bad: SkipBad = None,
+    download: Download = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how anomalous each image is.
+
+    A model that was fitted with a false-alarm rate gives p-values, severities and sets of alarms
+    (--fdr) too.
+
+    Images are read as the training images were. Of a source that defines a test part, that part
+    is scored; of the data that the model was trained on, the images held out at that time; of
+    anything else, all images. --all takes every image in any case.
+    """
+    from insphere.cli.score_table import check_table, rows, write_table
+
+    if sort not in ORDERS:
+        raise SpecError(f"--sort is one of {', '.join(ORDERS)}, but got {sort}.")
+    if out is not None:
+        check_table(out)
+    scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, quiet)
+    if sort == "severity":
+        scored.detector.severity_scale  # noqa: B018 (says what is missing)
+    order = None if sort == "source" else scored.most_anomalous_first.tolist()
+    chosen = alarm_set_of(scored, false_discovery_rate)
+    alarms = None if chosen is None else chosen.alarms
+    if out is not None:
+        write_table(scored, Path(out), order, alarms)
+    if report is not None:
+        _write_report(scored, report)
+    if as_json:
+        said = summary(scored, model) | {"out": out, "report": report}
+        if chosen is not None:
+            said |= {"n_alarms": int(chosen.alarms.sum()), "alarm_rule": chosen.sentence()}
+        said["most_anomalous"] = list(rows(scored, most_anomalous(scored), alarms))
+        if out is None:
+            said["scores"] = list(rows(scored, order, alarms))
+        console.print_json(said)
+    elif not quiet:
+        tell_scores(scored, chosen)
+        for name, path in (("Scores", out), ("Report", report)):
+            if path is not None:
+                console.say(f"{name}: {console.shown(path)}")
+
+
+def evaluate(
+    model: Model,
+    source: Source,
+    normal: Normal = None,
+    size: Size = None,
+    grey: Grey = None,
+    every_image: All = False,
+    skip_bad: SkipBad = None,
+    download: Download = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a model where the truth is known.
+
+    The normal classes are those trained on, or those named with --normal. Which images are taken
+    is said at `insphere score`. Where the source has masks of defects and the method has maps,
+    they are compared too.
+    """
+    from insphere.workflows.localisation import evaluate_pixels
+
+    scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, False)
+    measured = scored.evaluate()
+    pixels = evaluate_pixels(scored)
+    if as_json:
+        told: dict[str, Any] = {"evaluation": measured.to_dict()}
+        if pixels is not None:
+            told["pixels"] = pixels.to_dict()
+        console.print_json(summary(scored, model) | told)
+        return
+    from rich.table import Table
+
+    tell_what(scored)
+    quality = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    measures = {
+        "AUC": measured.auc,
+        "average precision": measured.average_precision,
+        "FPR at 95 % TPR": measured.fpr_at_95_tpr,
+        "balanced accuracy": measured.balanced_accuracy or 0.0,
+    }
+    for title in measures:
+        quality.add_column(title)
+    if pixels is not None:
+        measures |= {"pixel AUC": pixels.pixel_auc, "PRO": pixels.pro}
+        for title in ("pixel AUC", "PRO"):
+            quality.add_column(title)
+    quality.add_row(*(f"{100 * value:.2f} %" for value in measures.values()))
+    confusion = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
+    for title in ("", "called normal", "called anomalous"):
+        confusion.add_column(title, justify="right" if title else "left")
+    confusion.add_row("[bold]truly normal", f"{measured.tn:,}", f"{measured.fp:,}")
+    confusion.add_row("[bold]truly anomalous", f"{measured.fn:,}", f"{measured.tp:,}")
+    console.out.print(quality)
+    console.say("")
+    console.out.print(confusion)
+    console.explain(f"\nThreshold {measured.threshold:.4g}: {scored.detector.threshold_rule_}.")
+
+
+def report(
+    model: Model,
+    source: Source,
+    out: Annotated[
+        str, typer.Option(help="Where to write it.", metavar="FILE.html")
+    ] = "insphere-report.html",
+    normal: Normal = None,
+    size: Size = None,
+    grey: Grey = None,
+    every_image: All = False,
+    skip_bad: SkipBad = None,
+    download: Download = None,
+    open_it: Annotated[
+        bool, typer.Option("--open", help="Open it in the browser.", show_default=False)
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a self-contained HTML report on a model and the images it looks at.
+
+    Which images are taken is said at `insphere score`.
+    """
+    scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, False)
+    _write_report(scored, out)
+    if as_json:
+        console.print_json(summary(scored, model) | {"report": out})
+    else:
+        tell_what(scored)
+        console.say(f"Report: {console.shown(out)}")
+    if open_it:
+        open_in_browser(out)
+
+
+def open_in_browser(path: str | Path) -> None:
+    """Open a local page, or say that there is no browser."""
+    import webbrowser
+
+    if not webbrowser.open(Path(path).absolute().as_uri()):
+        console.note("There is no browser here to open the report in.")
+
+
+def alarm_set_of(scored: Scored, rate: float | None) -> AlarmSet | None:
+    """Choose alarms among scored images, if a rate is given."""
+    if rate is None:
+        return None
+    from insphere.scoring import alarm_set
+
+    detector = scored.detector
+    detector.severity_scale  # noqa: B018 (says what is missing)
+    return alarm_set(scored.p_values, rate, detector.n_calibration_)
+
+
+def _scored(
+    model: str,
+    source: str,
+    normal: list[str] | None,
+    size: str | None,
+    grey: bool | None,
+    every_image: bool,
+    skip_bad: bool | None,
+    download: bool | None,
+    quiet: bool,
+) -> Scored:
+    from insphere.detectors import load_detector
+    from insphere.workflows.fit_config import parse_size
+    from insphere.workflows.scored_source import score_source
+
+    return score_source(
+        load_detector(model),
+        source,
+        normal=normal or (),
+        size=None if size is None else parse_size(size),
+        channels=channels(grey),
+        every_image=every_image,
+        skip_bad=bool(skip_bad),
+        download=bool(download),
+        progress=False if quiet else None,
+    )
+
+
+def _write_report(scored: Scored, path: str) -> None:
+    from insphere.report import write_report
+    from insphere.workflows.reporting import report_data
+
+    if Path(path).is_dir():
+        raise SpecError(f"{path} is a folder; name the file of the report.")
+    write_report(report_data(scored), path)

@@ -1,0 +1,55 @@
+"""``insphere studio``: the web page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insphere.cli import console
+from insphere.errors import DataError, SpecError, require
+
+STORE = Path("runs.sqlite")
+
+
+def studio(
+    port: Annotated[int, typer.Option(help="Port; 0 takes any that is free.")] = 8421,
+    host: Annotated[
+        str, typer.Option(help="Address to bind; any but this machine's own asks for a token.")
+    ] = "127.0.0.1",
+    store: Annotated[
+        Path, typer.Option("--store", help="SQLite file of the runs.", metavar="FILE")
+    ] = STORE,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of images to offer.", metavar="FOLDER", show_default=False),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Trainings at once (default: one for each core, at most 4)."),
+    ] = None,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser.")] = True,
+) -> None:
+    """Open the studio: choose, train, compare and look closer in a browser.
+
+    It runs on this machine alone and needs no network. Trainings go on when the page is closed.
+    """
+    for module in ("nicegui", "plotly", "sqlalchemy"):
+        require(module, "studio", "The studio")
+    from insphere.experiments.execution.parallel import available_cores, thread_limit
+    from insphere.studio.app_state import Studio
+    from insphere.studio.server import find_place, serve
+
+    if workers is not None and workers < 1:
+        raise SpecError(f"--workers is a whole number from 1 on, but got {workers}.")
+    if data is not None and not data.is_dir():
+        raise DataError(f"There is no folder {data}.")
+    cores = available_cores()
+    count = workers or min(cores, 4)
+    threads = min(max(1, cores // count), thread_limit() or cores)
+    place = find_place(host, port)
+    opened = Studio(store, data, workers=count, threads=threads)
+    console.say(f"The studio is at {place.address}", "bold")
+    console.note(f"Runs are kept in {console.shown(store)}. Ctrl-C ends the page; trainings go on.")
+    serve(opened, place, show=show)

@@ -1,0 +1,166 @@
+"""Scores as a table in a file, written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from insphere.errors import InsphereError, SpecError, require
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from insphere.workflows.scored_source import Scored
+
+    Flags = NDArray[np.bool_]
+
+SUFFIXES = (".csv", ".parquet")
+_ROW_GROUP = 65_536
+
+
+def check_table(path: str) -> None:
+    """Refuse early what `write_table` could not write.
+
+    Raises
+    ------
+    SpecError
+        If the name says neither CSV nor Parquet, or is that of a folder.
+    MissingExtraError
+        If Parquet is asked for and pyarrow is not installed.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise SpecError(f"Scores go to a file ending in {' or '.join(SUFFIXES)}, not to {path}.")
+    if Path(path).is_dir():
+        raise SpecError(f"{path} is a folder; name the file of the scores.")
+    if suffix == ".parquet":
+        require("pyarrow.parquet", "parquet", "Writing Parquet")
+
+
+def columns(scored: Scored, alarms: Flags | None = None) -> list[str]:
+    """Return the names of the columns."""
+    place = "index" if scored.data.paths is None else "path"
+    names = [place, "score", "z_score", "verdict"]
+    if scored.calibrated:
+        names += ["p_value", "severity", "step"]
+    if alarms is not None:
+        names.append("alarm")
+    if scored.has_classes:
+        names.append("class")
+    if scored.truth is not None:
+        names.append("truth")
+    return names
+
+
+def rows(
+    scored: Scored, index: Iterable[int] | None = None, alarms: Flags | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield one row for each scored image, or for those at `index`, with its alarm if there is."""
+    from insphere.scoring import severity_step
+
+    names = columns(scored, alarms)
+    z_scores, flagged = scored.z_scores, scored.flagged
+    p_values = scored.p_values if scored.calibrated else None
+    severities = scored.severities if scored.calibrated else None
+    for row in range(len(scored)) if index is None else index:
+        position = int(scored.index[row])
+        values: list[Any] = [
+            position if scored.data.paths is None else scored.data.paths[position],
+            float(scored.scores[row]),
+            float(z_scores[row]),
+            _kind(flagged[row]),
+        ]
+        if p_values is not None and severities is not None:
+            severity = float(severities[row])
+            values += [float(p_values[row]), severity, severity_step(severity)]
+        if alarms is not None:
+            values.append(bool(alarms[row]))
+        if scored.has_classes:
+            values.append(scored.label(row))
+        if scored.truth is not None:
+            values.append(_kind(scored.truth[row]))
+        yield dict(zip(names, values, strict=True))
+
+
+def write_table(
+    scored: Scored,
+    path: Path,
+    order: Sequence[int] | None = None,
+    alarms: Flags | None = None,
+) -> None:
+    """Write the scores as CSV or Parquet, by the suffix; an older file is replaced.
+
+    Parameters
+    ----------
+    scored : Scored
+        Images and scores.
+    path : Path
+        The file.
+    order : sequence of int, optional
+        Rows in the order in which they are written; by default that of the source.
+    alarms : ndarray of bool, shape (N,), optional
+        Adds a column.
+
+    Raises
+    ------
+    InsphereError
+        If the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if path.suffix.lower() == ".csv":
+                _write_csv(scored, partial, order, alarms)
+            else:
+                _write_parquet(scored, partial, order, alarms)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise InsphereError(
+            f"The scores cannot be written to {path}: {error.strerror or error}; choose another "
+            "place, or make room there."
+        ) from error
+
+
+def _write_csv(
+    scored: Scored, path: Path, order: Sequence[int] | None, alarms: Flags | None
+) -> None:
+    with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.DictWriter(file, columns(scored, alarms), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows(scored, order, alarms))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_parquet(
+    scored: Scored, path: Path, order: Sequence[int] | None, alarms: Flags | None
+) -> None:
+    arrow = require("pyarrow", "parquet", "Writing Parquet")
+    parquet = require("pyarrow.parquet", "parquet", "Writing Parquet")
+    writer = None
+    order = range(len(scored)) if order is None else order
+    try:
+        for start in range(0, len(scored), _ROW_GROUP):
+            part = list(rows(scored, order[start : start + _ROW_GROUP], alarms))
+            for row in part:
+                if "path" in row:  # Parquet knows no names that are not UTF-8
+                    row["path"] = row["path"].encode("utf-8", "replace").decode()
+            table = arrow.Table.from_pylist(part)
+            if writer is None:
+                writer = parquet.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _kind(anomalous: Any) -> str:
+    return "anomalous" if anomalous else "normal"

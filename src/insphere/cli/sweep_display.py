@@ -1,0 +1,173 @@
+"""Running many runs before somebody's eyes: what ``sweep run`` and ``ablate`` share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from insphere.cli import console
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from insphere.experiments.execution.sweep_progress import Progress
+    from insphere.experiments.runs.sweep_file import SweepRun
+    from insphere.experiments.store.run_record import Run
+    from insphere.experiments.store.run_store import Store
+
+LOOK_SECONDS = 0.5
+
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", help="Runs at once (default: one for each core).", show_default=False),
+]
+Backend = Annotated[
+    str, typer.Option("--backend", help="loky (processes), ray or threading.", metavar="NAME")
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Run those again that failed.", show_default=False)
+]
+
+
+def run_planned(
+    name: str,
+    planned: Sequence[SweepRun],
+    store: Store,
+    *,
+    jobs: int | None = None,
+    backend: str = "loky",
+    retry_failed: bool = False,
+    save_models: bool = False,
+    quiet: bool = False,
+) -> Progress:
+    """Run all that is not finished, show how far it is, and return how it ended.
+
+    Ctrl-C says how to continue and ends the command.
+    """
+    from insphere.experiments.execution.parallel import (
+        available_cores,
+        run_stored,
+        share_cores,
+        thread_limit,
+    )
+    from insphere.experiments.execution.row_sweep import grouped
+    from insphere.experiments.execution.sweep_progress import look
+
+    specs = [one.spec for one in planned]
+    engine: Any = backend
+    cores = share_cores(len(grouped(specs)), jobs, engine, available_cores(), thread_limit())
+    before = look(store, planned).counts
+    if not quiet:
+        console.note(
+            f"{name}: {len(planned)} runs, of which {before['finished']} are finished"
+            f"{_failed_before(before['failed'], retry_failed)}; {cores.jobs} at once, with "
+            f"{cores.threads} thread{'s' if cores.threads > 1 else ''} each."
+        )
+    try:
+        with nullcontext() if quiet else _follow(store, planned, cores.jobs):
+            run_stored(
+                specs,
+                store,
+                jobs=jobs,
+                backend=engine,
+                retry_failed=retry_failed,
+                save_models=save_models,
+            )
+    except KeyboardInterrupt:
+        console.note(
+            f"Stopped. {in_words(look(store, planned))}; the same command continues there."
+        )
+        raise typer.Exit(130) from None
+    return look(store, planned)
+
+
+def counts_of(progress: Progress) -> dict[str, Any]:
+    """Count runs by state, and list failures, as JSON values."""
+    counts = progress.counts
+    waiting = counts["queued"] + counts.pop("new")
+    failures = [
+        {"run": one.identity, "reason": one.reason}
+        for one in progress.runs.values()
+        if one.state == "failed"
+    ]
+    return {"runs": len(progress.planned)} | counts | {"queued": waiting, "failures": failures}
+
+
+def in_words(progress: Progress) -> str:
+    """Say how far it is."""
+    counts = counts_of(progress)
+    names = ("finished", "running", "interrupted", "failed", "queued")
+    parts = [f"{counts[name]} {name}" for name in names if counts[name] or name == "finished"]
+    return f"{', '.join(parts)}, of {counts['runs']} runs"
+
+
+def say_failures(progress: Progress) -> None:
+    """Say which runs failed, and why."""
+    for one in progress.planned:
+        found = progress.runs.get(one.spec.identity)
+        if found is not None and found.state == "failed":
+            console.say(f"  {_line(found, one)}")
+
+
+# ---------------------------------------------------------------------- inside
+
+
+@contextmanager
+def _follow(store: Store, planned: Sequence[SweepRun], jobs: int) -> Iterator[None]:
+    """Show a live table in a terminal, or else a line for each run that ends."""
+    from rich.live import Live
+
+    from insphere.experiments.execution.sweep_progress import look
+
+    started = time.time()
+    over = threading.Event()
+    told = {key for key, one in look(store, planned).runs.items() if one.state == "finished"}
+
+    def tell(progress: Progress) -> None:
+        for one in progress.planned:
+            found = progress.runs.get(one.spec.identity)
+            ended = found is not None and found.state in ("finished", "failed")
+            recent = found is not None and (found.finished or 0.0) >= started
+            if found is not None and ended and recent and found.identity not in told:
+                told.add(found.identity)
+                console.note(_line(found, one))
+
+    live = Live(console=console.err, auto_refresh=False) if console.err.is_terminal else None
+
+    def watch() -> None:
+        last = False
+        while not last:
+            last = over.wait(LOOK_SECONDS)
+            progress = look(store, planned)
+            if live is None:
+                tell(progress)
+            else:
+                live.update(progress.renderable(jobs, started), refresh=True)
+
+    thread = threading.Thread(target=watch, name="insphere-sweep", daemon=True)
+    with nullcontext() if live is None else live:
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def _line(found: Run, planned: SweepRun) -> str:
+    what = f"{found.dataset} {planned.normal}, {planned.column}, seed {found.seed}"
+    if found.state == "failed":
+        return f"{what}: failed: {found.reason}"
+    return f"{what}: AUC {100 * (found.auc or 0.0):.2f} % in {found.seconds or 0.0:.1f} s"
+
+
+def _failed_before(failed: int, retry: bool) -> str:
+    if not failed:
+        return ""
+    return f" and {failed} failed" + (
+        " (tried again)" if retry else " (--retry-failed tries again)"
+    )

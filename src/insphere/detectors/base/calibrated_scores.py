@@ -1,0 +1,129 @@
+"""What scores mean: p-values, severity, alarms and z-scores, for every detector."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from insphere.detectors.base.calibration import few_groups, guarantee
+from insphere.errors import SpecError
+from insphere.scoring.alarms import AlarmSet, alarm_set
+from insphere.scoring.pvalues import conformal_p_values
+from insphere.scoring.severity import SeverityScale, Tail
+from insphere.scoring.zscores import z_scores
+
+
+class CalibratedScores:
+    """Sets scores beside those of held-out normals; a part of `OneClassDetector`."""
+
+    false_alarm_rate: float | None
+    calibration: float | int
+    calibration_scores_: NDArray[np.float64]
+    n_calibration_: int
+    score_mean_: float
+    score_std_: float
+    tail_: Tail | None
+
+    @abstractmethod
+    def anomaly_score(self, X: Any) -> NDArray[np.float64]:
+        """Return how anomalous each image is; higher is more anomalous."""
+
+    def z_score(self, X: Any) -> NDArray[np.float64]:
+        """Return anomaly scores in standard deviations above the mean of reference normals."""
+        return z_scores(self.anomaly_score(X), self.score_mean_, self.score_std_)
+
+    def p_value(self, X: Any) -> NDArray[np.float64]:
+        """Return how rare each score is among normal images, with a guarantee.
+
+        A new normal image that is like the held-out ones has a p-value of at most α with
+        probability at most α; `predict` gives −1 exactly if it is at most `false_alarm_rate`.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            As in `anomaly_score`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            From 1 / (n_calibration_ + 1) to 1; lower is more anomalous.
+
+        Raises
+        ------
+        SpecError
+            If no images were held out.
+        """
+        self._check_calibrated("p-values")
+        return conformal_p_values(self.calibration_scores_, self.anomaly_score(X))
+
+    def severity(self, X: Any) -> NDArray[np.float64]:
+        """Return −log10 of how rare each score is, continued beyond the calibration images.
+
+        See `insphere.scoring.severity`. Comparable between detectors and classes: 2 is one normal
+        image in a hundred, whatever the scores are measured in.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            As in `anomaly_score`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            0 or more, never falling as the score rises.
+
+        Raises
+        ------
+        SpecError
+            If no images were held out.
+        """
+        return self.severity_scale(self.anomaly_score(X))
+
+    def alarms(self, X: Any, false_discovery_rate: float) -> AlarmSet:
+        """Choose images to raise an alarm for, of which on average few are false.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images that are judged together.
+        false_discovery_rate : float
+            Share of false alarms among the alarms to keep on average, in (0, 1).
+
+        Returns
+        -------
+        AlarmSet
+
+        Raises
+        ------
+        SpecError
+            If no images were held out, or too few for the rate.
+        """
+        return alarm_set(self.p_value(X), false_discovery_rate, self.n_calibration_)
+
+    @property
+    def severity_scale(self) -> SeverityScale:
+        """What turns scores into severities, for scores that are there already."""
+        self._check_calibrated("severities")
+        return SeverityScale(self.calibration_scores_, self.tail_)
+
+    @property
+    def guarantee(self) -> str:
+        """What the threshold promises about new normal images, in a sentence."""
+        check_is_fitted(self)
+        promised = guarantee(self.n_calibration_, self.false_alarm_rate, self.calibration)
+        groups = getattr(self, "n_calibration_groups_", None)
+        if groups is None:
+            return promised
+        return f"{promised} {few_groups(groups)}"
+
+    def _check_calibrated(self, what: str) -> None:
+        check_is_fitted(self)
+        if not self.n_calibration_:
+            raise SpecError(
+                f"This detector has no {what}, because no images were held out to calibrate it; "
+                "fit it again with a false-alarm rate, such as false_alarm_rate=0.05."
+            )

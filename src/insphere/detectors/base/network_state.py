@@ -1,0 +1,145 @@
+"""What detectors with a network share: reading their settings, scoring in batches, loading."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from sklearn.utils import check_random_state
+from torch import Tensor, nn
+
+from insphere.detectors.base.estimator import batches
+from insphere.errors import ModelError, SpecError
+from insphere.nets.build import default_encoder
+from insphere.nets.spec import NAMED, EncoderSpec
+from insphere.preprocess.pipeline import to_batch
+from insphere.training.device import Precision, autocast_dtype
+from insphere.training.memory import keep_freed_memory
+
+SCORING_BATCH = 256
+
+
+def encoder_spec(
+    encoder: str | EncoderSpec | Mapping[str, Any] | None, shape: tuple[int, ...]
+) -> EncoderSpec:
+    """Return the encoder given by name, as a spec, as settings, or chosen by the shape.
+
+    Settings with a ``base`` are changes to that one: a name, or "auto" for the choice by shape.
+    """
+    if encoder is None:
+        return default_encoder(shape)
+    if isinstance(encoder, EncoderSpec):
+        return encoder
+    if isinstance(encoder, str):
+        if encoder not in NAMED:
+            raise SpecError(f"Unknown encoder {encoder!r}; use one of {', '.join(NAMED)}.")
+        return NAMED[encoder]
+    changes = dict(encoder)
+    base = changes.pop("base", None)
+    if base is None:
+        return EncoderSpec.model_validate(changes)
+    return encoder_spec(None if base == "auto" else str(base), shape).derive(changes)
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Turn a setting that a spec refuses into one sentence.
+
+    Raises
+    ------
+    SpecError
+        If a setting is out of range.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SpecError(f"{where}: {first['msg']}, but got {first['input']!r}.") from error
+
+
+def seed_from(random_state: Any) -> int:
+    """Draw the seed of one fit."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def batched(
+    X: NDArray[Any],
+    compute: Callable[[Tensor], Tensor],
+    network: nn.Module,
+    precision: Precision,
+) -> NDArray[Any]:
+    """Apply a trained network to raw samples, batch by batch.
+
+    Parameters
+    ----------
+    X : ndarray, shape (N, H, W, C) or (N, F)
+        Raw samples.
+    compute : callable
+        From a raw batch to one row for each sample.
+    network : torch.nn.Module
+        What `compute` runs: says where, and in which number format.
+    precision : {"auto", "float32", "bfloat16"}
+        Number format of the network; see `insphere.training.device.autocast_dtype`.
+    """
+    keep_freed_memory()
+    device = next(itertools.chain(network.parameters(), network.buffers())).device
+    dtype = autocast_dtype(precision, network)
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+        done = 0
+        for part in batches(X, SCORING_BATCH):
+            rows = compute(to_batch(part, device))
+            if not done:  # one array from the start: small ones between batches cut up the memory
+                kept = torch.float32 if rows.dtype == torch.bfloat16 else rows.dtype
+                out = torch.empty((len(X), *rows.shape[1:]), dtype=kept)
+            out[done : done + len(rows)] = rows
+            done += len(rows)
+    result: NDArray[Any] = out.numpy()
+    return result
+
+
+def arrays_of(module: nn.Module) -> dict[str, NDArray[Any]]:
+    """Return parameters and buffers by name."""
+    return {name: tensor.cpu().numpy() for name, tensor in module.state_dict().items()}
+
+
+def load_arrays(
+    module: nn.Module, arrays: Mapping[str, NDArray[Any]], device: torch.device
+) -> None:
+    """Put saved parameters and buffers into a module, which is then ready to score on `device`."""
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
+    module.load_state_dict(tensors, assign=True)
+    has_convolutions = any(isinstance(m, nn.Conv2d) for m in module.modules())
+    layout = torch.channels_last if has_convolutions else torch.preserve_format
+    module.to(memory_format=layout).to(device).eval()
+
+
+@contextmanager
+def matching_weights() -> Iterator[None]:
+    """Say in one sentence that saved settings and weights contradict each other.
+
+    Raises
+    ------
+    ModelError
+        If they do.
+    """
+    try:
+        yield
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise ModelError(
+            "The model's settings and weights do not belong together; save it again."
+        ) from error
+
+
+def saved_shape(image_shape: tuple[int, ...] | None, meta: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the shape of one sample as networks see it, from what was saved."""
+    if image_shape:
+        height, width, channels = image_shape
+        return (channels, height, width)
+    return (int(meta["table_features"]),)

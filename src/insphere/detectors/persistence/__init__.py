@@ -1,0 +1,1 @@
+"""A fitted detector as a folder of safetensors and JSON."""

@@ -1,0 +1,240 @@
+"""What detectors on features of a pretrained network share: opening it, extracting, loading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from insphere.detectors.base.estimator import Array, OneClassDetector
+from insphere.detectors.base.network_state import (
+    arrays_of,
+    load_arrays,
+    matching_weights,
+    seed_from,
+    settings,
+)
+from insphere.errors import DataError, ModelError, SpecError
+from insphere.features import Extractor, Form, features
+from insphere.features.adapted import adapted_features, map_form
+from insphere.features.extract import Resampling
+from insphere.features.views import random_views
+from insphere.nets.backbones import BackboneCard, StagedBackbone, backbone_cards, load_backbone
+from insphere.nets.backbones.network import Tail
+from insphere.training.callbacks import Callback
+from insphere.training.device import Precision, resolve_device
+from insphere.training.finetune import FinetuneSpec, finetune
+
+TAIL = "backbone."  # how the names of a fine-tuned backbone's arrays begin
+CHUNK = 512  # images whose features are in memory at once while scoring
+
+
+class BackboneDetector(OneClassDetector):
+    """Images through a frozen pretrained network; see the concrete detectors.
+
+    Attributes
+    ----------
+    backbone_ : BackboneCard
+        What the network is; says "random" if it was not trained.
+    backbone_fingerprint_ : str
+        SHA-256 over its weights, before any fine-tuning.
+    finetune_history_ : list of dict
+        One record for each epoch of fine-tuning; ``spread`` is the features' variance as a share of
+        that at the start.
+    """
+
+    _not_saved: ClassVar[tuple[str, ...]] = (*OneClassDetector._not_saved, "cache", "verbose")
+
+    backbone: str
+    weights: str | PathLike[str] | None
+    resolution: int | None
+    resampling: Resampling
+    mirrored: bool
+    device: str
+    precision: Precision
+    cache: bool
+    finetune: int | Mapping[str, Any] | FinetuneSpec | None
+    callbacks: Sequence[Callback]
+    random_state: Any
+
+    backbone_: BackboneCard
+    backbone_fingerprint_: str
+    finetune_history_: list[dict[str, Any]]
+    _extractor: Extractor
+    _tail: Tail | None
+
+    def _open(self) -> None:
+        """Load the network and note what it is."""
+        network = load_backbone(self.backbone, self.weights)
+        self._extractor = Extractor(
+            network,
+            resolution=self.resolution,
+            resampling=self.resampling,
+            mirrored=self.mirrored,
+            precision=self.precision,
+            device=resolve_device(self.device),
+        )
+        self.backbone_ = network.card
+        self.backbone_fingerprint_ = network.fingerprint
+        self._tail = None
+        self._tuned: list[str] = []
+        self.finetune_history_ = []
+
+    def _finetune_spec(self) -> FinetuneSpec | None:
+        """Return what is to be fine-tuned, or refuse it."""
+        if self.finetune is None or isinstance(self.finetune, FinetuneSpec):
+            spec = self.finetune
+        else:
+            given = self.finetune
+            fields = given if isinstance(given, Mapping) else {"stages": given}
+            with settings():
+                spec = FinetuneSpec.model_validate(fields)
+        if spec is None:
+            return None
+        network = self._extractor.backbone
+        if not isinstance(network, StagedBackbone) or spec.stages >= len(self.backbone_.stages):
+            staged = ", ".join(card.name for card in backbone_cards())
+            raise SpecError(
+                f"finetune trains some of the last stages of a backbone that can be cut "
+                f"({staged}), but {self.backbone_.name} cannot be, or has only "
+                f"{len(self.backbone_.stages)}."
+            )
+        if self.mirrored:
+            raise SpecError("finetune and mirrored exclude each other; leave one out.")
+        return spec
+
+    def _adapt(self, X: Array) -> None:
+        """Fine-tune the last stages on training normals, if that was asked for."""
+        spec = self._finetune_spec()
+        if spec is None:
+            return
+        form = map_form(self._extractor, spec.stages)
+        maps = self._extract(X, form, fitting=True)
+        seed, views = seed_from(self.random_state), None
+        if spec.objective == "contrastive":
+            views = np.empty((len(maps), spec.views, *maps.shape[1:]), np.float16)
+            for i in range(spec.views):
+                altered = random_views(X, seed * spec.views + i)
+                views[:, i] = features(self._extractor, altered, [form], cache=False)[0]
+        directory = getattr(self, "checkpoint_dir", None)
+        tuned = finetune(
+            maps,
+            self._new_tail(spec.stages),
+            spec,
+            views=views,
+            seed=seed,
+            device=self._extractor.device,
+            precision=self.precision,
+            checkpoints=None if directory is None else Path(directory),
+            callbacks=self.callbacks,
+        )
+        self._use_tail(tuned.tail)
+        self._tuned, self.finetune_history_ = tuned.findings, tuned.history
+
+    def _new_tail(self, stages: int) -> Tail:
+        network = self._extractor.backbone
+        assert isinstance(network, StagedBackbone)
+        return network.tail(stages)
+
+    def _use_tail(self, tail: Tail) -> None:
+        self._weights = arrays_of(tail)  # as trained, for saving
+        tail = tail.to(self._extractor.device, self._extractor.dtype)
+        self._tail = tail.to(memory_format=torch.channels_last).eval()
+
+    @property
+    def _stages_in_use(self) -> tuple[str, ...]:
+        """Stages whose features can be had: all, or those that were fine-tuned."""
+        return self.backbone_.stage_names if self._tail is None else tuple(self._tail.steps)
+
+    def _check_in_use(self, stages: Sequence[str]) -> None:
+        lost = [name for name in stages if name not in self._stages_in_use]
+        if lost:
+            raise SpecError(
+                f"With finetune, features come from the stages that it trains "
+                f"({', '.join(self._stages_in_use)}), but stages names {', '.join(lost)}."
+            )
+
+    def _extract(self, X: Array, form: Form, *, fitting: bool = False) -> NDArray[np.float16]:
+        """Return the features of all images in X."""
+        followers = list(self.callbacks) if fitting else []
+        for follower in followers:
+            follower.phase_start("features", 1, 0, len(X))
+
+        def told(images: int) -> None:
+            for follower in followers:
+                follower.batch_end("features", images)
+
+        try:
+            if self._tail is not None and form.kind != "map":
+                return adapted_features(
+                    self._extractor, self._tail, X, form, cache=self.cache, progress=told
+                )
+            return features(self._extractor, X, [form], cache=self.cache, progress=told)[0]
+        finally:
+            for follower in followers:
+                follower.phase_end("features")
+
+    def _require_images(self) -> None:
+        if self.image_shape_ is None:
+            raise DataError(
+                f"{type(self).__name__} takes images, but got a table; use another detector, such "
+                "as DeepSVDD, for tables."
+            )
+
+    def _findings(self) -> list[str]:
+        """Say in a sentence if the network was not trained, and how fine-tuning ended."""
+        if self.backbone_.pretrained:
+            return list(self._tuned)
+        return [
+            *self._tuned,
+            f"The backbone {self.backbone_.name} has {self.backbone_.weights} weights: a control, "
+            "not a result.",
+        ]
+
+    def _backbone_meta(self) -> dict[str, Any]:
+        return {
+            "backbone": self.backbone_.name,
+            "weights": self.backbone_.weights,
+            "fingerprint": self.backbone_fingerprint_,
+            "finetuned": 0 if self._tail is None else len(self._tail.steps),
+            "finetune_history": self.finetune_history_,
+        }
+
+    def _backbone_arrays(self) -> dict[str, Array]:
+        if self._tail is None:
+            return {}
+        return {f"{TAIL}{name}": value for name, value in self._weights.items()}
+
+    def _restore_backbone(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        """Open the network again, and refuse other weights than those of training.
+
+        Raises
+        ------
+        ModelError
+            If they differ.
+        """
+        self._open()
+        if self.backbone_fingerprint_ != meta["fingerprint"]:
+            raise ModelError(
+                f"The model was made with other weights of {self.backbone_.name} than those found "
+                f"here ({meta['weights']}; fingerprint {str(meta['fingerprint'])[:12]}, here "
+                f"{self.backbone_fingerprint_[:12]}); its scores would mean nothing. Get the same "
+                "weights."
+            )
+        if meta["finetuned"]:
+            own = {k.removeprefix(TAIL): v for k, v in arrays.items() if k.startswith(TAIL)}
+            with matching_weights():
+                tail = self._new_tail(int(meta["finetuned"]))
+                load_arrays(tail, own, self._extractor.device)
+            self._use_tail(tail)
+            self.finetune_history_ = list(meta["finetune_history"])
+
+
+def without_backbone(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the arrays that are not those of a fine-tuned backbone."""
+    return {name: value for name, value in arrays.items() if not name.startswith(TAIL)}

@@ -1,0 +1,176 @@
+"""Deep SVDD on one pooled vector for each image: what patches are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from insphere.detectors.base.estimator import Array
+from insphere.detectors.base.network_state import (
+    arrays_of,
+    load_arrays,
+    matching_weights,
+    seed_from,
+)
+from insphere.detectors.pretrained.backbone_detector import without_backbone
+from insphere.detectors.pretrained.patch_head import head_spec
+from insphere.detectors.pretrained.pooled_detector import (
+    Floats,
+    Normalize,
+    PooledDetector,
+    Statistic,
+)
+from insphere.features.extract import Resampling
+from insphere.nets.backbones import DEFAULT
+from insphere.nets.patches import PatchSphere
+from insphere.nets.spec import EncoderSpec
+from insphere.training.callbacks import Callback
+from insphere.training.device import Precision, resolve_device
+from insphere.training.finetune import FinetuneSpec
+from insphere.training.patches import DEFAULT_PHASE, PatchSpec, train_patches, untrained_patches
+from insphere.training.progress_bar import ProgressBar
+
+PHASE = DEFAULT_PHASE.model_copy(update={"batch_size": 200})
+
+
+class FeatureSVDD(PooledDetector):
+    """A small head trained with the Deep SVDD objective on pooled features; it has no maps.
+
+    Parameters
+    ----------
+    head : EncoderSpec, dict or None, default=None
+        φ, of kind mlp; None is one hidden layer of 128 and a representation of 64.
+    whiten : float or None, default=None
+        Whiten the features with this ε (see `insphere.preprocess.whitening.ZCAWhitening`), so that
+        what normals have in common does not drown in the few directions in which they vary most;
+        it needs far more images than features. None standardises each feature.
+    epochs, lr, batch_size, nu, allow_collapse, checkpoint_dir, callbacks, verbose
+        See `FeaturePatchSVDD`; the batch size is 200 images.
+    backbone, weights, stages, statistic, focus, normalize, resolution, resampling
+    mirrored, finetune, cache
+        See `FeatureKNN`.
+    contamination, false_alarm_rate, calibration, device, precision, random_state
+        See `FeatureKNN`.
+
+    Attributes
+    ----------
+    center_, history_, guard_findings_, sphere_
+        See `FeaturePatchSVDD`.
+    """
+
+    _stored = ()
+
+    def __init__(
+        self,
+        *,
+        head: EncoderSpec | Mapping[str, Any] | None = None,
+        whiten: float | None = None,
+        epochs: int | None = None,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        nu: float = 0.1,
+        backbone: str = DEFAULT,
+        weights: str | PathLike[str] | None = None,
+        stages: Sequence[str] | None = None,
+        statistic: Statistic = "mean",
+        focus: float | None = None,
+        normalize: Normalize | None = "root-l2",
+        resolution: int | None = None,
+        resampling: Resampling = "bicubic",
+        mirrored: bool = False,
+        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
+        cache: bool = True,
+        allow_collapse: bool = False,
+        contamination: float = 0.05,
+        false_alarm_rate: float | None = None,
+        calibration: float = 0.2,
+        device: str = "auto",
+        precision: Precision = "auto",
+        checkpoint_dir: str | PathLike[str] | None = None,
+        callbacks: Sequence[Callback] = (),
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.head = head
+        self.whiten = whiten
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.nu = nu
+        self.backbone = backbone
+        self.weights = weights
+        self.stages = stages
+        self.statistic = statistic
+        self.focus = focus
+        self.normalize = normalize
+        self.resolution = resolution
+        self.resampling = resampling
+        self.mirrored = mirrored
+        self.finetune = finetune
+        self.cache = cache
+        self.allow_collapse = allow_collapse
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration = calibration
+        self.device = device
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _fit(self, X: Array) -> None:
+        self._spec()  # a wrong setting is said before any work
+        super()._fit(X)
+        self.guard_findings_ += self._seen
+
+    def _learn(self, F: Floats) -> None:
+        spec = self._spec()
+        trained = train_patches(
+            F[:, None].astype(np.float16),
+            spec,
+            seed=seed_from(self.random_state),
+            device=resolve_device(self.device),
+            precision=self.precision,
+            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+        )
+        self._adopt(spec, trained.sphere, trained.history)
+        self._seen = trained.guard.summary()
+
+    def _score(self, F: Floats) -> Floats:
+        rows = torch.from_numpy(F[:, None].astype(np.float16)).to(self.sphere_.center.device)
+        with torch.inference_mode():
+            distances: Floats = self.sphere_(rows)[1].double().cpu().numpy()
+        return distances
+
+    def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        meta = super()._state()[1]
+        meta |= {"spec": self.spec_.model_dump(mode="json"), "history": self.history_}
+        return arrays_of(self.sphere_) | self._backbone_arrays(), meta
+
+    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        super()._set_state(arrays, meta)
+        with matching_weights():
+            spec = PatchSpec.model_validate(meta["spec"])
+            sphere = untrained_patches(int(arrays["preprocessor.steps.0.mean"].size), spec)
+            load_arrays(sphere, without_backbone(arrays), resolve_device(self.device))
+        self._adopt(spec, sphere, list(meta["history"]))
+
+    def _adopt(self, spec: PatchSpec, sphere: PatchSphere, history: list[Any]) -> None:
+        self.spec_ = spec
+        self.sphere_ = sphere
+        self.history_ = history
+        self.center_ = sphere.center.cpu().numpy()
+
+    def _spec(self) -> PatchSpec:
+        return head_spec(
+            self.head, PHASE, "image", self.nu, self.allow_collapse,
+            whiten=self.whiten,
+            epochs=self.epochs, lr=self.lr, batch_size=self.batch_size,
+        )  # fmt: skip

@@ -1,0 +1,297 @@
+"""FPSVDD: a small head trained on patches of a pretrained network's features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.network_state import (
+    arrays_of,
+    load_arrays,
+    matching_weights,
+    seed_from,
+)
+from insphere.detectors.pretrained.backbone_detector import CHUNK, without_backbone
+from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
+from insphere.detectors.pretrained.patch_head import head_spec
+from insphere.detectors.pretrained.patch_scores import Floats, Pooling
+from insphere.features.extract import Resampling
+from insphere.nets.backbones import DEFAULT
+from insphere.nets.patches import PatchSphere
+from insphere.nets.spec import EncoderSpec
+from insphere.training.callbacks import Callback
+from insphere.training.device import Precision, resolve_device
+from insphere.training.finetune import FinetuneSpec
+from insphere.training.memory import keep_freed_memory
+from insphere.training.objectives import radius_quantile
+from insphere.training.patches import (
+    DEFAULT_PHASE,
+    PatchSpec,
+    Unit,
+    train_patches,
+    untrained_patches,
+)
+from insphere.training.progress_bar import ProgressBar
+
+SCORED_AT_ONCE = 1 << 15  # patches
+
+
+class FeaturePatchSVDD(PatchDetector):
+    """Feature patching with the Deep SVDD objective (after Huang et al., Sensors 2025, 25(1), 67).
+
+    Middle maps of a frozen pretrained network are averaged over small neighbourhoods, brought to
+    one grid and joined, so that each position is described by all of them. A small bias-free
+    network φ is trained to bring these patches of normal images close to a centre c. A patch's
+    score is ‖φ(p) − c‖²; the scores of its patches make the image's score and its map.
+
+    Parameters
+    ----------
+    objective : {"patch", "image", "both"}, default="patch"
+        What is drawn to the centre: every patch by itself, the mean of each image's φ(p), or both.
+        The image's score is accordingly pooled from its patches, the squared distance of the
+        mean, or the sum of both, each divided by its mean over the training images.
+    pooling : {"max", "top", "weighted", "mean"}, default="top"
+        How patches make an image's score; see
+        `insphere.detectors.pretrained.patch_scores.pool_patches`.
+    top_share : float, default=0.1
+        Share of the patches that "top" averages.
+    head : EncoderSpec, dict or None, default=None
+        φ, of kind mlp; None is one hidden layer of 128 and a representation of 64.
+    whiten : float or None, default=None
+        Whiten patches with this ε (see `insphere.preprocess.whitening.ZCAWhitening`) instead of
+        standardising each feature.
+    epochs, lr, batch_size : optional
+        Override 10 epochs, 1e-3 (the peak of one cycle) and 32 images. Without `epochs`, few
+        images are trained on for at least 250 steps.
+    nu : float, default=0.1
+        Share of the training patches outside the radius that the history records.
+    backbone : str, default="efficientnet-lite0"
+        Network; see `insphere.nets.backbones.load_backbone`.
+    weights : str, path or None, default=None
+        File of its weights; None takes the pretrained ones, "random" none.
+    stages : sequence of str or None, default=None
+        Whose maps are patched; None takes middle ones (strides 8 and 16).
+    neighbourhood : int, default=3
+        Side of the square over which each map is averaged around a position.
+    grid : int or None, default=None
+        Patches in a row and in a column. None takes as many as the finest map has, or the coarsest
+        where images were enlarged four times or more and have no more detail than that.
+    resolution : int or None, default=None
+        Pixels that images are resized to; None is the backbone's own.
+    resampling : {"bilinear", "bicubic"}, default="bicubic"
+        How.
+    mirrored : bool, default=False
+        Average the features of each image and of its mirror image.
+    finetune : int, FinetuneSpec, dict or None, default=None
+        Fine-tune so many of the last stages on the training normals first, and take features from
+        these; a spec says more, see `insphere.training.finetune.FinetuneSpec`.
+    smoothing : float or None, default=None
+        Standard deviation, in pixels, of the Gaussian over maps; None is half the distance of two
+        patches.
+    cache : bool, default=True
+        Keep features on disk; see `insphere.features.store`.
+    allow_collapse : bool, default=False
+        Allow heads that can map everything onto the centre, and do not stop when they do.
+    contamination, false_alarm_rate, calibration, random_state
+        See `OneClassDetector`.
+    device : str, default="auto"
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Number format of both networks.
+    checkpoint_dir : path, optional
+        Folder for checkpoints of the head after each epoch.
+    callbacks : sequence of Callback, default=()
+        Followers of extraction and training.
+    verbose : bool, default=False
+        Show progress in the terminal.
+
+    Attributes
+    ----------
+    center_ : ndarray, shape (rep_dim,)
+        c.
+    radius_ : float
+        Radius that leaves a share `nu` of the training images' scores outside.
+    history_ : list of dict
+        One record for each epoch; see `DeepSVDD`.
+    guard_findings_ : list of str
+        What the collapse guard noticed, and whether the backbone was not pretrained.
+    sphere_ : PatchSphere
+        The head with its scaling and centre.
+    backbone_, backbone_fingerprint_, form_
+        See `BackboneDetector` and `PatchDetector`.
+    """
+
+    def __init__(
+        self,
+        *,
+        objective: Unit = "patch",
+        pooling: Pooling = "top",
+        top_share: float = 0.1,
+        head: EncoderSpec | Mapping[str, Any] | None = None,
+        whiten: float | None = None,
+        epochs: int | None = None,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        nu: float = 0.1,
+        backbone: str = DEFAULT,
+        weights: str | PathLike[str] | None = None,
+        stages: Sequence[str] | None = None,
+        neighbourhood: int = 3,
+        grid: int | None = None,
+        resolution: int | None = None,
+        resampling: Resampling = "bicubic",
+        mirrored: bool = False,
+        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
+        smoothing: float | None = None,
+        cache: bool = True,
+        allow_collapse: bool = False,
+        contamination: float = 0.05,
+        false_alarm_rate: float | None = None,
+        calibration: float = 0.2,
+        device: str = "auto",
+        precision: Precision = "auto",
+        checkpoint_dir: str | PathLike[str] | None = None,
+        callbacks: Sequence[Callback] = (),
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.objective = objective
+        self.pooling = pooling
+        self.top_share = top_share
+        self.head = head
+        self.whiten = whiten
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.nu = nu
+        self.backbone = backbone
+        self.weights = weights
+        self.stages = stages
+        self.neighbourhood = neighbourhood
+        self.grid = grid
+        self.resolution = resolution
+        self.resampling = resampling
+        self.mirrored = mirrored
+        self.finetune = finetune
+        self.smoothing = smoothing
+        self.cache = cache
+        self.allow_collapse = allow_collapse
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration = calibration
+        self.device = device
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------ OneClassDetector
+
+    def _fit(self, X: Array) -> None:
+        self._require_images()
+        keep_freed_memory()
+        spec = self._resolve()
+        self._open()
+        self._adapt(X)
+        self.form_ = self._resolve_form((X.shape[1], X.shape[2]))
+        F = self._patches(X, fitting=True)
+        trained = train_patches(
+            F,
+            spec,
+            seed=seed_from(self.random_state),
+            device=resolve_device(self.device),
+            precision=self.precision,
+            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+        )
+        self._adopt(spec, trained.sphere, trained.history)
+        self.guard_findings_ = self._findings() + trained.guard.summary()
+        patches, images = self._distances(F)
+        self.scales_ = (_positive(self._pooled(patches).mean()), _positive(images.mean()))
+        self._reference = self._joined(patches, images)
+        self.radius_ = float(radius_quantile(torch.from_numpy(self._reference), spec.nu))
+
+    def _training_scores(self, X: Array) -> Floats:
+        scores: Floats = self.__dict__.pop("_reference")
+        return scores
+
+    def _anomaly_score(self, X: Array) -> Floats:
+        parts = [self._joined(*self._distances(self._patches(p))) for p in batches(X, CHUNK)]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def _patch_scores(self, F: Half) -> Floats:
+        return self._distances(F)[0]
+
+    def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        meta = {
+            **self._backbone_meta(),
+            **self._form_meta(),
+            "spec": self.spec_.model_dump(mode="json"),
+            "scales": list(self.scales_),
+            "radius": self.radius_,
+            "history": self.history_,
+            "guard_findings": self.guard_findings_,
+        }
+        return arrays_of(self.sphere_) | self._backbone_arrays(), meta
+
+    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        self._restore_backbone(meta, arrays)
+        self._restore_form(meta)
+        with matching_weights():
+            spec = PatchSpec.model_validate(meta["spec"])
+            sphere = untrained_patches(int(arrays["preprocessor.steps.0.mean"].size), spec)
+            load_arrays(sphere, without_backbone(arrays), resolve_device(self.device))
+        self._adopt(spec, sphere, list(meta["history"]))
+        self.guard_findings_ = list(meta["guard_findings"])
+        patch, image = meta["scales"]
+        self.scales_ = (float(patch), float(image))
+        self.radius_ = float(meta["radius"])
+
+    # ------------------------------------------------------------------ inside
+
+    def _adopt(self, spec: PatchSpec, sphere: PatchSphere, history: list[Any]) -> None:
+        self.spec_ = spec
+        self.sphere_ = sphere
+        self.history_ = history
+        self.center_ = sphere.center.cpu().numpy()
+
+    def _distances(self, F: Half) -> tuple[Floats, Floats]:
+        """Return squared distances of patches, (N, P), and of image means, (N,)."""
+        step = max(1, SCORED_AT_ONCE // F.shape[1])
+        device = self.sphere_.center.device
+        with torch.inference_mode():
+            parts = [
+                self.sphere_(torch.from_numpy(F[s : s + step]).to(device))
+                for s in range(0, len(F), step)
+            ]
+        patches, images = (
+            torch.cat(part).double().cpu().numpy() for part in zip(*parts, strict=True)
+        )
+        return patches, images
+
+    def _joined(self, patches: Floats, images: Floats) -> Floats:
+        """Return the score of each image."""
+        if self.spec_.unit == "patch":
+            return self._pooled(patches)
+        if self.spec_.unit == "image":
+            return images
+        joined: Floats = self._pooled(patches) / self.scales_[0] + images / self.scales_[1]
+        return joined
+
+    def _resolve(self) -> PatchSpec:
+        """Turn the constructor's arguments into one spec."""
+        return head_spec(
+            self.head, DEFAULT_PHASE, self.objective, self.nu, self.allow_collapse,
+            whiten=self.whiten, epochs=self.epochs, lr=self.lr, batch_size=self.batch_size,
+        )  # fmt: skip
+
+
+def _positive(value: Any) -> float:
+    return max(float(value), float(np.finfo(np.float64).tiny))

@@ -1,0 +1,115 @@
+"""What detectors that score patches share: their grid, scores of images, anomaly maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.pretrained.backbone_detector import CHUNK, BackboneDetector
+from insphere.detectors.pretrained.patch_scores import (
+    Floats,
+    Pooling,
+    check_pooling,
+    image_maps,
+    pool_patches,
+)
+from insphere.detectors.shallow.vector_detector import is_real, require, require_count
+from insphere.features import Form
+from insphere.nets.backbones import check_stages
+
+Half = NDArray[np.float16]
+ENLARGED = 4  # times, from which images have no detail for the finest map to show
+
+
+class PatchDetector(BackboneDetector):
+    """Patches of some stages' maps on one grid; see the concrete detectors.
+
+    Attributes
+    ----------
+    form_ : Form
+        What patches are made of.
+    """
+
+    stages: Any
+    neighbourhood: int
+    grid: int | None
+    pooling: Pooling
+    top_share: float
+    smoothing: float | None
+    form_: Form
+
+    def _patch_scores(self, F: Half) -> Floats:
+        """Score patches of shape (N, P, C); (N, P), higher is more anomalous."""
+        raise NotImplementedError
+
+    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
+        """Return how anomalous each pixel's surroundings are.
+
+        All maps are on one scale, so that they can be compared.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            As in `anomaly_score`.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            At the resolution of the images.
+        """
+        check_is_fitted(self)
+        data = self._read(X, fitting=False)
+        height, width = data.shape[1:3]
+        parts = []
+        for part in batches(data, CHUNK):
+            scores = self._patch_scores(self._patches(part))
+            side = self.form_.grid
+            grids = scores.reshape(len(part), side, side)
+            parts.append(image_maps(grids, (height, width), self.smoothing))
+        return np.concatenate(parts)
+
+    def _resolve_form(self, size: tuple[int, int]) -> Form:
+        """Return what patches are made of for images of this height and width."""
+        card = self.backbone_
+        stages = check_stages(
+            card, card.default_patches if self.stages is None else tuple(self.stages)
+        )
+        if self.stages is None and self._tail is not None:
+            stages = self._stages_in_use[-1:]
+        self._check_in_use(stages)
+        require_count("neighbourhood", self.neighbourhood, 1)
+        require(
+            self.neighbourhood % 2 == 1, f"neighbourhood is odd, but got {self.neighbourhood!r}."
+        )
+        check_pooling(self.pooling, self.top_share)
+        require(
+            self.smoothing is None or (is_real(self.smoothing) and self.smoothing >= 0),
+            f"smoothing is a number of pixels or None, but got {self.smoothing!r}.",
+        )
+        if self.grid is not None:
+            require_count("grid", self.grid, 1)
+            return Form("patches", stages, self.neighbourhood, int(self.grid))
+        resolution = self._extractor.resolution
+        strides = [card.stage(name).stride for name in stages]
+        stride = max(strides) if max(size) * ENLARGED <= resolution else min(strides)
+        return Form("patches", stages, self.neighbourhood, max(1, resolution // stride))
+
+    def _patches(self, X: Array, *, fitting: bool = False) -> Half:
+        """Return the patches of images, shape (N, P, C)."""
+        values = self._extract(X, self.form_, fitting=fitting)
+        return values.reshape(len(values), -1, values.shape[-1])
+
+    def _pooled(self, scores: Floats) -> Floats:
+        return pool_patches(scores, self.pooling, self.top_share)
+
+    def _form_meta(self) -> dict[str, Any]:
+        return {"form": self.form_.settings()}
+
+    def _restore_form(self, meta: Any) -> None:
+        form = dict(meta["form"])
+        form["stages"] = tuple(form["stages"])
+        self.form_ = Form(**form)

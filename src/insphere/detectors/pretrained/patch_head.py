@@ -1,0 +1,61 @@
+"""The settings of a head, from a constructor's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from insphere.detectors.base.network_state import settings
+from insphere.errors import SpecError
+from insphere.nets.spec import EncoderSpec
+from insphere.training.patches import DEFAULT_HEAD, PatchSpec, Unit
+from insphere.training.recipe import Phase
+
+
+def head_spec(
+    head: EncoderSpec | Mapping[str, Any] | None,
+    phase: Phase,
+    unit: Unit,
+    nu: float,
+    allow_collapse: bool,
+    *,
+    whiten: float | None,
+    **changes: Any,
+) -> PatchSpec:
+    """Return how a head is trained.
+
+    Parameters
+    ----------
+    head : EncoderSpec, mapping or None
+        The network, or changes to the default one, or None for that.
+    phase : Phase
+        Schedule.
+    unit, nu, allow_collapse, whiten
+        See `PatchSpec`.
+    **changes
+        Settings of the phase that differ from it; None means not given. A number of epochs is
+        meant literally.
+
+    Raises
+    ------
+    SpecError
+        If a setting is out of range, or the head is no mlp.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    if "epochs" in given:
+        given["min_steps"] = 0
+    with settings():
+        if head is None:
+            head = DEFAULT_HEAD
+        elif not isinstance(head, EncoderSpec):
+            head = DEFAULT_HEAD.derive(head)
+        if head.kind != "mlp":
+            raise SpecError(f"A head over patches is of kind mlp, but got {head.kind}.")
+        return PatchSpec(
+            head=head,
+            phase=Phase.model_validate(phase.model_dump() | given),
+            unit=unit,
+            whiten=whiten,
+            nu=nu,
+            allow_collapse=allow_collapse,
+        )

@@ -1,0 +1,88 @@
+"""From scores of patches to a score and a map for each image."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, zoom
+
+from insphere.detectors.shallow.vector_detector import is_real, require
+
+Pooling = Literal["max", "top", "weighted", "mean"]
+Floats = NDArray[np.float64]
+
+
+def check_pooling(pooling: Any, top_share: Any) -> None:
+    """Raise SpecError unless both are settings that `pool_patches` knows."""
+    require(
+        pooling in ("max", "top", "weighted", "mean"),
+        f'pooling is "max", "top", "weighted" or "mean", but got {pooling!r}.',
+    )
+    require(
+        is_real(top_share) and 0 < top_share <= 1,
+        f"top_share is a share of the patches, in (0, 1], but got {top_share!r}.",
+    )
+
+
+def pool_patches(scores: Floats, pooling: Pooling, top_share: float = 0.1) -> Floats:
+    """Return one score for each image.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (N, P)
+        Scores of patches, not negative.
+    pooling : {"max", "top", "weighted", "mean"}
+        The highest; the mean of the highest `top_share`; a sum in which each patch weighs as much
+        as its share of all scores, Σ s² / Σ s; or the plain mean.
+    top_share : float
+        Share of the patches for "top"; at least one patch counts.
+
+    Examples
+    --------
+    >>> pool_patches(np.array([[1.0, 3.0, 0.0, 0.0]]), "weighted")
+    array([2.5])
+    """
+    if pooling == "max":
+        result: Floats = scores.max(axis=1)
+    elif pooling == "mean":
+        result = scores.mean(axis=1)
+    elif pooling == "weighted":
+        total = scores.sum(axis=1)
+        result = np.square(scores).sum(axis=1) / np.where(total > 0, total, 1)
+    else:
+        kept = max(1, round(top_share * scores.shape[1]))
+        result = np.partition(scores, -kept, axis=1)[:, -kept:].mean(axis=1)
+    return result
+
+
+def image_maps(
+    scores: NDArray[np.floating[Any]], size: tuple[int, int], smoothing: float | None = None
+) -> NDArray[np.float32]:
+    """Enlarge patch scores to the images' resolution and smooth them.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (N, G, G)
+        Scores of patches on their grid.
+    size : (int, int)
+        Height and width of the maps, in pixels.
+    smoothing : float, optional
+        Standard deviation of the Gaussian, in pixels; by default half the distance of two
+        patches.
+
+    Returns
+    -------
+    ndarray of float32, shape (N, H, W)
+    """
+    height, width = size
+    rows, columns = height / scores.shape[1], width / scores.shape[2]
+    sigma = (rows / 2, columns / 2) if smoothing is None else (smoothing, smoothing)
+    maps = np.empty((len(scores), height, width), np.float32)
+    for i, grid in enumerate(scores):
+        enlarged = zoom(
+            np.asarray(grid, np.float64), (rows, columns), order=1, mode="nearest", grid_mode=True
+        )
+        maps[i] = gaussian_filter(enlarged, sigma, mode="nearest")
+    return maps

@@ -1,0 +1,1 @@
+"""What a network trained on normal samples cannot reproduce is anomalous."""

@@ -1,0 +1,253 @@
+"""AnoGAN: what a generator trained on normals cannot imitate is anomalous."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from insphere.detectors.base.estimator import OneClassDetector, batches
+from insphere.detectors.base.network_state import (
+    arrays_of,
+    load_arrays,
+    matching_weights,
+    saved_shape,
+    seed_from,
+    settings,
+)
+from insphere.errors import DataError
+from insphere.nets.dcgan import SIDES
+from insphere.preprocess.pipeline import chosen_steps, to_batch
+from insphere.preprocess.scaling import MinMaxSpec
+from insphere.training.anogan import GAN, AnoGANSpec, search, train_gan
+from insphere.training.callbacks import Callback
+from insphere.training.device import resolve_device
+from insphere.training.memory import keep_freed_memory
+from insphere.training.progress_bar import ProgressBar
+
+SEARCH_BATCH = 256
+
+
+class AnoGAN(OneClassDetector):
+    """AnoGAN (Schlegl et al. 2017): search a generator's images for the closest one.
+
+    A DCGAN learns to make images like the training normals. To score an image, its networks stay
+    as they are and the latent vector is searched whose image comes closest; the score is the loss
+    that remains: (1 − λ) times the absolute differences of the pixels plus λ times those of the
+    discriminator's features.
+
+    Scoring is a training of its own, and `fit` scores all training images too, to place the
+    threshold. The time grows with `search_steps` times the number of images, and with `width`.
+    The authors search for 500 steps; the defaults are a budget for machines without a GPU. More
+    steps are not always better: a long search imitates anomalies too.
+
+    Parameters
+    ----------
+    latent_dim : int, default=256
+        Length of the latent vector, as in Ruff et al. (2018).
+    width : int, default=16
+        Feature maps of both networks at half the side, doubled at each smaller one. The DCGAN of
+        Radford et al. (2016) has 64.
+    side : {32, 64} or None, default=None
+        Images are resized to this height and width; None takes 64 for images larger than 32.
+    train_steps : int, default=1500
+        Steps of both networks.
+    batch_size : int, default=64
+        Images in a step.
+    lr : float, default=2e-4
+        Learning rate of both networks.
+    search_steps : int, default=20
+        Steps of the search for each image.
+    search_lr : float, default=0.05
+        Learning rate of the search.
+    starts : int, default=1
+        Each search begins at the closest of so many latent vectors, which `fit` draws once; with
+        1, all images begin at the same random one.
+    discrimination_weight : float, default=0.1
+        λ, in [0, 1].
+    preprocess : str, sequence or None, default=None
+        Steps by name or spec; None is the paper's contrast normalisation and min-max. A min-max
+        follows if it is not the last anyway, since the generator is bounded.
+    contamination, false_alarm_rate, calibration
+        Where the threshold lies; see `OneClassDetector`.
+    device : str, default="auto"
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    callbacks : sequence of Callback, default=()
+        Followers of the training.
+    verbose : bool, default=False
+        Show progress in the terminal.
+    random_state : int, RandomState or None, default=None
+        Source of all randomness, consumed in `fit`: scoring draws nothing.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        One record for each epoch: phase, epoch, loss (of the generator), discriminator_loss, lr,
+        seconds, images_per_second.
+    spec_ : AnoGANSpec
+        All settings, resolved.
+    gan_ : GAN
+        The torch module with both networks.
+    offset_, threshold_, score_mean_, score_std_
+        See `OneClassDetector`.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_dim: int = 256,
+        width: int = 16,
+        side: int | None = None,
+        train_steps: int = 1500,
+        batch_size: int = 64,
+        lr: float = 2e-4,
+        search_steps: int = 20,
+        search_lr: float = 0.05,
+        starts: int = 1,
+        discrimination_weight: float = 0.1,
+        preprocess: str | Sequence[Any] | None = None,
+        contamination: float = 0.05,
+        false_alarm_rate: float | None = None,
+        calibration: float = 0.2,
+        device: str = "auto",
+        callbacks: Sequence[Callback] = (),
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.latent_dim = latent_dim
+        self.width = width
+        self.side = side
+        self.train_steps = train_steps
+        self.batch_size = batch_size
+        self.lr = lr
+        self.search_steps = search_steps
+        self.search_lr = search_lr
+        self.starts = starts
+        self.discrimination_weight = discrimination_weight
+        self.preprocess = preprocess
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration = calibration
+        self.device = device
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------ public
+
+    def reconstruct(self, X: Any) -> NDArray[np.float32]:
+        """Return the closest generated image to each given one, for display beside it.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, side, side, C)
+            As the generator makes them, between 0 and 1: resized and preprocessed.
+        """
+        check_is_fitted(self)
+        parts = []
+        for x in self._batches(self._read(X, fitting=False)):
+            _, z = search(self.gan_, x, self.spec_)
+            with torch.no_grad():
+                parts.append((self.gan_.generator(z) + 1) / 2)
+        images: NDArray[np.float32] = torch.cat(parts).permute(0, 2, 3, 1).cpu().numpy()
+        return images
+
+    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
+        """Return how far each pixel is from that of the closest generated image.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            Absolute differences, summed over channels, brought from the generator's resolution to
+            that of the images; higher is more anomalous.
+        """
+        data = self._read_images(X)
+        keep_freed_memory()
+        parts = []
+        for x in self._batches(data):
+            _, z = search(self.gan_, x, self.spec_)
+            with torch.no_grad():
+                target = self.gan_.resize(self.gan_.preprocessor(x))
+                error = (target - self.gan_.generator(z)).abs().sum(dim=1, keepdim=True)
+                sized = F.interpolate(error, size=x.shape[-2:], mode="bilinear", antialias=True)
+            parts.append(sized[:, 0].cpu().numpy())
+        maps: NDArray[np.float32] = np.concatenate(parts)
+        return maps
+
+    # ------------------------------------------------------------------ OneClassDetector
+
+    def _fit(self, X: NDArray[Any]) -> None:
+        if X.ndim != 4:
+            raise DataError("AnoGAN takes images, but got a table; use DeepCAE for tables.")
+        keep_freed_memory()
+        spec = self._resolve((X.shape[3], X.shape[1], X.shape[2]))
+        gan, history = train_gan(
+            X,
+            spec,
+            seed=seed_from(self.random_state),
+            device=resolve_device(self.device),
+            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+        )
+        self.spec_, self.gan_, self.history_ = spec, gan, history
+
+    def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
+        keep_freed_memory()
+        parts = [search(self.gan_, x, self.spec_)[0].cpu() for x in self._batches(X)]
+        scores: NDArray[Any] = torch.cat(parts).numpy()
+        return scores
+
+    def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        meta = {"spec": self.spec_.model_dump(mode="json"), "history": self.history_}
+        return arrays_of(self.gan_), meta
+
+    def _set_state(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        device = resolve_device(self.device)
+        with matching_weights():
+            spec = AnoGANSpec.model_validate(meta["spec"])
+            gan = GAN(spec, saved_shape(self.image_shape_, meta))
+            load_arrays(gan, arrays, device)
+        self.spec_, self.gan_ = spec, gan.requires_grad_(False)
+        self.history_ = list(meta["history"])
+
+    # ------------------------------------------------------------------ inside
+
+    def _batches(self, X: NDArray[Any]) -> Iterator[torch.Tensor]:
+        device = self.gan_.starts.device
+        return (to_batch(part, device) for part in batches(X, SEARCH_BATCH))
+
+    def _resolve(self, shape: tuple[int, ...]) -> AnoGANSpec:
+        """Turn the constructor's arguments into one spec."""
+        steps = chosen_steps(self.preprocess, shape)
+        if not steps or steps[-1].step != "minmax":
+            steps = (*steps, MinMaxSpec())
+        small, large = SIDES
+        side = self.side or (small if max(shape[1:]) <= small else large)
+        with settings():
+            return AnoGANSpec(
+                preprocess=steps,
+                side=side,
+                latent_dim=self.latent_dim,
+                width=self.width,
+                train_steps=self.train_steps,
+                batch_size=self.batch_size,
+                lr=self.lr,
+                search_steps=self.search_steps,
+                search_lr=self.search_lr,
+                starts=self.starts,
+                discrimination_weight=self.discrimination_weight,
+            )

@@ -1,0 +1,271 @@
+"""The autoencoder that Deep SVDD starts from, as a detector of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.network_state import (
+    arrays_of,
+    batched,
+    encoder_spec,
+    load_arrays,
+    matching_weights,
+    saved_shape,
+    seed_from,
+    settings,
+)
+from insphere.errors import SpecError
+from insphere.nets.autoencoder import Autoencoder
+from insphere.nets.build import build_decoder, build_encoder
+from insphere.nets.collapse_check import collapse_paths
+from insphere.nets.spec import EncoderSpec
+from insphere.preprocess.pipeline import Preprocessor, chosen_steps
+from insphere.training.autoencoder import (
+    AutoencoderSpec,
+    bounded_output,
+    pretrain_autoencoder,
+    sample_shape,
+)
+from insphere.training.callbacks import Callback
+from insphere.training.device import Precision, resolve_device
+from insphere.training.memory import keep_freed_memory
+from insphere.training.progress_bar import ProgressBar
+from insphere.training.recipe import Recipe, parse_recipe
+
+
+class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetector):  # type: ignore[misc]
+    """Deep convolutional autoencoder: what it cannot restore is anomalous.
+
+    It is the network that `DeepSVDD` pretrains, with the decoder kept, as in the comparison of
+    Ruff et al. (2018, section 4.1). The anomaly score is the squared error between the
+    preprocessed sample and its reconstruction, summed over all values. With the same data,
+    settings and `checkpoint_dir`, this and `DeepSVDD` share one training.
+
+    Parameters
+    ----------
+    encoder : str, EncoderSpec, dict or None, default=None
+        "mnist", "cifar10", "gtsrb", a spec, or None to choose by the shape of the samples. The
+        decoder mirrors it. Bias terms are harmless here.
+    preprocess : str, sequence or None, default=None
+        Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
+        normalisation and min-max for images, and standardised columns for tables.
+    recipe : {"fast", "paper"} or Recipe, default="fast"
+        Its pretraining phase is the schedule.
+    epochs : int, optional
+        Override the recipe's number of epochs.
+    lr : float, optional
+        Override the recipe's learning rate.
+    batch_size : int, optional
+        Override the recipe's batch size.
+    contamination, false_alarm_rate, calibration
+        Where the threshold lies; see `OneClassDetector`.
+    device : str, default="auto"
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Number format of the network; "auto" takes bfloat16 where the processor has it and the
+        network is wide enough to be faster in it.
+    checkpoint_dir : path, optional
+        Folder for checkpoints after each epoch; fitting again continues there.
+    callbacks : sequence of Callback, default=()
+        Followers of the training.
+    verbose : bool, default=False
+        Show progress in the terminal.
+    random_state : int, RandomState or None, default=None
+        Source of all randomness, consumed in `fit`.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        One record for each epoch: phase, epoch, loss, lr, seconds, images_per_second.
+    spec_ : AutoencoderSpec
+        All settings, resolved.
+    autoencoder_ : Autoencoder
+        The torch module that maps raw samples to their squared errors.
+    offset_, threshold_, score_mean_, score_std_
+        See `OneClassDetector`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from insphere.detectors import DeepCAE
+    >>> normal = np.random.default_rng(0).normal(size=(200, 8))
+    >>> detector = DeepCAE(random_state=0).fit(normal)
+    >>> detector.predict(np.vstack([normal[:3], 8 + normal[:2]]))
+    array([ 1,  1,  1, -1, -1])
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
+        preprocess: str | Sequence[Any] | None = None,
+        recipe: str | Recipe | Mapping[str, Any] = "fast",
+        epochs: int | None = None,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        contamination: float = 0.05,
+        false_alarm_rate: float | None = None,
+        calibration: float = 0.2,
+        device: str = "auto",
+        precision: Precision = "auto",
+        checkpoint_dir: str | PathLike[str] | None = None,
+        callbacks: Sequence[Callback] = (),
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.encoder = encoder
+        self.preprocess = preprocess
+        self.recipe = recipe
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration = calibration
+        self.device = device
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------ public
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return the representations: what the encoder passes on to the decoder.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images or rows like those trained on.
+
+        Returns
+        -------
+        ndarray, shape (n, rep_dim)
+            float32 for images, float64 for tables.
+        """
+        check_is_fitted(self)
+        network = self.autoencoder_
+
+        def represent(x: torch.Tensor) -> torch.Tensor:
+            z: torch.Tensor = network.encoder(network.preprocessor(x))
+            return z.to(self._weight.dtype)
+
+        return batched(self._read(X, fitting=False), represent, self.autoencoder_, self.precision)
+
+    def reconstruct(self, X: Any) -> NDArray[Any]:
+        """Return what the network makes of each sample, for display beside it.
+
+        The preprocessing is undone; steps that normalise each image by its own statistics, such
+        as contrast normalisation, are undone with those of the image given.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images or rows like those trained on.
+
+        Returns
+        -------
+        ndarray
+            Images float32, shape (n, H, W, C), between 0 and 1 if trained on uint8 images; rows
+            float64, shape (n, d), in their own units.
+        """
+        check_is_fitted(self)
+        data = self._read(X, fitting=False)
+        restored = batched(data, self.autoencoder_.reconstruct, self.autoencoder_, self.precision)
+        if restored.ndim == 4:
+            restored = np.ascontiguousarray(restored.transpose(0, 2, 3, 1))
+        return restored.clip(0, 1) if self.image_dtype_ == "uint8" else restored
+
+    def anomaly_map(self, X: Any) -> NDArray[Any]:
+        """Return the squared reconstruction error of each pixel; an image's sum is its score.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            0 or more; higher is more anomalous.
+        """
+        data = self._read_images(X)
+        return batched(data, self.autoencoder_.error_map, self.autoencoder_, self.precision)
+
+    # ------------------------------------------------------------------ OneClassDetector
+
+    def _fit(self, X: NDArray[Any]) -> None:
+        keep_freed_memory()
+        spec = self._resolve(sample_shape(X))
+        trained = pretrain_autoencoder(
+            X,
+            spec,
+            seed=seed_from(self.random_state),
+            device=resolve_device(self.device),
+            precision=self.precision,
+            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+        )
+        assert trained.decoder is not None  # there is at least one epoch
+        network = Autoencoder(trained.preprocessor, trained.encoder, trained.decoder).eval()
+        self._adopt(spec, network, trained.history)
+
+    def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
+        return batched(X, self.autoencoder_, self.autoencoder_, self.precision)
+
+    def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        meta = {
+            "spec": self.spec_.model_dump(mode="json"),
+            "history": self.history_,
+            "table_features": None if self.image_shape_ else int(self.n_features_in_),
+        }
+        return arrays_of(self.autoencoder_), meta
+
+    def _set_state(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        device = resolve_device(self.device)
+        with matching_weights():
+            spec = AutoencoderSpec.model_validate(meta["spec"])
+            shape = saved_shape(self.image_shape_, meta)
+            encoder = build_encoder(spec.encoder, shape, allow_collapse=True)
+            decoder = build_decoder(spec.encoder, shape, bounded_output=bounded_output(spec))
+            network = Autoencoder(Preprocessor(spec.preprocess, shape), encoder, decoder)
+            load_arrays(network, arrays, device)
+        self._adopt(spec, network, list(meta["history"]))
+
+    # ------------------------------------------------------------------ inside
+
+    def _adopt(self, spec: AutoencoderSpec, network: Autoencoder, history: list[Any]) -> None:
+        self.spec_ = spec
+        self.autoencoder_ = network
+        self.history_ = history
+        self._n_features_out = spec.encoder.rep_dim
+
+    @property
+    def _weight(self) -> torch.Tensor:
+        return next(self.autoencoder_.parameters())
+
+    def _resolve(self, shape: tuple[int, ...]) -> AutoencoderSpec:
+        """Turn the constructor's arguments into one spec."""
+        given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
+        steps = chosen_steps(self.preprocess, shape)
+        with settings():
+            encoder = encoder_spec(self.encoder, shape)
+            phase = parse_recipe(self.recipe).override(pretrain=given, train={}).pretrain
+            if phase.epochs == 0:
+                raise SpecError("An autoencoder needs at least one epoch of training, not 0.")
+            # Part of the checkpoint's name: whether Deep SVDD must be told to accept the encoder.
+            unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
+            return AutoencoderSpec(
+                encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe
+            )

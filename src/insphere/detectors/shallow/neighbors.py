@@ -1,0 +1,240 @@
+"""Detectors that keep the training images and look at the distances to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp, softmax
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize as normalize_rows
+from sklearn.utils import check_random_state
+
+from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.shallow.vector_detector import (
+    BATCH,
+    FlatDetector,
+    Floats,
+    is_real,
+    require,
+    require_count,
+)
+
+FOLDS = 5
+
+
+class KNNDetector(FlatDetector):
+    """Mean distance to the nearest training images: the control that every method must beat.
+
+    With two neighbours on L2-normalised pixels its mean AUC on MNIST is 97.98 % (all training and
+    test images, mean over the ten classes; the distance to the second neighbour alone gives 97.94,
+    without normalising the mean distance gives 95.50).
+
+    The threshold rests on leave-one-out distances, since a training image is its own nearest.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=2
+        Neighbours whose Euclidean distances are averaged.
+    normalize : "l2" or None, default="l2"
+        Scale every image to length 1, so that brightness does not count. None suits tables.
+    contamination, false_alarm_rate, calibration, random_state
+        See `OneClassDetector`.
+    """
+
+    pca: float | None = None
+    _stored = ("training_",)
+
+    def __init__(
+        self,
+        *,
+        n_neighbors: int = 2,
+        normalize: str | None = "l2",
+        contamination: float = 0.05,
+        false_alarm_rate: float | None = None,
+        calibration: float = 0.2,
+        random_state: Any = None,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.normalize = normalize
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration = calibration
+        self.random_state = random_state
+
+    def _learn(self, F: Floats) -> None:
+        require_count("n_neighbors", self.n_neighbors, 1)
+        require(
+            self.normalize in ("l2", None),
+            f'normalize is "l2" or None, but got {self.normalize!r}.',
+        )
+        require(
+            len(F) > self.n_neighbors,
+            f"n_neighbors={self.n_neighbors} needs more than {self.n_neighbors} training samples, "
+            f"but there are {len(F)}.",
+        )
+        self.training_ = self._scaled(F)
+
+    def _score(self, F: Floats) -> Floats:
+        return self._mean_distance(self._scaled(F))
+
+    def _training_scores(self, X: Array) -> Floats:
+        return self._mean_distance(None)
+
+    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
+        """Return the squared distance of each pixel from the mean of the nearest training images.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            0 or more; higher is more anomalous.
+        """
+        return self._pixel_distances(X)
+
+    def _comparable(self, F: Floats) -> Floats:
+        return self._scaled(F)
+
+    def _expected(self, F: Floats) -> Floats:
+        search = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute")
+        index = search.fit(self.training_).kneighbors(self._scaled(F), return_distance=False)
+        expected: Floats = self.training_[index].mean(axis=1)
+        return expected
+
+    def _mean_distance(self, F: Floats | None) -> Floats:
+        search = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute")
+        distances: Floats = search.fit(self.training_).kneighbors(F)[0]
+        mean: Floats = distances.mean(axis=1)
+        return mean
+
+    def _scaled(self, F: Floats) -> Floats:
+        scaled: Floats = F if self.normalize is None else normalize_rows(F)
+        return scaled
+
+
+class KDEDetector(FlatDetector):
+    """Gaussian kernel density estimate (Parzen, 1962).
+
+    The anomaly score is minus the log-density, up to a constant. Scores of training images leave
+    their own kernel out.
+
+    Parameters
+    ----------
+    bandwidth : float, "paper" or None, default=None
+        Standard deviation of the kernel; None takes the one of 13 with the highest leave-one-out
+        likelihood, from 1/16 to 4 times the root mean variance of the features. "paper" takes the
+        one of 2^0.5, 2^1, 2^1.5, …, 2^5 with the highest likelihood in 5-fold cross-validation
+        (Ruff et al. 2018), whatever the scale of the features.
+    pca : float or None, default=0.95
+        Project onto the principal components that keep this share of the variance first.
+    preprocess : "gcn" or None, default=None
+        "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
+        paper does; None takes pixels as they are.
+    contamination, false_alarm_rate, calibration, random_state
+        See `OneClassDetector`.
+    """
+
+    _stored = ("training_", "bandwidth_")
+
+    def __init__(
+        self,
+        *,
+        bandwidth: float | str | None = None,
+        pca: float | None = 0.95,
+        preprocess: str | None = None,
+        contamination: float = 0.05,
+        false_alarm_rate: float | None = None,
+        calibration: float = 0.2,
+        random_state: Any = None,
+    ) -> None:
+        self.bandwidth = bandwidth
+        self.pca = pca
+        self.preprocess = preprocess
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration = calibration
+        self.random_state = random_state
+
+    def _learn(self, F: Floats) -> None:
+        self.training_ = F
+        if self.bandwidth == "paper":
+            self.bandwidth_ = self._cross_validated(F, 2.0 ** np.linspace(0.5, 5, 10))
+            return
+        if self.bandwidth is not None:
+            require(
+                is_real(self.bandwidth) and float(self.bandwidth) > 0,
+                f'bandwidth is a positive number, "paper" or None, but got {self.bandwidth!r}.',
+            )
+            self.bandwidth_ = float(self.bandwidth)
+            return
+        candidates = np.sqrt(F.var(axis=0).mean()) * 2.0 ** np.linspace(-4, 2, 13)
+        rows = np.unique(np.linspace(0, len(F) - 1, BATCH).astype(int))
+        squared = self._squared_distances(F[rows], rows)
+        likelihood = [
+            -self._minus_log_density(squared, h).mean() - F.shape[1] * np.log(h) for h in candidates
+        ]
+        self.bandwidth_ = float(candidates[int(np.argmax(likelihood))])
+
+    def _cross_validated(self, F: Floats, candidates: Floats) -> float:
+        """Return the candidate under which rows are likeliest, given the other four folds."""
+        require(len(F) >= FOLDS, f"Cross-validation needs at least {FOLDS} training samples.")
+        fold = check_random_state(self.random_state).permutation(len(F)) % FOLDS
+        total = np.zeros(len(candidates))
+        for left_out in range(FOLDS):
+            others = F[fold != left_out]
+            for rows in batches(F[fold == left_out], BATCH):
+                squared = euclidean_distances(rows, others, squared=True)
+                for position, h in enumerate(candidates):
+                    normaliser = len(rows) * (np.log(len(others)) + F.shape[1] * np.log(h))
+                    log_sum = -self._minus_log_density(squared, h)
+                    total[position] += log_sum.sum() - normaliser
+        return float(candidates[int(np.argmax(total))])
+
+    def _score(self, F: Floats) -> Floats:
+        return self._minus_log_density(self._squared_distances(F), self.bandwidth_)
+
+    def _training_scores(self, X: Array) -> Floats:
+        parts = [
+            self._minus_log_density(self._squared_distances(self.training_[i], i), self.bandwidth_)
+            for i in batches(np.arange(len(self.training_)), BATCH)
+        ]
+        return np.concatenate(parts)
+
+    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
+        """Return the squared distance of each pixel from a mean of training images.
+
+        They are weighted by the kernel, so that near ones count.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            0 or more; higher is more anomalous.
+        """
+        return self._pixel_distances(X)
+
+    def _expected(self, F: Floats) -> Floats:
+        weights = softmax(self._squared_distances(F) / (-2 * self.bandwidth_**2), axis=1)
+        expected: Floats = weights @ self.training_
+        return expected
+
+    def _squared_distances(self, F: Floats, own: Array | None = None) -> Floats:
+        """Return squared distances to the training rows; infinite to a row's `own`."""
+        squared: Floats = euclidean_distances(F, self.training_, squared=True)
+        if own is not None:
+            squared[np.arange(len(F)), own] = np.inf
+        return squared
+
+    def _minus_log_density(self, squared: Floats, bandwidth: float) -> Floats:
+        value: Floats = -logsumexp(squared / (-2 * bandwidth**2), axis=1)
+        return value

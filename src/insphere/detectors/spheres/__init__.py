@@ -1,0 +1,1 @@
+"""Deep SVDD: networks trained to enclose normal samples in a sphere."""

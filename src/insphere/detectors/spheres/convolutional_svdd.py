@@ -1,0 +1,206 @@
+"""A fully convolutional Deep SVDD, whose output is itself the heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.network_state import (
+    arrays_of,
+    batched,
+    encoder_spec,
+    load_arrays,
+    matching_weights,
+    saved_shape,
+    seed_from,
+    settings,
+)
+from insphere.errors import DataError
+from insphere.nets.build import build_encoder
+from insphere.nets.convolutional_sphere import ConvolutionalSphere
+from insphere.nets.spec import EncoderSpec
+from insphere.preprocess.pipeline import Preprocessor, chosen_steps
+from insphere.training.callbacks import Callback
+from insphere.training.convolutional import convolutional_head, train_places
+from insphere.training.deep_svdd import SphereSpec
+from insphere.training.device import Precision, resolve_device
+from insphere.training.memory import keep_freed_memory
+from insphere.training.progress_bar import ProgressBar
+from insphere.training.recipe import Recipe, parse_recipe
+
+
+class ConvolutionalSVDD(OneClassDetector):
+    """Deep SVDD at every place of the feature map, in the manner of FCDD.
+
+    The network has no dense layer: it gives a representation for each place of the image, with a
+    centre of its own, and the anomaly score is the mean over places of the pseudo-Huber distance
+    √(d² + 1) − 1. The distances are the heat map. Liznerski et al. (2021), "Explainable deep
+    one-class classification", train with examples of anomalies; this is their objective for
+    normal images alone, started from an autoencoder.
+
+    Parameters
+    ----------
+    encoder : str, EncoderSpec, dict or None, default=None
+        Its convolutional stages are used: "mnist", "cifar10", "gtsrb", a spec of kind lenet, or
+        None to choose by the shape of the images.
+    preprocess : str, sequence or None, default=None
+        Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
+        normalisation and min-max.
+    recipe : {"fast", "paper"} or Recipe, default="fast"
+        Schedule of pretraining and training.
+    epochs, pretrain_epochs : int, optional
+        Override the recipe's numbers of epochs.
+    lr : float, optional
+        Override the recipe's learning rate of the one-class phase.
+    batch_size : int, optional
+        Override the recipe's batch size of both phases.
+    contamination, false_alarm_rate, calibration
+        Where the threshold lies; see `OneClassDetector`.
+    device : str, default="auto"
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Number format of the network; "auto" takes bfloat16 where the processor has it.
+    checkpoint_dir : path, optional
+        Folder for checkpoints after each epoch; the autoencoder is shared with `DeepSVDD`.
+    allow_collapse : bool, default=False
+        Allow networks that can map everything onto the centres, and do not stop when they do.
+    callbacks : sequence of Callback, default=()
+        Followers of the training.
+    verbose : bool, default=False
+        Show progress in the terminal.
+    random_state : int, RandomState or None, default=None
+        Source of all randomness, consumed in `fit`.
+
+    Attributes
+    ----------
+    history_ : list of dict
+        One record for each epoch; see `DeepSVDD`. Radius and spread are those of places.
+    guard_findings_ : list of str
+        What the collapse guard noticed.
+    spec_ : SphereSpec
+        All settings, resolved.
+    sphere_ : ConvolutionalSphere
+        The torch module that maps raw images to distances.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
+        preprocess: str | Sequence[Any] | None = None,
+        recipe: str | Recipe | Mapping[str, Any] = "fast",
+        epochs: int | None = None,
+        pretrain_epochs: int | None = None,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        contamination: float = 0.05,
+        false_alarm_rate: float | None = None,
+        calibration: float | int = 0.2,
+        device: str = "auto",
+        precision: Precision = "auto",
+        checkpoint_dir: str | PathLike[str] | None = None,
+        allow_collapse: bool = False,
+        callbacks: Sequence[Callback] = (),
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.encoder = encoder
+        self.preprocess = preprocess
+        self.recipe = recipe
+        self.epochs = epochs
+        self.pretrain_epochs = pretrain_epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration = calibration
+        self.device = device
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.allow_collapse = allow_collapse
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------ public
+
+    def anomaly_map(self, X: Any) -> NDArray[Any]:
+        """Return the distances of all places at the resolution of the images.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (N, H, W)
+            0 or more; higher is more anomalous.
+        """
+        data = self._read_images(X)
+        return batched(data, self.sphere_.heat, self.sphere_, self.precision)
+
+    # ------------------------------------------------------------------ OneClassDetector
+
+    def _fit(self, X: NDArray[Any]) -> None:
+        if X.ndim != 4:
+            raise DataError("ConvolutionalSVDD takes images, but got a table; use DeepSVDD for it.")
+        keep_freed_memory()
+        spec = self._resolve((X.shape[3], X.shape[1], X.shape[2]))
+        sphere, history, guard = train_places(
+            X,
+            spec,
+            seed=seed_from(self.random_state),
+            device=resolve_device(self.device),
+            precision=self.precision,
+            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+        )
+        self.spec_, self.sphere_, self.history_ = spec, sphere, history
+        self.guard_findings_ = guard.summary()
+
+    def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
+        return batched(X, self.sphere_, self.sphere_, self.precision)
+
+    def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        meta = {
+            "spec": self.spec_.model_dump(mode="json"),
+            "history": self.history_,
+            "guard_findings": self.guard_findings_,
+        }
+        return arrays_of(self.sphere_), meta
+
+    def _set_state(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        device = resolve_device(self.device)
+        with matching_weights():
+            spec = SphereSpec.model_validate(meta["spec"])
+            shape = saved_shape(self.image_shape_, meta)
+            encoder = build_encoder(spec.encoder, shape, allow_collapse=True)
+            head = convolutional_head(encoder, spec.encoder, spec.allow_collapse)
+            center = torch.empty(tuple(arrays["center"].shape))
+            sphere = ConvolutionalSphere(Preprocessor(spec.preprocess, shape), head, center)
+            load_arrays(sphere, arrays, device)
+        self.spec_, self.sphere_ = spec, sphere
+        self.history_ = list(meta["history"])
+        self.guard_findings_ = list(meta["guard_findings"])
+
+    # ------------------------------------------------------------------ inside
+
+    def _resolve(self, shape: tuple[int, ...]) -> SphereSpec:
+        """Turn the constructor's arguments into one spec."""
+        pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
+        train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
+        steps = chosen_steps(self.preprocess, shape)
+        with settings():
+            return SphereSpec(
+                encoder=encoder_spec(self.encoder, shape),
+                preprocess=steps,
+                recipe=parse_recipe(self.recipe).override(pretrain=pretrain, train=train),
+                allow_collapse=self.allow_collapse,
+            )

@@ -1,0 +1,293 @@
+"""Deep SVDD as a scikit-learn outlier estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.network_state import (
+    arrays_of,
+    batched,
+    encoder_spec,
+    load_arrays,
+    matching_weights,
+    saved_shape,
+    seed_from,
+    settings,
+)
+from insphere.nets.build import build_encoder
+from insphere.nets.fold import folded
+from insphere.nets.spec import EncoderSpec
+from insphere.nets.sphere import Sphere
+from insphere.preprocess.pipeline import Preprocessor, chosen_steps
+from insphere.training.autoencoder import sample_shape
+from insphere.training.callbacks import Callback
+from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere, untrained_sphere
+from insphere.training.device import Precision, resolve_device
+from insphere.training.memory import keep_freed_memory
+from insphere.training.objectives import radius_quantile
+from insphere.training.progress_bar import ProgressBar
+from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.regularizers import Regularizers
+
+
+class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetector):  # type: ignore[misc]
+    """Deep Support Vector Data Description (Ruff et al. 2018, "Deep One-Class Classification").
+
+    A network φ(x; W) is trained so that normal samples fall close to a fixed centre c. The anomaly
+    score is the squared distance ‖φ(x) − c‖².
+
+    Parameters
+    ----------
+    objective : {"one-class", "soft-boundary"}, default="one-class"
+        Mean squared distance (equation 4), or a sphere that a share `nu` may leave (equation 3).
+    nu : float, default=0.1
+        ν in (0, 1]: the share of training normals outside the soft boundary; also where
+        `radius_` lies for both objectives.
+    encoder : str, EncoderSpec, dict or None, default=None
+        "mnist", "cifar10", "gtsrb", "resnet18", a spec, or None to choose by the shape of the
+        samples. A dict is a spec of its own, or, with ``"base"`` set to one of these names or to
+        "auto" (chosen by shape), the changes to that one: ``{"base": "auto", "residual": True}``.
+    preprocess : str, sequence or None, default=None
+        Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
+        normalisation and min-max for images, and standardised columns for tables.
+    recipe : {"fast", "paper"} or Recipe, default="fast"
+        Schedule of pretraining and training.
+    epochs, pretrain_epochs : int, optional
+        Override the recipe's numbers of epochs; ``pretrain_epochs=0`` starts from random weights.
+    lr : float, optional
+        Override the recipe's learning rate of the one-class phase.
+    batch_size : int, optional
+        Override the recipe's batch size of both phases.
+    radius_update : {"epoch", "batch"}, default="epoch"
+        When the soft-boundary radius moves; see `insphere.training.objectives.Hypersphere`.
+    contamination, false_alarm_rate, calibration
+        Where the threshold lies; see `OneClassDetector`.
+    device : str, default="auto"
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Number format of the network; "auto" takes bfloat16 where the processor has it and the
+        network is wide enough to be faster in it.
+    checkpoint_dir : path, optional
+        Folder for checkpoints after each epoch. Fitting the same data with the same settings
+        again continues there; detectors that differ only in their objective share one pretrained
+        encoder.
+    regularizers : Regularizers, dict or None, default=None
+        Weights of terms that keep the representations apart, such as ``{"variance": 1.0}``; with
+        one on the variance bias terms are allowed. See `insphere.training.regularizers`.
+    allow_collapse : bool, default=False
+        Allow networks that can map everything onto the centre, and do not stop when they do.
+    callbacks : sequence of Callback, default=()
+        Followers of the training.
+    verbose : bool, default=False
+        Show progress in the terminal.
+    random_state : int, RandomState or None, default=None
+        Source of all randomness, consumed in `fit`.
+
+    Attributes
+    ----------
+    center_ : ndarray, shape (rep_dim,)
+        c.
+    radius_ : float
+        Radius that leaves a share `nu` of the training normals outside: the best R of the
+        soft-boundary objective for the trained weights.
+    history_ : list of dict
+        One record for each epoch: phase, epoch, loss, lr, radius, outside (share), spread,
+        score_spread, effective_rank, dead_units, seconds, images_per_second.
+    guard_findings_ : list of str
+        What the collapse guard noticed.
+    spec_ : SphereSpec
+        All settings, resolved.
+    sphere_ : Sphere
+        The torch module that maps raw images to squared distances.
+    offset_, threshold_, score_mean_, score_std_
+        See `OneClassDetector`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from insphere import DeepSVDD
+    >>> normal = np.random.default_rng(0).normal(size=(200, 8))
+    >>> detector = DeepSVDD(random_state=0).fit(normal)
+    >>> detector.predict(np.vstack([normal[:3], 8 + normal[:2]]))
+    array([ 1,  1,  1, -1, -1])
+    """
+
+    def __init__(
+        self,
+        *,
+        objective: Literal["one-class", "soft-boundary"] = "one-class",
+        nu: float = 0.1,
+        encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
+        preprocess: str | Sequence[Any] | None = None,
+        recipe: str | Recipe | Mapping[str, Any] = "fast",
+        epochs: int | None = None,
+        pretrain_epochs: int | None = None,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        radius_update: Literal["epoch", "batch"] = "epoch",
+        contamination: float = 0.05,
+        false_alarm_rate: float | None = None,
+        calibration: float = 0.2,
+        device: str = "auto",
+        precision: Precision = "auto",
+        checkpoint_dir: str | PathLike[str] | None = None,
+        regularizers: Regularizers | Mapping[str, Any] | None = None,
+        allow_collapse: bool = False,
+        callbacks: Sequence[Callback] = (),
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.objective = objective
+        self.nu = nu
+        self.encoder = encoder
+        self.preprocess = preprocess
+        self.recipe = recipe
+        self.epochs = epochs
+        self.pretrain_epochs = pretrain_epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.radius_update = radius_update
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration = calibration
+        self.device = device
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.regularizers = regularizers
+        self.allow_collapse = allow_collapse
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    # ------------------------------------------------------------------ public
+
+    def transform(self, X: Any) -> NDArray[Any]:
+        """Return the representations φ(x).
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images or rows like those trained on.
+
+        Returns
+        -------
+        ndarray, shape (n, rep_dim)
+            float32 for images, float64 for tables.
+        """
+        check_is_fitted(self)
+        scorer = self._scorer
+        return batched(self._read(X, fitting=False), scorer.represent, scorer, self.precision)
+
+    # ------------------------------------------------------------------ OneClassDetector
+
+    def _fit(self, X: NDArray[Any]) -> None:
+        keep_freed_memory()
+        spec = self._resolve(sample_shape(X))
+        trained = self._train(X, spec)
+        self._adopt(spec, trained)
+        self._training_distances = self._anomaly_score(X)
+        radius = radius_quantile(torch.from_numpy(self._training_distances), spec.nu)
+        self.radius_ = float(radius)
+
+    def _train(self, X: NDArray[Any], spec: SphereSpec) -> TrainedSphere:
+        checkpoints = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)
+        progress = [ProgressBar()] if self.verbose else []
+        return train_sphere(
+            X,
+            spec,
+            seed=seed_from(self.random_state),
+            device=resolve_device(self.device),
+            precision=self.precision,
+            checkpoints=checkpoints,
+            callbacks=[*self.callbacks, *progress],
+        )
+
+    def _training_scores(self, X: NDArray[Any]) -> NDArray[Any]:
+        distances: NDArray[Any] = self.__dict__.pop("_training_distances")
+        return distances
+
+    def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
+        return batched(X, self._scorer, self._scorer, self.precision)
+
+    def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        meta = {
+            "spec": self.spec_.model_dump(mode="json"),
+            "radius": self.radius_,
+            "history": self.history_,
+            "guard_findings": self.guard_findings_,
+            "table_features": None if self.image_shape_ else int(self.n_features_in_),
+        }
+        return arrays_of(self.sphere_), meta
+
+    def _set_state(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        device = resolve_device(self.device)
+        with matching_weights():
+            spec = SphereSpec.model_validate(meta["spec"])
+            shape = saved_shape(self.image_shape_, meta)
+            encoder = build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
+            center = torch.empty(spec.encoder.rep_dim)
+            sphere = Sphere(Preprocessor(spec.preprocess, shape), encoder, center)
+            load_arrays(sphere, arrays, device)
+        findings = list(meta["guard_findings"])
+        self._adopt(spec, TrainedSphere(sphere, list(meta["history"])), findings)
+        self.radius_ = float(meta["radius"])
+
+    # ------------------------------------------------------------------ inside
+
+    def _adopt(
+        self, spec: SphereSpec, trained: TrainedSphere, findings: list[str] | None = None
+    ) -> None:
+        self.spec_ = spec
+        self.sphere_ = trained.sphere
+        self._scorer = folded(trained.sphere)
+        self.history_ = trained.history
+        self.guard_findings_ = trained.guard.summary() if findings is None else findings
+        self.center_ = trained.sphere.center.cpu().numpy()
+        self._n_features_out = spec.encoder.rep_dim
+
+    def _resolve(self, shape: tuple[int, ...]) -> SphereSpec:
+        """Turn the constructor's arguments into one spec."""
+        recipe = parse_recipe(self.recipe)
+        pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
+        train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
+        steps = chosen_steps(self.preprocess, shape)
+        with settings():
+            given = self.regularizers
+            if isinstance(given, Mapping):
+                given = Regularizers.model_validate(dict(given))
+            return SphereSpec(
+                encoder=encoder_spec(self.encoder, shape),
+                preprocess=steps,
+                recipe=recipe.override(pretrain=pretrain, train=train),
+                objective=self.objective,
+                nu=self.nu,
+                radius_update=self.radius_update,
+                allow_collapse=self.allow_collapse,
+                regularizers=given,
+            )
+
+
+class UntrainedDeepSVDD(DeepSVDD):
+    """The same network with the same seed and a centre, but never trained.
+
+    A random network already scores well, so no result of `DeepSVDD` means much without this one
+    beside it. Takes the same parameters.
+    """
+
+    def _train(self, X: NDArray[Any], spec: SphereSpec) -> TrainedSphere:
+        return untrained_sphere(
+            X,
+            spec,
+            seed=seed_from(self.random_state),
+            device=resolve_device(self.device),
+            precision=self.precision,
+        )

@@ -1,0 +1,318 @@
+"""Softmax threshold: the confidence of a classifier that was trained with labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import Tags
+
+from insphere.detectors.base.calibration import Groups
+from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.network_state import (
+    arrays_of,
+    batched,
+    encoder_spec,
+    load_arrays,
+    matching_weights,
+    saved_shape,
+    seed_from,
+    settings,
+)
+from insphere.errors import DataError, SpecError
+from insphere.fingerprint import array_fingerprint
+from insphere.nets.build import build_encoder
+from insphere.nets.classifier import Classifier
+from insphere.nets.spec import EncoderSpec
+from insphere.preprocess.pipeline import Preprocessor, chosen_steps
+from insphere.training.autoencoder import sample_shape
+from insphere.training.callbacks import Callback
+from insphere.training.classifier import ClassifierSpec, train_classifier
+from insphere.training.device import Precision, resolve_device
+from insphere.training.memory import keep_freed_memory
+from insphere.training.progress_bar import ProgressBar
+from insphere.training.recipe import Recipe, parse_recipe
+
+_ADVICE = (
+    "SoftmaxThreshold is supervised and needs the class of each training image as y, of at least "
+    "two classes; with normal images alone, use a one-class detector such as DeepSVDD"
+)
+
+
+class SoftmaxThreshold(OneClassDetector):
+    """Supervised: a classifier's lack of confidence (Hendrycks and Gimpel, 2017).
+
+    **This detector is told what all others are not: the class of each training image, of at least
+    two classes.** Its results are no match for one-class methods, but show what labels are worth
+    where they exist.
+
+    A classifier learns the known classes. The anomaly score is 1 − max softmax probability, where
+    the maximum goes over the classes that count as normal: by default all of them, so that what
+    belongs to none of the known classes is anomalous. With `normal`, images of the other known
+    classes are anomalous too.
+
+    Parameters
+    ----------
+    normal : sequence or None, default=None
+        Classes, as they stand in `y`, that count as normal; None for all. The threshold rests on
+        their images alone.
+    encoder : str, EncoderSpec, dict or None, default=None
+        Network before the last layer: "mnist", "cifar10", "gtsrb", a spec, or None to choose by
+        the shape of the samples.
+    preprocess : str, sequence or None, default=None
+        Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
+        normalisation and min-max for images, and standardised columns for tables.
+    recipe : {"fast", "paper"} or Recipe, default="fast"
+        Its training phase is the schedule.
+    epochs : int, optional
+        Override the recipe's number of epochs.
+    lr : float, optional
+        Override the recipe's learning rate.
+    batch_size : int, optional
+        Override the recipe's batch size.
+    contamination, false_alarm_rate, calibration
+        Where the threshold lies; see `OneClassDetector`.
+    device : str, default="auto"
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Number format of the network; "auto" takes bfloat16 where the processor has it and the
+        network is wide enough to be faster in it.
+    checkpoint_dir : path, optional
+        Folder for checkpoints after each epoch; fitting again continues there.
+    callbacks : sequence of Callback, default=()
+        Followers of the training.
+    verbose : bool, default=False
+        Show progress in the terminal.
+    random_state : int, RandomState or None, default=None
+        Source of all randomness, consumed in `fit`.
+
+    Attributes
+    ----------
+    classes_ : list
+        The known classes.
+    history_ : list of dict
+        One record for each epoch: phase, epoch, loss, accuracy, lr, seconds, images_per_second.
+    spec_ : ClassifierSpec
+        All settings, resolved.
+    classifier_ : Classifier
+        The torch module that maps raw samples to logits.
+    n_train_ : int
+        Images trained on, of all classes.
+    offset_, threshold_, score_mean_, score_std_
+        See `OneClassDetector`.
+    """
+
+    supervised: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        normal: Sequence[Any] | None = None,
+        encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
+        preprocess: str | Sequence[Any] | None = None,
+        recipe: str | Recipe | Mapping[str, Any] = "fast",
+        epochs: int | None = None,
+        lr: float | None = None,
+        batch_size: int | None = None,
+        contamination: float = 0.05,
+        false_alarm_rate: float | None = None,
+        calibration: float = 0.2,
+        device: str = "auto",
+        precision: Precision = "auto",
+        checkpoint_dir: str | PathLike[str] | None = None,
+        callbacks: Sequence[Callback] = (),
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.normal = normal
+        self.encoder = encoder
+        self.preprocess = preprocess
+        self.recipe = recipe
+        self.epochs = epochs
+        self.lr = lr
+        self.batch_size = batch_size
+        self.contamination = contamination
+        self.false_alarm_rate = false_alarm_rate
+        self.calibration = calibration
+        self.device = device
+        self.precision = precision
+        self.checkpoint_dir = checkpoint_dir
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Tags:
+        """Tell scikit-learn that labels are needed."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        return tags
+
+    # ------------------------------------------------------------------ public
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the known classes and place the threshold on the images of the normal ones.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images of all known classes, or a numeric table.
+        y : array, shape (n,)
+            Class of each: whole numbers or strings.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If there are no labels, or only those of one class.
+        SpecError
+            If a setting is out of range or names a class that is not there.
+        """
+        if y is None:
+            raise DataError(f"{_ADVICE} (requires y to be passed, but the target y is None).")
+        data = self._read(X, fitting=True)
+        classes, codes = _classes(y)
+        normal = self._normal_codes(classes)
+        if len(data) != len(codes):
+            raise DataError(f"There are {len(data)} images, but {len(codes)} labels in y.")
+        names = getattr(self, "feature_names_in_", None)
+        is_normal = np.isin(codes, normal)
+        self.classes_, self._normal = classes, normal
+        self._lesson = (codes[is_normal], data[~is_normal], codes[~is_normal])
+        try:
+            super().fit(data[is_normal])
+        finally:
+            del self._lesson
+            self.__dict__.pop("_learned", None)
+        if names is not None:
+            self.feature_names_in_ = names
+        self.n_train_ = len(data) - self.n_calibration_
+        both = array_fingerprint(data) + array_fingerprint(codes)
+        self.data_fingerprint_ = hashlib.sha256(both.encode()).hexdigest()
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.int64]:
+        """Return +1 for each normal and -1 for each anomalous image, after fitting to them."""
+        return self.fit(X, y).predict(X)
+
+    # ------------------------------------------------------------------ OneClassDetector
+
+    def _held_out(self, n: int, groups: Groups) -> NDArray[np.bool_] | None:
+        held_out = super()._held_out(n, groups)
+        self._learned = np.ones(n, bool) if held_out is None else ~held_out
+        return held_out
+
+    def _trained_parts(self, data: NDArray[Any], groups: Groups) -> list[OneClassDetector]:
+        raise SpecError(
+            "SoftmaxThreshold is calibrated on held-out images only; give calibration as a share, "
+            "such as 0.2."
+        )
+
+    def _fit(self, X: NDArray[Any]) -> None:
+        keep_freed_memory()
+        codes, others, other_codes = self._lesson
+        spec = self._resolve(sample_shape(X))
+        network, history = train_classifier(
+            np.concatenate([X, others]),
+            np.concatenate([codes[self._learned], other_codes]),
+            spec,
+            seed=seed_from(self.random_state),
+            device=resolve_device(self.device),
+            precision=self.precision,
+            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+        )
+        self.spec_, self.classifier_, self.history_ = spec, network, history
+
+    def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
+        logits = batched(X, self.classifier_, self.classifier_, self.precision)
+        return _one_minus_largest(logits.astype(np.float64), self._normal)
+
+    def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        meta = {
+            "spec": self.spec_.model_dump(mode="json"),
+            "history": self.history_,
+            "classes": self.classes_,
+            "normal": self._normal.tolist(),
+            "table_features": None if self.image_shape_ else int(self.n_features_in_),
+        }
+        return arrays_of(self.classifier_), meta
+
+    def _set_state(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        device = resolve_device(self.device)
+        with matching_weights():
+            spec = ClassifierSpec.model_validate(meta["spec"])
+            shape = saved_shape(self.image_shape_, meta)
+            encoder = build_encoder(spec.encoder, shape, allow_collapse=True)
+            preprocessor = Preprocessor(spec.preprocess, shape)
+            classes = list(meta["classes"])
+            network = Classifier(preprocessor, encoder, spec.encoder.rep_dim, len(classes))
+            load_arrays(network, arrays, device)
+        self.spec_, self.classifier_, self.history_ = spec, network, list(meta["history"])
+        self.classes_, self._normal = classes, np.array(meta["normal"], dtype=np.int64)
+
+    # ------------------------------------------------------------------ inside
+
+    def _normal_codes(self, classes: list[Any]) -> NDArray[np.int64]:
+        if self.normal is None:
+            return np.arange(len(classes))
+        unknown = [name for name in self.normal if name not in classes]
+        if unknown or not len(self.normal):
+            raise SpecError(
+                f"normal names the classes in y that count as normal, but got {self.normal!r}; "
+                f"y has {', '.join(map(repr, classes[:5]))}{', …' if len(classes) > 5 else ''}."
+            )
+        return np.array(sorted({classes.index(name) for name in self.normal}), dtype=np.int64)
+
+    def _resolve(self, shape: tuple[int, ...]) -> ClassifierSpec:
+        """Turn the constructor's arguments into one spec."""
+        given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
+        steps = chosen_steps(self.preprocess, shape)
+        with settings():
+            phase = parse_recipe(self.recipe).override(pretrain={}, train=given).train
+            if phase.epochs == 0:
+                raise SpecError("A classifier needs at least one epoch of training, not 0.")
+            return ClassifierSpec(
+                encoder=encoder_spec(self.encoder, shape), preprocess=steps, phase=phase
+            )
+
+
+def _classes(y: Any) -> tuple[list[Any], NDArray[np.int64]]:
+    """Return the classes in ascending order, and the position of each label among them."""
+    labels = np.asarray(y)
+    if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == labels.round()).all():
+        labels = labels.astype(np.int64)
+    if labels.ndim != 1 or labels.dtype.kind not in "iubUO":
+        raise DataError(
+            f"y holds one whole number or string for each image, but got an array of "
+            f"{labels.dtype} with shape {labels.shape}."
+        )
+    if labels.dtype.kind == "O":
+        labels = labels.astype(str)
+    values, codes = np.unique(labels, return_inverse=True)
+    if len(values) < 2:
+        raise DataError(f"{_ADVICE}; y has only one class.")
+    return values.tolist(), codes.astype(np.int64)
+
+
+def _one_minus_largest(
+    logits: NDArray[np.float64], normal: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """1 − the largest softmax probability among the normal classes, down to the smallest number.
+
+    It is summed from the other probabilities, so that a classifier that is sure of many images
+    still orders them.
+    """
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chosen = normal[logits[:, normal].argmax(axis=1)]
+    rest = shifted.copy()
+    rest[np.arange(len(rest)), chosen] = 0
+    share: NDArray[np.float64] = rest.sum(axis=1) / shifted.sum(axis=1)
+    return share

@@ -1,0 +1,192 @@
+"""The study of processing options: which runs it needs, all of them runs like any other.
+
+Compared with the baseline are each option alone, the options of each group together, and all groups
+together. Everything else is the same in all of them: recipe, objective, class, images, seed.
+
+Not all members of a group can be combined. Of those that exclude each other (two kinds of dropout,
+three of attention) the first in `OPTIONS` is taken. Left out are options that take something away
+from the baseline or replace its network, those that let it collapse, and the z-score, which changes
+no AUC.
+
+The z-score of the scores trains nothing: its run *is* the baseline's, whose row has the AUC of the
+standardised scores beside that of the scores (`insphere.experiments.runs.run.z_score_aucs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from insphere.errors import SpecError
+from insphere.experiments.runs.processing_options import OPTIONS, Option, apply_options
+from insphere.experiments.runs.sweep_file import Sweep, class_names, make_sweep
+from insphere.training.recipe import parse_recipe
+
+Kind = Literal["baseline", "option", "group", "all"]
+
+BASELINE = "baseline"
+ALL = "all groups"
+Z_SCORE = "z-score"
+OPT_IN = ("resnet18", "batch-norm-affine", "layer-norm-affine")
+"""Options that are measured only by wish: a slow one, and those that may end in a collapse."""
+
+DEFAULT_OPTIONS = tuple(name for name in OPTIONS if name not in OPT_IN)
+
+METHOD = "deep-svdd"
+OBJECTIVE = "one-class"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the things that are compared.
+
+    Parameters
+    ----------
+    name : str
+        "baseline", the name of an option, "all before", "all during", "all after", "all groups".
+    kind : {"baseline", "option", "group", "all"}
+        What it is.
+    options : tuple of str
+        Keys of `OPTIONS` that it applies.
+    """
+
+    name: str
+    kind: Kind
+    options: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Name for tables."""
+        if self.kind == "option":
+            return OPTIONS[self.name].title
+        return self.name[0].upper() + self.name[1:]
+
+    @property
+    def group(self) -> str:
+        """Group of an option or a combination; empty for the rest."""
+        return OPTIONS[self.options[0]].group if self.kind in ("option", "group") else ""
+
+    @property
+    def assumed(self) -> float | None:
+        """Gain in AUC (0 to 1) that the report assumed, if it assumed one."""
+        return OPTIONS[self.name].assumed if self.kind == "option" else None
+
+    def params(self, recipe: str) -> dict[str, Any]:
+        """Return the constructor arguments of the detector with these options."""
+        return apply_options(self.options, {"recipe": recipe, "objective": OBJECTIVE})
+
+
+def study_arms(options: Sequence[str] | None = None, *, groups: bool = True) -> list[Arm]:
+    """List what is compared: the baseline first, options in the order of `OPTIONS`.
+
+    Parameters
+    ----------
+    options : sequence of str, optional
+        Keys of `OPTIONS`; by default all but those of `OPT_IN`.
+    groups : bool
+        Whether to combine them too. A combination of fewer than two options is none.
+
+    Raises
+    ------
+    SpecError
+        If an option is unknown, or there is none.
+
+    Examples
+    --------
+    >>> [arm.name for arm in study_arms(["residual", "dropout", "attention"])]
+    ['baseline', 'dropout', 'attention', 'residual', 'all during', 'all groups']
+    """
+    names = DEFAULT_OPTIONS if options is None else tuple(options)
+    if not names:
+        raise SpecError(f"Name at least one option: {', '.join(OPTIONS)}.")
+    apply_options([name for name in names if name not in OPTIONS], {})  # says what is unknown
+    chosen = {name: option for name, option in OPTIONS.items() if name in names}
+    arms = [Arm(BASELINE, "baseline"), *(Arm(name, "option", (name,)) for name in chosen)]
+    if not groups:
+        return arms
+    together: list[str] = []
+    combined = []
+    for group in dict.fromkeys(option.group for option in chosen.values()):
+        members = combinable({n: option for n, option in chosen.items() if option.group == group})
+        together += members
+        if len(members) > 1:
+            combined.append(Arm(f"all {group}", "group", members))
+    if len({OPTIONS[name].group for name in together}) > 1:
+        combined.append(Arm(ALL, "all", tuple(together)))
+    return arms + combined
+
+
+def combinable(options: Mapping[str, Option]) -> tuple[str, ...]:
+    """Choose options that can be combined, the first of those that exclude each other.
+
+    Parameters
+    ----------
+    options : mapping of str to Option
+        Some of `OPTIONS`, in their order.
+
+    Examples
+    --------
+    >>> combinable({name: OPTIONS[name] for name in ("no-batch-norm", "attention", "residual")})
+    ('attention', 'residual')
+    """
+    taken: list[str] = []
+    for name, option in options.items():
+        changes_training = bool(option.encoder or option.steps)
+        if not changes_training or not option.safe or {"kind", "norm"} & set(option.encoder):
+            continue
+        try:
+            apply_options([*taken, name], {})
+        except SpecError:
+            continue
+        taken.append(name)
+    return tuple(taken)
+
+
+def study_sweep(
+    datasets: Sequence[str],
+    arms: Sequence[Arm],
+    *,
+    normal: Sequence[str] = (),
+    seeds: int = 1,
+    recipe: str = "fast",
+) -> Sweep:
+    """Return the sweep that measures the arms; arms with the same run have it once.
+
+    Parameters
+    ----------
+    datasets : sequence of str
+        Names or paths.
+    arms : sequence of Arm
+        What is compared; see `study_arms`.
+    normal : sequence of str
+        Normal classes, one after the other; by default all. "3,5" is short for two of them.
+    seeds : int
+        Seeds 0, 1, …
+    recipe : str
+        How Deep SVDD is trained.
+
+    Raises
+    ------
+    SpecError
+        If a class or the recipe is unknown.
+    """
+    parse_recipe(recipe)
+    classes = {name: _classes(name, normal) or "all" for name in datasets}
+    sweep = make_sweep({
+        "name": "ablation",
+        "datasets": list(datasets),
+        "normal": classes,
+        "methods": [{"method": METHOD, "name": "Deep SVDD"}],
+        "options": {arm.name: arm.params(recipe) for arm in arms},
+        "seeds": seeds,
+    }, "The study")  # fmt: skip
+    sweep.check()
+    return sweep
+
+
+def _classes(dataset: str, normal: Sequence[str]) -> list[str]:
+    """Split a list with commas, unless a class has that very name."""
+    known = class_names(dataset)
+    given = [[item] if item in known else item.split(",") for item in normal]
+    return list(dict.fromkeys(name.strip() for names in given for name in names))

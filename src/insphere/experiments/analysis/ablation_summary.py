@@ -1,0 +1,128 @@
+"""What an ablation found, in words; differences in percentage points of AUC."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from insphere.experiments.analysis.ablation_results import Comparison, Findings
+from insphere.experiments.analysis.paired_stats import smallest_p
+
+NOTHING = "–"
+TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+
+
+def in_words(findings: Findings) -> str:
+    """Say in a few sentences what helps, what hurts, and how wrong the assumptions were."""
+    options = findings.of_kind("option")
+    sentences = []
+    if findings.tested and not findings.can_show:
+        sentences.append(_too_few(findings))
+    for verdict, start in (("helps", "Helps"), ("hurts", "Hurts")):
+        shown = [f"{one.arm.title} ({gain(one)})" for one in options if one.verdict == verdict]
+        sentences.append(f"{start}: {', '.join(shown) or 'none'}.")
+    unclear = sum(one.verdict == "no difference shown" for one in options)
+    sentences.append(f"No difference shown: {unclear} of {len(options)} options.")
+    judged = [one for one in options if one.arm.assumed is not None and one.effect is not None]
+    if judged:
+        assumed = float(np.mean([one.arm.assumed or 0.0 for one in judged]))
+        measured = float(np.mean([one.effect.mean for one in judged if one.effect is not None]))
+        inside = sum(one.assumption_holds is True for one in judged)
+        sentences.append(
+            f"The {len(judged)} assumed gains are {points(assumed)} on the mean, and measured are "
+            f"{points(measured)}; {inside} of {len(judged)} lie in the interval."
+        )
+    return " ".join(sentences)
+
+
+def z_score_words(findings: Findings) -> str:
+    """Say for how many runs standardising kept the AUC to the last bit."""
+    equal = sum(
+        all(values[key] == findings.baseline[cell] for key in values if key.startswith("auc"))
+        for cell, values in findings.z_scores.items()
+        if cell in findings.baseline
+    )
+    return f"The AUC is the same to the last bit in {equal} of {len(findings.z_scores)} runs."
+
+
+def note(findings: Findings) -> str:
+    """Say what stands behind the numbers, and what is missing."""
+    n, seeds, pairs = len(findings.classes), len(findings.seeds), len(findings.cells)
+    counted = [
+        f"{n} class{'es' if n > 1 else ''}",
+        f"{seeds} seed{'s' if seeds > 1 else ''}",
+        f"{pairs} pair{'s' if pairs > 1 else ''} for each option",
+    ]
+    sentences = [f"{', '.join(counted)}."]
+    own = findings.baseline_by_class
+    if own:
+        mean = 100 * float(np.mean(list(own.values())))
+        sentences[0] = f"{sentences[0][:-1]}; baseline {mean:.2f} % AUC."
+    if findings.seed_noise is not None:
+        sentences.append(
+            "Two seeds of the baseline lie "
+            f"{100 * findings.seed_noise:.2f} points apart in a class, on the mean."
+        )
+    if findings.tested and not findings.can_show:
+        sentences.append(_too_few(findings))
+    sentences += [
+        f"{one.arm.title}: {', '.join(one.arm.options)}."
+        for one in findings.of_kind("group", "all")
+    ]
+    absent = [one.arm.title for one in findings.comparisons if one.effect is None]
+    if absent:
+        sentences.append(f"Not measured: {', '.join(absent)}.")
+    partly: dict[str, list[str]] = {}
+    for one in findings.comparisons:
+        if one.effect is not None and one.pairs.missing:
+            partly.setdefault(_what_is_missing(one), []).append(one.arm.title)
+    for missing, titles in partly.items():
+        sentences.append(f"Missing pairs, {missing}: {', '.join(titles)}.")
+    return " ".join(sentences)
+
+
+def title(dataset: str) -> str:
+    """Return the name of a dataset for people."""
+    return TITLES.get(dataset, dataset)
+
+
+def points(difference: float) -> str:
+    """Write a difference in AUC in percentage points.
+
+    Examples
+    --------
+    >>> points(0.005), points(-0.0123), points(0.0)
+    ('+0.50', '−1.23', '0.00')
+    """
+    text = f"{100 * difference:+.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", "−")
+
+
+def gain(one: Comparison) -> str:
+    """Write a mean gain with half of its interval."""
+    if one.effect is None:
+        return NOTHING
+    if one.effect.high is None:
+        return points(one.effect.mean)
+    return f"{points(one.effect.mean)} ± {100 * (one.effect.high - one.effect.mean):.2f}"
+
+
+def _too_few(findings: Findings) -> str:
+    n = len(findings.classes)
+    return (
+        f"{n} class{'es are' if n > 1 else ' is'} too few for a verdict: no p-value can fall "
+        f"below {smallest_p(n):.3g}, before it is corrected for {len(findings.tested)} options."
+    )
+
+
+def _what_is_missing(one: Comparison) -> str:
+    pairs = one.pairs
+    told = [
+        f"{count} {what}"
+        for count, what in (
+            (pairs.without_option, "without its run"),
+            (pairs.without_baseline, "without the baseline's"),
+            (pairs.without_both, "without either run"),
+        )
+        if count
+    ]
+    return " and ".join(told)

@@ -1,0 +1,222 @@
+"""What there is to draw figures from: finished runs of several files, and what lies beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insphere.data.image_set import ImageSet
+from insphere.data.load import load_dataset
+from insphere.data.split import OneClassSplit
+from insphere.errors import DataError, InsphereError, SpecError
+from insphere.experiments.runs.display_names import dataset_titles, measured_runs, plain_baseline
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.jsonl_rows import read_rows
+from insphere.experiments.store.run_files import RunFiles
+from insphere.figures.measured import Measured, chosen, classes, datasets, options, over_classes
+
+SQLITE = b"SQLite format 3\0"
+_SPEC = ("dataset", "normal", "method", "params", "seed")
+_NEEDED = ("run", *_SPEC, "auc")
+
+
+@dataclass
+class Material:
+    """Finished runs, and where their scores, histories and models are.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Finished runs, each once; see `insphere.experiments.runs.run.RunResult.row`.
+    files : list of RunFiles
+        Where files of runs may lie.
+    wanted_baseline : str, optional
+        Name of the option that others are compared with; by default plain Deep SVDD.
+    """
+
+    rows: list[dict[str, Any]]
+    files: list[RunFiles] = field(default_factory=list)
+    wanted_baseline: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.wanted_baseline is not None and self.wanted_baseline not in options(self.runs):
+            known = ", ".join(options(self.runs))
+            raise SpecError(
+                f"No run is called {self.wanted_baseline}; the baseline is one of: {known}."
+            )
+        self._data: dict[str, ImageSet | str] = {}
+
+    @cached_property
+    def runs(self) -> list[Measured]:
+        """All runs as figures take them, the baseline first."""
+        runs = measured_runs(self.rows)
+        first = self.wanted_baseline or plain_baseline(self.rows)
+        return sorted(runs, key=lambda run: run.option != first)
+
+    @property
+    def baseline(self) -> str | None:
+        """Name of the option that others are compared with; None if there is none."""
+        return self.wanted_baseline or plain_baseline(self.rows)
+
+    @cached_property
+    def by_run(self) -> dict[str, dict[str, Any]]:
+        """Rows by the identity of their run."""
+        return {row["run"]: row for row in self.rows}
+
+    def rows_of(self, runs: Sequence[Measured]) -> list[dict[str, Any]]:
+        """Return the rows of some runs."""
+        return [self.by_run[run.run] for run in runs]
+
+    def on(self, dataset: str) -> list[Measured]:
+        """Return the runs on one dataset, by its title."""
+        return chosen(self.runs, dataset=dataset)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Titles of the datasets."""
+        return datasets(self.runs)
+
+    # ------------------------------------------------------------------ beside the rows
+
+    def scores(self, run: Measured) -> tuple[NDArray[np.float64], NDArray[np.uint8]] | None:
+        """Return scores and truth of the test images of a run; None if they were not kept."""
+        for files in self.files:
+            if (files.folder(run.run) / "scores.npy").is_file():
+                return files.scores(run.run)
+        return None
+
+    def history(self, run: Measured) -> list[dict[str, Any]]:
+        """Return the record of each epoch of a run; empty if there is none."""
+        kept = next((found for f in self.files if (found := f.history(run.run))), None)
+        return kept or list(self.by_run[run.run].get("history") or [])
+
+    def model(self, run: Measured) -> Path | None:
+        """Return the folder of the model of a run; None if it was not kept."""
+        folders = (files.model(run.run) for files in self.files)
+        return next((folder for folder in folders if folder.is_dir()), None)
+
+    def data(self, dataset: str) -> ImageSet:
+        """Load the images of a dataset, by its title.
+
+        Raises
+        ------
+        InsphereError
+            If they are not here; the same again when asked again.
+        """
+        if dataset not in self._data:
+            titles = dataset_titles(self.rows)
+            name = next(name for name, title in titles.items() if title == dataset)
+            try:
+                self._data[dataset] = load_dataset(name, progress=False)
+            except InsphereError as error:
+                self._data[dataset] = str(error)
+        found = self._data[dataset]
+        if isinstance(found, str):
+            raise DataError(found)
+        return found
+
+    def split(self, run: Measured) -> OneClassSplit:
+        """Return the split that a run was trained and tested on.
+
+        Raises
+        ------
+        InsphereError
+            If the images are not here.
+        """
+        row = self.by_run[run.run]
+        return OneClassSplit(self.data(run.dataset), list(row["normal"]), random_state=row["seed"])
+
+    # ------------------------------------------------------------------ which runs to look into
+
+    def shown_options(self, dataset: str) -> list[str]:
+        """Return the options to look into: the baseline, and that with the best mean AUC.
+
+        Of those that were measured on every class, if there are any.
+        """
+        runs = self.on(dataset)
+        names = set(classes(runs))
+        own = {name: chosen(runs, option=name) for name in options(runs)}
+        whole = {name: of for name, of in own.items() if {run.normal for run in of} == names}
+        means = {name: over_classes(of).mean for name, of in (whole or own).items()}
+        best = max(means, key=lambda name: means[name])
+        first = [self.baseline] if self.baseline is not None and self.baseline in own else []
+        return list(dict.fromkeys([*first, best]))
+
+    def first_seed(self, runs: Sequence[Measured]) -> list[Measured]:
+        """Return one run for each class, that with the smallest seed, in the order of classes."""
+        found: dict[str, Measured] = {}
+        for run in sorted(runs, key=lambda run: run.seed):
+            found.setdefault(run.normal, run)
+        return list(found.values())
+
+
+def typical(runs: Sequence[Measured]) -> Measured:
+    """Return the run whose AUC is the median, or the one below it: nobody picked it."""
+    return sorted(runs, key=lambda run: (run.values["auc"], run.run))[(len(runs) - 1) // 2]
+
+
+def read_material(paths: Sequence[Path], baseline: str | None = None) -> Material:
+    """Read files of rows and stores; a run that is in several is taken from the first.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        JSONL files of rows, or SQLite stores of `insphere sweep`.
+    baseline : str, optional
+        Name of the option that others are compared with.
+
+    Raises
+    ------
+    DataError
+        If a file is missing, is neither, or holds no finished run.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    files = []
+    for path in paths:
+        rows, beside = _read(path)
+        files.append(beside)
+        for row in rows:
+            found.setdefault(row["run"], row)
+    if not found:
+        raise DataError(f"{' and '.join(map(str, paths))} holds no finished run yet.")
+    return Material(list(found.values()), files, baseline)
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles]:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "is not there"
+        raise DataError(f"{path} {what}; name a JSONL file of rows, or the store of a sweep.")
+    with path.open("rb") as file:
+        is_store = file.read(len(SQLITE)) == SQLITE
+    if is_store:
+        from insphere.experiments.store.run_store import Store
+
+        store = Store(path, create=False)
+        try:
+            return store.rows(), store.files
+        finally:
+            store.close()
+    try:
+        rows = read_rows(path)
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is neither a JSONL file of rows nor the store of a sweep."
+        ) from error
+    for number, row in enumerate(rows, start=1):
+        missing = [name for name in _NEEDED if not isinstance(row, dict) or name not in row]
+        if missing:
+            raise DataError(
+                f"Line {number} of {path} is no finished run: it lacks {', '.join(missing)}."
+            )
+        try:
+            RunSpec.model_validate({name: row[name] for name in _SPEC})
+            float(row["auc"])
+        except (TypeError, ValueError) as error:
+            raise DataError(f"Line {number} of {path} does not say what was run.") from error
+    return rows, RunFiles(path.parent)

@@ -1,0 +1,1 @@
+"""Running many runs: in parallel processes, from a queue, with progress."""

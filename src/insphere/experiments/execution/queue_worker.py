@@ -1,0 +1,68 @@
+"""A worker process of a queue.
+
+``python -m insphere.experiments.execution.queue_worker STORE SLOT THREADS``
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+
+from filelock import Timeout
+
+from insphere.experiments.execution.queue import Queue
+from insphere.experiments.execution.worker import Worker
+from insphere.experiments.store.run_store import Store
+
+LOOK_SECONDS = 0.25
+NICENESS = 3  # what people see comes first
+
+
+def work(path: str, slot: int, threads: int) -> None:
+    """Take runs from the queue until nobody is there to ask for more.
+
+    Parameters
+    ----------
+    path : str
+        The store.
+    slot : int
+        Which of the queue's workers this is; if it is there already, nothing happens.
+    threads : int
+        Threads to compute with.
+    """
+    store = Store(path)
+    queue = Queue(store)
+    lock = queue.slot_lock(slot)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return
+    with lock:
+        import torch
+
+        torch.set_num_threads(threads)
+        with Worker(store, save_models=True, live=True) as worker:
+            while True:
+                spec = queue.take(worker.name)
+                if spec is not None:
+                    worker.run_claimed(spec)
+                elif queue.wanted():
+                    time.sleep(LOOK_SECONDS)
+                else:
+                    break
+
+
+def main() -> None:
+    """Read the arguments and work; SIGTERM leaves the run interrupted, not lost."""
+    path, slot, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with contextlib.suppress(OSError):
+        os.nice(NICENESS)
+    work(path, slot, threads)
+
+
+if __name__ == "__main__":
+    main()

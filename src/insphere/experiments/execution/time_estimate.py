@@ -1,0 +1,167 @@
+"""How long a run will take on this machine: measured, never guessed.
+
+Where the store has finished runs of the same kind, they say it. Otherwise a moment of the very
+training is run: some steps of each phase, and the scoring of some images. What does not train in
+steps, or first sends all images through a pretrained network, is fitted to a few images and to
+twice as many.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from insphere.data.image_set import ImageSet
+from insphere.data.split import OneClassSplit, take_images
+from insphere.experiments.runs.run_builder import settings_of
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.run_record import Run
+from insphere.training.callbacks import Callback
+
+MOMENT = 0.7  # seconds of each phase
+_SAMPLE = 200  # images scored
+_FEW = {True: 32, False: 150}  # images fitted to, by whether each goes through a large network
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds that a run takes, and where the number comes from.
+
+    Parameters
+    ----------
+    seconds : float
+        From the start to the result.
+    source : str
+        In words: what was measured.
+    """
+
+    seconds: float
+    source: str
+
+
+class _EnoughSeen(Exception):  # noqa: N818 (no error: it ends a measurement)
+    pass
+
+
+class _Watch(Callback):
+    """Counts images a second for a moment, leaving out the first step, and ends the training."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.setup = 0.0
+        self.total = 0  # images of all epochs
+        self._seen, self._from = 0, 0.0
+
+    def phase_start(self, phase: str, epochs: int, done: int, images: int) -> None:
+        self.setup = time.perf_counter() - self.began
+        self.total = epochs * images
+
+    def batch_end(self, phase: str, images: int) -> None:
+        now = time.perf_counter()
+        if not self._from:
+            self._from = now
+            return
+        self._seen += images
+        if now - self._from > MOMENT:
+            raise _EnoughSeen
+
+    @property
+    def seconds(self) -> float:
+        """How long the whole phase takes."""
+        if not self._seen:
+            return 0.0
+        rate = self._seen / (time.perf_counter() - self._from)
+        return self.setup + self.total / rate
+
+
+def measure(spec: RunSpec, data: ImageSet) -> Estimate:
+    """Run a moment of each phase, and score some images.
+
+    Parameters
+    ----------
+    spec : RunSpec
+        What is to be run.
+    data : ImageSet
+        Its dataset.
+
+    Raises
+    ------
+    InsphereError
+        If the run is not possible with these images.
+    """
+    known = settings_of(spec.method)
+    split = OneClassSplit(data, list(spec.normal), random_state=spec.seed)
+    if "callbacks" not in known or "backbone" in known:
+        return _from_few(spec, split, _FEW["backbone" in known])
+    phases = [{"epochs": 1}, {"pretrain_epochs": 0}] if "pretrain_epochs" in known else [{}]
+    seconds = 0.0
+    for changes in phases:
+        changes = {name: value for name, value in changes.items() if spec.params.get(name) != 0}
+        seconds += _watched(spec, changes, split)
+    return Estimate(
+        seconds + _scoring(spec, split, known),
+        "measured just now: some steps of each phase on this machine",
+    )
+
+
+def from_runs(spec: RunSpec, runs: Sequence[Run]) -> Estimate | None:
+    """Take the mean of finished runs that differ in class or seed alone; None if there are none."""
+    alike = [
+        run.seconds
+        for run in runs
+        if run.seconds is not None
+        and (run.dataset, run.method, run.params) == (spec.dataset, spec.method, spec.params)
+    ]
+    if not alike:
+        return None
+    count = f"{len(alike)} finished run" + ("s" if len(alike) > 1 else "")
+    return Estimate(float(np.mean(alike)), f"from {count} like this one")
+
+
+def _from_few(spec: RunSpec, split: OneClassSplit, few: int) -> Estimate:
+    """Fit to some images and to twice as many, score some, and go on in a straight line."""
+    params = {name: value for name, value in spec.params.items() if name != "false_alarm_rate"}
+    changed = spec.model_copy(update={"params": params})
+    sizes = [min(size, len(split.train)) for size in (few, 2 * few)]
+    seconds = []
+    for size in (sizes[0], *sizes):  # the first time loads what is loaded once
+        started = time.perf_counter()
+        detector = changed.detector().fit(split.X_train[:size])
+        seconds.append(time.perf_counter() - started)
+    sample = take_images(split.X_test, np.arange(min(few, len(split.test))))
+    started = time.perf_counter()
+    detector.anomaly_score(sample)
+    scoring = (time.perf_counter() - started) / len(sample) * len(split.test)
+    each = max(0.0, seconds[2] - seconds[1]) / max(1, sizes[1] - sizes[0])
+    return Estimate(
+        seconds[2] + each * (len(split.train) - sizes[1]) + scoring,
+        f"measured just now: fitted to {sizes[0]} and {sizes[1]} of the images on this machine",
+    )
+
+
+def _watched(spec: RunSpec, changes: dict[str, Any], split: OneClassSplit) -> float:
+    watch = _Watch()
+    changed = spec.model_copy(update={"params": spec.params | changes})
+    try:
+        changed.detector(callbacks=[watch]).fit(split.X_train)
+    except _EnoughSeen:
+        return watch.seconds
+    return time.perf_counter() - watch.began
+
+
+def _scoring(spec: RunSpec, split: OneClassSplit, known: set[str]) -> float:
+    """Return how long it takes to score training and test images."""
+    short = {"epochs": 1, "pretrain_epochs": 0, "train_steps": 1}
+    short = {name: value for name, value in short.items() if name in known}
+    changed = spec.model_copy(update={"params": spec.params | short})
+    train = split.X_train[: max(2, min(_SAMPLE, len(split.X_train)))]
+    detector = changed.detector().fit(train)
+    sample = take_images(split.X_test, np.arange(min(_SAMPLE, len(split.test))))
+    started = time.perf_counter()
+    detector.anomaly_score(sample)
+    each = (time.perf_counter() - started) / len(sample)
+    return each * (len(split.test) + len(split.train))

@@ -1,0 +1,234 @@
+"""What happens in a process that runs specs for a store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+import uuid
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, Self
+
+from insphere.data.image_set import ImageSet
+from insphere.data.load import load_dataset
+from insphere.data.split import OneClassSplit
+from insphere.detectors.persistence.model_format import TrainedOn
+from insphere.errors import InsphereError
+from insphere.experiments.runs.run import RunResult, run
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.runs.training_snapshots import live_view
+from insphere.experiments.store.run_store import Store
+from insphere.training.callbacks import Callback
+
+LOOK_SECONDS = 0.5  # how often a worker looks whether it is to stop
+BEAT_SECONDS = 5.0
+REPORT_SECONDS = 0.5
+
+
+class StopRun(Exception):  # noqa: N818 (no error: somebody asked for it)
+    """Ends a training whose run is to stop."""
+
+
+class Worker:
+    """Runs specs one after the other and records each at once.
+
+    Used as a context, so that others see how long it lives. While it runs, a thread says that it
+    lives, looks whether the run is to stop and, in a process of its own, ends it with its parent.
+
+    Parameters
+    ----------
+    store : Store
+        Where runs are claimed and recorded.
+    save_models : bool
+        Keep the model of each run, not only its scores.
+    live : bool
+        Write down beside the run what can be watched; see
+        `insphere.experiments.runs.training_snapshots`.
+    parent : int, optional
+        The process with whose end this one ends too; None for the main process.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        save_models: bool = False,
+        live: bool = False,
+        parent: int | None = None,
+    ) -> None:
+        self.store = store
+        self.name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        self.save_models, self.live = save_models, live
+        self._parent = parent
+        self._lock = store.worker_lock(self.name)
+        self._current: tuple[str, threading.Event] | None = None  # identity, whether to stop
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="insphere-worker", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._lock.acquire()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        self._lock.release()
+        (self.store.folder / "workers" / f"{self.name}.lock").unlink(missing_ok=True)
+
+    def run(self, spec: RunSpec) -> bool:
+        """Run a spec unless another worker has it; False if it was not claimed.
+
+        A failure is recorded with its reason and not raised.
+        """
+        if not self.store.claim(spec.identity, self.name):
+            return False
+        self.run_claimed(spec)
+        return True
+
+    def run_claimed(self, spec: RunSpec) -> None:
+        """Run a spec that was claimed under this worker's name."""
+        identity = spec.identity
+        stop = threading.Event()
+        self._current = identity, stop
+        try:
+            self._record(self._measure(spec, stop), spec)
+        except StopRun:
+            self.store.interrupt(identity, self.name, "Cancelled.")
+        except InsphereError as error:
+            self.store.fail(identity, self.name, str(error))
+        except Exception as error:  # a fault of the program is a result too: with its traceback
+            reason = f"{type(error).__name__}: {error}"
+            self.store.fail(identity, self.name, reason, traceback.format_exc())
+        except BaseException:
+            self.store.interrupt(identity, self.name, "Stopped.")
+            raise
+        finally:
+            self._current = None
+
+    # ------------------------------------------------------------------ inside
+
+    def _measure(self, spec: RunSpec, stop: threading.Event) -> RunResult:
+        data = dataset(spec.dataset)
+        shared = f"{data.name}-{'+'.join(spec.normal)}-{spec.seed}"
+        folder = "".join(c if c.isalnum() or c in "+-" else "_" for c in shared)
+        callbacks: list[Callback] = [_Reporter(self.store, spec.identity, self.name, stop)]
+        if self.live:
+            split = OneClassSplit(data, list(spec.normal), random_state=spec.seed)
+            callbacks += live_view(self.store.files.folder(spec.identity), split)
+        return run(
+            spec,
+            data,
+            checkpoints=self.store.folder / "checkpoints" / folder,
+            callbacks=callbacks,
+        )
+
+    def _record(self, result: RunResult, spec: RunSpec) -> None:
+        identity, files = spec.identity, self.store.files
+        if self.store.must_stop(identity, self.name):
+            raise StopRun
+        files.save_scores(identity, result.scores, result.split.truth)
+        if history := getattr(result.detector, "history_", []):
+            files.save_history(identity, history)
+        if self.save_models:
+            data = result.split.data
+            result.detector.trained_on_ = TrainedOn(
+                name=data.name,
+                fingerprint=data.fingerprint,
+                normal=list(spec.normal),
+                size=None,
+                channels=None,
+                test_size=0.5,  # what `run` splits by
+                seed=spec.seed,
+            )
+            result.detector.save(files.model(identity), overwrite=True)
+        self.store.finish(identity, self.name, result.row())
+
+    def _watch(self) -> None:
+        beaten = time.monotonic()
+        while not self._over.wait(LOOK_SECONDS):
+            if self._parent is not None and os.getppid() != self._parent:
+                os._exit(1)
+            current = self._current
+            if current is None:
+                continue
+            identity, stop = current
+            if not stop.is_set() and self.store.must_stop(identity, self.name):
+                stop.set()
+            if time.monotonic() - beaten > BEAT_SECONDS:
+                self.store.beat(identity, self.name)
+                beaten = time.monotonic()
+
+
+class _Reporter(Callback):
+    """Writes down how far a training is, and ends it when it is to stop."""
+
+    def __init__(self, store: Store, identity: str, worker: str, stop: threading.Event) -> None:
+        self._store, self._identity, self._worker, self._stop = store, identity, worker, stop
+        self._epochs = 0
+        self._told = 0.0
+
+    def phase_start(self, phase: str, epochs: int, done: int, images: int) -> None:
+        self._epochs = epochs
+
+    def batch_end(self, phase: str, images: int) -> None:
+        if self._stop.is_set():
+            raise StopRun
+
+    def epoch_end(self, record: dict[str, Any]) -> None:
+        self._store.files.add_epoch(self._identity, record)
+        if time.monotonic() - self._told > REPORT_SECONDS:
+            self._told = time.monotonic()
+            self._store.report(self._identity, self._worker, {"epochs": self._epochs, **record})
+
+
+@lru_cache(maxsize=2)
+def dataset(name: str) -> ImageSet:
+    """Load a dataset once in each process."""
+    return load_dataset(name, progress=False)
+
+
+def run_group(
+    specs: list[RunSpec], store: str, *, threads: int, save_models: bool, main: int, leave: bool
+) -> None:
+    """Run specs that share their data, in whatever process this is called.
+
+    Parameters
+    ----------
+    specs : list of RunSpec
+        What to run, in this order.
+    store : str
+        Path of the store.
+    threads : int
+        Threads to compute with.
+    save_models : bool
+        Keep the models.
+    main : int
+        The process that started the sweep.
+    leave : bool
+        Whether a process started by `main` ends when `main` does.
+    """
+    import torch
+
+    own_process = os.getpid() != main
+    if own_process and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process to handle
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    parent = main if own_process and leave else None
+    runs = Store(store)
+    try:
+        with Worker(runs, save_models=save_models, parent=parent) as worker:
+            for spec in specs:
+                worker.run(spec)
+    finally:
+        torch.set_num_threads(before)
+        runs.close()

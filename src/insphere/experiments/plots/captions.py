@@ -1,0 +1,92 @@
+"""From which runs a figure was drawn, in a sentence and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from insphere.experiments.runs.display_names import in_words, measured_runs
+from insphere.figures.measured import Measured
+from insphere.report.gallery import Source
+
+Row = Mapping[str, Any]
+_NAMES = ("insphere", "torch", "numpy", "scikit-learn", "python")
+_TOLD = 6  # options that are named in a sentence
+
+
+def sources(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> list[Source]:
+    """Return what the rows are, a line for each dataset and option.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Finished runs.
+    runs : sequence of Measured, optional
+        The same, with the names that the figure gives them; by default those that tell these rows
+        apart.
+    """
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row, run in zip(rows, measured_runs(rows) if runs is None else runs, strict=True):
+        groups.setdefault((run.dataset, run.option), []).append(row)
+    return [
+        Source(
+            dataset,
+            option,
+            method=own[0]["method"],
+            params=in_words(own[0]["params"]) or "defaults",
+            classes=len({tuple(row["normal"]) for row in own}),
+            seeds=tuple(sorted({row["seed"] for row in own})),
+            runs=len(own),
+            versions=versions_in_words(own),
+        )
+        for (dataset, option), own in groups.items()
+    ]
+
+
+def sentence(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> str:
+    """Say from which runs something was drawn: how many, datasets, methods, seeds, versions."""
+    found = sources(rows, runs)
+    data = list(dict.fromkeys(source.dataset for source in found))
+    told = list(dict.fromkeys((s.option, s.method, s.params) for s in found))
+    seeds = sorted({seed for source in found for seed in source.seeds})
+    listed = [
+        option if params == "defaults" else f"{option} ({params})"
+        for option, _, params in told[:_TOLD]
+    ]
+    if len(told) > _TOLD:
+        listed.append(f"{len(told) - _TOLD} more")
+    return (
+        f"From {counted(len(rows), 'run')} on {_and(data)}, {counted(_classes(rows), 'class')}, "
+        f"{'seed' if len(seeds) == 1 else 'seeds'} {_and([str(seed) for seed in seeds])}: "
+        f"{'; '.join(listed)}. Made with {versions_in_words(rows)}."
+    )
+
+
+def versions_in_words(rows: Sequence[Row]) -> str:
+    """Name the versions that the runs were made with."""
+    found = {
+        name: sorted(
+            {str(row["versions"][name]) for row in rows if name in row.get("versions", {})}
+        )
+        for name in _NAMES
+    }
+    told = [
+        f"{'Python' if name == 'python' else name} {_and(versions)}"
+        for name, versions in found.items()
+        if versions
+    ]
+    return ", ".join(told) if told else "unknown versions"
+
+
+def counted(n: int, what: str) -> str:
+    """Write a number and what it counts."""
+    plural = what + ("es" if what.endswith("s") else "s")
+    return f"{n:,} {what if n == 1 else plural}"
+
+
+def _classes(rows: Sequence[Row]) -> int:
+    return len({(row["dataset"], tuple(row["normal"])) for row in rows})
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

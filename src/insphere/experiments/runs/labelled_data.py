@@ -1,0 +1,167 @@
+"""Where labels reach a detector: the only two places, both by explicit wish of the run.
+
+A supervised method is handed the labels of the training part. A setting can be tuned on a labelled
+hold-out of the test images, which are then not evaluated. Anything else is fitted without labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedShuffleSplit
+
+from insphere.data.split import OneClassSplit, take_images
+from insphere.detectors.base.estimator import OneClassDetector
+from insphere.errors import DataError, SpecError
+from insphere.scoring.metrics import evaluate_scores
+
+LABELLED_HOLDOUT = "labelled-holdout"
+"""As the value of a parameter: choose it by its AUC on labelled test images."""
+
+HOLDOUT_SHARE = 0.1
+
+# Ruff et al. 2018, section 4.1, by class of the detector.
+GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
+    "OCSVMDetector": {
+        "gamma": tuple(2.0**power for power in range(-10, 0)),
+        "nu": (0.01, 0.1),
+    }
+}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A detector that was fitted to a split, and what it was told beyond the normals.
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        Fitted.
+    evaluated : ndarray of bool, shape (n_test,)
+        Test images whose labels had no part in it.
+    told : dict
+        What labels were used for, as JSON values; empty if for nothing.
+    """
+
+    detector: OneClassDetector
+    evaluated: NDArray[np.bool_]
+    told: dict[str, Any] = field(default_factory=dict)
+
+
+def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int) -> Fitted:
+    """Fit a detector to the training part of a split.
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        Unfitted. One with ``supervised = True`` is given all images of the training part and
+        their classes; parameters that are `LABELLED_HOLDOUT` are tuned (see
+        `tune_on_labelled_holdout`).
+    split : OneClassSplit
+        Training and test images.
+    seed : int
+        Chooses the hold-out.
+    """
+    everything = np.ones(len(split.test), dtype=bool)
+    if getattr(detector, "supervised", False):
+        images, labels = training_labels(split)
+        names = [split.data.class_names[index] for index in split.normal_classes]
+        detector.set_params(normal=names).fit(images, labels)
+        return Fitted(detector, everything, {"labelled_training_images": len(labels)})
+    tuned = [k for k, v in detector.get_params(deep=False).items() if is_tuned(v)]
+    if not tuned:
+        return Fitted(detector.fit(split.training), everything)
+    return tune_on_labelled_holdout(detector, tuned, split, seed=seed)
+
+
+def is_tuned(value: Any) -> bool:
+    """Whether a parameter's value asks for a labelled hold-out."""
+    return isinstance(value, str) and value == LABELLED_HOLDOUT
+
+
+def training_labels(split: OneClassSplit) -> tuple[NDArray[np.uint8], list[str]]:
+    """Return all images that are neither tested nor held out, and the names of their classes."""
+    kept = np.ones(len(split.data), dtype=bool)
+    kept[split.test] = kept[split.calibration] = False
+    index = np.flatnonzero(kept)
+    names = split.data.class_names
+    return take_images(split.data.images, index), [names[i] for i in split.data.labels[index]]
+
+
+def tune_on_labelled_holdout(
+    detector: OneClassDetector,
+    parameters: Sequence[str],
+    split: OneClassSplit,
+    *,
+    seed: int,
+    grid: Mapping[str, Sequence[float]] | None = None,
+) -> Fitted:
+    """Choose parameters by the AUC on a tenth of the test images, with their labels.
+
+    This is an unfair advantage: no one-class method may see an anomaly before it is tested. Ruff
+    et al. (2018) grant it to the OC-SVM, so that its numbers can be compared with theirs. The
+    detector itself never sees a label, and the images of the hold-out are not evaluated.
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        Unfitted, with the other parameters in place.
+    parameters : sequence of str
+        Names of those to choose.
+    split : OneClassSplit
+        Training and test images.
+    seed : int
+        Chooses the hold-out, in which both kinds have the share that they have in the test set.
+    grid : mapping, optional
+        Values to try, by parameter; by default those of the paper, which are in `GRIDS`.
+
+    Raises
+    ------
+    SpecError
+        If there are no values to try for a parameter.
+    DataError
+        If the test images do not allow a hold-out with both kinds.
+    """
+    known = GRIDS.get(type(detector).__name__, {}) if grid is None else grid
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        raise SpecError(
+            f"{unknown[0]} of {type(detector).__name__} cannot be tuned on a labelled hold-out; "
+            "give it a value."
+        )
+    held_out = _holdout(split.truth, seed)
+    images, truth = take_images(split.X_test, held_out), split.truth[held_out]
+    training = split.training
+    best, best_auc, tried = detector, -1.0, []
+    for values in product(*(known[name] for name in parameters)):
+        setting = dict(zip(parameters, values, strict=True))
+        candidate = clone(detector).set_params(**setting).fit(training)
+        auc = evaluate_scores(truth, candidate.anomaly_score(images)).auc
+        tried.append({**setting, "auc": auc})
+        if auc > best_auc:
+            best, best_auc = candidate, auc
+    evaluated = np.ones(len(split.test), dtype=bool)
+    evaluated[held_out] = False
+    chosen = {name: getattr(best, name) for name in parameters}
+    told = {"labelled_test_images": len(held_out), "chosen": chosen, "tried": tried}
+    return Fitted(best, evaluated, told)
+
+
+def _holdout(truth: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    size = round(HOLDOUT_SHARE * len(truth))
+    counts = np.bincount(truth, minlength=2)
+    if size < 2 or counts.min() < 2:
+        raise DataError(
+            f"A labelled hold-out needs at least 20 test images, 2 of them normal and 2 anomalous, "
+            f"but there are {counts[0]} normal and {counts[1]} anomalous ones."
+        )
+    splitter = StratifiedShuffleSplit(n_splits=1, test_size=size, random_state=seed)
+    _, held_out = next(splitter.split(truth, truth))
+    chosen: NDArray[np.int64] = np.sort(held_out)
+    return chosen

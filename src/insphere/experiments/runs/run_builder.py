@@ -1,0 +1,262 @@
+"""From what a person chooses to a spec, the baseline to compare it with, and back."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from insphere.detectors.registry import METHODS, detector_class
+from insphere.errors import MissingExtraError
+from insphere.experiments.runs.processing_options import OPTIONS, apply_options
+from insphere.experiments.runs.spec import RunSpec
+from insphere.nets.backbones import lite
+from insphere.scoring.thresholds import conformal_calibration_size
+from insphere.training.recipe import parse_recipe
+
+BASELINE = "deep-svdd"
+UNTRAINED = "untrained"
+_SCHEDULE = {"recipe", "epochs", "pretrain_epochs"}
+_NETWORK = ("encoder", "preprocess", "allow_collapse")
+_KEPT = ("recipe", "epochs", "pretrain_epochs", "objective", "nu", "false_alarm_rate")
+_RATES = (0.05, 0.1)
+
+
+class Choice(BaseModel):
+    """A dataset, its normal class, and how to learn it.
+
+    Parameters
+    ----------
+    dataset : str
+        Name or path, as in `RunSpec`.
+    normal : tuple of str
+        Names of the normal classes.
+    method : str
+        A key of `METHODS`.
+    objective : {"one-class", "soft-boundary"}
+        Of Deep SVDD.
+    options : tuple of str
+        Keys of `OPTIONS`, for methods that have an encoder to change.
+    recipe : {"fast", "paper"}
+        The schedule.
+    epochs, pretrain_epochs : int, optional
+        In place of the recipe's.
+    false_alarm_rate : float, optional
+        Hold out normals, and place the threshold so that at most this share of them is flagged.
+    seed : int
+        Of the split and the detector.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    normal: tuple[str, ...] = Field(min_length=1)
+    method: str = BASELINE
+    objective: Literal["one-class", "soft-boundary"] = "one-class"
+    options: tuple[str, ...] = ()
+    recipe: Literal["fast", "paper"] = "fast"
+    epochs: int | None = Field(default=None, ge=1)
+    pretrain_epochs: int | None = Field(default=None, ge=0)
+    false_alarm_rate: float | None = Field(default=None, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+    def spec(self) -> RunSpec:
+        """Return the run; defaults are left out, so that it is the one that others name too.
+
+        Raises
+        ------
+        SpecError
+            If the method is unknown or options contradict each other.
+        """
+        given = {
+            "recipe": None if self.recipe == "fast" else self.recipe,
+            "epochs": self.epochs,
+            "pretrain_epochs": self.pretrain_epochs,
+            "objective": None if self.objective == "one-class" else self.objective,
+            "false_alarm_rate": self.false_alarm_rate,
+        }
+        known = settings_of(self.method)
+        params = {k: v for k, v in given.items() if v is not None and k in known}
+        if takes_options(self.method):
+            params = apply_options(self.options, params)
+        return RunSpec(
+            dataset=self.dataset,
+            normal=self.normal,
+            method=self.method,
+            params=params,
+            seed=self.seed,
+        )
+
+    def specs(self) -> list[RunSpec]:
+        """Return the chosen run, its baseline and its controls, each once and in this order."""
+        own = self.spec()
+        found = {one.identity: one for one in (own, baseline_of(own), *controls_of(own))}
+        return list(found.values())
+
+
+def settings_of(method: str) -> set[str]:
+    """Return the names of a method's arguments that make a difference."""
+    names = set(detector_class(method)().get_params(deep=False))
+    return names - _SCHEDULE if method == UNTRAINED else names
+
+
+def takes_options(method: str) -> bool:
+    """Whether the processing options apply to a method: it must train an encoder on a sphere."""
+    return {"encoder", "preprocess", "objective", "allow_collapse"} <= settings_of(method)
+
+
+@cache
+def comparable_methods() -> dict[str, str]:
+    """Return the methods that learn from normal images alone, and what each still needs.
+
+    Returns
+    -------
+    dict of str to str
+        By method: nothing, or a sentence that says what to install.
+    """
+    found = {}
+    for method in METHODS:
+        try:
+            if getattr(detector_class(method), "supervised", False):
+                continue
+            if "backbone" in settings_of(method):
+                lite.check_installed()
+        except MissingExtraError as error:
+            found[method] = str(error)
+        else:
+            found[method] = ""
+    return found
+
+
+def installed_methods() -> list[str]:
+    """Return those of `comparable_methods` that can be run here."""
+    return [method for method, needs in comparable_methods().items() if not needs]
+
+
+def epochs_by_recipe(method: str, recipe: str, images: int) -> tuple[int, ...]:
+    """Return the epochs of each phase over so many training images; empty without a recipe.
+
+    Examples
+    --------
+    >>> epochs_by_recipe("deep-svdd", "fast", 6000), epochs_by_recipe("deep-svdd", "fast", 200)
+    ((17, 10), (500, 250))
+    """
+    known = settings_of(method)
+    if "recipe" not in known:
+        return ()
+    found = parse_recipe(recipe)
+    pretrain = found.pretrain.epochs_for(images)
+    return (pretrain, found.train.epochs_for(images)) if "pretrain_epochs" in known else (pretrain,)
+
+
+def baseline_of(spec: RunSpec) -> RunSpec:
+    """Return plain Deep SVDD with the same class, seed and schedule.
+
+    Examples
+    --------
+    >>> spec = RunSpec(dataset="mnist", normal=("3",), params={"encoder": {"residual": True}})
+    >>> baseline_of(spec).params
+    {}
+    """
+    kept = _KEPT if spec.method == BASELINE else ("recipe", "false_alarm_rate")
+    params = {key: value for key, value in spec.params.items() if key in kept}
+    return _changed(spec, BASELINE, params)
+
+
+def controls_of(spec: RunSpec) -> list[RunSpec]:
+    """Return the same class and seed, judged by the same network untrained, and by raw pixels."""
+    held_out = {k: v for k, v in spec.params.items() if k == "false_alarm_rate"}
+    network = {k: v for k, v in spec.params.items() if k in _NETWORK}
+    own = network if takes_options(spec.method) else {}
+    return [_changed(spec, UNTRAINED, held_out | own), _changed(spec, "knn", held_out)]
+
+
+def possible_rate(normals: int) -> float | None:
+    """Return the lower of the usual false-alarm rates that so many normals can promise.
+
+    Parameters
+    ----------
+    normals : int
+        Training normals, of which a fifth is held out.
+
+    Examples
+    --------
+    >>> possible_rate(250), possible_rate(92), possible_rate(20)
+    (0.05, 0.1, None)
+    """
+    held_out = normals - trained_on(normals, held_out=True)
+    return next((r for r in _RATES if conformal_calibration_size(r) <= held_out), None)
+
+
+def trained_on(normals: int, *, held_out: bool) -> int:
+    """Return how many of the training normals the network sees, a fifth being held out or not."""
+    return normals - round(0.2 * normals) if held_out else normals
+
+
+def options_of(spec: RunSpec) -> tuple[str, ...]:
+    """Name the options that a run was given; empty if its settings are none of theirs.
+
+    Examples
+    --------
+    >>> params = apply_options(["zca", "attention"], {})
+    >>> options_of(RunSpec(dataset="mnist", normal=("3",), params=params))
+    ('zca', 'attention')
+    """
+    if not {"encoder", "preprocess", "allow_collapse"} & set(spec.params):
+        return ()
+    rest = {k: v for k, v in spec.params.items() if k in _KEPT}
+    encoder = spec.params.get("encoder")
+    found = [name for name, option in OPTIONS.items() if _holds(option.encoder, encoder)]
+    found += [
+        name
+        for name, option in OPTIONS.items()
+        if option.steps and _has_steps(option.steps, spec.params.get("preprocess"))
+    ]
+    whole = [
+        name
+        for name in OPTIONS
+        if name in found
+        and not any(
+            name != other and dict(OPTIONS[name].encoder).items() < OPTIONS[other].encoder.items()
+            for other in found
+            if OPTIONS[name].encoder
+        )
+    ]
+    same = apply_options(whole, rest) == dict(spec.params)
+    return tuple(whole) if same else ()
+
+
+def assumed_gain(options: tuple[str, ...]) -> float | None:
+    """Add up what the report assumed for options; None if it stated nothing for any of them."""
+    stated = [gain for name in options if (gain := OPTIONS[name].assumed) is not None]
+    return sum(stated) if stated else None
+
+
+def describe(spec: RunSpec) -> str:
+    """Name a run's method with what is special about it, for headings."""
+    parts = [spec.title]
+    if spec.params.get("objective") == "soft-boundary":
+        parts = [f"{spec.title}, soft boundary"]
+    parts += [OPTIONS[name].title for name in options_of(spec)]
+    return " + ".join(parts)
+
+
+def _changed(spec: RunSpec, method: str, params: dict[str, Any]) -> RunSpec:
+    return RunSpec(
+        dataset=spec.dataset, normal=spec.normal, method=method, params=params, seed=spec.seed
+    )
+
+
+def _holds(wanted: Any, given: Any) -> bool:
+    if not wanted or not isinstance(given, dict):
+        return False
+    return all(
+        given.get(key) == (list(value) if isinstance(value, tuple) else value)
+        for key, value in wanted.items()
+    )
+
+
+def _has_steps(wanted: Any, given: Any) -> bool:
+    names = [step["step"] if isinstance(step, dict) else step for step in given or ()]
+    return all((step["step"] if isinstance(step, dict) else step) in names for step in wanted)

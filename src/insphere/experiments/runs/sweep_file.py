@@ -1,0 +1,353 @@
+"""A sweep as a YAML file: datasets × normal classes × methods × options × seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import lru_cache
+from itertools import product
+from os import PathLike
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from insphere.data.load import load_dataset
+from insphere.data.named import CLASS_NAMES
+from insphere.detectors.registry import METHODS
+from insphere.errors import SpecError
+from insphere.experiments.runs.spec import RunSpec
+from insphere.workflows.fit_config import read_config
+
+EVERY = "*"  # stands for all datasets that are not named
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """One run of a sweep.
+
+    Parameters
+    ----------
+    spec : RunSpec
+        What is run.
+    column : str
+        What its method, with its options, is called in tables.
+    option : str
+        Name of the option; empty if the sweep has none.
+    """
+
+    spec: RunSpec
+    column: str
+    option: str = ""
+
+    @property
+    def normal(self) -> str:
+        """Names of the normal classes in one."""
+        return " + ".join(self.spec.normal)
+
+
+def _list(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+def _name(value: Any) -> Any:
+    """Take a number for a name: YAML reads the class 3 as one."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _names(value: Any) -> Any:
+    return [_name(item) for item in _list(value)]
+
+
+def _seeds(value: Any) -> Any:
+    """Take a number of seeds for the first ones."""
+    return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _classes(value: Any) -> Any:
+    """Turn what `normal` may be into lists of lists of names by dataset; all classes are []."""
+    by_dataset = value if isinstance(value, dict) else {EVERY: value}
+    found: dict[Any, Any] = {}
+    for dataset, classes in by_dataset.items():
+        if classes == "all":
+            found[dataset] = []
+        elif classes in ([], None, {}):
+            raise ValueError("name at least one class, or write all")
+        else:
+            found[dataset] = [_names(item) for item in _list(classes)]
+    return found
+
+
+def _method(value: Any) -> Any:
+    return {"method": value} if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_names), Field(min_length=1)]
+Seeds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**31)]], BeforeValidator(_seeds), Field(min_length=1)
+]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class MethodPart(_Part):
+    """One method of a sweep, or several that differ in the values of `grid`.
+
+    Parameters
+    ----------
+    method : str
+        A key of `insphere.detectors.registry.METHODS`.
+    name : str, optional
+        Title of its column, to which values of `grid` are added; by default that of the method,
+        with its params.
+    params : dict
+        Constructor arguments of the detector.
+    grid : dict
+        Lists of values of further arguments; every combination is a method of its own.
+    seeds : int or list of int, optional
+        In place of those of the sweep.
+    options : bool
+        Whether the sweep's options apply to it.
+    """
+
+    method: str
+    name: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    seeds: Seeds | None = None
+    options: bool = True
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        if self.method not in METHODS:
+            raise ValueError(f"unknown method {self.method}; use one of {', '.join(METHODS)}")
+        if both := sorted(set(self.params) & set(self.grid)):
+            raise ValueError(f"{both[0]} is both in params and in grid")
+        return self
+
+    def variants(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return title and arguments of each combination."""
+        found = []
+        for values in product(*self.grid.values()):
+            chosen = dict(zip(self.grid, values, strict=True))
+            if self.name is not None:
+                title, told = self.name, [str(value) for value in values]
+            else:
+                told = [f"{key} {value}" for key, value in (self.params | chosen).items()]
+                title = METHODS[self.method].title
+            if told:
+                title += f" ({', '.join(told)})"
+            found.append((title, self.params | chosen))
+        return found
+
+
+class Exclude(_Part):
+    """Runs to leave out: those for which all that is given here holds."""
+
+    dataset: Names | None = None
+    normal: Names | None = None
+    method: Names | None = None
+    option: Names | None = None
+    seed: Annotated[list[int], BeforeValidator(_list)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("an empty rule would leave out every run")
+        return self
+
+    def matches(self, run: SweepRun) -> bool:
+        """Tell whether a run is left out."""
+        values = {
+            "dataset": run.spec.dataset,
+            "normal": run.normal,
+            "method": run.spec.method,
+            "option": run.option,
+            "seed": run.spec.seed,
+        }
+        return all(values[key] in (getattr(self, key) or ()) for key in self.model_fields_set)
+
+
+class Sweep(_Part):
+    """Every method on every normal class of every dataset with every seed.
+
+    Parameters
+    ----------
+    name, description : str
+        For people.
+    datasets : str or list of str
+        Names or paths, as `insphere.data.load_dataset` takes them.
+    normal : "all", list or dict
+        Normal classes; an item that is itself a list is several classes that are normal together.
+        As a dict, by dataset.
+    methods : list
+        Names of methods, or `MethodPart`.
+    options : dict
+        Arguments of the detector by the name of the option; each method is run with each.
+    seeds : int or list of int
+        Seeds, or how many.
+    exclude : list of Exclude
+        What to leave out.
+    """
+
+    name: str = Field(min_length=1)
+    description: str = ""
+    datasets: Names
+    normal: Annotated[dict[str, list[list[str]]], BeforeValidator(_classes)]
+    methods: Annotated[
+        list[Annotated[MethodPart, BeforeValidator(_method)]],
+        BeforeValidator(_list),
+        Field(min_length=1),
+    ]
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    seeds: Seeds = [0]
+    exclude: list[Exclude] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _classes_are_those_of_datasets(self) -> Self:
+        for dataset in self.normal:
+            if dataset not in (EVERY, *self.datasets):
+                raise ValueError(f"normal names {dataset}, which is none of the datasets")
+        for dataset in self.datasets:
+            if dataset not in self.normal and EVERY not in self.normal:
+                raise ValueError(f"normal says nothing about {dataset}")
+        return self
+
+    def runs(self) -> list[SweepRun]:
+        """List all runs, seed by seed, each once.
+
+        Raises
+        ------
+        SpecError
+            If a dataset has no class of a name, an exclusion leaves nothing out, or nothing is
+            left.
+        """
+        found: dict[str, SweepRun] = {}
+        used = [False] * len(self.exclude)
+        for seed, (dataset, normal) in product(self._all_seeds(), self._cells()):
+            for run in self._runs_of(dataset, normal, seed):
+                rules = [rule.matches(run) for rule in self.exclude]
+                used = [a or b for a, b in zip(used, rules, strict=True)]
+                if not any(rules):
+                    found.setdefault(run.spec.identity, run)
+        if not all(used):
+            rule = self.exclude[used.index(False)].model_dump(exclude_none=True)
+            raise SpecError(f"The sweep {self.name} has no run that its exclude {rule} leaves out.")
+        if not found:
+            raise SpecError(f"The sweep {self.name} leaves out all of its runs.")
+        return list(found.values())
+
+    def check(self) -> None:
+        """Build every detector once, without fitting it.
+
+        Raises
+        ------
+        SpecError
+            If a method does not have one of the given arguments.
+        """
+        seen = set()
+        for run in self.runs():
+            key = (run.spec.method, tuple(sorted(run.spec.params)))
+            if key not in seen:
+                run.spec.detector()
+                seen.add(key)
+
+    def _all_seeds(self) -> list[int]:
+        lists = [self.seeds, *(part.seeds or [] for part in self.methods)]
+        return list(dict.fromkeys(seed for seeds in lists for seed in seeds))
+
+    def _cells(self) -> list[tuple[str, tuple[str, ...]]]:
+        cells = []
+        for dataset in self.datasets:
+            known = class_names(dataset)
+            wanted = self.normal.get(dataset, self.normal.get(EVERY, []))
+            for classes in wanted or [[name] for name in known]:
+                for name in classes:
+                    if name not in known:
+                        raise SpecError(
+                            f"The sweep {self.name} has the normal class {name}, but the classes "
+                            f"of {dataset} are {', '.join(known)}."
+                        )
+                cells.append((dataset, tuple(classes)))
+        return cells
+
+    def _runs_of(self, dataset: str, normal: tuple[str, ...], seed: int) -> list[SweepRun]:
+        runs = []
+        for part in self.methods:
+            if seed not in (self.seeds if part.seeds is None else part.seeds):
+                continue
+            options = self.options if part.options and self.options else {"": {}}
+            for (title, params), (option, more) in product(part.variants(), options.items()):
+                spec = RunSpec(
+                    dataset=dataset,
+                    normal=normal,
+                    method=part.method,
+                    params=params | more,
+                    seed=seed,
+                )
+                column = f"{title}, {option}" if option else title
+                runs.append(SweepRun(spec, column, option))
+        return runs
+
+
+@lru_cache(maxsize=16)
+def class_names(dataset: str) -> tuple[str, ...]:
+    """Return the names of a dataset's classes, of well-known ones without loading them."""
+    known = CLASS_NAMES.get(dataset)
+    return known or load_dataset(dataset, progress=False).class_names
+
+
+def read_sweep(path: str | PathLike[str]) -> Sweep:
+    """Read a sweep from a YAML file.
+
+    Raises
+    ------
+    SpecError
+        If there is no such file, or it holds a mistake; the message names the key.
+    """
+    return make_sweep(read_config(path), str(path))
+
+
+def make_sweep(values: Mapping[str, Any], title: str = "The sweep") -> Sweep:
+    """Check what a file says.
+
+    Parameters
+    ----------
+    values : mapping
+        Its content.
+    title : str
+        What to call it in messages.
+
+    Examples
+    --------
+    >>> sweep = make_sweep({"name": "a", "datasets": "digits-8x8", "normal": 3, "methods": "knn"})
+    >>> [run.column for run in sweep.runs()]
+    ['2-nearest-neighbour on pixels']
+    """
+    try:
+        return Sweep.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place: Sequence[Any] = first["loc"]
+        name = ".".join(str(part) for part in place)
+        if first["type"] == "missing":
+            message = f"{title} lacks {name}."
+        elif first["type"] == "extra_forbidden":
+            known = list(_part_at(place).model_fields)
+            close = get_close_matches(str(place[-1]), known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
+            message = f"{title} has the unknown key {name}; {hint}"
+        else:
+            said = first["msg"].removeprefix("Value error, ")
+            said = said[0].lower() + said[1:]
+            own = first["type"] == "value_error"  # our own words name the value themselves
+            where = f" in {name}" if own else f" {name} = {first['input']!r}"
+            message = f"{title} has a mistake{where if name else ''}: {said}."
+        raise SpecError(message) from error
+
+
+def _part_at(place: Sequence[Any]) -> type[BaseModel]:
+    parts: dict[str, type[BaseModel]] = {"methods": MethodPart, "exclude": Exclude}
+    return Sweep if len(place) == 1 else parts[str(place[0])]

@@ -1,0 +1,1 @@
+"""Where runs are recorded: a database, files beside it, lines of JSON."""

@@ -1,0 +1,212 @@
+"""What all pages share: the store with its queue, the images, and processes that help."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insphere.data.image_set import ImageSet
+from insphere.data.load import load_dataset
+from insphere.data.split import OneClassSplit
+from insphere.errors import InsphereError
+from insphere.experiments.execution.queue import Queue
+from insphere.experiments.runs.run_builder import comparable_methods
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.runs.training_snapshots import FILE, Snapshot, snapshots
+from insphere.experiments.store.run_files import RunFiles
+from insphere.experiments.store.run_record import Run
+from insphere.experiments.store.run_store import Store
+from insphere.studio.image_sources import Sources
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+HELPERS = 2  # so that a time estimate does not keep somebody from looking closer
+PATIENCE = 120.0  # seconds that a helper may take
+
+
+class Studio:
+    """One store, opened by any number of visitors.
+
+    Parameters
+    ----------
+    store : pathlib.Path
+        The SQLite file.
+    folder : pathlib.Path, optional
+        Folder of images that are offered beside the named sets.
+    workers, threads : int
+        Trainings at once, and threads of each.
+    """
+
+    def __init__(self, store: Path, folder: Path | None, *, workers: int, threads: int) -> None:
+        self.store = Store(store)
+        self.queue = Queue(self.store, workers=workers, threads=threads)
+        self.brought = self.store.folder / "brought"
+        self.sources = Sources(folder, self.brought)
+        self._helpers: ProcessPoolExecutor | None = None
+
+    # ------------------------------------------------------------------ help
+
+    async def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function in a process of its own, so that nothing it does can harm the studio.
+
+        Raises
+        ------
+        InsphereError
+            What it raised, or that it took too long, or that its process died.
+        """
+        if kwargs:
+            raise TypeError("Helpers are called with positional arguments.")
+        loop = asyncio.get_running_loop()
+        try:
+            future = loop.run_in_executor(self._pool(), _called, function, args)
+            outcome = await asyncio.wait_for(future, PATIENCE)
+        except (TimeoutError, BrokenProcessPool) as error:
+            self.close()
+            raise InsphereError("That was too much for this machine; try something smaller.") from (
+                error
+            )
+        if isinstance(outcome, _Refused):
+            raise InsphereError(outcome.reason)
+        return outcome
+
+    async def look_after(self) -> None:
+        """Keep the queue's workers at work, and mark what dead ones left."""
+        await asyncio.to_thread(self.queue.keep_working)
+
+    def prepare(self) -> None:
+        """Load what the first page needs."""
+        comparable_methods()
+        class_pictures(self.sources.all()[0].dataset)
+
+    def warm_up(self) -> None:
+        """Start a helper before somebody waits for it."""
+        self._pool().submit(_called, _import_all, ())
+
+    def close(self) -> None:
+        """End the helpers; the queue's workers go on."""
+        if self._helpers is not None:
+            for process in list((self._helpers._processes or {}).values()):
+                process.kill()
+            self._helpers.shutdown(wait=True, cancel_futures=True)  # at once: they are dead
+            self._helpers = None
+
+    def _pool(self) -> ProcessPoolExecutor:
+        if self._helpers is None:
+            context = multiprocessing.get_context("spawn")
+            self._helpers = ProcessPoolExecutor(HELPERS, mp_context=context, initializer=_be_nice)
+        return self._helpers
+
+    # ------------------------------------------------------------------ runs
+
+    def run(self, identity: str) -> Run | None:
+        """Return a run; None if there is none of that name."""
+        return self.store.get(identity)
+
+    def has_model(self, identity: str) -> bool:
+        """Whether the model of a run was kept."""
+        return (self.store.files.model(identity) / "detector.json").is_file()
+
+    def history(self, identity: str) -> list[dict[str, Any]]:
+        """Return the record of each epoch so far; the list is shared, so it is not changed."""
+        folder = self.store.files.folder(identity)
+        return _history(self.store.files, identity, _stamp(folder / "history.jsonl"))
+
+    def views(self, identity: str) -> list[Snapshot]:
+        """Return what could be watched of a training so far; shared as well."""
+        folder = self.store.files.folder(identity)
+        return _views(folder, _stamp(folder / FILE))
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many runs are at work, and how many tickets wait."""
+        return len(self.store.runs(states=("running",))), len(self.queue.waiting())
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return what changes when a file does, so that many visitors cause one reading."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=16)
+def _history(files: RunFiles, identity: str, _: tuple[int, int]) -> list[dict[str, Any]]:
+    return files.history(identity)
+
+
+@lru_cache(maxsize=16)
+def _views(folder: Path, _: tuple[int, int]) -> list[Snapshot]:
+    return snapshots(folder)
+
+
+class _Refused:
+    """An error on its way out of a helper, as words."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def images_of(dataset: str) -> ImageSet:
+    """Return the images of a dataset that a source offers; the last ones stay in memory."""
+    return _loaded(dataset)
+
+
+@lru_cache(maxsize=4)
+def _loaded(dataset: str) -> ImageSet:
+    return load_dataset(dataset, progress=False)
+
+
+def split_of(spec: RunSpec) -> OneClassSplit:
+    """Return the split that a run is judged by."""
+    return _split(spec.dataset, spec.normal, spec.seed)
+
+
+@lru_cache(maxsize=8)
+def _split(dataset: str, normal: tuple[str, ...], seed: int) -> OneClassSplit:
+    return OneClassSplit(images_of(dataset), list(normal), random_state=seed)
+
+
+@lru_cache(maxsize=16)
+def class_pictures(dataset: str) -> dict[str, NDArray[np.uint8]]:
+    """Return a typical image of each class: of its first ones the closest to their mean."""
+    data = images_of(dataset)
+    found = {}
+    for label, name in enumerate(data.class_names):
+        index = np.flatnonzero(data.labels == label)[:100]
+        if len(index):
+            images = data.images[index].astype(np.float32)
+            distance = np.square(images - images.mean(axis=0)).sum(axis=(1, 2, 3))
+            found[name] = np.array(data.images[index[int(np.argmin(distance))]])
+    return found
+
+
+def _called(function: Callable[..., T], args: tuple[object, ...]) -> T | _Refused:
+    try:
+        return function(*args)
+    except InsphereError as error:
+        return _Refused(str(error))
+
+
+def _be_nice() -> None:
+    import os
+
+    import torch
+
+    os.nice(2)
+    torch.set_num_threads(1)
+
+
+def _import_all() -> None:
+    import insphere.experiments.execution.time_estimate
+    import insphere.studio.inspect_image  # noqa: F401

@@ -1,0 +1,91 @@
+"""How numbers, times and states are written, and small pieces of HTML."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from insphere.experiments.execution.sweep_progress import span
+
+STATES = {
+    "queued": ("○", "waiting"),
+    "running": ("◐", "training"),
+    "interrupted": ("◌", "interrupted"),
+    "finished": ("●", "finished"),
+    "failed": ("✕", "failed"),
+}
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """Write a share as per cent, without the sign.
+
+    Examples
+    --------
+    >>> percent(0.9534), percent(None)
+    ('95.3', '–')
+    """
+    return "–" if share is None else f"{100 * share:.{digits}f}"
+
+
+def points(difference: float) -> str:
+    """Write a difference of shares in points, with a true minus sign.
+
+    Examples
+    --------
+    >>> points(0.0123), points(-0.004)
+    ('+1.2', '−0.4')
+    """
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def about(seconds: float) -> str:
+    """Write an estimated duration.
+
+    Examples
+    --------
+    >>> about(0.4), about(12.3), about(400)
+    ('about a second', 'about 12 s', 'about 7 min')
+    """
+    return "about a second" if seconds < 1.5 else f"about {span(seconds)}"
+
+
+def ago(moment: float | None) -> str:
+    """Write how long ago something was."""
+    if moment is None:
+        return "–"
+    seconds = max(0.0, time.time() - moment)
+    if seconds < 60:
+        return "just now"
+    if seconds < 172800:
+        return f"{span(seconds)} ago" if seconds < 7200 else f"{round(seconds / 3600)} h ago"
+    return time.strftime("%Y-%m-%d", time.localtime(moment))
+
+
+def state(name: str) -> str:
+    """Return a state as HTML: a sign and a word, never colour alone."""
+    sign, word = STATES[name]
+    return f'<span class="state {name}"><i aria-hidden="true">{sign}</i> {word}</span>'
+
+
+def normal_class(normal: tuple[str, ...] | list[str]) -> str:
+    """Name the normal classes."""
+    return " + ".join(normal)
+
+
+def picture(image: NDArray[np.uint8], alt: str, css: str = "") -> str:
+    """Return an image as HTML, its pixels within it."""
+    return f'<img class="pixels {css}" src="{data_uri(image)}" alt="{escape(alt)}">'
+
+
+def data_uri(image: NDArray[np.uint8]) -> str:
+    """Return an image as a PNG in an address."""
+    shown = image[..., 0] if image.shape[-1] == 1 else image
+    file = io.BytesIO()
+    Image.fromarray(shown).save(file, "PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,0 +1,218 @@
+"""One image, looked at closely: its score in every unit, where it is from, what is closest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insphere.data.load import load_dataset
+from insphere.data.split import OneClassSplit, take_images
+from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.persistence.model_folder import load_detector
+from insphere.errors import DataError, InsphereError
+from insphere.experiments.runs.spec import RunSpec
+from insphere.explain import HeatScale, heat_maps, heat_method, heat_scale
+from insphere.explain.heat import METHODS
+from insphere.report.words import severity as severity_in_words
+
+NEAREST = 6
+_REFERENCES = 1000  # training images among which the nearest are looked for
+_SCALE_IMAGES = 40  # of them, those whose heat maps give the scale of colours
+
+
+@dataclass(frozen=True, eq=False)
+class Closer:
+    """What a detector says about one image.
+
+    Parameters
+    ----------
+    image : ndarray of uint8, shape (H, W, C)
+        The image.
+    score, threshold, z_score : float
+        Anomaly score, where the line is, and the score in standard deviations above normals.
+    calibrated : bool
+        Whether normal images were held out, which a p-value needs.
+    p_value : float or None
+        Share of normal images that would score at least as high, where there is calibration.
+    severity : str or None
+        How rare such a score is among normal images: a number and a word, where there is
+        calibration.
+    heat : ndarray of float, shape (H, W), or None
+        Where the score comes from; None for what cannot be mapped.
+    heat_scale : HeatScale or None
+        The scale of its colours, from training images.
+    heat_method : str
+        How it was made, in words.
+    reconstruction : ndarray of uint8, shape (H, W, C), or None
+        What the detector could restore of it.
+    nearest : ndarray of uint8, shape (k, H, W, C)
+        The training images closest to it.
+    distances : ndarray of float, shape (k,)
+        How far they are, in the space of `space`.
+    space : str
+        "representations" or "pixels".
+    """
+
+    image: NDArray[np.uint8]
+    score: float
+    threshold: float
+    z_score: float
+    calibrated: bool
+    p_value: float | None
+    severity: str | None
+    heat: NDArray[np.float32] | None
+    heat_scale: HeatScale | None
+    heat_method: str
+    reconstruction: NDArray[np.uint8] | None
+    nearest: NDArray[np.uint8]
+    distances: NDArray[np.float64]
+    space: str
+
+    @property
+    def anomalous(self) -> bool:
+        """Whether it is called anomalous."""
+        return self.score > self.threshold
+
+
+def look_closer(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Closer:
+    """Ask a saved model about one image.
+
+    Parameters
+    ----------
+    model : pathlib.Path
+        Folder of the model.
+    spec : RunSpec
+        What it was trained on.
+    image : ndarray of uint8, shape (H, W, C)
+        Of the shape of the training images.
+
+    Raises
+    ------
+    InsphereError
+        If the model or its training images cannot be read.
+    """
+    detector, references, space = _prepared(str(model), spec.model_dump_json())
+    batch = image[None]
+    z = _points(detector, batch, space)
+    distances = np.linalg.norm(_reference_points(str(model), spec.model_dump_json()) - z, axis=1)
+    order = np.argsort(distances, kind="stable")[:NEAREST]
+    calibrated = detector.n_calibration_ > 0
+    restored = detector.reconstruct(batch) if hasattr(detector, "reconstruct") else None
+    heat, scale, method = _heat(str(model), spec.model_dump_json(), batch)
+    return Closer(
+        image=image,
+        score=float(detector.anomaly_score(batch)[0]),
+        threshold=float(detector.threshold_),
+        z_score=float(detector.z_score(batch)[0]),
+        calibrated=calibrated,
+        p_value=float(detector.p_value(batch)[0]) if calibrated else None,
+        severity=_severity(detector, batch) if calibrated else None,
+        heat=heat,
+        heat_scale=scale,
+        heat_method=method,
+        reconstruction=None if restored is None else _as_pixels(np.asarray(restored)[0]),
+        nearest=references[order],
+        distances=distances[order],
+        space="representations" if space else "pixels",
+    )
+
+
+def score_all(model: Path, dataset: str) -> tuple[NDArray[np.float64], float, list[str]]:
+    """Score all images of a source that have the shape of the training images, or are made so.
+
+    Returns
+    -------
+    scores : ndarray of float64, shape (n,)
+    threshold : float
+    names : list of str
+        Of the images: file names where there are any.
+
+    Raises
+    ------
+    DataError
+        If the source cannot be read.
+    """
+    detector = _model(str(model))
+    shape = detector.image_shape_
+    if shape is None:
+        raise DataError("This model was trained on a table and cannot score images.")
+    data = load_dataset(
+        dataset, size=(shape[0], shape[1]), channels=shape[2], skip_bad=True, progress=False
+    )
+    scores = np.concatenate(
+        [
+            detector.anomaly_score(data.images[start : start + 1024])
+            for start in range(0, len(data), 1024)
+        ]
+    )
+    paths = data.paths or tuple(str(number) for number in range(len(data)))
+    return scores, float(detector.threshold_), [Path(path).name for path in paths]
+
+
+@lru_cache(maxsize=4)
+def _model(folder: str) -> OneClassDetector:
+    return load_detector(folder)
+
+
+@lru_cache(maxsize=4)
+def _prepared(folder: str, spec: str) -> tuple[OneClassDetector, NDArray[np.uint8], bool]:
+    """Return the model, its training images, and whether it has representations."""
+    detector = _model(folder)
+    run = RunSpec.model_validate_json(spec)
+    data = load_dataset(run.dataset, progress=False)
+    split = OneClassSplit(data, list(run.normal), random_state=run.seed)
+    count = min(_REFERENCES, len(split.train))
+    chosen = np.linspace(0, len(split.train) - 1, count).astype(np.int64)
+    return detector, take_images(split.X_train, chosen), hasattr(detector, "transform")
+
+
+@lru_cache(maxsize=4)
+def _reference_points(folder: str, spec: str) -> NDArray[np.float64]:
+    detector, references, space = _prepared(folder, spec)
+    return _points(detector, references, space)
+
+
+def _points(
+    detector: OneClassDetector, images: NDArray[np.uint8], space: bool
+) -> NDArray[np.float64]:
+    if space:
+        return np.asarray(detector.transform(images), np.float64).reshape(len(images), -1)
+    return images.reshape(len(images), -1).astype(np.float64) / 255
+
+
+def _severity(detector: OneClassDetector, batch: NDArray[np.uint8]) -> str:
+    return severity_in_words(float(detector.severity(batch)[0]), detector.severity_scale.resolution)
+
+
+def _heat(
+    folder: str, spec: str, batch: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32] | None, HeatScale | None, str]:
+    """Return the map of an image, the scale of its colours, and how it was made."""
+    detector, references, _ = _prepared(folder, spec)
+    method = heat_method(detector)
+    try:
+        normal = _normal_maps(folder, spec)
+        found = heat_maps(detector, batch, method, reference=references)
+    except InsphereError:
+        return None, None, ""  # nothing of this detector can be mapped
+    return found[0], heat_scale(normal, found), METHODS[method]
+
+
+@lru_cache(maxsize=4)
+def _normal_maps(folder: str, spec: str) -> NDArray[np.float32]:
+    """Return maps of some training images."""
+    detector, references, _ = _prepared(folder, spec)
+    some = references[:: max(1, len(references) // _SCALE_IMAGES)][:_SCALE_IMAGES]
+    return heat_maps(detector, some, heat_method(detector), reference=references)
+
+
+def _as_pixels(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype != np.uint8:
+        values = np.clip(np.rint(255 * values), 0, 255)
+    pixels: NDArray[np.uint8] = values.astype(np.uint8)
+    return pixels

@@ -1,0 +1,172 @@
+"""An image of one's own, dropped or drawn, and what a model says about it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import numpy as np
+from nicegui import ui
+
+from insphere.detectors.persistence.model_folder import describe_model
+from insphere.errors import DataError, InsphereError
+from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.run_record import Run
+from insphere.studio import controls, formatting, image_view, upload_widget
+from insphere.studio.app_state import Studio
+from insphere.studio.frame import PATIENCE, frame, html, message, read_asset
+from insphere.studio.inspect_image import Closer, look_closer
+from insphere.studio.uploads import LIMITS, drawn_digit, one_image
+
+SIDE = 280  # pixels of the canvas
+LARGEST_DRAWING = 400_000  # characters
+_MARGIN = {28: 4 / 28}  # how much stays empty around digits, by the side of the images
+
+_CANVAS = f"""
+<canvas class="canvas" id="drawing" width="{SIDE}" height="{SIDE}" tabindex="0" role="img"
+  aria-label="Draw a digit here with the mouse, a finger or a pen"></canvas>
+"""
+
+
+def register(studio: Studio) -> None:
+    """Give the page its address."""
+
+    @ui.page("/look", response_timeout=PATIENCE)
+    def look(model: str = "") -> None:
+        with frame(studio, "Look", "/look"):
+            html("<h1>Look at an image of yours</h1>")
+            html('<p class="lead">Draw a digit or drop a picture; a trained model judges it.</p>')
+            LookPage(studio, model).build()
+
+
+class LookPage:
+    """One visitor with one image.
+
+    Parameters
+    ----------
+    studio : Studio
+        Where the models are.
+    chosen : str
+        Identity of the model that the address names, or nothing.
+    """
+
+    def __init__(self, studio: Studio, chosen: str) -> None:
+        self.studio = studio
+        runs = studio.store.runs(states=("finished",))
+        self.runs = [run for run in reversed(runs) if studio.has_model(run.identity)]
+        named = [run for run in self.runs if run.identity == chosen]
+        deep = [run for run in self.runs if run.method == "deep-svdd"]
+        self.run: Run | None = next(iter([*named, *deep, *self.runs]), None)
+        self.last: tuple[str, bytes] | None = None
+        self.turn = 0
+
+    def build(self) -> None:
+        """Lay the page out."""
+        if self.run is None:
+            html('<p class="gap muted">There is no model yet. <a href="/">Train one first</a>.</p>')
+            return
+        with ui.element("div").classes("side look"):
+            with ui.element("section").classes("card stack"):
+                names = [(run.identity, _name(run)) for run in self.runs[:200]]
+                controls.select("Model", names, self.run.identity, self._choose).style("width:100%")
+                html(_CANVAS)
+                with ui.element("div").classes("row"):
+                    clear = ui.element("button").classes("btn small").props('type="button"')
+                    with clear:
+                        html("<span>Clear</span>", "display:contents")
+                    clear.on("click", js_handler="() => insphereClear()")
+                    html("<small>It is judged when you lift the pen.</small>")
+                accept = "image/*"
+                upload_widget.drop(accept, "or drop a picture here", self._dropped, self._rejected)
+            self.result = ui.element("section").classes("card stack").props('aria-live="polite"')
+            with self.result:
+                html("<p class=muted>The verdict appears here.</p>")
+        ui.on("drawn", self._drawn)
+        ui.timer(0.1, lambda: ui.run_javascript(read_asset("draw.js")), once=True)
+
+    # ------------------------------------------------------------------ what happens
+
+    async def _choose(self, identity: str) -> None:
+        self.run = next((run for run in self.runs if run.identity == identity), self.run)
+        target = f"/look?model={identity}"
+        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        if self.last is not None:
+            await self._judge(*self.last)
+
+    async def _drawn(self, event: Any) -> None:
+        text = str(event.args)
+        head = "data:image/png;base64,"
+        if not text.startswith(head) or len(text) > LARGEST_DRAWING:
+            return
+        try:
+            content = base64.b64decode(text[len(head) :], validate=True)
+        except binascii.Error:
+            return
+        await self._judge("drawn", content)
+
+    async def _dropped(self, event: Any) -> None:
+        content = await event.file.read()
+        event.sender.reset()
+        await self._judge("dropped", content)
+
+    def _rejected(self, _: Any) -> None:
+        self._say(f"That is no image, or larger than {LIMITS.bytes // 1_000_000} MB.")
+
+    async def _judge(self, how: str, content: bytes) -> None:
+        assert self.run is not None
+        self.last = how, content
+        self.turn += 1
+        turn = self.turn
+        model = self.studio.store.files.model(self.run.identity)
+        try:
+            shape = describe_model(model)["image_shape"]
+            if not shape:
+                raise DataError("This model judges tables, not images.")
+            arguments = (str(model), self.run.spec, content, tuple(shape), how == "drawn")
+            closer = await self.studio.ask(judged, *arguments)
+        except InsphereError as error:
+            self._say(str(error))
+            return
+        if turn != self.turn:
+            return  # another image came in the meantime
+        self.result.clear()
+        with self.result:
+            image_view.show(closer)
+            if how == "drawn":
+                html(
+                    "<small>The drawing was centred and brought to the size of the training "
+                    "images.</small>"
+                )
+
+    def _say(self, text: str) -> None:
+        self.result.clear()
+        with self.result:
+            message(text, "bad")
+
+
+def judged(
+    model: str, spec: RunSpec, content: bytes, shape: tuple[int, int, int], drawn: bool
+) -> Closer:
+    """Decode an image and look at it closely; called in a helper."""
+    from pathlib import Path
+
+    image = one_image(content, shape)
+    if drawn:
+        side = shape[0]
+        image = one_image(content, (SIDE, SIDE, 1))
+        image = drawn_digit(image, _MARGIN.get(side, 0.0))
+        image = _shrunk(image, shape)
+    return look_closer(Path(model), spec, image)
+
+
+def _shrunk(image: np.ndarray[Any, np.dtype[np.uint8]], shape: tuple[int, int, int]) -> Any:
+    from insphere.data.arrays import convert_images
+
+    return convert_images(image[None], size=(shape[0], shape[1]), channels=shape[2])[0]
+
+
+def _name(run: Run) -> str:
+    auc = f"{formatting.percent(run.auc)} %"
+    return f"{describe(run.spec)}, normal {formatting.normal_class(run.normal)}, AUC {auc}"

@@ -1,0 +1,198 @@
+"""Pieces of the page of a run that is done: numbers beside each other, and images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from nicegui import ui
+
+from insphere.errors import DataError
+from insphere.experiments.analysis.published_results import published_column, published_table
+from insphere.experiments.runs.processing_options import OPTIONS
+from insphere.experiments.runs.run_builder import (
+    UNTRAINED,
+    assumed_gain,
+    baseline_of,
+    controls_of,
+    describe,
+    options_of,
+)
+from insphere.experiments.store.run_record import Run
+from insphere.explain import extremes
+from insphere.studio import formatting
+from insphere.studio.app_state import Studio, split_of
+from insphere.studio.frame import html
+
+SHOWN = 14
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A run, and what stands beside it.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    baseline : Run or None
+        Plain Deep SVDD of the same class and seed; None if it is the run itself or not there.
+    controls : list of Run
+        Those that are there.
+    """
+
+    run: Run
+    baseline: Run | None
+    controls: list[Run]
+
+    @property
+    def missing(self) -> bool:
+        """Whether something that belongs beside it was never asked for."""
+        return self.baseline is None and baseline_of(self.run.spec) != self.run.spec
+
+
+def beside(studio: Studio, run: Run) -> Beside:
+    """Find what stands beside a run."""
+    spec = run.spec
+    base = baseline_of(spec)
+    found = {one.identity: one for one in studio.store.runs(
+        [base.identity, *(one.identity for one in controls_of(spec))]
+    )}  # fmt: skip
+    controls = [found[one.identity] for one in controls_of(spec) if one.identity in found]
+    own = base.identity == run.identity
+    return Beside(
+        run,
+        None if own else found.get(base.identity),
+        [one for one in controls if one.identity != run.identity],
+    )
+
+
+def hero(found: Beside) -> str:
+    """Return the AUC beside the baseline's, or the untrained network's, and the difference."""
+    run, other, name = found.run, found.baseline, "the baseline"
+    if other is None and not found.missing:
+        other = next((one for one in found.controls if one.method == UNTRAINED), None)
+        name = "the same network, untrained"
+    parts = [
+        f'<div><span class="label">AUC of this run</span><span class="big" data-test="auc">'
+        f"{formatting.percent(run.auc)}<sup>%</sup></span></div>"
+    ]
+    if other is not None and (other.auc is None or run.auc is None):
+        parts.append(
+            f'<div><span class="label">AUC of {name}</span>{formatting.state(other.state)}</div>'
+        )
+    elif other is not None and other.auc is not None and run.auc is not None:
+        difference = run.auc - other.auc
+        css = "up" if difference > 0.0005 else "down" if difference < -0.0005 else ""
+        test = "baseline-auc" if other is found.baseline else "untrained-auc"
+        parts.append(
+            f'<div><span class="label">AUC of {name}</span><a href="/runs/{other.identity}" '
+            f'style="text-decoration:none"><span class="big lesser" data-test="{test}">'
+            f"{formatting.percent(other.auc)}<sup>%</sup></span></a></div>"
+            f'<div><span class="label">Difference, in points</span><span class="big {css}" '
+            f'data-test="difference">{formatting.points(difference)}</span></div>'
+        )
+    return f'<div class="hero">{"".join(parts)}</div>'
+
+
+def assumption(found: Beside) -> str:
+    """Say what the report had assumed for these options, beside what was measured."""
+    options = options_of(found.run.spec)
+    gain = assumed_gain(options)
+    if baseline_of(found.run.spec) == found.run.spec:
+        return "This is the baseline, plain Deep SVDD: what others are compared with."
+    if not options:
+        return ""
+    if gain is None:
+        return "The report says nothing about the gain of these options."
+    parts = ", ".join(
+        f"{escape(OPTIONS[name].title)} {formatting.points(OPTIONS[name].assumed or 0.0)}"
+        for name in options
+        if OPTIONS[name].assumed is not None
+    )
+    return (
+        f"The report that this follows <b>assumed {formatting.points(gain)}</b> points without "
+        f"training ({parts}). One seed says little: differences of a point or two are often "
+        "chance, and several seeds tell."
+    )
+
+
+def scale(found: Beside) -> str:
+    """Return all AUCs on one line from 50 to 100 per cent, with published ones."""
+    runs = [found.run, *([found.baseline] if found.baseline else []), *found.controls]
+    rows: list[tuple[str, float | None, str, Run | None]] = [
+        (describe(run.spec) if run is not found.baseline else "Baseline: Deep SVDD",
+         run.auc, "own" if run is found.run else "", run)
+        for run in runs
+    ]  # fmt: skip
+    column = published_column(found.run.spec)
+    if column is not None:
+        value = published_table(found.run.dataset)[column].get("".join(found.run.normal))
+        if value is not None:
+            rows.append(("Published, mean of 10 seeds", value.mean / 100, "published", None))
+    low = min([0.5, *(auc for _, auc, _, _ in rows if auc is not None)])
+    parts = []
+    for name, auc, css, run in rows:
+        place = 0.0 if auc is None else 100 * (auc - low) / (1 - low)
+        mark = "" if auc is None else f'<i style="left:{place:.1f}%"></i>'
+        shown = formatting.percent(auc) if auc is not None else "…"
+        title = escape(name)
+        if run is not None and not css:
+            title = f'<a href="/runs/{run.identity}">{title}</a>'
+            if auc is None:
+                title += f"<br>{formatting.state(run.state)}"
+        parts.append(
+            f'<div class="scale {css}"><span>{title}</span><div class="track" '
+            f'aria-hidden="true">{mark}</div><span class="v">{shown}</span></div>'
+        )
+    ends = f"<span>{formatting.percent(low, 0)} %</span><span>100 %</span>"
+    return "".join(parts) + f'<div class="ends"><span></span><div>{ends}</div><span></span></div>'
+
+
+def galleries(studio: Studio, run: Run, opened: Callable[[int], Any]) -> None:
+    """Show the most normal and most anomalous images, and the worst mistakes."""
+    try:
+        scores, truth = studio.store.files.scores(run.identity)
+        images = split_of(run.spec).X_test
+    except DataError as error:
+        html(f"<p class=muted>{escape(str(error))}</p>")
+        return
+    if len(images) != len(scores):
+        html("<p class=muted>The images are not those any more that were scored.</p>")
+        return
+    found = extremes(scores, SHOWN, truth)
+    groups: list[tuple[str, str, Sequence[int] | Any]] = [
+        ("Most anomalous", "highest scores", found.most_anomalous),
+        ("Most normal", "lowest scores", found.most_normal),
+        ("False alarms first", "normal, but high scores", found.most_anomalous_normals),
+        ("Misses last", "anomalous, but low scores", found.most_normal_anomalies),
+    ]
+    with ui.element("div").classes("two"):
+        for title, note, index in groups:
+            with ui.element("section").classes("stack").style("gap:10px"):
+                html(f"<h3>{title} <small>{note}</small></h3>")
+                _thumbs(images, scores, truth, index, opened)
+
+
+def _thumbs(images: Any, scores: Any, truth: Any, index: Any, opened: Callable[[int], Any]) -> None:
+    parts = []
+    for place in index if index is not None else ():
+        kind = "anomalous" if truth[place] else "normal"
+        mark = '<span class="odd">✕ odd</span>' if truth[place] else "<span>○ normal</span>"
+        alt = f"image {place}, truly {kind}, score {scores[place]:.3g}"
+        picture = formatting.picture(np.asarray(images[place]), alt)
+        parts.append(
+            f'<a class="thumb" href="?image={place}" data-image="{place}">{picture}{mark}</a>'
+        )
+    box = html(f'<div class="thumbs many">{"".join(parts)}</div>')
+    box.on(
+        "click",
+        lambda event: opened(int(event.args)),
+        js_handler="""(e) => {
+            const link = e.target.closest("[data-image]");
+            if (link && !e.ctrlKey && !e.metaKey) { e.preventDefault(); emit(link.dataset.image); }
+        }""",
+    )

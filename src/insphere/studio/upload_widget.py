@@ -1,0 +1,67 @@
+"""A place to drop files, with its limits, and what becomes of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from nicegui import events, ui
+
+from insphere.errors import InsphereError
+from insphere.studio.app_state import Studio
+from insphere.studio.frame import message
+from insphere.studio.image_sources import Source
+from insphere.studio.uploads import LIMITS, keep_zip
+
+
+def drop_zip(studio: Studio, then: Callable[[Source], Awaitable[None] | None]) -> None:
+    """Take a zip of class folders, decode it in a helper, and go on with it as a source."""
+    result = ui.element("div").props('aria-live="polite"')
+
+    async def arrived(event: events.UploadEventArguments) -> None:
+        result.clear()
+        with result:
+            busy = ui.label("Reading the images…").classes("muted")
+        uploader.reset()
+        try:
+            path = await _kept(studio, event.file)
+            source = studio.sources.get(str(path))
+        except InsphereError as error:
+            result.clear()
+            with result:
+                message(str(error), "bad")
+            return
+        busy.delete()
+        outcome = then(source)
+        if outcome is not None:
+            await outcome
+
+    def rejected(_: Any) -> None:
+        result.clear()
+        with result:
+            message(f"That is no zip, or larger than {LIMITS.bytes // 1_000_000} MB.", "bad")
+
+    uploader = drop(".zip", "Drop a zip here, or choose one", arrived, rejected)
+
+
+def drop(accept: str, label: str, arrived: Any, rejected: Any) -> ui.upload:
+    """Add a place to drop one file."""
+    uploader = ui.upload(
+        label=label,
+        auto_upload=True,
+        max_file_size=LIMITS.bytes,
+        on_upload=arrived,
+        on_rejected=rejected,
+    )
+    return uploader.props(f'accept="{accept}" flat bordered no-thumbnails')
+
+
+async def _kept(studio: Studio, file: Any) -> Path:
+    """Save an upload under a name of ours, decode it elsewhere, and throw the upload away."""
+    studio.brought.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=studio.brought, prefix=".arriving-") as folder:
+        path = Path(folder) / "upload.zip"
+        await file.save(path)
+        return await studio.ask(keep_zip, path, studio.brought, str(file.name))

@@ -1,0 +1,27 @@
+"""How well anomaly maps of scored images agree with masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from insphere.scoring.pixels import PixelEvaluation, evaluate_maps
+from insphere.workflows.scored_source import Scored
+
+
+def has_maps(scored: Scored) -> bool:
+    """Whether the detector says where in an image the anomaly is."""
+    return hasattr(scored.detector, "anomaly_map")
+
+
+def evaluate_pixels(scored: Scored) -> PixelEvaluation | None:
+    """Compare maps with the masks of the source; None if there are none, or no defect in them."""
+    masks = scored.data.masks
+    if masks is None or not has_maps(scored):
+        return None
+    truth = np.asarray(masks[scored.index]) > 0
+    if not truth.any():
+        return None
+    detector: Any = scored.detector
+    return evaluate_maps(truth, detector.anomaly_map(scored.images))

@@ -1,0 +1,122 @@
+"""From scores to what a report says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from insphere.data.split import take_images
+from insphere.detectors.base.estimator import OneClassDetector
+from insphere.errors import MissingExtraError
+from insphere.explain.heat import METHODS, heat_maps, heat_method, heat_scale
+from insphere.report import ReportData
+from insphere.report.heat_section import ReportHeat, shown_images
+from insphere.versions import versions
+from insphere.workflows.localisation import evaluate_pixels
+from insphere.workflows.scored_source import Scored, method_title
+
+SCALE_IMAGES = 100
+
+
+def report_data(
+    scored: Scored,
+    *,
+    title: str | None = None,
+    comparison: Sequence[Mapping[str, Any]] = (),
+    spec: Mapping[str, Any] | None = None,
+) -> ReportData:
+    """Collect what a report says about scored images and the detector that scored them.
+
+    Parameters
+    ----------
+    scored : Scored
+        Images and scores.
+    title : str, optional
+        Heading; by default method and data.
+    comparison : sequence of mapping
+        Rows of other methods; see `ReportData`.
+    spec : mapping, optional
+        Settings that made the model; by default the detector's parameters.
+    """
+    detector, method = scored.detector, method_title(scored.detector)
+    counts = {"training normals": detector.n_train_}
+    if detector.n_calibration_:
+        counts["calibration normals"] = detector.n_calibration_
+    if scored.truth is None:
+        counts["scored images"] = len(scored)
+    else:
+        anomalous = int(scored.truth.sum())
+        counts |= {"test normals": len(scored) - anomalous, "test anomalies": anomalous}
+    calibrated = scored.calibrated
+    paths = None if scored.data.paths is None else [scored.name(i) for i in range(len(scored))]
+    pixels = evaluate_pixels(scored)
+    return ReportData(
+        title=title or f"{method} on {scored.data.name}",
+        dataset=f"{scored.data.name} ({scored.part})",
+        normal_classes=scored.normal,
+        counts=counts,
+        images=scored.images,
+        scores=scored.scores,
+        threshold=detector.threshold_,
+        threshold_rule=f"follows the rule: {detector.threshold_rule_}.",
+        truth=scored.truth,
+        z_scores=scored.z_scores,
+        p_values=scored.p_values if calibrated else None,
+        severities=scored.severities if calibrated else None,
+        resolution=detector.severity_scale.resolution if calibrated else float("inf"),
+        guarantee=detector.guarantee if calibrated else "",
+        heat=_heat(scored),
+        history=getattr(detector, "history_", ()),
+        findings=getattr(detector, "guard_findings_", ()),
+        comparison=comparison,
+        spec=spec or _settings(detector),
+        versions=versions(),
+        paths=paths,
+        pixels={} if pixels is None else pixels.to_dict(),
+        method=method,
+    )
+
+
+def _heat(scored: Scored) -> ReportHeat | None:
+    """Make the heat maps of the images that are shown, and their common colour scale.
+
+    The scale rests on images that pass the threshold, so that no truth is needed. Without any, or
+    without the package that the detector's maps need, there are no maps; nor where an image would
+    have to go through a large network for each window that is covered.
+    """
+    detector = scored.detector
+    method = heat_method(detector)
+    if method == "occlusion" and hasattr(detector, "backbone"):
+        return None
+    passed = np.flatnonzero(~scored.flagged)
+    if not len(passed):
+        return None
+    passed = passed[np.unique(np.linspace(0, len(passed) - 1, SCALE_IMAGES).astype(int))]
+    shown = shown_images(scored.scores, detector.threshold_, scored.truth)
+    index = np.union1d(shown, passed)
+    images = take_images(scored.data.images, scored.index[index])
+    reference = images[np.isin(index, passed)]
+    try:
+        maps = heat_maps(detector, images, method, reference=reference)
+    except MissingExtraError:
+        return None
+    scale = heat_scale(maps[np.isin(index, passed)], maps)
+    chosen = set(shown.tolist())
+    by_position = {int(i): maps[row] for row, i in enumerate(index) if i in chosen}
+    return ReportHeat(by_position, scale.threshold, scale.top, scale.rate, METHODS[method])
+
+
+def _settings(detector: OneClassDetector) -> dict[str, Any]:
+    """Return what made a detector, as plain values."""
+    settings: dict[str, Any] = {"detector": type(detector).__name__}
+    trained = getattr(detector, "trained_on_", None)
+    if trained is not None:
+        settings["trained_on"] = trained.model_dump(mode="json")
+    params = {
+        name: value
+        for name, value in detector.get_params(deep=False).items()
+        if value is not None and isinstance(value, (bool, int, float, str, list, dict))
+    }
+    return settings | {"params": params}

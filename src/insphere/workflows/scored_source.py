@@ -1,0 +1,279 @@
+"""A source of images scored by a fitted detector, with the truth where it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insphere.data.image_set import ImageSet
+from insphere.data.load import load_dataset
+from insphere.data.progress import Progress
+from insphere.data.split import OneClassSplit, take_images
+from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.persistence.model_format import TrainedOn
+from insphere.detectors.registry import METHODS
+from insphere.errors import DataError
+from insphere.scoring.metrics import Evaluation, evaluate_scores
+from insphere.scoring.pvalues import conformal_p_values
+from insphere.scoring.zscores import z_scores
+
+CHUNK = 4096  # images scored between two moves of the bar; a multiple of every detector's batch
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of some images of a source.
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        What scored them.
+    data : ImageSet
+        All images of the source.
+    index : ndarray of int64, shape (N,)
+        Which of them were scored, ascending.
+    part : str
+        What they are, in words: "the test part", "all images", …
+    scores : ndarray of float64, shape (N,)
+        Anomaly scores.
+    truth : ndarray of int64, shape (N,), or None
+        0 is normal, 1 is anomalous; None if nobody knows.
+    normal : tuple of str
+        Names of the classes that count as normal; empty if nobody knows.
+    """
+
+    detector: OneClassDetector
+    data: ImageSet
+    index: NDArray[np.int64]
+    part: str
+    scores: NDArray[np.float64]
+    truth: NDArray[np.int64] | None
+    normal: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """The scored images, a view where that is possible."""
+        return take_images(self.data.images, self.index)
+
+    @property
+    def z_scores(self) -> NDArray[np.float64]:
+        """Scores in standard deviations above the mean of reference normals."""
+        return z_scores(self.scores, self.detector.score_mean_, self.detector.score_std_)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether images were held out, so that there are p-values and severities."""
+        return self.detector.n_calibration_ > 0
+
+    @property
+    def p_values(self) -> NDArray[np.float64]:
+        """How rare each score is among normal images; see `OneClassDetector.p_value`."""
+        return conformal_p_values(self.detector.calibration_scores_, self.scores)
+
+    @property
+    def severities(self) -> NDArray[np.float64]:
+        """Severities of the scores; see `OneClassDetector.severity`."""
+        return self.detector.severity_scale(self.scores)
+
+    @property
+    def most_anomalous_first(self) -> NDArray[np.int64]:
+        """Rows in falling order of the scores, and so of the severities."""
+        order: NDArray[np.int64] = np.argsort(-self.scores, kind="stable")
+        return order
+
+    @property
+    def flagged(self) -> NDArray[np.bool_]:
+        """Which images are called anomalous."""
+        beyond: NDArray[np.bool_] = self.scores > self.detector.threshold_
+        return beyond
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the source tells classes apart."""
+        return len(self.data.class_names) > 1
+
+    def name(self, row: int) -> str:
+        """Return the path of a scored image as it can be shown, or its index in the source."""
+        position = int(self.index[row])
+        if self.data.paths is None:
+            return str(position)
+        return self.data.paths[position].encode("utf-8", "backslashreplace").decode()
+
+    def label(self, row: int) -> str:
+        """Return the class name of a scored image."""
+        return self.data.class_names[int(self.data.labels[self.index[row]])]
+
+    def evaluate(self) -> Evaluation:
+        """Compare with the truth.
+
+        Raises
+        ------
+        DataError
+            If the truth is not known, or there is only one kind of image.
+        """
+        if self.truth is None:
+            if not self.has_classes:
+                raise DataError(
+                    f"The truth about {self.data.name} is not known, because its images are of "
+                    "one class: put normal and anomalous ones into folders of their own and name "
+                    "the normal one with normal=."
+                )
+            raise DataError(
+                f"The truth about {self.data.name} is not known: say with normal= which of its "
+                f"classes are normal ({_some(self.data.class_names)})."
+            )
+        return evaluate_scores(self.truth, self.scores, self.detector.threshold_)
+
+
+def method_title(detector: OneClassDetector) -> str:
+    """Return the name of a detector's method for tables."""
+    name = type(detector).__name__
+    titles = {method.path.rpartition(".")[2]: method.title for method in METHODS.values()}
+    return titles.get(name, name)
+
+
+def score_source(
+    detector: OneClassDetector,
+    source: str | PathLike[str],
+    *,
+    normal: Sequence[str] = (),
+    size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    every_image: bool = False,
+    skip_bad: bool = False,
+    download: bool = False,
+    progress: bool | None = None,
+) -> Scored:
+    """Read a source as the detector's training images were read, and score it.
+
+    Scored are the test part of a source that defines one; of the very data that the detector was
+    trained on, the images held out at that time; of anything else, all images.
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        Fitted on images.
+    source : str or path
+        Name, file, folder or zip.
+    normal : sequence of str
+        Names of the normal classes; by default those trained on, if the source has them.
+    size, channels
+        How to resize and colour images; by default as for training.
+    every_image : bool
+        Score all images of the source, also those trained on.
+    skip_bad, download, progress
+        See `insphere.data.load_dataset`.
+
+    Raises
+    ------
+    DataError
+        If the source cannot be read or its images do not fit the detector.
+    """
+    if detector.image_shape_ is None:
+        raise DataError("This model was trained on a table and cannot score images.")
+    trained: TrainedOn | None = getattr(detector, "trained_on_", None)
+    if trained is not None:
+        if size is None and trained.size is not None:
+            size = (trained.size[0], trained.size[1])
+        channels = channels or trained.channels
+    if channels is None and detector.image_shape_[2] == 3:
+        channels = 3  # grey as RGB loses nothing
+    data = load_dataset(
+        source,
+        size=size,
+        channels=channels,
+        skip_bad=skip_bad,
+        download=download,
+        progress=progress,
+    )
+    _check_shape(data, detector.image_shape_)
+    index, part = _part(data, trained, every_image)
+    names = _normal_names(data, tuple(normal), trained)
+    return score_images(detector, data, index, part, names, progress=progress)
+
+
+def score_images(
+    detector: OneClassDetector,
+    data: ImageSet,
+    index: NDArray[np.int64],
+    part: str,
+    normal: tuple[str, ...],
+    *,
+    progress: bool | None = None,
+) -> Scored:
+    """Score the images of `data` at `index`; the other parameters are as in `Scored`."""
+    images = take_images(data.images, index)
+    scores = np.empty(len(images))
+    with Progress("Scoring", len(images), show=progress) as bar:
+        for start in range(0, len(images), CHUNK):
+            chunk = images[start : start + CHUNK]
+            scores[start : start + len(chunk)] = detector.anomaly_score(chunk)
+            bar.advance(len(chunk))
+    truth = None
+    if normal:
+        classes = [data.class_index(name) for name in normal]
+        truth = (~np.isin(data.labels[index], classes)).astype(np.int64)
+    return Scored(detector, data, index, part, scores, truth, normal)
+
+
+def evaluation_part(data: ImageSet, trained: TrainedOn | None) -> tuple[NDArray[np.int64], str]:
+    """Return which images to judge a detector by, and what they are, in words."""
+    return _part(data, trained, every_image=False)
+
+
+def _part(
+    data: ImageSet, trained: TrainedOn | None, every_image: bool
+) -> tuple[NDArray[np.int64], str]:
+    every = np.arange(len(data))
+    if not every_image and data.is_test is not None and data.is_test.any():
+        return np.flatnonzero(data.is_test), "the test part"
+    same = trained is not None and data.fingerprint == trained.fingerprint
+    if trained is None or not same:
+        return every, "all images"
+    if trained.test_size is None or every_image:
+        return every, "all images, also those trained on"
+    split = OneClassSplit(
+        data, trained.normal, test_size=trained.test_size, random_state=trained.seed
+    )
+    return split.test, "the images held out from training"
+
+
+def _normal_names(
+    data: ImageSet, given: tuple[str, ...], trained: TrainedOn | None
+) -> tuple[str, ...]:
+    if given:
+        return tuple(data.class_names[data.class_index(name)] for name in given)
+    if trained is None or len(data.class_names) == 1:
+        return ()
+    known = all(name in data.class_names for name in trained.normal)
+    return tuple(trained.normal) if known else ()
+
+
+def _check_shape(data: ImageSet, wanted: tuple[Any, ...]) -> None:
+    if data.image_shape == wanted:
+        return
+    height, width, channels = wanted
+    steps = []
+    if data.image_shape[:2] != (height, width):
+        size = f"{height}" if height == width else f"{height}x{width}"
+        steps.append(f"resize them with size={size}")
+    if data.image_shape[2] != channels:
+        colour = "grey" if channels == 1 else "RGB"
+        steps.append(f"turn them {colour} with channels={channels}")
+    found, expected = ("×".join(map(str, shape)) for shape in (data.image_shape, wanted))
+    raise DataError(
+        f"The model was trained on images of {expected}, but those of {data.name} are {found}: "
+        f"{' and '.join(steps)}."
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
