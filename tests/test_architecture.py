@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from test_layering import MAY_IMPORT, SOURCE
 
 ROOT = Path(__file__).parents[1]

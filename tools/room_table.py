@@ -1,7 +1,7 @@
 """The table of imports in ``docs/architecture.md``: ``python tools/room_table.py [--check]``.
 
-Rewrites the table from the imports of the package. With ``--check`` nothing is written, and the exit
-code is 1 if the page says anything else.
+Rewrites the table from the imports of the package. With ``--check`` nothing is written, and the
+exit code is 1 if the page says anything else.
 """
 
 from __future__ import annotations
