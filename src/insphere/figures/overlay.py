@@ -19,7 +19,8 @@ def heat_overlay(
     """Lay a heat map over an image.
 
     Below the threshold the image is tinted blue, the stronger the higher the value. At the
-    threshold the colour changes to yellow, and then goes on to red. The same value has the same colour on every image.
+    threshold the colour changes to yellow, and then goes on to red. The same value has the same
+    colour on every image.
 
     Parameters
     ----------
