@@ -106,6 +106,9 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     reference = (tmp_path / "reference" / "detectors.html").read_text("utf-8")
     assert 'id="insphere.detectors.spheres.deep_svdd.DeepSVDD"' in reference
+    shown = " ".join(re.sub("<[^>]+>", "", reference).split())
+    for found in re.findall(r"calibration \(float, default: (\S+) ?\)", shown):
+        assert found == "0.2", "parameters described together have their own defaults"
     for page in tmp_path.rglob("*.html"):
         fetched = re.findall(
             r'<(?:script|img|link)[^>]*(?:src|href)="(https?:[^"]+)', page.read_text("utf-8")
