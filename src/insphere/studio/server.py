@@ -13,6 +13,7 @@ from insphere.errors import InsphereError
 from insphere.studio import downloads
 from insphere.studio.access import LOCAL, Guard
 from insphere.studio.app_state import Studio
+from insphere.studio.disconnects import EndAbandonedAnswers
 from insphere.studio.frame import FAVICON
 from insphere.studio.pages import compare, experiments, inspect, models, run
 from insphere.studio.uploads import LIMITS
@@ -87,6 +88,8 @@ def serve(studio: Studio, place: Place, *, show: bool) -> None:
     downloads.register(studio)
     guard: Any = Guard
     app.add_middleware(guard, token=place.token, limit=LIMITS.bytes + _MARGIN)
+    end_abandoned: Any = EndAbandonedAnswers
+    app.add_middleware(end_abandoned)
     app.on_startup(lambda: app.timer(LOOK_AFTER_SECONDS, studio.look_after, immediate=True))
     app.on_startup(studio.warm_up)
     app.on_shutdown(studio.close)

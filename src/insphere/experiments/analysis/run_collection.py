@@ -59,7 +59,7 @@ class Material:
         first = self.wanted_baseline or plain_baseline(self.rows)
         return sorted(runs, key=lambda run: run.option != first)
 
-    @property
+    @cached_property
     def baseline(self) -> str | None:
         """Name of the option that others are compared with; None if there is none."""
         return self.wanted_baseline or plain_baseline(self.rows)
