@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from insphere.atomic import write_whole
 from insphere.cli import console
 from insphere.cli.options import Download, Grey, Json, Model, Size, SkipBad, Source, channels
-from insphere.errors import InsphereError, SpecError
+from insphere.errors import SpecError
 
 SUFFIXES = (".png", ".svg")
 
@@ -68,7 +69,7 @@ def drift(
             first_warning=found.first_warning,
         )
         draw = figures.to_svg if chart.lower().endswith(".svg") else figures.to_png
-        _write(Path(chart), draw(figure))
+        write_whole(Path(chart), draw(figure), "The chart")
     at = found.first_warning
     if as_json:
         console.print_json(
@@ -101,21 +102,3 @@ def drift(
     )
     if chart is not None:
         console.say(f"Chart: {console.shown(chart)}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    from uuid import uuid4
-
-    partial = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise InsphereError(
-            f"The chart cannot be written to {path}: {error.strerror or error}; choose another "
-            "place, or make room there."
-        ) from error

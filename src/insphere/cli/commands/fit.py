@@ -13,6 +13,7 @@ import typer
 from insphere.cli import console
 from insphere.cli.options import Download, Grey, Json, Normal, Quiet, Size, SkipBad, channels
 from insphere.detectors.registry import METHODS
+from insphere.durations import duration
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
@@ -196,9 +197,11 @@ def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
             callbacks=[ProgressBar()] if show else [],
             progress=None if show else False,
         )
-        fitted.detector.save(settings.out, overwrite=settings.overwrite)
+        # The model comes last: where it stands, everything else does, and until then the same
+        # command may run again and continues from the checkpoints.
         if settings.report is not None:
             _write_report(fitted, Path(settings.report), show)
+        fitted.detector.save(settings.out, overwrite=settings.overwrite)
     except KeyboardInterrupt:
         raise console.Stopped(_stopped(folder)) from None
     if own:
@@ -254,13 +257,14 @@ def _tell(fitted: Fit) -> None:
 
     detector, config = fitted.detector, fitted.config
     shape = "×".join(map(str, detector.image_shape_ or ()))
+    took = duration(fitted.seconds, measured=True)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     rows = {
         "method": method_title(detector),
         "normal": f"{', '.join(fitted.normal)} of {fitted.data.name}",
-        "trained on": f"{detector.n_train_:,} images of {shape}, in {fitted.seconds:.1f} s",
+        "trained on": f"{detector.n_train_:,} images of {shape}, in {took}",
         "threshold": f"{detector.threshold_:.4g}: {detector.threshold_rule_}",
     }
     if fitted.data.skipped:
