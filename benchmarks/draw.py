@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 
 from insphere.experiments.analysis.run_collection import read_material
-from insphere.experiments.plots.gallery import plan
+from insphere.experiments.plots.catalogue import plan
 from insphere.figures.export import to_png, write_whole
 from insphere.report.gallery import Plate
 from sign_blocks import PLATES as SIGNS

@@ -15,9 +15,9 @@ from PIL import Image
 from insphere.cli import main
 from insphere.errors import InsphereError, SpecError
 from insphere.experiments.analysis.run_collection import read_material, typical
-from insphere.experiments.execution.parallel import run_stored
+from insphere.experiments.execution.engine import run_specs
 from insphere.experiments.plots.captions import sentence
-from insphere.experiments.plots.gallery import KINDS, plan
+from insphere.experiments.plots.catalogue import FIGURES, plan
 from insphere.experiments.plots.run_figures import sample
 from insphere.experiments.runs.display_names import option_names, options_of, plain_baseline
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("0", "3", "8")
         for method, params in (("deep-svdd", deep), ("knn", {}), ("mahalanobis", {}))
     ]
-    runs = run_stored(specs, Store(path), backend="threading", save_models=True)
+    runs = run_specs(specs, Store(path), backend="threading", save_models=True)
     assert {run.state for run in runs} == {"finished"}
     return path
 
@@ -78,8 +78,8 @@ def test_left_out_is_one_line_that_says_what_is_missing(capsys):
     told = capsys.readouterr().out.splitlines()
     assert told == [
         "1 figure is in out/index.html.",
-        "Left out: bars of baseline and option (for want of runs of another option than Deep "
-        "SVDD); ROC curves, score distributions (for want of scores in the store of a sweep).",
+        "Left out: AUC by class (for want of runs of another option than Deep SVDD); ROC curves, "
+        "Score distributions (for want of scores in the store of a sweep).",
     ]
 
 
@@ -97,8 +97,8 @@ def test_a_store_gives_every_kind(store):
     material = read_material([store])
     found, left_out = plan(material)
     kinds = {plate.name.split("-")[0] for plate in found}
-    assert set(left_out) == {"published and measured"}  # 8×8 digits are none of the paper's data
-    assert kinds == {kind.name for kind in KINDS} - {"published"}
+    assert set(left_out) == {"Published and measured"}  # 8×8 digits are none of the paper's data
+    assert kinds == {spec.key for spec in FIGURES} - {"published"}
     inside = [p for p in found if p.name.split("-")[0] in
               ("preview", "training", "roc", "pr", "scores", "sorted", "latent")]  # fmt: skip
     for plate in inside:

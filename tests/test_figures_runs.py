@@ -18,7 +18,7 @@ from scipy import stats
 from insphere import figures
 from insphere.errors import DataError, SpecError
 from insphere.experiments.analysis.run_collection import read_material
-from insphere.experiments.plots.gallery import plan
+from insphere.experiments.plots.catalogue import plan
 from insphere.figures import layout, style
 from insphere.figures.auc_heatmap import heat_table
 from insphere.figures.bars import CHANCE, Pair
@@ -468,7 +468,7 @@ def test_the_check_for_overlaps_sees_what_it_should():
 @pytest.fixture(scope="module")
 def plates():
     found, left_out = plan(read_material(RESULTS))
-    assert not {"bars of baseline and option", "heat maps", "pair plot"} & set(left_out)
+    assert not {"AUC by class", "Heat map of AUCs", "Pair plot of figures of merit"} & set(left_out)
     return found
 
 

@@ -56,7 +56,7 @@ def figures(
     """  # fmt: skip
     from insphere.experiments.analysis.run_collection import read_material
     from insphere.experiments.plots.captions import counted
-    from insphere.experiments.plots.gallery import draw
+    from insphere.experiments.plots.figure_folder import draw
     from insphere.report.gallery import check_formats
 
     kinds = check_formats(formats)
