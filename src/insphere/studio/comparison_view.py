@@ -9,11 +9,11 @@ from nicegui import ui
 
 from insphere.errors import InsphereError
 from insphere.experiments.analysis.run_collection import selected_runs
-from insphere.experiments.plots.catalogue import FIGURES, plates, present_name
+from insphere.experiments.plots.catalogue import FIGURES, figures_of, present_name
 from insphere.experiments.runs.run_builder import describe
 from insphere.experiments.store.run_record import Run
 from insphere.figures import to_inline_svg
-from insphere.report.gallery import Plate
+from insphere.report.gallery import PlannedFigure
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import html, message
@@ -75,26 +75,26 @@ class Comparison:
     def drawn(self) -> None:
         """Draw the figures, or say what they need."""
         try:
-            found = plates(self.figure, self.collection)
+            found = figures_of(self.figure, self.collection)
         except InsphereError as error:
             message(str(error))
             return
-        for plate in found:
+        for planned in found:
             with ui.element("figure").classes("stack"):
-                self._drawn(plate)
+                self._drawn(planned)
 
-    def _drawn(self, plate: Plate) -> None:
+    def _drawn(self, planned: PlannedFigure) -> None:
         try:
-            if plate.screen is None:
-                html(to_inline_svg(plate.draw(), prefix=plate.name, alt=plate.title))
+            if planned.screen is None:
+                html(to_inline_svg(planned.draw(), prefix=planned.name, alt=planned.title))
             else:
-                _plotly(plate.screen())
+                _plotly(planned.screen())
         except InsphereError as error:
             message(str(error))
             return
         with ui.element("div").classes("between"):
-            html(f"<figcaption class=muted>{escape(plate.caption)}</figcaption>")
-            address = f"/download/runs.png?figure={plate.name}&runs={self.names}"
+            html(f"<figcaption class=muted>{escape(planned.caption)}</figcaption>")
+            address = f"/download/runs.png?figure={planned.name}&runs={self.names}"
             controls.link("PNG", address, "btn small", download=True)
 
     def _choose(self, name: str) -> None:

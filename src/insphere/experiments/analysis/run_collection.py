@@ -30,7 +30,7 @@ _NEEDED = ("run", *_SPEC, "auc")
 
 
 @dataclass
-class Material:
+class RunCollection:
     """Finished runs, and where their scores, histories and models are.
 
     Parameters
@@ -171,7 +171,7 @@ def typical(runs: Sequence[Measured]) -> Measured:
     return sorted(runs, key=lambda run: (run.values["auc"], run.run))[(len(runs) - 1) // 2]
 
 
-def selected_runs(runs: Sequence[Run], files: RunFiles) -> Material:
+def selected_runs(runs: Sequence[Run], files: RunFiles) -> RunCollection:
     """Collect finished runs that somebody selected in a store.
 
     Parameters
@@ -189,10 +189,10 @@ def selected_runs(runs: Sequence[Run], files: RunFiles) -> Material:
     rows = [run.row() for run in runs if run.auc is not None]
     if not rows:
         raise DataError("None of these runs is finished.")
-    return Material(rows, [files], selected=True)
+    return RunCollection(rows, [files], selected=True)
 
 
-def read_material(paths: Sequence[Path], baseline: str | None = None) -> Material:
+def read_collection(paths: Sequence[Path], baseline: str | None = None) -> RunCollection:
     """Read files of rows and stores; a run that is in several is taken from the first.
 
     Parameters
@@ -216,7 +216,7 @@ def read_material(paths: Sequence[Path], baseline: str | None = None) -> Materia
             found.setdefault(row["run"], row)
     if not found:
         raise DataError(f"{' and '.join(map(str, paths))} holds no finished run yet.")
-    return Material(list(found.values()), files, baseline)
+    return RunCollection(list(found.values()), files, baseline)
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles]:

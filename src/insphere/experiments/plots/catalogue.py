@@ -10,10 +10,10 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from insphere.errors import DataError, SpecError
-from insphere.experiments.analysis.run_collection import Material
+from insphere.experiments.analysis.run_collection import RunCollection
 from insphere.experiments.plots import comparison_figures, overview_figures, run_figures
 from insphere.experiments.plots.figure_spec import FigureSpec, NotEnough
-from insphere.report.gallery import Plate
+from insphere.report.gallery import PlannedFigure
 
 #: All figures, in the order in which they are drawn and offered.
 FIGURES: tuple[FigureSpec, ...] = (
@@ -70,14 +70,14 @@ def figure_spec(name: str) -> FigureSpec:
     return found
 
 
-def plates(name: str, material: Material) -> list[Plate]:
+def figures_of(name: str, collection: RunCollection) -> list[PlannedFigure]:
     """Return the figures of one kind.
 
     Parameters
     ----------
     name : str
         Which kind.
-    material : Material
+    collection : RunCollection
         What to draw from.
 
     Raises
@@ -89,19 +89,19 @@ def plates(name: str, material: Material) -> list[Plate]:
     """
     spec = figure_spec(name)
     try:
-        return _with_own_names(spec.plates(material))
+        return _with_own_names(spec.planned(collection))
     except NotEnough as reason:
         raise DataError(f"This figure needs {reason}.") from None
 
 
 def plan(
-    material: Material, only: Sequence[str] | None = None
-) -> tuple[list[Plate], dict[str, str]]:
+    collection: RunCollection, only: Sequence[str] | None = None
+) -> tuple[list[PlannedFigure], dict[str, str]]:
     """Return the figures that can be drawn, and of the others what they need.
 
     Parameters
     ----------
-    material : Material
+    collection : RunCollection
         What to draw from.
     only : sequence of str, optional
         Names of `FIGURES`, or of single figures; by default all.
@@ -112,14 +112,14 @@ def plan(
         If there is no kind or figure of a name.
     """
     wanted = None if only is None else [present_name(name) for name in only]
-    found: list[Plate] = []
+    found: list[PlannedFigure] = []
     left_out: dict[str, str] = {}
     unmade = set()
     for spec in FIGURES:
         if wanted is not None and not any(_belongs(name, spec) for name in wanted):
             continue
         try:
-            made = spec.plates(material)
+            made = spec.planned(collection)
         except NotEnough as reason:
             left_out[spec.title] = str(reason)
             unmade |= {name for name in wanted or () if _belongs(name, spec)}
@@ -145,7 +145,7 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     return f"There is no figure {name}; {hint}"
 
 
-def _with_own_names(found: Sequence[Plate]) -> list[Plate]:
+def _with_own_names(found: Sequence[PlannedFigure]) -> list[PlannedFigure]:
     """Give a number to figures whose files would have the same name."""
     taken: set[str] = set()
     named = []

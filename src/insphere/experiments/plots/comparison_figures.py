@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from insphere.experiments.analysis.published_results import published_column, published_table
-from insphere.experiments.analysis.run_collection import Material
+from insphere.experiments.analysis.run_collection import RunCollection
 from insphere.experiments.plots.figure_spec import Content, FigureSpec, NotEnough, on_screen
 from insphere.experiments.runs.display_names import options_of
 from insphere.experiments.runs.processing_options import OPTIONS
@@ -18,7 +18,7 @@ from insphere.figures.measured import Measured, Spread, by_class, chosen, option
 _PAIRED = "runs of two options with the same class and seed"
 
 
-def _option_bars(material: Material) -> list[Content]:
+def _option_bars(collection: RunCollection) -> list[Content]:
     """Bars of baseline and option, for each dataset."""
     return [
         Content(
@@ -27,11 +27,11 @@ def _option_bars(material: Material) -> list[Content]:
             "lines are one standard deviation over seeds.",
             runs, (runs, baseline),
         )
-        for data, runs, baseline in _compared(material)
+        for data, runs, baseline in _compared(collection)
     ]  # fmt: skip
 
 
-def _change_bars(material: Material) -> list[Content]:
+def _change_bars(collection: RunCollection) -> list[Content]:
     """Bars of the change, for each dataset."""
     return [
         Content(
@@ -41,16 +41,16 @@ def _change_bars(material: Material) -> list[Content]:
             "classes. Every panel has a scale of its own.",
             runs, (runs, baseline),
         )
-        for data, runs, baseline in _compared(material)
+        for data, runs, baseline in _compared(collection)
         if gains.mean_gains(runs, baseline)
     ]  # fmt: skip
 
 
-def _gain_bars(material: Material) -> list[Content]:
+def _gain_bars(collection: RunCollection) -> list[Content]:
     """Mean change of each option with its interval, for each dataset."""
     found = []
-    for data, runs, baseline in _compared(material):
-        assumed = assumed_gains(material, runs)
+    for data, runs, baseline in _compared(collection):
+        assumed = assumed_gains(collection, runs)
         shown = gains.mean_gains(runs, baseline, assumed)
         if not shown:
             continue
@@ -64,11 +64,11 @@ def _gain_bars(material: Material) -> list[Content]:
     return found
 
 
-def assumed_gains(material: Material, runs: Sequence[Measured]) -> dict[str, float]:
+def assumed_gains(collection: RunCollection, runs: Sequence[Measured]) -> dict[str, float]:
     """Return the gains in points that were assumed of single options, by the name of the option."""
     found = {}
     for run in runs:
-        row = material.by_run[run.run]
+        row = collection.by_run[run.run]
         known = options_of(row["params"]) if row["method"] == "deep-svdd" else None
         if known is not None and len(known[0]) == 1:
             assumed = OPTIONS[known[0][0]].assumed
@@ -77,14 +77,14 @@ def assumed_gains(material: Material, runs: Sequence[Measured]) -> dict[str, flo
     return found
 
 
-def _published_bars(material: Material) -> list[Content]:
+def _published_bars(collection: RunCollection) -> list[Content]:
     """Bars of published and measured AUCs, for each dataset."""
     found = []
-    for data in material.datasets:
+    for data in collection.datasets:
         shown, used = [], []
-        for name in options(material.on(data)):
-            runs = chosen(material.on(data), option=name)
-            published = _published(material.by_run[runs[0].run])
+        for name in options(collection.on(data)):
+            runs = chosen(collection.on(data), option=name)
+            published = _published(collection.by_run[runs[0].run])
             if published:
                 measured = by_class(runs)
                 beside = {k: v for k, v in published.items() if k in measured}
@@ -132,15 +132,15 @@ def _published(row: dict[str, Any]) -> dict[str, Spread]:
     return {name: Spread(value.mean, value.std, 10) for name, value in table.items()}
 
 
-def _compared(material: Material) -> list[tuple[str, list[Measured], str]]:
+def _compared(collection: RunCollection) -> list[tuple[str, list[Measured], str]]:
     """Return datasets with a baseline and something to compare with it."""
-    baseline = material.baseline
+    baseline = collection.baseline
     if baseline is None:
         raise NotEnough("runs of plain Deep SVDD, or another --baseline")
     found = [
-        (data, material.on(data), baseline)
-        for data in material.datasets
-        if baseline in (names := options(material.on(data))) and len(names) > 1
+        (data, collection.on(data), baseline)
+        for data in collection.datasets
+        if baseline in (names := options(collection.on(data))) and len(names) > 1
     ]
     if not found:
         raise NotEnough(f"runs of another option than {baseline}")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from insphere.experiments.analysis.run_collection import Material
+from insphere.experiments.analysis.run_collection import RunCollection
 from insphere.experiments.plots.captions import sentence
 from insphere.experiments.plots.catalogue import plan
-from insphere.report.gallery import Format, Hung, Plate, hang, write_index
+from insphere.report.gallery import DrawnFigure, Format, PlannedFigure, write_figure, write_index
 
 
 @dataclass(frozen=True)
@@ -20,31 +20,31 @@ class Drawn:
     ----------
     index : Path
         The page.
-    hung : tuple of Hung
+    figures : tuple of DrawnFigure
         Figures that were drawn.
     left_out : dict of str to str
         Kinds of figures that were not, by their title, with what they need.
     """
 
     index: Path
-    hung: tuple[Hung, ...]
+    figures: tuple[DrawnFigure, ...]
     left_out: dict[str, str]
 
 
 def draw(
-    material: Material,
+    collection: RunCollection,
     folder: Path,
     *,
     formats: Sequence[Format],
     only: Sequence[str] | None = None,
     title: str = "Figures",
-    tell: Callable[[Plate, int, int], None] | None = None,
+    tell: Callable[[PlannedFigure, int, int], None] | None = None,
 ) -> Drawn:
     """Draw all figures and write the page that shows them.
 
     Parameters
     ----------
-    material : Material
+    collection : RunCollection
         What to draw from.
     folder : Path
         Where to.
@@ -57,19 +57,19 @@ def draw(
     tell : callable, optional
         Called before each figure with the figure, its number and how many there are.
     """
-    found, left_out = plan(material, only)
-    hung = []
-    for number, plate in enumerate(found, start=1):
+    found, left_out = plan(collection, only)
+    drawn = []
+    for number, planned in enumerate(found, start=1):
         if tell is not None:
-            tell(plate, number, len(found))
-        hung.append(hang(plate, folder, formats))
-    shown = [one for one in hung if one.files]
-    left_out |= {one.plate.title: "png or svg" for one in hung if not one.files}
+            tell(planned, number, len(found))
+        drawn.append(write_figure(planned, folder, formats))
+    shown = [one for one in drawn if one.files]
+    left_out |= {one.planned.title: "png or svg" for one in drawn if not one.files}
     index = write_index(
         shown,
         folder,
         title=title,
-        lead=sentence(material.rows_of(material.runs), material.runs),
+        lead=sentence(collection.rows_of(collection.runs), collection.runs),
         left_out=[f"{what}: needs {needs}" for what, needs in left_out.items()],
     )
     return Drawn(index, tuple(shown), left_out)

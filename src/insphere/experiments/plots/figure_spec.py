@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from insphere.experiments.analysis.run_collection import Material
+from insphere.experiments.analysis.run_collection import RunCollection
 from insphere.experiments.plots.captions import sentence, sources
 from insphere.figures.measured import Measured
-from insphere.report.gallery import Plate
+from insphere.report.gallery import PlannedFigure
 
 
 class NotEnough(Exception):  # noqa: N818
@@ -74,12 +74,12 @@ class FigureSpec:
     key: str
     title: str
     needs: str
-    contents: Callable[[Material], list[Content]]
+    contents: Callable[[RunCollection], list[Content]]
     printed: Callable[..., Any]
     screen: Callable[..., Any] | None = None
     formerly: tuple[str, ...] = ()
 
-    def plates(self, material: Material) -> list[Plate]:
+    def planned(self, collection: RunCollection) -> list[PlannedFigure]:
         """Return the figures of this kind, to be drawn later.
 
         Raises
@@ -87,14 +87,14 @@ class FigureSpec:
         NotEnough
             If there is none.
         """
-        found = [self._plate(material, one) for one in self.contents(material)]
+        found = [self._planned(collection, one) for one in self.contents(collection)]
         if not found:
             raise NotEnough(self.needs)
         return found
 
-    def _plate(self, material: Material, one: Content) -> Plate:
-        rows = material.rows_of(one.runs)
-        return Plate(
+    def _planned(self, collection: RunCollection, one: Content) -> PlannedFigure:
+        rows = collection.rows_of(one.runs)
+        return PlannedFigure(
             "-".join([self.key, *map(slug, one.of)]),
             one.title,
             one.caption,

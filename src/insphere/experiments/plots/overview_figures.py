@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from insphere.experiments.analysis.run_collection import Material
+from insphere.experiments.analysis.run_collection import RunCollection
 from insphere.experiments.plots.figure_spec import Content, FigureSpec, NotEnough, on_screen
 from insphere.figures import auc_heatmap, comparison, distributions, relations, space
 from insphere.figures.measured import Measured, classes, complete_table, options
@@ -13,20 +13,20 @@ from insphere.figures.ranks import rank_methods
 _FEW, _METRICS = "3 runs", "3 runs with all metrics"
 
 
-def _heat_maps(material: Material) -> list[Content]:
+def _heat_maps(collection: RunCollection) -> list[Content]:
     """Heat map of datasets and options, and of classes and options for each dataset."""
     found = []
-    if len(material.datasets) > 1:
+    if len(collection.datasets) > 1:
         found.append(
             Content(
                 (), "Mean AUC over the classes",
                 "Mean over classes and seeds. In brackets: classes measured, where others have "
                 "more.",
-                material.runs, (auc_heatmap.heat_table(material.runs),),
+                collection.runs, (auc_heatmap.heat_table(collection.runs),),
             )
         )  # fmt: skip
-    for data in material.datasets:
-        runs = material.on(data)
+    for data in collection.datasets:
+        runs = collection.on(data)
         if len(classes(runs)) > 1:
             title = f"{data}: AUC by class and option"
             table = auc_heatmap.heat_table(runs, "class")
@@ -34,19 +34,19 @@ def _heat_maps(material: Material) -> list[Content]:
     return found
 
 
-def _auc_space(material: Material) -> list[Content]:
+def _auc_space(collection: RunCollection) -> list[Content]:
     """Three-dimensional scatter of dataset, option and AUC."""
-    if len(options(material.runs)) < 2:
+    if len(options(collection.runs)) < 2:
         return []
     caption = (
         "Small points are single runs, large ones the mean over classes, on a stem from the floor."
     )
-    return [Content((), "AUC by dataset and option", caption, material.runs, (material.runs,))]
+    return [Content((), "AUC by dataset and option", caption, collection.runs, (collection.runs,))]
 
 
-def _pair_plot(material: Material) -> list[Content]:
+def _pair_plot(collection: RunCollection) -> list[Content]:
     """Pair plot of figures of merit."""
-    shown = _with(material, relations.PAIRED)
+    shown = _with(collection, relations.PAIRED)
     return [
         Content(
             (), "Four figures of merit",
@@ -57,10 +57,10 @@ def _pair_plot(material: Material) -> list[Content]:
     ]  # fmt: skip
 
 
-def _joint_density(material: Material) -> list[Content]:
+def _joint_density(collection: RunCollection) -> list[Content]:
     """Joint density of AUC and balanced accuracy."""
     values = ("auc", "balanced_accuracy")
-    shown = _with(material, values)
+    shown = _with(collection, values)
     return [
         Content(
             (), "Ranking and deciding",
@@ -72,12 +72,12 @@ def _joint_density(material: Material) -> list[Content]:
     ]  # fmt: skip
 
 
-def _radar(material: Material) -> list[Content]:
+def _radar(collection: RunCollection) -> list[Content]:
     """Radar of the best options, for each dataset."""
     found = []
-    for data in material.datasets:
-        runs = material.on(data)
-        names = space.best_options(runs, material.baseline) if len(classes(runs)) > 2 else []
+    for data in collection.datasets:
+        runs = collection.on(data)
+        names = space.best_options(runs, collection.baseline) if len(classes(runs)) > 2 else []
         shown = [run for run in runs if run.option in names]
         if shown:
             caption = (
@@ -85,15 +85,15 @@ def _radar(material: Material) -> list[Content]:
                 "is not zero."
             )
             title = f"{data}: the best by class"
-            found.append(Content((data,), title, caption, shown, (shown, material.baseline)))
+            found.append(Content((data,), title, caption, shown, (shown, collection.baseline)))
     return found
 
 
-def _critical_difference(material: Material) -> list[Content]:
+def _critical_difference(collection: RunCollection) -> list[Content]:
     """Critical-difference diagram, for each dataset and for all."""
-    parts = {data: material.on(data) for data in material.datasets}
+    parts = {data: collection.on(data) for data in collection.datasets}
     if len(parts) > 1:
-        parts["all datasets"] = material.runs
+        parts["all datasets"] = collection.runs
     found = []
     for data, runs in parts.items():
         names, blocks, table = complete_table(runs)
@@ -112,13 +112,13 @@ def _critical_difference(material: Material) -> list[Content]:
     return found
 
 
-def _of_all(title: str, caption: str) -> Callable[[Material], list[Content]]:
+def _of_all(title: str, caption: str) -> Callable[[RunCollection], list[Content]]:
     """Return a function that finds one figure of all runs, if there are three of them."""
 
-    def contents(material: Material) -> list[Content]:
-        if len(material.runs) < 3:
+    def contents(collection: RunCollection) -> list[Content]:
+        if len(collection.runs) < 3:
             return []
-        return [Content((), title, caption, material.runs, (material.runs,))]
+        return [Content((), title, caption, collection.runs, (collection.runs,))]
 
     return contents
 
@@ -174,8 +174,8 @@ JOINT = FigureSpec(
 )  # fmt: skip
 
 
-def _with(material: Material, values: Sequence[str]) -> list[Measured]:
-    shown = [run for run in material.runs if all(value in run.values for value in values)]
+def _with(collection: RunCollection, values: Sequence[str]) -> list[Measured]:
+    shown = [run for run in collection.runs if all(value in run.values for value in values)]
     if len(shown) < 3:
         raise NotEnough(_METRICS)
     return shown

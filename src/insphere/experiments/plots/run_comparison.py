@@ -83,13 +83,13 @@ def as_page(runs: Sequence[Run], files: RunFiles) -> str:
         cells = "".join(f"<td>{escape(str(value))}</td>" for value in values)
         body.append(f"<tr>{cells}<td class=r>{100 * run.auc:.2f}</td><td>{run.identity}</td></tr>")
     parts = []
-    for plate in plan(selected_runs(runs, files))[0]:
+    for planned in plan(selected_runs(runs, files))[0]:
         try:
-            svg = figures.to_inline_svg(plate.draw(), prefix=plate.name, alt=plate.title)
+            svg = figures.to_inline_svg(planned.draw(), prefix=planned.name, alt=planned.title)
         except DataError:
             continue
-        said = f"<p>{escape(plate.caption)}</p>"
-        parts.append(f"<section><h2>{escape(plate.title)}</h2>{svg}{said}</section>")
+        said = f"<p>{escape(planned.caption)}</p>"
+        parts.append(f"<section><h2>{escape(planned.title)}</h2>{svg}{said}</section>")
     return _PAGE.format(rows="\n".join(body), figures="\n".join(parts), count=len(body) - 1)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.errors import InsphereError
-from insphere.experiments.analysis.run_collection import Material, typical
+from insphere.experiments.analysis.run_collection import RunCollection, typical
 from insphere.experiments.plots.figure_spec import Content, FigureSpec, NotEnough, on_screen
 from insphere.figures import curves, epochs, latent_map, previews, scores
 from insphere.figures.bins import histogram
@@ -51,33 +51,33 @@ class _Group:
         return f"{self.of[0]}: {what} of {self.of[1]}" if self.of else f"{what} of these runs"
 
 
-def _groups(material: Material) -> list[_Group]:
+def _groups(collection: RunCollection) -> list[_Group]:
     """Return one group of few selected runs, or else one for each dataset and option."""
-    if material.selected and len(material.runs) <= MOST_CURVES:
-        cells = {(run.dataset, run.normal, run.seed) for run in material.runs}
+    if collection.selected and len(collection.runs) <= MOST_CURVES:
+        cells = {(run.dataset, run.normal, run.seed) for run in collection.runs}
         named: dict[str, Measured] = {}
-        for run in material.runs:
+        for run in collection.runs:
             cell = f", {run.normal}, seed {run.seed}" if len(cells) > 1 else ""
             name = f"{run.option}{cell}"
             named[name if name not in named else f"{name} ({run.run})"] = run
         return [_Group((), named, "run")]
     return [
         _Group((data, option), {run.normal: run for run in runs}, "normal class")
-        for data in material.datasets
-        for option in material.shown_options(data)
-        if (runs := material.first_seed(chosen(material.on(data), option=option)))
+        for data in collection.datasets
+        for option in collection.shown_options(data)
+        if (runs := collection.first_seed(chosen(collection.on(data), option=option)))
     ]
 
 
 def _curves(
-    material: Material, points: Callable[..., Any], name: str, caption: str
+    collection: RunCollection, points: Callable[..., Any], name: str, caption: str
 ) -> list[Content]:
     found = []
-    for group in _groups(material):
-        runs = {label: run for label, run in group.runs.items() if _has_scores(material, run)}
+    for group in _groups(collection):
+        runs = {label: run for label, run in group.runs.items() if _has_scores(collection, run)}
         lines = {}
         for label, run in runs.items():
-            kept = material.scores(run)
+            kept = collection.scores(run)
             curve = None if kept is None else points(*kept)
             if curve is not None:
                 lines[label] = curve
@@ -87,32 +87,32 @@ def _curves(
     return found
 
 
-def _roc(material: Material) -> list[Content]:
+def _roc(collection: RunCollection) -> list[Content]:
     """ROC curves by class."""
     return _curves(
-        material, roc, "ROC",
+        collection, roc, "ROC",
         "How many anomalous images are caught for how many false alarms, at every threshold.",
     )  # fmt: skip
 
 
-def _precision_recall(material: Material) -> list[Content]:
+def _precision_recall(collection: RunCollection) -> list[Content]:
     """Precision–recall curves by class."""
     return _curves(
-        material, precision_recall, "precision and recall",
+        collection, precision_recall, "precision and recall",
         "How many of the flagged images are anomalous, at every threshold. The dotted line is "
         "the share of anomalous images.",
     )  # fmt: skip
 
 
-def _score_distributions(material: Material) -> list[Content]:
+def _score_distributions(collection: RunCollection) -> list[Content]:
     """Scores of normal and anomalous images by class."""
     found = []
-    for data, option, runs in _with_scores(material):
+    for data, option, runs in _with_scores(collection):
         panels = {}
         for run in runs:
-            kept = material.scores(run)
+            kept = collection.scores(run)
             if kept is not None:
-                threshold = material.by_run[run.run].get("threshold")
+                threshold = collection.by_run[run.run].get("threshold")
                 panels[f"normal: {run.normal}"] = histogram(kept[0], threshold, kept[1])
         found.append(
             Content(
@@ -125,11 +125,11 @@ def _score_distributions(material: Material) -> list[Content]:
     return found
 
 
-def _training(material: Material) -> list[Content]:
+def _training(collection: RunCollection) -> list[Content]:
     """Loss and AUC while training."""
     found = []
-    for group in _groups(material):
-        histories = {label: material.history(run) for label, run in group.runs.items()}
+    for group in _groups(collection):
+        histories = {label: collection.history(run) for label, run in group.runs.items()}
         lines = {label: rows for label, rows in histories.items() if rows}
         parts = epochs.epoch_lines(lines)
         if not parts:
@@ -145,12 +145,12 @@ def _training(material: Material) -> list[Content]:
     return found
 
 
-def _previews(material: Material) -> list[Content]:
+def _previews(collection: RunCollection) -> list[Content]:
     """Images of every class, for each dataset."""
     found, missing = [], []
-    for name in material.datasets:
+    for name in collection.datasets:
         try:
-            data = material.data(name)
+            data = collection.data(name)
         except InsphereError:
             missing.append(name)
             continue
@@ -167,7 +167,7 @@ def _previews(material: Material) -> list[Content]:
             Content(
                 (name,), f"{name}: images by class",
                 "Images spread evenly over those of each class.",
-                material.on(name), (images, labels[kept], data.class_names),
+                collection.on(name), (images, labels[kept], data.class_names),
                 origin=f"From the {len(data):,} images of {name}, fingerprint "
                 f"{data.fingerprint[:12]}.",
             )
@@ -177,14 +177,14 @@ def _previews(material: Material) -> list[Content]:
     return found
 
 
-def _sorted(material: Material) -> list[Content]:
+def _sorted(collection: RunCollection) -> list[Content]:
     """Test images in the order of their scores."""
     found, missing = [], NO_SCORES
-    for data, option, runs in _with_scores(material):
+    for data, option, runs in _with_scores(collection):
         run = typical(runs)
-        kept = material.scores(run)
+        kept = collection.scores(run)
         try:
-            images = material.split(run).X_test
+            images = collection.split(run).X_test
         except InsphereError:
             missing = f"the images of {data}"
             continue
@@ -205,18 +205,18 @@ def _sorted(material: Material) -> list[Content]:
     return found
 
 
-def _latent_planes(material: Material) -> list[Content]:
+def _latent_planes(collection: RunCollection) -> list[Content]:
     """Latent space of a run with a model, for each dataset."""
     found, missing = [], "models from sweep run --save-models"
-    for data in material.datasets:
-        for option in material.shown_options(data):
-            runs = material.first_seed(chosen(material.on(data), option=option))
-            with_models = [run for run in runs if material.model(run) is not None]
+    for data in collection.datasets:
+        for option in collection.shown_options(data):
+            runs = collection.first_seed(chosen(collection.on(data), option=option))
+            with_models = [run for run in runs if collection.model(run) is not None]
             if not with_models:
                 continue
             run = typical(with_models)
             try:
-                found.append(_latent(material, run))
+                found.append(_latent(collection, run))
             except InsphereError:
                 missing = f"the images of {data}, and a model with a radius"
     if not found:
@@ -224,12 +224,12 @@ def _latent_planes(material: Material) -> list[Content]:
     return found
 
 
-def _latent(material: Material, run: Measured) -> Content:
+def _latent(collection: RunCollection, run: Measured) -> Content:
     from insphere.detectors.persistence.model_folder import load_detector
     from insphere.detectors.spheres.deep_svdd import DeepSVDD
 
-    folder = material.model(run)
-    split = material.split(run)
+    folder = collection.model(run)
+    split = collection.split(run)
     detector = None if folder is None else load_detector(folder)
     if not isinstance(detector, DeepSVDD):
         raise InsphereError(f"The model of the run {run.run} has no sphere.")
@@ -255,25 +255,25 @@ def sample(truth: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate([first, rest]))
 
 
-def _has_scores(material: Material, run: Measured) -> bool:
+def _has_scores(collection: RunCollection, run: Measured) -> bool:
     """Whether the scores of a run were kept, and its AUC is that of these scores.
 
     Runs that were tuned on labelled test images are not among them: their AUC is that of the other
     images, but scores are kept of all.
     """
-    told = material.by_run[run.run].get("labels", {})
-    return material.scores(run) is not None and "labelled_test_images" not in told
+    told = collection.by_run[run.run].get("labels", {})
+    return collection.scores(run) is not None and "labelled_test_images" not in told
 
 
-def _with_scores(material: Material) -> list[tuple[str, str, list[Measured]]]:
+def _with_scores(collection: RunCollection) -> list[tuple[str, str, list[Measured]]]:
     """Return datasets and options with one run a class whose scores were kept."""
     found = []
-    for data in material.datasets:
-        for option in material.shown_options(data):
+    for data in collection.datasets:
+        for option in collection.shown_options(data):
             runs = [
                 run
-                for run in material.first_seed(chosen(material.on(data), option=option))
-                if _has_scores(material, run)
+                for run in collection.first_seed(chosen(collection.on(data), option=option))
+                if _has_scores(collection, run)
             ]
             if runs:
                 found.append((data, option, runs))
