@@ -83,6 +83,18 @@ def test_left_out_is_one_line_that_says_what_is_missing(capsys):
     ]
 
 
+def test_former_names_are_understood_and_every_figure_is_in_the_docs(capsys):
+    assert main(["figures", *CIFAR, "-o", "out", "--formats", "svg", "--only", "classes",
+                 "--only", "changes-cifar-10", "--json"]) == 0  # fmt: skip
+    told = json.loads(capsys.readouterr().out)["figures"]
+    assert [one["name"] for one in told] == ["bars-cifar-10", "change-cifar-10"]
+    page = (RESULTS.parents[1] / "docs" / "figures.md").read_text("utf-8")
+    assert [spec.key for spec in FIGURES if f"`{spec.key}`" not in page] == []
+    names = [name for spec in FIGURES for name in (spec.key, *spec.formerly)]
+    assert len(names) == len(set(names))
+    assert all(name.isalpha() and name.islower() for name in names)
+
+
 def test_json_says_all(capsys):
     assert main(["figures", *CIFAR, "-o", "out", "--formats", "svg", "--only", "gains", "--json",
                  "--baseline", "OC-SVM"]) == 0  # fmt: skip
