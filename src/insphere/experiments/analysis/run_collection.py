@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,16 @@ from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.experiments.store.run_files import RunFiles
 from insphere.figures.measured import Measured, chosen, classes, datasets, options, over_classes
 
+if TYPE_CHECKING:
+    from insphere.experiments.store.run_record import Run
+
 SQLITE = b"SQLite format 3\0"
 _SPEC = ("dataset", "normal", "method", "params", "seed")
 _NEEDED = ("run", *_SPEC, "auc")
 
 
 @dataclass
-class Material:
+class RunCollection:
     """Finished runs, and where their scores, histories and models are.
 
     Parameters
@@ -38,11 +41,15 @@ class Material:
         Where files of runs may lie.
     wanted_baseline : str, optional
         Name of the option that others are compared with; by default plain Deep SVDD.
+    selected : bool
+        Whether somebody selected just these runs. Then figures look into each of them, and if
+        plain Deep SVDD is not among them, others are compared with the first.
     """
 
     rows: list[dict[str, Any]]
     files: list[RunFiles] = field(default_factory=list)
     wanted_baseline: str | None = None
+    selected: bool = False
 
     def __post_init__(self) -> None:
         if self.wanted_baseline is not None and self.wanted_baseline not in options(self.runs):
@@ -57,12 +64,15 @@ class Material:
         """All runs as figures take them, the baseline first."""
         runs = measured_runs(self.rows)
         first = self.wanted_baseline or plain_baseline(self.rows)
+        if first is None:
+            return runs
         return sorted(runs, key=lambda run: run.option != first)
 
     @cached_property
     def baseline(self) -> str | None:
         """Name of the option that others are compared with; None if there is none."""
-        return self.wanted_baseline or plain_baseline(self.rows)
+        found = self.wanted_baseline or plain_baseline(self.rows)
+        return self.runs[0].option if found is None and self.selected else found
 
     @cached_property
     def by_run(self) -> dict[str, dict[str, Any]]:
@@ -161,7 +171,28 @@ def typical(runs: Sequence[Measured]) -> Measured:
     return sorted(runs, key=lambda run: (run.values["auc"], run.run))[(len(runs) - 1) // 2]
 
 
-def read_material(paths: Sequence[Path], baseline: str | None = None) -> Material:
+def selected_runs(runs: Sequence[Run], files: RunFiles) -> RunCollection:
+    """Collect finished runs that somebody selected in a store.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Any runs; those that are not finished are left out.
+    files : RunFiles
+        Their files.
+
+    Raises
+    ------
+    DataError
+        If none is finished.
+    """
+    rows = [run.row() for run in runs if run.auc is not None]
+    if not rows:
+        raise DataError("None of these runs is finished.")
+    return RunCollection(rows, [files], selected=True)
+
+
+def read_collection(paths: Sequence[Path], baseline: str | None = None) -> RunCollection:
     """Read files of rows and stores; a run that is in several is taken from the first.
 
     Parameters
@@ -185,7 +216,7 @@ def read_material(paths: Sequence[Path], baseline: str | None = None) -> Materia
             found.setdefault(row["run"], row)
     if not found:
         raise DataError(f"{' and '.join(map(str, paths))} holds no finished run yet.")
-    return Material(list(found.values()), files, baseline)
+    return RunCollection(list(found.values()), files, baseline)
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles]:
