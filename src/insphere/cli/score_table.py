@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from insphere.errors import InsphereError, SpecError, require
+from insphere.safe_text import csv_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -135,7 +136,7 @@ def _write_csv(
     with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.DictWriter(file, columns(scored, alarms), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows(scored, order, alarms))
+        writer.writerows(map(csv_row, rows(scored, order, alarms)))
         file.flush()
         os.fsync(file.fileno())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 from nicegui import ui
 
@@ -13,7 +14,7 @@ from insphere.experiments.runs.run_builder import describe
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import html, message
+from insphere.studio.frame import html, message, show_address
 
 
 def show(studio: Studio, identities: list[str], figure: str) -> None:
@@ -83,8 +84,8 @@ class Comparison:
         self.figure = name
         self.drawn.refresh()
         self.downloads.refresh()
-        target = f"/experiments?compare={self.names}&figure={name}"
-        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        query = urlencode({"compare": self.names, "figure": name}, safe=",")
+        show_address(f"/experiments?{query}")
 
 
 def _table(runs: list[Run]) -> str:

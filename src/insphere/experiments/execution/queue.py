@@ -219,8 +219,11 @@ class Queue:
     def _start(self, slot: int) -> None:
         """Start a worker; it ends by itself if another has the slot."""
         module = "insphere.experiments.execution.queue_worker"
-        command = [sys.executable, "-m", module, str(self.store.path), str(slot), str(self.threads)]
+        # -P: no module is taken from the current folder, whatever its files are called.
+        arguments = [str(self.store.path.absolute()), str(slot), str(self.threads)]
+        command = [sys.executable, "-P", "-m", module, *arguments]
         environment = os.environ | {
+            "PYTHONSAFEPATH": "1",  # for the processes that the worker starts in its turn
             "OMP_NUM_THREADS": str(self.threads),
             "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         }

@@ -28,6 +28,7 @@ from insphere.figures import (
 from insphere.figures.measured import Measured, Runs, complete_table
 from insphere.figures.points import Curve
 from insphere.figures.points import roc as roc_points
+from insphere.safe_text import csv_row
 
 _COLUMNS = (
     *("run", "dataset", "normal", "method", "options", "seed", "auc", "average_precision"),
@@ -174,7 +175,7 @@ def as_csv(runs: Sequence[Run]) -> str:
         if run.auc is None:
             continue
         row = run.row() | {"normal": " + ".join(run.normal), "options": describe(run.spec)}
-        writer.writerow([row.get(name, "") for name in _COLUMNS])
+        writer.writerow(csv_row(row.get(name, "") for name in _COLUMNS))
     return file.getvalue()
 
 
