@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from insphere.cli import console
+from insphere.safe_text import visible
 
 if TYPE_CHECKING:
     from insphere.scoring import AlarmSet
@@ -45,11 +46,14 @@ def tell_what(scored: Scored) -> None:
     normal = f" (normal: {', '.join(scored.normal)})" if scored.normal else ""
     count = "1 image" if len(scored) == 1 else f"{len(scored):,} images"
     console.explain(
-        f"{method_title(scored.detector)} on {scored.data.name}{normal}, {scored.part}: {count}\n"
+        f"{method_title(scored.detector)} on {visible(scored.data.name + normal)}, {scored.part}: "
+        f"{count}\n"
     )
     if scored.data.skipped:
         some = "; ".join(scored.data.skipped[:3]) + ("; …" if len(scored.data.skipped) > 3 else "")
-        console.note(f"Left out, because they cannot be read: {len(scored.data.skipped)} ({some})")
+        console.note(
+            f"Left out, because they cannot be read: {len(scored.data.skipped)} ({visible(some)})"
+        )
 
 
 def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
@@ -91,7 +95,7 @@ def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
         if chosen is not None and chosen.alarms[row]:
             verdict = Text("alarm", style="bold red")
         cells.append(verdict)
-        table.add_row(*cells, *([Text(scored.label(row))] if scored.has_classes else []))
+        table.add_row(*cells, *([Text(visible(scored.label(row)))] if scored.has_classes else []))
     console.out.print(table)
     if scored.calibrated and scored.severities.max() > scored.detector.severity_scale.resolution:
         console.explain(

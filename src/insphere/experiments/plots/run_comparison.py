@@ -17,6 +17,7 @@ from insphere.experiments.plots.catalogue import plan
 from insphere.experiments.runs.run_builder import describe
 from insphere.experiments.store.run_files import RunFiles
 from insphere.experiments.store.run_record import Run
+from insphere.safe_text import csv_row
 
 _COLUMNS = (
     *("run", "dataset", "normal", "method", "options", "seed", "auc", "average_precision"),
@@ -69,7 +70,7 @@ def as_csv(runs: Sequence[Run]) -> str:
         if run.auc is None:
             continue
         row = run.row() | {"normal": " + ".join(run.normal), "options": describe(run.spec)}
-        writer.writerow([row.get(name, "") for name in _COLUMNS])
+        writer.writerow(csv_row(row.get(name, "") for name in _COLUMNS))
     return file.getvalue()
 
 
