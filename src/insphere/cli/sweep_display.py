@@ -159,7 +159,10 @@ def _follow(store: Store, planned: Sequence[SweepRun], jobs: int) -> Iterator[No
 
 
 def _line(found: Run, planned: SweepRun) -> str:
-    what = f"{found.dataset} {planned.normal}, {planned.column}, seed {found.seed}"
+    from insphere.experiments.runs.display_names import dataset_title
+
+    place = dataset_title(found.dataset)
+    what = f"{place} {planned.normal}, {planned.column}, seed {found.seed}"
     if found.state == "failed":
         return f"{what}: failed: {found.reason}"
     return f"{what}: AUC {100 * (found.auc or 0.0):.2f} % in {found.seconds or 0.0:.1f} s"

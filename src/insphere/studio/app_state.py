@@ -19,6 +19,7 @@ from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.errors import InsphereError
 from insphere.experiments.execution.queue import Queue
+from insphere.experiments.runs.display_names import run_names
 from insphere.experiments.runs.run_builder import comparable_methods
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.runs.training_snapshots import FILE, Snapshot, snapshots
@@ -53,6 +54,7 @@ class Studio:
         self.brought = self.store.folder / "brought"
         self.sources = Sources(folder, self.brought)
         self._helpers: ProcessPoolExecutor | None = None
+        self._names: tuple[int, dict[str, str]] = 0, {}
 
     # ------------------------------------------------------------------ help
 
@@ -111,6 +113,13 @@ class Studio:
     def run(self, identity: str) -> Run | None:
         """Return a run; None if there is none of that name."""
         return self.store.get(identity)
+
+    def names(self) -> dict[str, str]:
+        """Return what each run of the store is called, by identity; the same on every page."""
+        count = self.store.count()
+        if self._names[0] != count:  # settings of a run never change, and no run is taken out
+            self._names = count, run_names(self.store.runs())
+        return self._names[1]
 
     def has_model(self, identity: str) -> bool:
         """Whether the model of a run was kept."""

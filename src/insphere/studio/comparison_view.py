@@ -9,7 +9,7 @@ from nicegui import ui
 
 from insphere.errors import InsphereError
 from insphere.experiments.plots.run_comparison import FIGURES, draw
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.display_names import dataset_titles, normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
@@ -53,7 +53,7 @@ class Comparison:
             controls.select("Figure", list(FIGURES.items()), self.figure, self._choose)
             self.downloads()
         self.drawn()
-        html(_table(self.runs))
+        html(_table(self.runs, self.studio.names()))
 
     @ui.refreshable_method
     def downloads(self) -> None:
@@ -69,7 +69,13 @@ class Comparison:
     def drawn(self) -> None:
         """Draw the figure, or say what it needs."""
         try:
-            figure: Any = draw(self.figure, self.runs, self.studio.store.files, printed=False)
+            figure: Any = draw(
+                self.figure,
+                self.runs,
+                self.studio.store.files,
+                printed=False,
+                among=self.studio.store.runs(),
+            )
         except InsphereError as error:
             message(str(error))
             return
@@ -87,11 +93,12 @@ class Comparison:
         ui.run_javascript(f"history.replaceState(null, '', {target!r})")
 
 
-def _table(runs: list[Run]) -> str:
+def _table(runs: list[Run], names: dict[str, str]) -> str:
+    titles = dataset_titles(run.dataset for run in runs)
     rows = "".join(
-        f'<tr><td><a href="/runs/{run.identity}">{escape(describe(run.spec))}</a></td>'
-        f"<td>{escape(run.dataset.rsplit('/', 1)[-1])}</td>"
-        f"<td>{escape(formatting.normal_class(run.normal))}</td><td class=r>{run.seed}</td>"
+        f'<tr><td><a href="/runs/{run.identity}">{escape(names[run.identity])}</a></td>'
+        f"<td>{escape(titles[run.dataset])}</td>"
+        f"<td>{escape(normal_title(run.normal))}</td><td class=r>{run.seed}</td>"
         f"<td class=r>{formatting.percent(run.auc)}</td></tr>"
         for run in sorted(runs, key=lambda run: -(run.auc or 0.0))
     )

@@ -27,19 +27,27 @@ def register(studio: Studio) -> None:
     @app.get("/download/runs.csv")
     def runs_csv(runs: str = "") -> Response:
         chosen = studio.store.runs(runs.split(",")) if runs else studio.store.runs()
-        return _file(as_csv(chosen).encode(), "text/csv; charset=utf-8", "runs.csv")
+        return _file(
+            as_csv(chosen, studio.store.runs()).encode(), "text/csv; charset=utf-8", "runs.csv"
+        )
 
     @app.get("/download/runs.png")
     def runs_png(runs: str, figure: str = "classes") -> Response:
         try:
-            drawn = draw(figure, _some(studio, runs), studio.store.files, printed=True)
+            drawn = draw(
+                figure,
+                _some(studio, runs),
+                studio.store.files,
+                printed=True,
+                among=studio.store.runs(),
+            )
         except InsphereError as error:
             raise HTTPException(422, str(error)) from error
         return _file(to_png(drawn), "image/png", f"{figure}.png")
 
     @app.get("/download/runs.html")
     def runs_html(runs: str) -> Response:
-        page = as_page(_some(studio, runs), studio.store.files)
+        page = as_page(_some(studio, runs), studio.store.files, studio.store.runs())
         return _file(page.encode(), "text/html; charset=utf-8", "runs.html")
 
     @app.get("/download/models/{name}.zip")

@@ -37,7 +37,7 @@ def show(page: RunPage) -> None:
                 )
                 controls.button("Train the baseline", page.compare, "small")
         html("<h2 style='margin-top:12px'>Beside it</h2>")
-        page.scale = html(run_widgets.scale(found))
+        page.scale = html(run_widgets.scale(page.studio, found))
     if not page.studio.has_model(page.found.identity):
         with message("The scores of this run are here as numbers only; its model was not kept."):
             controls.button("Train it again and keep it", page.again, "small")

@@ -15,7 +15,12 @@ from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.errors import DataError, InsphereError, SpecError
-from insphere.experiments.runs.display_names import dataset_titles, measured_runs, plain_baseline
+from insphere.experiments.runs.display_names import (
+    dataset_titles,
+    distinct_runs,
+    measured_runs,
+    plain_baseline,
+)
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.experiments.store.run_files import RunFiles
@@ -38,11 +43,14 @@ class Material:
         Where files of runs may lie.
     wanted_baseline : str, optional
         Name of the option that others are compared with; by default plain Deep SVDD.
+    among : list of RunSpec
+        Other runs of the same stores, from which the names tell these apart.
     """
 
     rows: list[dict[str, Any]]
     files: list[RunFiles] = field(default_factory=list)
     wanted_baseline: str | None = None
+    among: list[RunSpec] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.wanted_baseline is not None and self.wanted_baseline not in options(self.runs):
@@ -55,14 +63,14 @@ class Material:
     @cached_property
     def runs(self) -> list[Measured]:
         """All runs as figures take them, the baseline first."""
-        runs = measured_runs(self.rows)
-        first = self.wanted_baseline or plain_baseline(self.rows)
+        runs = measured_runs(self.rows, self.among)
+        first = self.wanted_baseline or _plain(self.rows, runs)
         return sorted(runs, key=lambda run: run.option != first)
 
     @property
     def baseline(self) -> str | None:
         """Name of the option that others are compared with; None if there is none."""
-        return self.wanted_baseline or plain_baseline(self.rows)
+        return self.wanted_baseline or _plain(self.rows, self.runs)
 
     @cached_property
     def by_run(self) -> dict[str, dict[str, Any]]:
@@ -110,7 +118,7 @@ class Material:
             If they are not here; the same again when asked again.
         """
         if dataset not in self._data:
-            titles = dataset_titles(self.rows)
+            titles = dataset_titles(row["dataset"] for row in self.rows)
             name = next(name for name, title in titles.items() if title == dataset)
             try:
                 self._data[dataset] = load_dataset(name, progress=False)
@@ -156,13 +164,17 @@ class Material:
         return list(found.values())
 
 
+def _plain(rows: Sequence[dict[str, Any]], runs: Sequence[Measured]) -> str | None:
+    return plain_baseline(rows, {run.run: run.option for run in runs})
+
+
 def typical(runs: Sequence[Measured]) -> Measured:
     """Return the run whose AUC is the median, or the one below it: nobody picked it."""
     return sorted(runs, key=lambda run: (run.values["auc"], run.run))[(len(runs) - 1) // 2]
 
 
 def read_material(paths: Sequence[Path], baseline: str | None = None) -> Material:
-    """Read files of rows and stores; a run that is in several is taken from the first.
+    """Read files of rows and stores; a run that is there several times is taken from the first.
 
     Parameters
     ----------
@@ -177,18 +189,20 @@ def read_material(paths: Sequence[Path], baseline: str | None = None) -> Materia
         If a file is missing, is neither, or holds no finished run.
     """
     found: dict[str, dict[str, Any]] = {}
-    files = []
+    files, among = [], []
     for path in paths:
-        rows, beside = _read(path)
+        rows, beside, others = _read(path)
         files.append(beside)
+        among += others
         for row in rows:
             found.setdefault(row["run"], row)
     if not found:
         raise DataError(f"{' and '.join(map(str, paths))} holds no finished run yet.")
-    return Material(list(found.values()), files, baseline)
+    return Material(distinct_runs(found.values()), files, baseline, among)
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles]:
+def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles, list[RunSpec]]:
+    """Return finished runs of a file, where their files are, and what else was to be run."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not there"
         raise DataError(f"{path} {what}; name a JSONL file of rows, or the store of a sweep.")
@@ -199,7 +213,9 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles]:
 
         store = Store(path, create=False)
         try:
-            return store.rows(), store.files
+            runs = store.runs()
+            finished = [run.row() for run in runs if run.state == "finished"]
+            return finished, store.files, [run.spec for run in runs if run.state != "finished"]
         finally:
             store.close()
     try:
@@ -219,4 +235,4 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles]:
             float(row["auc"])
         except (TypeError, ValueError) as error:
             raise DataError(f"Line {number} of {path} does not say what was run.") from error
-    return rows, RunFiles(path.parent)
+    return rows, RunFiles(path.parent), []

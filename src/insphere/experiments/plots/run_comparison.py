@@ -8,11 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-
 from insphere import figures
 from insphere.errors import DataError
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.display_names import (
+    dataset_titles,
+    distinct_runs,
+    measured_runs,
+    normal_title,
+    plain_baseline,
+    run_names,
+)
 from insphere.experiments.store.run_files import RunFiles
 from insphere.experiments.store.run_record import Run
 from insphere.figures import (
@@ -25,12 +30,12 @@ from insphere.figures import (
     relations,
     space,
 )
-from insphere.figures.measured import Measured, Runs, complete_table
+from insphere.figures.measured import Measured, Runs, complete_table, over_classes
 from insphere.figures.points import Curve
 from insphere.figures.points import roc as roc_points
 
 _COLUMNS = (
-    *("run", "dataset", "normal", "method", "options", "seed", "auc", "average_precision"),
+    *("run", "dataset", "normal", "method", "name", "seed", "auc", "average_precision"),
     *("fpr_at_95_tpr", "threshold", "false_alarm_rate", "recall", "n_train", "n_normal"),
     *("n_anomalous", "fit_seconds", "score_seconds"),
 )
@@ -54,27 +59,23 @@ FIGURES = {
 }
 
 
-def measured(runs: Sequence[Run]) -> list[Measured]:
-    """Turn finished runs into what figures are drawn from."""
-    shares = (
-        *("auc", "average_precision", "fpr_at_95_tpr", "recall", "false_alarm_rate", "f1"),
-        "balanced_accuracy",
-    )
-    return [
-        Measured(
-            dataset=_short(run.dataset),
-            normal=" + ".join(run.normal),
-            option=describe(run.spec),
-            seed=run.seed,
-            values={k: v for k in shares if (v := getattr(run, k)) is not None},
-            run=run.identity,
-        )
-        for run in runs
-        if run.auc is not None
-    ]
+def measured(runs: Sequence[Run], among: Sequence[Run] = ()) -> list[Measured]:
+    """Turn finished runs into what figures are drawn from, each once.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Any runs.
+    among : sequence of Run
+        Further runs from which the names tell these apart; see `run_names`.
+    """
+    finished = [run for run in runs if run.auc is not None]
+    return measured_runs([run.row() for run in distinct_runs(finished)], [*among, *runs])
 
 
-def draw(name: str, runs: Sequence[Run], files: RunFiles, *, printed: bool) -> Any:
+def draw(
+    name: str, runs: Sequence[Run], files: RunFiles, *, printed: bool, among: Sequence[Run] = ()
+) -> Any:
     """Draw one of `FIGURES`.
 
     Parameters
@@ -87,6 +88,8 @@ def draw(name: str, runs: Sequence[Run], files: RunFiles, *, printed: bool) -> A
         Their files.
     printed : bool
         As a Matplotlib figure; else as one of Plotly.
+    among : sequence of Run
+        Further runs from which the names tell these apart.
 
     Raises
     ------
@@ -99,22 +102,23 @@ def draw(name: str, runs: Sequence[Run], files: RunFiles, *, printed: bool) -> A
         rooms: Any = _Printed
     else:
         from insphere.figures import interactive as rooms
-    found = measured(runs)
+    found = measured(runs, among)
     if not found:
         raise DataError("None of these runs is finished.")
     if name == "roc":
-        return rooms.roc_curves(_rocs(runs, files))
+        return rooms.roc_curves(_rocs(runs, files, among))
     if name == "training":
-        return rooms.training_lines(_histories(runs, files))
+        return rooms.training_lines(_histories(runs, files, among))
+    baseline = baseline_name(runs, found)
     drawers: Mapping[str, Callable[[], Any]] = {
-        "classes": lambda: rooms.option_bars(found, baseline_name(found)),
-        "changes": lambda: rooms.change_bars(found, baseline_name(found)),
+        "classes": lambda: rooms.option_bars(found, baseline),
+        "changes": lambda: rooms.change_bars(found, baseline),
         "histogram": lambda: rooms.auc_histogram(found),
         "violins": lambda: rooms.violins(found),
         "boxes": lambda: rooms.boxes(found),
         "heat": lambda: rooms.heat_map(auc_heatmap.heat_table(found, "class")),
         "space": lambda: rooms.auc_space(found),
-        "radar": lambda: rooms.radar(found, baseline_name(found)),
+        "radar": lambda: rooms.radar(found, baseline),
         "joint": lambda: rooms.joint_density(relations.columns(found)),
         "pairs": lambda: rooms.pair_plot(relations.columns(found)),
         "ranks": lambda: rooms.critical_difference(_ranking(found)),
@@ -124,73 +128,95 @@ def draw(name: str, runs: Sequence[Run], files: RunFiles, *, printed: bool) -> A
     return drawers[name]()
 
 
-def baseline_name(runs: Runs) -> str:
+def baseline_name(runs: Sequence[Run], found: Runs) -> str:
     """Return what others are compared with: plain Deep SVDD if it is there, else the first."""
-    names = [run.option for run in runs]
-    return "Deep SVDD" if "Deep SVDD" in names else names[0]
+    names = {run.run: run.option for run in found}
+    own = [run for run in runs if run.identity in names]
+    return plain_baseline(own, names) or found[0].option
 
 
-def groups(runs: Sequence[Run], by: str) -> list[dict[str, Any]]:
-    """Summarise finished runs in groups.
+def groups(runs: Sequence[Run], by: str, among: Sequence[Run] = ()) -> list[dict[str, Any]]:
+    """Summarise finished runs in groups that differ in nothing but class and seed.
+
+    Runs of different settings or data sets are never averaged: each has a group of its own,
+    whatever the groups are arranged by. The mean is that of the classes' means, and its standard
+    deviation is taken over seeds; see `over_classes`.
 
     Parameters
     ----------
     runs : sequence of Run
         Any runs.
     by : {"method", "class", "dataset", "seed"}
-        What the runs of a group have in common.
+        By what the groups are arranged. By "class" a group has one class, by "seed" one seed.
+    among : sequence of Run
+        Further runs from which the names tell these apart.
 
     Returns
     -------
     list of dict
-        name, n, mean and std of the AUC (shares), and the identities; the best first.
+        name, n, mean and std of the AUC (shares; std is None for one seed), and the identities.
+        By "method" and "class" the best first, else in the order of data sets or seeds.
     """
-    keys: dict[str, Callable[[Run], str]] = {
-        "method": lambda run: describe(run.spec),
-        "class": lambda run: f"{_short(run.dataset)}: {' + '.join(run.normal)}",
-        "dataset": lambda run: _short(run.dataset),
-        "seed": lambda run: str(run.seed),
-    }
-    found: dict[str, list[Run]] = {}
-    for run in runs:
-        if run.auc is not None:
-            found.setdefault(keys[by](run), []).append(run)
-    rows = []
-    for name, own in found.items():
-        aucs = np.array([run.auc for run in own], np.float64)
-        std = float(aucs.std(ddof=1)) if len(aucs) > 1 else None
-        runs_ = [run.identity for run in own]
-        rows.append({"name": name, "n": len(own), "mean": float(aucs.mean()), "std": std,
-                     "runs": runs_})  # fmt: skip
-    return sorted(rows, key=lambda row: -row["mean"])
+    found: dict[tuple[str, str, Any], list[Measured]] = {}
+    for one in measured(runs, among):
+        detail = {"class": one.normal, "seed": one.seed}.get(by)
+        found.setdefault((one.dataset, one.option, detail), []).append(one)
+    several = len({dataset for dataset, _, _ in found}) > 1
+    rows: list[tuple[Any, dict[str, Any]]] = []
+    for (dataset, option, detail), own in found.items():
+        spread = over_classes(own)
+        place = dataset if several or by == "dataset" else ""
+        words = {
+            "method": (option, place),
+            "class": (f"{place}: {detail}" if place else detail, option),
+            "dataset": (place, option),
+            "seed": (f"seed {detail}", option, place),
+        }[by]
+        order = {"dataset": dataset, "seed": own[0].seed}.get(by, 0)
+        rows.append((order, {
+            "name": ", ".join(word for word in words if word),
+            "n": len(own),
+            "mean": spread.mean / 100,
+            "std": None if spread.std is None else spread.std / 100,
+            "runs": [one.run for one in own],
+        }))  # fmt: skip
+    rows.sort(key=lambda row: (row[0], -row[1]["mean"]))
+    return [row for _, row in rows]
 
 
-def as_csv(runs: Sequence[Run]) -> str:
-    """Write finished runs as a table."""
+def as_csv(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
+    """Write finished runs as a table; `among` as in `measured`."""
+    names = run_names([*among, *runs])
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for run in runs:
         if run.auc is None:
             continue
-        row = run.row() | {"normal": " + ".join(run.normal), "options": describe(run.spec)}
+        row = run.row() | {"normal": normal_title(run.normal), "name": names[run.identity]}
         writer.writerow([row.get(name, "") for name in _COLUMNS])
     return file.getvalue()
 
 
-def as_page(runs: Sequence[Run], files: RunFiles) -> str:
-    """Write finished runs with all figures that can be drawn of them as one HTML page."""
+def as_page(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> str:
+    """Write finished runs with all figures that can be drawn of them as one HTML page.
+
+    `among` is as in `measured`.
+    """
+    names = run_names([*among, *runs])
+    titles = dataset_titles(run.dataset for run in runs)
     body = [f"<tr>{''.join(f'<th>{title}</th>' for title in _HEADINGS)}</tr>"]
     for run in runs:
         if run.auc is None:
             continue
-        values = (_short(run.dataset), " + ".join(run.normal), describe(run.spec), run.seed)
+        name = names[run.identity]
+        values = (titles[run.dataset], normal_title(run.normal), name, run.seed)
         cells = "".join(f"<td>{escape(str(value))}</td>" for value in values)
         body.append(f"<tr>{cells}<td class=r>{100 * run.auc:.2f}</td><td>{run.identity}</td></tr>")
     parts = []
     for name, title in FIGURES.items():
         try:
-            drawn = draw(name, runs, files, printed=True)
+            drawn = draw(name, runs, files, printed=True, among=among)
         except DataError:
             continue
         svg = figures.to_inline_svg(drawn, prefix=name, alt=title)
@@ -237,9 +263,9 @@ class _Printed:
         return roc_curves(curves)
 
 
-def _rocs(runs: Sequence[Run], files: RunFiles) -> dict[str, Curve]:
+def _rocs(runs: Sequence[Run], files: RunFiles, among: Sequence[Run]) -> dict[str, Curve]:
     found: dict[str, Curve] = {}
-    for name, run in _named(runs).items():
+    for name, run in _named(runs, among).items():
         try:
             curve = roc_points(*files.scores(run.identity))
         except DataError:
@@ -251,33 +277,34 @@ def _rocs(runs: Sequence[Run], files: RunFiles) -> dict[str, Curve]:
     return found
 
 
-def _histories(runs: Sequence[Run], files: RunFiles) -> dict[str, list[dict[str, Any]]]:
-    found = {name: files.history(run.identity) for name, run in _named(runs).items()}
+def _histories(
+    runs: Sequence[Run], files: RunFiles, among: Sequence[Run]
+) -> dict[str, list[dict[str, Any]]]:
+    found = {name: files.history(run.identity) for name, run in _named(runs, among).items()}
     found = {name: history for name, history in found.items() if history}
     if not found:
         raise DataError("None of these methods is trained in epochs.")
     return found
 
 
-def _named(runs: Sequence[Run]) -> dict[str, Run]:
-    finished = [run for run in runs if run.auc is not None]
+def _named(runs: Sequence[Run], among: Sequence[Run]) -> dict[str, Run]:
+    finished = distinct_runs(run for run in runs if run.auc is not None)
     if len(finished) > _CURVES:
         raise DataError(f"Select at most {_CURVES} runs to see their curves.")
+    names = run_names([*among, *runs])
+    titles = dataset_titles(run.dataset for run in finished)
     several = len({(run.dataset, tuple(run.normal), run.seed) for run in finished}) > 1
     named = {}
     for run in finished:
-        name = describe(run.spec)
+        name = names[run.identity]
+        if len(titles) > 1:
+            name += f", {titles[run.dataset]}"
         if several:
-            name += f", {' + '.join(run.normal)}, seed {run.seed}"
-        named[name if name not in named else f"{name} ({run.identity})"] = run
+            name += f", {normal_title(run.normal)}, seed {run.seed}"
+        named[name] = run
     return named
 
 
 def _ranking(runs: Runs) -> Any:
     names, _, table = complete_table(runs)
     return ranks.rank_methods(names, table)
-
-
-def _short(dataset: str) -> str:
-    """Return the name of a dataset, of a path its last part."""
-    return dataset.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".npz")

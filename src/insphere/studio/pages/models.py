@@ -13,7 +13,7 @@ from nicegui import ui
 
 from insphere.detectors.persistence.model_folder import describe_model
 from insphere.errors import InsphereError
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.display_names import dataset_title, normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting, upload_widget
 from insphere.studio.app_state import Studio
@@ -86,10 +86,14 @@ class ModelsPage:
 
     def _card(self, run: Run) -> None:
         with ui.element("article").classes("card stack").style("gap:14px"):
-            name, normal = escape(describe(run.spec)), escape(formatting.normal_class(run.normal))
+            name, normal = (
+                escape(self.studio.names()[run.identity]),
+                escape(normal_title(run.normal)),
+            )
+            place = escape(dataset_title(run.dataset))
             html(
                 f'<div><h2><a href="/runs/{run.identity}" style="color:inherit">{name}</a></h2>'
-                f"<small>normal is {normal} of {escape(_short(run.dataset))}, seed {run.seed}"
+                f"<small>normal is {normal} of {place}, seed {run.seed}"
                 "</small></div>"
             )
             html(self._facts(run))
@@ -126,11 +130,11 @@ class ModelsPage:
         _address(f"/models?model={run.identity}")
         with self.sheet:
             with ui.element("div").classes("between"):
-                html(f"<h2>Score images with {escape(describe(run.spec))}</h2>")
+                html(f"<h2>Score images with {escape(self.studio.names()[run.identity])}</h2>")
                 controls.button("Close", self.dialog.close, "small")
             sources = self.studio.sources.all()
             names = [("", "choose …")]
-            names += [(s.key, s.key if s.kind == "named" else s.title) for s in sources]
+            names += [(source.key, source.title) for source in sources]
             controls.select("Images that are here", names, "", partial(self._from_key, run))
             html("<p class=muted>or a zip of your own, with a folder for each class:</p>")
             upload_widget.drop_zip(self.studio, partial(self._score, run))
@@ -179,10 +183,6 @@ def _show_scores(scores: Any, threshold: float, names: list[str], title: str) ->
         writer.writerow([names[place], float(scores[place]), threshold, verdict])
     content = file.getvalue().encode()
     controls.button("Download all as CSV", lambda: ui.download(content, "scores.csv"), "small")
-
-
-def _short(dataset: str) -> str:
-    return dataset.rsplit("/", 1)[-1].removesuffix(".npz")
 
 
 def _address(target: str) -> None:
