@@ -19,7 +19,7 @@ from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.errors import InsphereError
 from insphere.experiments.execution.queue import Queue
-from insphere.experiments.runs.display_names import run_names
+from insphere.experiments.runs.display_names import dataset_titles, run_names
 from insphere.experiments.runs.run_builder import comparable_methods
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.runs.training_snapshots import FILE, Snapshot, snapshots
@@ -54,7 +54,7 @@ class Studio:
         self.brought = self.store.folder / "brought"
         self.sources = Sources(folder, self.brought)
         self._helpers: ProcessPoolExecutor | None = None
-        self._names: tuple[int, dict[str, str]] = 0, {}
+        self._called: tuple[int, dict[str, str], dict[str, str]] = 0, {}, {}
 
     # ------------------------------------------------------------------ help
 
@@ -116,10 +116,19 @@ class Studio:
 
     def names(self) -> dict[str, str]:
         """Return what each run of the store is called, by identity; the same on every page."""
+        return self._all_called()[0]
+
+    def titles(self) -> dict[str, str]:
+        """Return what the data sets of the store are called, by name or path."""
+        return self._all_called()[1]
+
+    def _all_called(self) -> tuple[dict[str, str], dict[str, str]]:
         count = self.store.count()
-        if self._names[0] != count:  # settings of a run never change, and no run is taken out
-            self._names = count, run_names(self.store.runs())
-        return self._names[1]
+        if self._called[0] != count:  # settings of a run never change, and no run is taken out
+            runs = self.store.runs()
+            titles = dataset_titles(run.dataset for run in runs)
+            self._called = count, run_names(runs), titles
+        return self._called[1:]
 
     def has_model(self, identity: str) -> bool:
         """Whether the model of a run was kept."""

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from insphere.errors import InsphereError
 from insphere.experiments.plots.run_comparison import FIGURES, draw
-from insphere.experiments.runs.display_names import dataset_titles, normal_title
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
@@ -53,7 +53,7 @@ class Comparison:
             controls.select("Figure", list(FIGURES.items()), self.figure, self._choose)
             self.downloads()
         self.drawn()
-        html(_table(self.runs, self.studio.names()))
+        html(_table(self.runs, self.studio.names(), self.studio.titles()))
 
     @ui.refreshable_method
     def downloads(self) -> None:
@@ -93,8 +93,7 @@ class Comparison:
         ui.run_javascript(f"history.replaceState(null, '', {target!r})")
 
 
-def _table(runs: list[Run], names: dict[str, str]) -> str:
-    titles = dataset_titles(run.dataset for run in runs)
+def _table(runs: list[Run], names: dict[str, str], titles: dict[str, str]) -> str:
     rows = "".join(
         f'<tr><td><a href="/runs/{run.identity}">{escape(names[run.identity])}</a></td>'
         f"<td>{escape(titles[run.dataset])}</td>"

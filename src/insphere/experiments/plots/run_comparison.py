@@ -204,7 +204,7 @@ def as_page(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> 
     `among` is as in `measured`.
     """
     names = run_names([*among, *runs])
-    titles = dataset_titles(run.dataset for run in runs)
+    titles = dataset_titles(run.dataset for run in [*among, *runs])
     body = [f"<tr>{''.join(f'<th>{title}</th>' for title in _HEADINGS)}</tr>"]
     for run in runs:
         if run.auc is None:
@@ -292,12 +292,12 @@ def _named(runs: Sequence[Run], among: Sequence[Run]) -> dict[str, Run]:
     if len(finished) > _CURVES:
         raise DataError(f"Select at most {_CURVES} runs to see their curves.")
     names = run_names([*among, *runs])
-    titles = dataset_titles(run.dataset for run in finished)
+    titles = dataset_titles(run.dataset for run in [*among, *runs])
     several = len({(run.dataset, tuple(run.normal), run.seed) for run in finished}) > 1
     named = {}
     for run in finished:
         name = names[run.identity]
-        if len(titles) > 1:
+        if len({run.dataset for run in finished}) > 1:
             name += f", {titles[run.dataset]}"
         if several:
             name += f", {normal_title(run.normal)}, seed {run.seed}"

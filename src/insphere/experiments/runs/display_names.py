@@ -168,7 +168,8 @@ def measured_runs(rows: Sequence[Row], among: Iterable[AnyRun] = ()) -> list[Mea
     among : iterable of mapping, RunSpec or Run
         Further runs from which the names tell these apart.
     """
-    names, titles = run_names([*among, *rows]), dataset_titles(row["dataset"] for row in rows)
+    everyone = [*among, *rows]
+    names, titles = run_names(everyone), dataset_titles(map(_dataset, everyone))
     return [
         Measured(
             titles[row["dataset"]],
@@ -317,6 +318,11 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 # ---------------------------------------------------------------------- inside
+
+
+def _dataset(run: AnyRun) -> str:
+    """Return the name or path of the data set of a run."""
+    return str(run["dataset"]) if isinstance(run, Mapping) else run.dataset
 
 
 def _identity(run: AnyRun) -> str:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from insphere.experiments.plots.run_comparison import groups
-from insphere.experiments.runs.display_names import dataset_title, dataset_titles, normal_title
+from insphere.experiments.runs.display_names import dataset_title, normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.studio import comparison_view, controls, formatting, new_sweep, queue_view
 from insphere.studio.app_state import Studio
@@ -96,7 +96,8 @@ class ExperimentsPage:
         ui.timer(LOOK_SECONDS, self.look)
 
     def _filters(self) -> None:
-        datasets = dataset_titles(sorted({run.dataset for run in self.runs}))
+        titles = self.studio.titles()
+        datasets = {name: titles[name] for name in sorted({run.dataset for run in self.runs})}
         with ui.element("div").classes("row"):
             with ui.element("label").classes("field"):
                 html("<span>Search</span>", "display:contents")
@@ -140,7 +141,7 @@ class ExperimentsPage:
             self._table(shown, names)
 
     def _table(self, runs: list[Run], names: dict[str, str]) -> None:
-        titles = dataset_titles(run.dataset for run in self.runs)
+        titles = self.studio.titles()
         rows = [_row(run, names[run.identity], titles[run.dataset]) for run in reversed(runs)]
         self.table = ui.table(
             rows=rows,

@@ -13,7 +13,7 @@ from nicegui import ui
 
 from insphere.detectors.persistence.model_folder import describe_model
 from insphere.errors import InsphereError
-from insphere.experiments.runs.display_names import dataset_title, normal_title
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting, upload_widget
 from insphere.studio.app_state import Studio
@@ -90,7 +90,7 @@ class ModelsPage:
                 escape(self.studio.names()[run.identity]),
                 escape(normal_title(run.normal)),
             )
-            place = escape(dataset_title(run.dataset))
+            place = escape(self.studio.titles()[run.dataset])
             html(
                 f'<div><h2><a href="/runs/{run.identity}" style="color:inherit">{name}</a></h2>'
                 f"<small>normal is {normal} of {place}, seed {run.seed}"

@@ -12,7 +12,7 @@ import numpy as np
 from nicegui import ui
 
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.runs.display_names import dataset_title, in_words, normal_title
+from insphere.experiments.runs.display_names import in_words, normal_title
 from insphere.experiments.runs.run_builder import baseline_of, controls_of
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting, image_view, run_results, run_widgets
@@ -95,7 +95,7 @@ class RunPage:
             pass  # the images have gone; the numbers stay
         name = escape(self.studio.names()[self.found.identity])
         normal = escape(normal_title(spec.normal))
-        place = escape(dataset_title(spec.dataset))
+        place = escape(self.studio.titles()[spec.dataset])
         told = f"<br><small>{escape(in_words(spec.params))}</small>" if spec.params else ""
         html(
             f'<div class="title">{picture}<div><h1>{name}</h1><p class="muted" '
