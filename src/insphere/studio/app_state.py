@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
+from insphere.data.read_options import ReadOptions
 from insphere.data.split import OneClassSplit
 from insphere.errors import InsphereError
 from insphere.experiments.execution.queue import Queue
@@ -187,12 +188,12 @@ def _loaded(dataset: str) -> ImageSet:
 
 def split_of(spec: RunSpec) -> OneClassSplit:
     """Return the split that a run is judged by."""
-    return _split(spec.dataset, spec.normal, spec.seed)
+    return _split(spec.dataset, spec.reading)
 
 
 @lru_cache(maxsize=8)
-def _split(dataset: str, normal: tuple[str, ...], seed: int) -> OneClassSplit:
-    return OneClassSplit(images_of(dataset), list(normal), random_state=seed)
+def _split(dataset: str, reading: ReadOptions) -> OneClassSplit:
+    return reading.split(images_of(dataset))
 
 
 @lru_cache(maxsize=16)

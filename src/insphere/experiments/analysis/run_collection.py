@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
+from insphere.data.read_options import ReadOptions
 from insphere.data.split import OneClassSplit
 from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.runs.display_names import (
@@ -138,7 +139,8 @@ class Material:
             If the images are not here.
         """
         row = self.by_run[run.run]
-        return OneClassSplit(self.data(run.dataset), list(row["normal"]), random_state=row["seed"])
+        reading = ReadOptions(normal=tuple(row["normal"]), seed=row["seed"])
+        return reading.split(self.data(run.dataset))
 
     # ------------------------------------------------------------------ which runs to look into
 

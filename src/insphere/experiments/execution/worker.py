@@ -14,14 +14,13 @@ from typing import Any, Self
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
-from insphere.data.split import OneClassSplit
-from insphere.detectors.persistence.model_format import TrainedOn
 from insphere.errors import InsphereError
 from insphere.experiments.runs.run import RunResult, run
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.runs.training_snapshots import live_view
 from insphere.experiments.store.run_store import Store
 from insphere.training.callbacks import Callback
+from insphere.workflows.provenance import trained_on
 
 LOOK_SECONDS = 0.5  # how often a worker looks whether it is to stop
 BEAT_SECONDS = 5.0
@@ -122,7 +121,7 @@ class Worker:
         folder = "".join(c if c.isalnum() or c in "+-" else "_" for c in shared)
         callbacks: list[Callback] = [_Reporter(self.store, spec.identity, self.name, stop)]
         if self.live:
-            split = OneClassSplit(data, list(spec.normal), random_state=spec.seed)
+            split = spec.reading.split(data)
             callbacks += live_view(self.store.files.folder(spec.identity), split)
         return run(
             spec,
@@ -139,16 +138,7 @@ class Worker:
         if history := getattr(result.detector, "history_", []):
             files.save_history(identity, history)
         if self.save_models:
-            data = result.split.data
-            result.detector.trained_on_ = TrainedOn(
-                name=data.name,
-                fingerprint=data.fingerprint,
-                normal=list(spec.normal),
-                size=None,
-                channels=None,
-                test_size=0.5,  # what `run` splits by
-                seed=spec.seed,
-            )
+            result.detector.trained_on_ = trained_on(result.split.data, spec.reading)
             result.detector.save(files.model(identity), overwrite=True)
         self.store.finish(identity, self.name, result.row())
 

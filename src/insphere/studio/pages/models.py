@@ -6,7 +6,6 @@ import csv
 import io
 from functools import partial
 from html import escape
-from typing import Any
 
 import numpy as np
 from nicegui import ui
@@ -19,7 +18,7 @@ from insphere.studio import controls, formatting, upload_widget
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import PATIENCE, frame, html, message
 from insphere.studio.image_sources import Source
-from insphere.studio.inspect_image import score_all
+from insphere.studio.inspect_image import ScoredList, score_all
 
 SHOWN = 24
 LISTED = 20
@@ -55,6 +54,8 @@ class ModelsPage:
         runs = studio.store.runs(states=("finished",))
         self.runs = [run for run in reversed(runs) if studio.has_model(run.identity)]
         self.shown = SHOWN
+        self.source: Source | None = None
+        self.every = False
 
     def build(self) -> None:
         """Lay the page out."""
@@ -135,7 +136,11 @@ class ModelsPage:
             sources = self.studio.sources.all()
             names = [("", "choose …")]
             names += [(source.key, source.title) for source in sources]
+            self.source, self.every = None, False
             controls.select("Images that are here", names, "", partial(self._from_key, run))
+            with ui.element("label").classes("row").style("gap:7px;cursor:pointer"):
+                controls.checkbox(partial(self._take_every, run), checked=False, name="every-image")
+                html("<span>Also images that the model was trained on</span>", "display:contents")
             html("<p class=muted>or a zip of your own, with a folder for each class:</p>")
             upload_widget.drop_zip(self.studio, partial(self._score, run))
             self.result = ui.element("div").classes("stack").props('aria-live="polite"')
@@ -145,13 +150,19 @@ class ModelsPage:
         if key:
             await self._score(run, self.studio.sources.get(key))
 
+    async def _take_every(self, run: Run, ticked: bool) -> None:
+        self.every = ticked
+        if self.source is not None:
+            await self._score(run, self.source)
+
     async def _score(self, run: Run, source: Source) -> None:
+        self.source = source
         self.result.clear()
         with self.result:
             ui.label("Scoring…").classes("muted")
         model = self.studio.store.files.model(run.identity)
         try:
-            scores, threshold, names = await self.studio.ask(score_all, model, source.dataset)
+            found = await self.studio.ask(score_all, model, source.dataset, self.every)
         except InsphereError as error:
             self.result.clear()
             with self.result:
@@ -159,12 +170,15 @@ class ModelsPage:
             return
         self.result.clear()
         with self.result:
-            _show_scores(np.asarray(scores), threshold, names, source.title)
+            _show_scores(found)
 
 
-def _show_scores(scores: Any, threshold: float, names: list[str], title: str) -> None:
-    odd = int((scores > threshold).sum())
-    message(f"{odd:,} of {len(scores):,} images of {title} are called anomalous.", "fine")
+def _show_scores(found: ScoredList) -> None:
+    names, scores, threshold = found.names, found.scores, found.threshold
+    message(found.verdict, "fine")
+    html(f'<p class="muted" data-test="scored">{escape(found.what)}</p>')
+    if found.skipped:
+        html(f"<p class=muted>Left out, because they cannot be read: {found.skipped:,}</p>")
     order = np.argsort(-scores)
     rows = "".join(
         f"<tr><td>{escape(names[place])}</td><td class=r>{scores[place]:.4g}</td>"
