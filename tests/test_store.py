@@ -14,8 +14,8 @@ from insphere.experiments.store.run_store import Store
 
 WRITER = """
 import sys
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.store import Store
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.run_store import Store
 
 path, name = sys.argv[1:]
 store = Store(path)

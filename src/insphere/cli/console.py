@@ -85,3 +85,11 @@ def shown(path: str | Path) -> str:
 def shortened(text: str, width: int) -> str:
     """Return the end of a text that is too long."""
     return text if len(text) <= width else "…" + text[-(width - 1) :]
+
+
+def open_in_browser(path: str | Path) -> None:
+    """Open a local page, or say that there is no browser."""
+    import webbrowser
+
+    if not webbrowser.open(Path(path).absolute().as_uri()):
+        note("There is no browser here to open the report in.")

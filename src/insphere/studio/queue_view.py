@@ -8,7 +8,7 @@ from typing import Any
 
 from nicegui import ui
 
-from insphere.experiments.execution.planned_sweep import SweepState
+from insphere.experiments.execution.queue import SweepState
 from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting

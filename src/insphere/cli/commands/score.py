@@ -172,15 +172,7 @@ def report(
         tell_what(scored)
         console.say(f"Report: {console.shown(out)}")
     if open_it:
-        open_in_browser(out)
-
-
-def open_in_browser(path: str | Path) -> None:
-    """Open a local page, or say that there is no browser."""
-    import webbrowser
-
-    if not webbrowser.open(Path(path).absolute().as_uri()):
-        console.note("There is no browser here to open the report in.")
+        console.open_in_browser(out)
 
 
 def alarm_set_of(scored: Scored, rate: float | None) -> AlarmSet | None:

@@ -17,7 +17,7 @@ from insphere.experiments.analysis.ablation_summary import (
     title,
     z_score_words,
 )
-from insphere.experiments.analysis.assumed_gains import REPORTED_Z_SCORE
+from insphere.experiments.analysis.published_results import REPORTED_Z_SCORE
 from insphere.experiments.analysis.text_table import Column, Layout, Text
 
 

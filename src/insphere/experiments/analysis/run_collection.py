@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from insphere.data.read_options import ReadOptions
 from insphere.data.split import OneClassSplit
 from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.runs.display_names import (
-    dataset_titles,
+    AnyRun,
     distinct_runs,
     measured_runs,
     plain_baseline,
@@ -27,13 +27,16 @@ from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.experiments.store.run_files import RunFiles
 from insphere.figures.measured import Measured, chosen, classes, datasets, options, over_classes
 
+if TYPE_CHECKING:
+    from insphere.experiments.store.run_record import Run
+
 SQLITE = b"SQLite format 3\0"
 _SPEC = ("dataset", "normal", "method", "params", "seed")
 _NEEDED = ("run", *_SPEC, "auc")
 
 
 @dataclass
-class Material:
+class RunCollection:
     """Finished runs, and where their scores, histories and models are.
 
     Parameters
@@ -44,14 +47,18 @@ class Material:
         Where files of runs may lie.
     wanted_baseline : str, optional
         Name of the option that others are compared with; by default plain Deep SVDD.
-    among : list of RunSpec
+    selected : bool
+        Whether somebody selected just these runs. Then figures look into each of them, and if
+        plain Deep SVDD is not among them, others are compared with the first.
+    among : list of RunSpec or Run
         Other runs of the same stores, from which the names tell these apart.
     """
 
     rows: list[dict[str, Any]]
     files: list[RunFiles] = field(default_factory=list)
     wanted_baseline: str | None = None
-    among: list[RunSpec] = field(default_factory=list)
+    selected: bool = False
+    among: list[AnyRun] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.wanted_baseline is not None and self.wanted_baseline not in options(self.runs):
@@ -66,12 +73,15 @@ class Material:
         """All runs as figures take them, the baseline first."""
         runs = measured_runs(self.rows, self.among)
         first = self.wanted_baseline or _plain(self.rows, runs)
+        if first is None:
+            return runs
         return sorted(runs, key=lambda run: run.option != first)
 
     @property
     def baseline(self) -> str | None:
         """Name of the option that others are compared with; None if there is none."""
-        return self.wanted_baseline or _plain(self.rows, self.runs)
+        found = self.wanted_baseline or _plain(self.rows, self.runs)
+        return self.runs[0].option if found is None and self.selected else found
 
     @cached_property
     def by_run(self) -> dict[str, dict[str, Any]]:
@@ -119,8 +129,8 @@ class Material:
             If they are not here; the same again when asked again.
         """
         if dataset not in self._data:
-            titles = dataset_titles(row["dataset"] for row in self.rows)
-            name = next(name for name, title in titles.items() if title == dataset)
+            run = next(run for run in self.runs if run.dataset == dataset)
+            name = self.by_run[run.run]["dataset"]
             try:
                 self._data[dataset] = load_dataset(name, progress=False)
             except InsphereError as error:
@@ -175,7 +185,30 @@ def typical(runs: Sequence[Measured]) -> Measured:
     return sorted(runs, key=lambda run: (run.values["auc"], run.run))[(len(runs) - 1) // 2]
 
 
-def read_material(paths: Sequence[Path], baseline: str | None = None) -> Material:
+def selected_runs(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> RunCollection:
+    """Collect finished runs that somebody selected in a store, each once.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Any runs; those that are not finished are left out.
+    files : RunFiles
+        Their files.
+    among : sequence of Run
+        All runs of the store, from which the names tell these apart.
+
+    Raises
+    ------
+    DataError
+        If none is finished.
+    """
+    rows = [run.row() for run in distinct_runs(run for run in runs if run.auc is not None)]
+    if not rows:
+        raise DataError("None of these runs is finished.")
+    return RunCollection(rows, [files], selected=True, among=[*among, *runs])
+
+
+def read_collection(paths: Sequence[Path], baseline: str | None = None) -> RunCollection:
     """Read files of rows and stores; a run that is there several times is taken from the first.
 
     Parameters
@@ -191,7 +224,8 @@ def read_material(paths: Sequence[Path], baseline: str | None = None) -> Materia
         If a file is missing, is neither, or holds no finished run.
     """
     found: dict[str, dict[str, Any]] = {}
-    files, among = [], []
+    files: list[RunFiles] = []
+    among: list[AnyRun] = []
     for path in paths:
         rows, beside, others = _read(path)
         files.append(beside)
@@ -200,7 +234,7 @@ def read_material(paths: Sequence[Path], baseline: str | None = None) -> Materia
             found.setdefault(row["run"], row)
     if not found:
         raise DataError(f"{' and '.join(map(str, paths))} holds no finished run yet.")
-    return Material(distinct_runs(found.values()), files, baseline, among)
+    return RunCollection(distinct_runs(found.values()), files, baseline, among=among)
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles, list[RunSpec]]:

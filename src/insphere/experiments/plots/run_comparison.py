@@ -1,138 +1,33 @@
-"""Some runs of the store, compared: figures, tables and pages to take away."""
+"""Some runs of the store, compared: in groups, as a table and as a page to take away."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from insphere import figures
 from insphere.errors import DataError
+from insphere.experiments.analysis.run_collection import selected_runs
+from insphere.experiments.plots.catalogue import plan
 from insphere.experiments.runs.display_names import (
     dataset_titles,
     distinct_runs,
     measured_runs,
     normal_title,
-    plain_baseline,
     run_names,
 )
 from insphere.experiments.store.run_files import RunFiles
 from insphere.experiments.store.run_record import Run
-from insphere.figures import (
-    auc_heatmap,
-    bars,
-    comparison,
-    distributions,
-    epochs,
-    ranks,
-    relations,
-    space,
-)
-from insphere.figures.measured import Measured, Runs, complete_table, over_classes
-from insphere.figures.points import Curve
-from insphere.figures.points import roc as roc_points
+from insphere.figures.measured import Measured, over_classes
 
 _COLUMNS = (
     *("run", "dataset", "normal", "method", "name", "seed", "auc", "average_precision"),
     *("fpr_at_95_tpr", "threshold", "false_alarm_rate", "recall", "n_train", "n_normal"),
     *("n_anomalous", "fit_seconds", "score_seconds"),
 )
-_CURVES = 6  # runs whose curves still can be told apart
-
-#: Name and title of each figure, in the order in which they are offered.
-FIGURES = {
-    "classes": "AUC by class",
-    "changes": "Paired differences",
-    "roc": "ROC curves",
-    "training": "Training",
-    "heat": "Heat map",
-    "boxes": "Spread",
-    "violins": "Distribution",
-    "histogram": "Histogram of AUCs",
-    "space": "AUC space",
-    "radar": "Best options",
-    "joint": "Joint density",
-    "pairs": "Pair plot",
-    "ranks": "Critical difference",
-}
-
-
-def measured(runs: Sequence[Run], among: Sequence[Run] = ()) -> list[Measured]:
-    """Turn finished runs into what figures are drawn from, each once.
-
-    Parameters
-    ----------
-    runs : sequence of Run
-        Any runs.
-    among : sequence of Run
-        Further runs from which the names tell these apart; see `run_names`.
-    """
-    finished = [run for run in runs if run.auc is not None]
-    return measured_runs([run.row() for run in distinct_runs(finished)], [*among, *runs])
-
-
-def draw(
-    name: str, runs: Sequence[Run], files: RunFiles, *, printed: bool, among: Sequence[Run] = ()
-) -> Any:
-    """Draw one of `FIGURES`.
-
-    Parameters
-    ----------
-    name : str
-        Which.
-    runs : sequence of Run
-        Finished runs.
-    files : RunFiles
-        Their files.
-    printed : bool
-        As a Matplotlib figure; else as one of Plotly.
-    among : sequence of Run
-        Further runs from which the names tell these apart.
-
-    Raises
-    ------
-    DataError
-        If these runs do not make this figure; the message says what it needs.
-    """
-    if name not in FIGURES:
-        raise DataError(f"There is no figure called {name[:40]!r}.")
-    if printed:
-        rooms: Any = _Printed
-    else:
-        from insphere.figures import interactive as rooms
-    found = measured(runs, among)
-    if not found:
-        raise DataError("None of these runs is finished.")
-    if name == "roc":
-        return rooms.roc_curves(_rocs(runs, files, among))
-    if name == "training":
-        return rooms.training_lines(_histories(runs, files, among))
-    baseline = baseline_name(runs, found)
-    drawers: Mapping[str, Callable[[], Any]] = {
-        "classes": lambda: rooms.option_bars(found, baseline),
-        "changes": lambda: rooms.change_bars(found, baseline),
-        "histogram": lambda: rooms.auc_histogram(found),
-        "violins": lambda: rooms.violins(found),
-        "boxes": lambda: rooms.boxes(found),
-        "heat": lambda: rooms.heat_map(auc_heatmap.heat_table(found, "class")),
-        "space": lambda: rooms.auc_space(found),
-        "radar": lambda: rooms.radar(found, baseline),
-        "joint": lambda: rooms.joint_density(relations.columns(found)),
-        "pairs": lambda: rooms.pair_plot(relations.columns(found)),
-        "ranks": lambda: rooms.critical_difference(_ranking(found)),
-    }
-    if name in ("classes", "changes") and len({run.dataset for run in found}) > 1:
-        raise DataError("This figure compares runs on one dataset; select runs of one.")
-    return drawers[name]()
-
-
-def baseline_name(runs: Sequence[Run], found: Runs) -> str:
-    """Return what others are compared with: plain Deep SVDD if it is there, else the first."""
-    names = {run.run: run.option for run in found}
-    own = [run for run in runs if run.identity in names]
-    return plain_baseline(own, names) or found[0].option
 
 
 def groups(runs: Sequence[Run], by: str, among: Sequence[Run] = ()) -> list[dict[str, Any]]:
@@ -158,7 +53,8 @@ def groups(runs: Sequence[Run], by: str, among: Sequence[Run] = ()) -> list[dict
         By "method" and "class" the best first, else in the order of data sets or seeds.
     """
     found: dict[tuple[str, str, Any], list[Measured]] = {}
-    for one in measured(runs, among):
+    finished = distinct_runs(run for run in runs if run.auc is not None)
+    for one in measured_runs([run.row() for run in finished], [*among, *runs]):
         detail = {"class": one.normal, "seed": one.seed}.get(by)
         found.setdefault((one.dataset, one.option, detail), []).append(one)
     several = len({dataset for dataset, _, _ in found}) > 1
@@ -185,7 +81,7 @@ def groups(runs: Sequence[Run], by: str, among: Sequence[Run] = ()) -> list[dict
 
 
 def as_csv(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
-    """Write finished runs as a table; `among` as in `measured`."""
+    """Write finished runs as a table; `among` as in `groups`."""
     names = run_names([*among, *runs])
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -201,7 +97,7 @@ def as_csv(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
 def as_page(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> str:
     """Write finished runs with all figures that can be drawn of them as one HTML page.
 
-    `among` is as in `measured`.
+    `among` are further runs from which the names tell these apart.
     """
     names = run_names([*among, *runs])
     titles = dataset_titles(run.dataset for run in [*among, *runs])
@@ -214,13 +110,13 @@ def as_page(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> 
         cells = "".join(f"<td>{escape(str(value))}</td>" for value in values)
         body.append(f"<tr>{cells}<td class=r>{100 * run.auc:.2f}</td><td>{run.identity}</td></tr>")
     parts = []
-    for name, title in FIGURES.items():
+    for planned in plan(selected_runs(runs, files, among))[0]:
         try:
-            drawn = draw(name, runs, files, printed=True, among=among)
+            svg = figures.to_inline_svg(planned.draw(), prefix=planned.name, alt=planned.title)
         except DataError:
             continue
-        svg = figures.to_inline_svg(drawn, prefix=name, alt=title)
-        parts.append(f"<section><h2>{escape(title)}</h2>{svg}</section>")
+        said = f"<p>{escape(planned.caption)}</p>"
+        parts.append(f"<section><h2>{escape(planned.title)}</h2>{svg}{said}</section>")
     return _PAGE.format(rows="\n".join(body), figures="\n".join(parts), count=len(body) - 1)
 
 
@@ -237,74 +133,3 @@ table {{ border-collapse: collapse; width: 100%; }} th, td {{ text-align: left; 
 svg {{ max-width: 100%; height: auto; }} h2 {{ margin-top: 2.5rem; font-size: 1.1rem; }}
 </style></head><body><h1>{count} runs compared</h1><table>{rows}</table>{figures}</body></html>
 """
-
-
-class _Printed:
-    """The printed figures under the names that those for the screen have."""
-
-    option_bars = staticmethod(bars.option_bars)
-    change_bars = staticmethod(bars.change_bars)
-    auc_histogram = staticmethod(distributions.auc_histogram)
-    violins = staticmethod(distributions.violins)
-    boxes = staticmethod(distributions.boxes)
-    heat_map = staticmethod(auc_heatmap.heat_map)
-    auc_space = staticmethod(space.auc_space)
-    radar = staticmethod(space.radar)
-    joint_density = staticmethod(relations.joint_density)
-    pair_plot = staticmethod(relations.pair_plot)
-    critical_difference = staticmethod(comparison.critical_difference)
-    training_lines = staticmethod(epochs.training_lines)
-
-    @staticmethod
-    def roc_curves(curves: Mapping[str, Curve]) -> Any:
-        """Draw ROC curves."""
-        from insphere.figures.curves import roc_curves
-
-        return roc_curves(curves)
-
-
-def _rocs(runs: Sequence[Run], files: RunFiles, among: Sequence[Run]) -> dict[str, Curve]:
-    found: dict[str, Curve] = {}
-    for name, run in _named(runs, among).items():
-        try:
-            curve = roc_points(*files.scores(run.identity))
-        except DataError:
-            continue
-        if curve is not None:
-            found[name] = curve
-    if not found:
-        raise DataError("The scores of these runs are not here, only their numbers.")
-    return found
-
-
-def _histories(
-    runs: Sequence[Run], files: RunFiles, among: Sequence[Run]
-) -> dict[str, list[dict[str, Any]]]:
-    found = {name: files.history(run.identity) for name, run in _named(runs, among).items()}
-    found = {name: history for name, history in found.items() if history}
-    if not found:
-        raise DataError("None of these methods is trained in epochs.")
-    return found
-
-
-def _named(runs: Sequence[Run], among: Sequence[Run]) -> dict[str, Run]:
-    finished = distinct_runs(run for run in runs if run.auc is not None)
-    if len(finished) > _CURVES:
-        raise DataError(f"Select at most {_CURVES} runs to see their curves.")
-    names = run_names([*among, *runs])
-    titles = dataset_titles(run.dataset for run in [*among, *runs])
-    several = len({(run.dataset, tuple(run.normal), run.seed) for run in finished}) > 1
-    named = {}
-    for run in finished:
-        name = names[run.identity]
-        if len({run.dataset for run in finished}) > 1:
-            name += f", {titles[run.dataset]}"
-        if several:
-            name += f", {normal_title(run.normal)}, seed {run.seed}"
-        named[name] = run
-    return named
-
-
-def _ranking(runs: Runs) -> Any:
-    names, _, table = complete_table(runs)
-    return ranks.rank_methods(names, table)

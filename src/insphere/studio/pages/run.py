@@ -15,13 +15,14 @@ from insphere.errors import DataError, InsphereError
 from insphere.experiments.runs.display_names import in_words, normal_title
 from insphere.experiments.runs.run_builder import baseline_of, controls_of
 from insphere.experiments.store.run_record import Run
-from insphere.studio import controls, formatting, image_view, run_results, run_widgets
+from insphere.studio import controls, formatting, image_view, run_widgets
 from insphere.studio.app_state import Studio, class_pictures, split_of
 from insphere.studio.form_state import address_of
 from insphere.studio.frame import PATIENCE, frame, html, message
 from insphere.studio.image_sources import Source
 from insphere.studio.inspect_image import look_closer
 from insphere.studio.live_view import LivePart
+from insphere.studio.run_results import RunActions, RunResults
 
 LOOK_SECONDS = 0.8
 GOES_ON = ("queued", "running")
@@ -66,7 +67,7 @@ class RunPage:
         with contextlib.suppress(DataError):  # it may have been offered by another studio
             self.source = studio.sources.get(found.dataset)
         self.baseline_auc: float | None = None
-        self.hero: ui.html
+        self.results: RunResults
         self.scale: ui.html
 
     async def build(self) -> None:
@@ -118,7 +119,14 @@ class RunPage:
                 self.live.show()
                 self._beside()
             elif found.state == "finished":
-                run_results.show(self)
+                self.results = RunResults(
+                    self.studio,
+                    found,
+                    self.address["threshold"],
+                    self.address["scores"],
+                    RunActions(self.compare, self.again, self.open_image, self.moved),
+                )
+                self.results.show()
             else:
                 self._stopped(found)
 
@@ -156,11 +164,11 @@ class RunPage:
         self.found, self.baseline_auc = now, done
         if changed:
             self.body.refresh()
-        elif now.state in GOES_ON or now.state == "finished":
+        elif now.state == "finished":
+            self.results.update(around)
+        elif now.state in GOES_ON:
             self.scale.set_content(run_widgets.scale(self.studio, around))
-            if now.state == "finished":
-                self.hero.set_content(run_widgets.hero(around))
-            elif self.live is not None:
+            if self.live is not None:
                 self.live.update(now, done)
         if now.state == "finished" and not _moving(around):
             self.timer.cancel()
