@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from insphere.atomic import write_whole
 from insphere.cli import main
 from insphere.errors import InsphereError, SpecError
 from insphere.experiments.analysis.run_collection import read_collection, typical
@@ -24,7 +25,6 @@ from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.experiments.store.run_store import Store
-from insphere.figures.export import write_whole
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 CIFAR = [str(RESULTS / "cifar10-fast.jsonl"), str(RESULTS / "cifar10-controls.jsonl")]

@@ -27,6 +27,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "fingerprint": set(),
     "storage": {"errors"},
+    "atomic": {"errors"},
+    "durations": set(),
+    "natural_sort": set(),
+    "parsing": {"errors"},
+    "validation": set(),
     "data": {"errors", "fingerprint", "storage"},
     "preprocess": {"errors"},
     "nets": {"errors", "fingerprint", "preprocess"},
@@ -60,6 +65,10 @@ MAY_IMPORT["studio"] = {
 }  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
+# Small tools that every room above may use.
+TOOLS = {"atomic", "durations", "natural_sort", "parsing", "validation"}
+for _room in ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "versions"}:
+    MAY_IMPORT[_room] |= TOOLS
 MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
 

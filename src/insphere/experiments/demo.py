@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import yaml
 
+from insphere.atomic import write_whole
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
 from insphere.detectors.persistence.model_folder import check_destination
 from insphere.detectors.registry import METHODS
-from insphere.errors import InsphereError, MissingExtraError, SpecError
+from insphere.errors import MissingExtraError, SpecError
 from insphere.experiments.runs.run import RunResult, run
 from insphere.experiments.runs.spec import RunSpec
 from insphere.report import write_report
@@ -142,8 +143,9 @@ def run_demo(
         ),
         out / "report.html",
     )
-    _write(spec_file, yaml.safe_dump(config.settings(), sort_keys=False))
-    _write(out / "results.json", json.dumps([r.row() for r in results.values()], indent=2))
+    write_whole(spec_file, yaml.safe_dump(config.settings(), sort_keys=False), "The settings")
+    table = json.dumps([r.row() for r in results.values()], indent=2)
+    write_whole(out / "results.json", table, "The table")
     return Demo(
         dataset=data.name,
         digit=digit,
@@ -175,14 +177,3 @@ def _row(result: RunResult) -> dict[str, Any]:
         "fpr_at_95_tpr": measured.fpr_at_95_tpr,
         "seconds": result.fit_seconds + result.score_seconds,
     }
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InsphereError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        partial.unlink(missing_ok=True)

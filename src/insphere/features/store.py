@@ -21,6 +21,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.atomic import atomic_path, write_atomic
 from insphere.errors import SpecError
 from insphere.features.extract import Extractor
 from insphere.features.form import Form
@@ -208,7 +209,7 @@ class _Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         about = self.folder / ABOUT
         if not about.exists():
-            _write(about, json.dumps(self.about, indent=1).encode())
+            write_atomic(about, json.dumps(self.about, indent=1))
         name = uuid4().hex[:16]
         array = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 16)
         _save(self.folder / f"{name}.npy", rows)
@@ -256,18 +257,5 @@ def _last_use(entry: Path) -> float:
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)

@@ -13,8 +13,8 @@ from nicegui import ui
 from sklearn.metrics import roc_curve
 
 from insphere.detectors.persistence.model_folder import describe_model
+from insphere.durations import duration
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.execution.sweep_progress import span
 from insphere.experiments.store.run_record import Run
 from insphere.figures.interactive import live
 from insphere.studio import controls, formatting, run_widgets
@@ -176,7 +176,7 @@ class RunResults:
             html("<h2>Where it comes from</h2>")
             facts = [
                 ("trained on", f"{found.n_train:,} images" if found.n_train else "–"),
-                ("took", "–" if found.seconds is None else span(found.seconds)),
+                ("took", duration(found.seconds)),
                 ("finished", formatting.ago(found.finished)),
                 ("seed", str(found.seed)),
             ]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from insphere.atomic import atomic_path
 from insphere.data.decode import image_to_array, open_image
 from insphere.data.files import is_image_name
 from insphere.data.load import load_dataset
@@ -82,7 +83,6 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
         )
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{clean_title(title)}-{uuid4().hex[:6]}.npz"
-    partial = folder / f".{target.name}.part"
     names = np.array(data.class_names)
     arrays: dict[str, NDArray[np.generic]] = {"images": data.images, "labels": names[data.labels]}
     if data.is_test is not None and data.is_test.any():
@@ -93,12 +93,8 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
             "x_test": data.images[test],
             "y_test": names[data.labels[test]],
         }
-    try:
-        with partial.open("wb") as out:
-            np.savez_compressed(out, allow_pickle=False, **arrays)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(target) as partial, partial.open("wb") as out:
+        np.savez_compressed(out, allow_pickle=False, **arrays)
     return target
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +16,7 @@ from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.registry import build_detector
 from insphere.errors import SpecError
+from insphere.validation import first_mistake, sentence
 
 # Settings that become constructor arguments of the detector under the same name.
 DETECTOR_SETTINGS = (
@@ -188,21 +188,9 @@ def _validate(values: Mapping[str, Any], title: str) -> FitConfig:
     try:
         return FitConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = list(FitConfig.model_fields)
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
-            raise SpecError(f"{title} has the unknown setting {name}; {hint}") from error
-        if name == "source":
+        if first_mistake(error).place == ("source",):
             raise SpecError(
                 "There is nothing to train on: give a folder, a zip, a file or the name of a data "
                 "set."
             ) from error
-        message = first["msg"].removeprefix("Value error, ")
-        if not name:
-            raise SpecError(f"{title}: {message}.") from error
-        raise SpecError(
-            f"{title} has {name} = {first['input']!r}: {message[0].lower()}{message[1:]}."
-        ) from error
+        raise SpecError(sentence(error, title, FitConfig)) from error

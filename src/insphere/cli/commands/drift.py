@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from insphere.atomic import write_whole
 from insphere.cli import console
 from insphere.cli.options import Json, Model, Reading, Source, read_options, reads_images
 from insphere.cli.score_output import tell_what
-from insphere.errors import InsphereError, SpecError
+from insphere.errors import SpecError
 
 SUFFIXES = (".png", ".svg")
 
@@ -65,7 +66,7 @@ def drift(
             first_warning=found.first_warning,
         )
         draw = figures.to_svg if chart.lower().endswith(".svg") else figures.to_png
-        _write(Path(chart), draw(figure))
+        write_whole(Path(chart), draw(figure), "The chart")
     at = found.first_warning
     if as_json:
         console.print_json(
@@ -99,21 +100,3 @@ def drift(
     )
     if chart is not None:
         console.say(f"Chart: {console.shown(chart)}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    from uuid import uuid4
-
-    partial = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise InsphereError(
-            f"The chart cannot be written to {path}: {error.strerror or error}; choose another "
-            "place, or make room there."
-        ) from error

@@ -13,6 +13,7 @@ import typer
 from insphere.cli import console
 from insphere.cli.options import Json, Quiet, Reading, reads_images
 from insphere.detectors.registry import METHODS
+from insphere.durations import duration
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
@@ -235,13 +236,14 @@ def _tell(fitted: Fit) -> None:
 
     detector, config = fitted.detector, fitted.config
     shape = "×".join(map(str, detector.image_shape_ or ()))
+    took = duration(fitted.seconds, measured=True)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     rows = {
         "method": method_title(detector),
         "normal": f"{', '.join(fitted.normal)} of {fitted.data.name}",
-        "trained on": f"{detector.n_train_:,} images of {shape}, in {fitted.seconds:.1f} s",
+        "trained on": f"{detector.n_train_:,} images of {shape}, in {took}",
         "threshold": f"{detector.threshold_:.4g}: {detector.threshold_rule_}",
     }
     if fitted.data.skipped:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
 from insphere.errors import ModelError
+from insphere.validation import first_mistake
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
 FORMAT_VERSION = 2
@@ -198,8 +199,8 @@ def read_description(folder: Path) -> Description:
     try:
         description = Description.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        damaged(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", error)
+        mistake = first_mistake(error)
+        damaged(file, f"{mistake.name}: {mistake.said}", error)
     if description.weights.file != WEIGHTS:
         raise ModelError(
             f"{file} names the weights {description.weights.file!r}, but only {WEIGHTS} inside "

@@ -14,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from insphere.durations import duration
 from insphere.experiments.runs.display_names import dataset_title, normal_title
 from insphere.experiments.runs.sweep_file import SweepRun
 from insphere.experiments.store.run_record import STATES, Run
@@ -128,14 +129,14 @@ class Progress:
         parts: list[Table | Text | ProgressBar] = [table, Text()]
         parts += [Text(_at_work(run, column, self.now), "dim") for run, column in self._running()]
         left = self.seconds_left(jobs)
-        remaining = "time left not known yet" if left is None else f"about {span(left)} left"
+        remaining = "time left not known yet" if left is None else f"about {duration(left)} left"
         if self.done == len(self.planned):
             remaining = "done"
         parts.append(ProgressBar(total=len(self.planned), completed=self.done, width=40))
         parts.append(
             Text(
                 f"{self.done} of {len(self.planned)} runs, {jobs} at once, "
-                f"{span(self.now - started)} so far, {remaining}"
+                f"{duration(self.now - started)} so far, {remaining}"
             )
         )
         return Group(*parts)
@@ -151,20 +152,6 @@ def look(store: Store, planned: Sequence[SweepRun]) -> Progress:
     return Progress(planned, {run.identity: run for run in runs}, time.time())
 
 
-def span(seconds: float) -> str:
-    """Write a duration.
-
-    Examples
-    --------
-    >>> span(8), span(200), span(7300)
-    ('8 s', '3 min', '2 h 2 min')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def _kinds(planned: SweepRun) -> list[tuple[str, ...]]:
     dataset, method = planned.spec.dataset, planned.spec.method
     return [(dataset, planned.column), (dataset, method, ""), (method,), ()]
@@ -174,7 +161,7 @@ def _at_work(run: Run, column: str, now: float) -> str:
     place = f"{dataset_title(run.dataset)} {normal_title(run.normal)}"
     text = f"{place}, {column}, seed {run.seed}"
     if run.started is not None:
-        text += f": {span(now - run.started)}"
+        text += f": {duration(now - run.started)}"
     if run.progress:
         p = run.progress
         text += f", {p['phase']} epoch {p['epoch']}/{p['epochs']}, loss {p['loss']:.4g}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import lru_cache
 from itertools import product
 from os import PathLike
@@ -18,6 +17,7 @@ from insphere.detectors.registry import METHODS
 from insphere.errors import SpecError
 from insphere.experiments.runs.display_names import normal_title, run_names, settings_key
 from insphere.experiments.runs.spec import RunSpec
+from insphere.validation import sentence
 from insphere.workflows.fit_config import read_config
 
 EVERY = "*"  # stands for all datasets that are not named
@@ -349,25 +349,4 @@ def make_sweep(values: Mapping[str, Any], title: str = "The sweep") -> Sweep:
     try:
         return Sweep.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        place: Sequence[Any] = first["loc"]
-        name = ".".join(str(part) for part in place)
-        if first["type"] == "missing":
-            message = f"{title} lacks {name}."
-        elif first["type"] == "extra_forbidden":
-            known = list(_part_at(place).model_fields)
-            close = get_close_matches(str(place[-1]), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
-            message = f"{title} has the unknown key {name}; {hint}"
-        else:
-            said = first["msg"].removeprefix("Value error, ")
-            said = said[0].lower() + said[1:]
-            own = first["type"] == "value_error"  # our own words name the value themselves
-            where = f" in {name}" if own else f" {name} = {first['input']!r}"
-            message = f"{title} has a mistake{where if name else ''}: {said}."
-        raise SpecError(message) from error
-
-
-def _part_at(place: Sequence[Any]) -> type[BaseModel]:
-    parts: dict[str, type[BaseModel]] = {"methods": MethodPart, "exclude": Exclude}
-    return Sweep if len(place) == 1 else parts[str(place[0])]
+        raise SpecError(sentence(error, title, Sweep, "key")) from error
