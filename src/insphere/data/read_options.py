@@ -5,12 +5,13 @@ from __future__ import annotations
 from os import PathLike
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.errors import SpecError
+from insphere.validation import sentence
 
 
 def parse_size(value: Any) -> tuple[int, int]:
@@ -79,8 +80,8 @@ class ReadOptions(BaseModel):
 
     Raises
     ------
-    pydantic.ValidationError
-        If a value is out of range; it derives from ValueError.
+    SpecError
+        If a setting is unknown or out of range.
 
     Examples
     --------
@@ -100,6 +101,14 @@ anomalous)
     download: bool = False
     test_size: float = Field(default=0.5, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            if type(self) is not ReadOptions:
+                raise  # what was derived knows better what to call it
+            raise SpecError(sentence(error, "ReadOptions", ReadOptions)) from error
 
     def load(self, source: str | PathLike[str], *, progress: bool | None = None) -> ImageSet:
         """Read a source; see `insphere.data.load_dataset`.
