@@ -12,6 +12,7 @@ from insphere.cli import main
 from insphere.data import ReadOptions, load_dataset
 from insphere.detectors import load_detector
 from insphere.errors import SpecError
+from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.run_collection import read_collection
 from insphere.experiments.execution.worker import Worker
 from insphere.experiments.plots.run_comparison import as_csv, groups
@@ -238,6 +239,12 @@ def test_options_that_would_share_a_short_name_are_written_out():
     names = run_names([one, two])
     assert names["a"] == "Deep SVDD + ZCA whitening + Channel attention + Residual skips"
     assert names["b"] == ("Deep SVDD + Input standardisation + Channel attention + Residual skips")
+
+
+def test_a_table_of_rows_keeps_different_settings_apart():
+    rows = [row("a") | {"auc": 0.9}, row("b", params={"epochs": 3}, seed=1) | {"auc": 0.8}]
+    assert auc_by_class(rows) == {"Deep SVDD": {"3": [90.0]}, "Deep SVDD, epochs 3": {"3": [80.0]}}
+    assert list(auc_by_class(rows[:1])) == ["deep-svdd"]
 
 
 def test_what_is_chosen_in_the_studio_can_be_chosen_again():
