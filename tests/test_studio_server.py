@@ -401,9 +401,9 @@ def test_a_closer_look_agrees_with_the_detector(measured):
     assert np.all(np.diff(closer.distances) >= 0)
     z = detector.transform(closer.nearest) - detector.transform(image[None])
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), closer.distances, rtol=1e-4)
-    scores, threshold, names = score_all(folder, "digits-8x8")
-    assert len(scores) == len(names) == len(data)
-    assert threshold == detector.threshold_
+    found = score_all(folder, "digits-8x8", True)
+    assert len(found.scores) == len(found.names) == len(data)
+    assert found.threshold == detector.threshold_
 
 
 def test_a_model_travels_as_a_zip(measured, tmp_path):

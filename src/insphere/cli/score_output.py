@@ -9,7 +9,7 @@ from insphere.safe_text import visible
 
 if TYPE_CHECKING:
     from insphere.scoring import AlarmSet
-    from insphere.workflows.scored_source import Scored
+    from insphere.workflows.score_source import Scored
 
 TOP = 10
 
@@ -41,14 +41,7 @@ def most_anomalous(scored: Scored) -> list[int]:
 
 def tell_what(scored: Scored) -> None:
     """Print which method looked at what, and what was left out."""
-    from insphere.workflows.scored_source import method_title
-
-    normal = f" (normal: {', '.join(scored.normal)})" if scored.normal else ""
-    count = "1 image" if len(scored) == 1 else f"{len(scored):,} images"
-    console.explain(
-        f"{method_title(scored.detector)} on {visible(scored.data.name + normal)}, {scored.part}: "
-        f"{count}\n"
-    )
+    console.explain(f"{visible(scored.what)}\n")
     if scored.data.skipped:
         some = "; ".join(scored.data.skipped[:3]) + ("; …" if len(scored.data.skipped) > 3 else "")
         console.note(
@@ -63,13 +56,8 @@ def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
     from rich.text import Text
 
     tell_what(scored)
-    flagged = int(scored.flagged.sum())
     low, middle, high = np.quantile(scored.scores, (0, 0.5, 1))
-    console.explain(
-        f"{flagged:,} of {len(scored):,} ({flagged / len(scored):.1%}) are anomalous: beyond the "
-        f"threshold {scored.detector.threshold_:.4g}.\n"
-        f"Scores from {low:.4g} to {high:.4g}, median {middle:.4g}."
-    )
+    console.explain(f"{scored.verdict}\nScores from {low:.4g} to {high:.4g}, median {middle:.4g}.")
     console.explain(scored.detector.guarantee, style="dim")
     if chosen is not None:
         console.explain(chosen.sentence())

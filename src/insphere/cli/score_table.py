@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from insphere.workflows.scored_source import Scored
+    from insphere.workflows.score_source import Scored
 
     Flags = NDArray[np.bool_]
 

@@ -137,7 +137,10 @@ def _shown(planned: Sequence[SweepRun], jobs: int, quiet: bool) -> Iterator[Watc
 
 
 def _line(found: Run, planned: SweepRun) -> str:
-    what = f"{found.dataset} {planned.normal}, {planned.column}, seed {found.seed}"
+    from insphere.experiments.runs.display_names import dataset_title
+
+    place = dataset_title(found.dataset)
+    what = f"{place} {planned.normal}, {planned.column}, seed {found.seed}"
     if found.state == "failed":
         return f"{what}: failed: {found.reason}"
     return (

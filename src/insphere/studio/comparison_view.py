@@ -11,7 +11,7 @@ from nicegui import ui
 from insphere.errors import InsphereError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.plots.catalogue import FIGURES, figures_of, present_name
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.figures import to_inline_svg
 from insphere.report.gallery import PlannedFigure
@@ -54,7 +54,7 @@ class Comparison:
     def __init__(self, studio: Studio, runs: list[Run], figure: str) -> None:
         self.studio, self.runs, self.figure = studio, runs, figure
         self.names = ",".join(run.identity for run in runs)
-        self.collection = selected_runs(runs, studio.store.files)
+        self.collection = selected_runs(runs, studio.store.files, studio.store.runs())
 
     def show(self) -> None:
         """Lay it out."""
@@ -63,7 +63,7 @@ class Comparison:
             controls.select("Figure", offered, self.figure, self._choose)
             self.downloads()
         self.drawn()
-        html(_table(self.runs))
+        html(_table(self.runs, self.studio.names(), self.studio.titles()))
 
     def downloads(self) -> None:
         """Offer the table and the page."""
@@ -113,11 +113,11 @@ def _plotly(figure: Any) -> None:
     ui.plotly(shown).style(f"width:100%;height:{height}px").props('data-test="figure"')
 
 
-def _table(runs: list[Run]) -> str:
+def _table(runs: list[Run], names: dict[str, str], titles: dict[str, str]) -> str:
     rows = "".join(
-        f'<tr><td><a href="/runs/{run.identity}">{escape(describe(run.spec))}</a></td>'
-        f"<td>{escape(run.dataset.rsplit('/', 1)[-1])}</td>"
-        f"<td>{escape(formatting.normal_class(run.normal))}</td><td class=r>{run.seed}</td>"
+        f'<tr><td><a href="/runs/{run.identity}">{escape(names[run.identity])}</a></td>'
+        f"<td>{escape(titles[run.dataset])}</td>"
+        f"<td>{escape(normal_title(run.normal))}</td><td class=r>{run.seed}</td>"
         f"<td class=r>{formatting.percent(run.auc)}</td></tr>"
         for run in sorted(runs, key=lambda run: -(run.auc or 0.0))
     )

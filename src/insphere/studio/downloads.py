@@ -29,12 +29,15 @@ def register(studio: Studio) -> None:
     @app.get("/download/runs.csv")
     def runs_csv(runs: str = "") -> Response:
         chosen = studio.store.runs(runs.split(",")) if runs else studio.store.runs()
-        return _file(as_csv(chosen).encode(), "text/csv; charset=utf-8", "runs.csv")
+        return _file(
+            as_csv(chosen, studio.store.runs()).encode(), "text/csv; charset=utf-8", "runs.csv"
+        )
 
     @app.get("/download/runs.png")
     def runs_png(runs: str, figure: str = "bars") -> Response:
         try:
-            collection = selected_runs(_some(studio, runs), studio.store.files)
+            chosen, among = _some(studio, runs), studio.store.runs()
+            collection = selected_runs(chosen, studio.store.files, among)
             found, left_out = plan(collection, [figure])
             if not found:
                 needs = ", ".join(left_out.values())
@@ -46,7 +49,7 @@ def register(studio: Studio) -> None:
 
     @app.get("/download/runs.html")
     def runs_html(runs: str) -> Response:
-        page = as_page(_some(studio, runs), studio.store.files)
+        page = as_page(_some(studio, runs), studio.store.files, studio.store.runs())
         return _file(page.encode(), "text/html; charset=utf-8", "runs.html")
 
     @app.get("/download/models/{name}.zip")

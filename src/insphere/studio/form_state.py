@@ -7,11 +7,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from insphere.errors import DataError, InsphereError
+from insphere.experiments.runs.display_names import option_keys
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
     Choice,
     installed_methods,
-    options_of,
     possible_rate,
     trained_on,
 )
@@ -123,7 +123,7 @@ def address_of(source: Source, spec: RunSpec) -> str:
         "dataset": source.key,
         "normal": spec.normal[0],
         "method": spec.method,
-        "options": ",".join(options_of(spec)),
+        "options": ",".join(option_keys(spec.params)),
         "pretrain": given.get("pretrain_epochs"),
         "threshold": "" if "false_alarm_rate" in given else "training",
         "seed": spec.seed,

@@ -79,7 +79,7 @@ class RunResults:
                     )
                     controls.button("Train the baseline", self.actions.compare, "small")
             html("<h2 style='margin-top:12px'>Beside it</h2>")
-            self._scale = html(run_widgets.scale(found))
+            self._scale = html(run_widgets.scale(self.studio, found))
         if not self.studio.has_model(self.found.identity):
             kept = "The scores of this run are here as numbers only; its model was not kept."
             with message(kept):
@@ -93,7 +93,7 @@ class RunResults:
 
     def update(self, around: run_widgets.Beside) -> None:
         """Show what has changed beside the run."""
-        self._scale.set_content(run_widgets.scale(around))
+        self._scale.set_content(run_widgets.scale(self.studio, around))
         self._hero.set_content(run_widgets.hero(around))
 
     def _threshold(self) -> None:

@@ -21,6 +21,7 @@ from insphere.experiments.analysis.published_results import (
     published_table,
 )
 from insphere.experiments.analysis.text_table import Column, Layout, Text
+from insphere.experiments.runs.display_names import dataset_title
 from insphere.experiments.runs.sweep_file import SweepRun
 from insphere.safe_text import csv_row
 
@@ -205,7 +206,7 @@ def sweep_layout(table: SweepTable) -> Layout:
         (means if name == MEAN else classes).append(line)
     what = "AUC in %, mean ± standard deviation over seeds"
     parts = [part for part in (classes, means) if part]
-    return Layout(table.dataset, what, table.note, columns, parts)
+    return Layout(dataset_title(table.dataset), what, table.note, columns, parts)
 
 
 def csv_table(tables: Sequence[SweepTable]) -> str:

@@ -148,6 +148,11 @@ class Store:
                 for run in session.scalars(query.where(Run.identity.in_(part)))
             ]
 
+    def count(self) -> int:
+        """Return how many runs there are, whatever their state."""
+        with Session(self._engine) as session:
+            return int(session.scalar(select(func.count()).select_from(Run)) or 0)
+
     def get(self, identity: str) -> Run | None:
         """Return one run; None if it is not there."""
         return next(iter(self.runs([identity])), None)

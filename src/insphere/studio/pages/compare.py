@@ -111,8 +111,7 @@ class ComparePage:
         radio = Radio("Images", self.chosen.source.key, self._take)
         for source in self.chosen.sources:
             named = source.kind == "named"
-            title, note = (source.key, source.title) if named else (source.title, "your own")
-            radio.add(source.key, title, note)
+            radio.add(source.key, source.title, source.key if named else "your own")
         if self.chosen.problem:
             message(self.chosen.problem, "bad")
         with ui.element("details"):

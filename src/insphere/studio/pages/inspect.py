@@ -12,7 +12,7 @@ from nicegui import ui
 
 from insphere.detectors.persistence.model_folder import describe_model
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting, image_view, upload_widget
@@ -70,7 +70,10 @@ class LookPage:
             return
         with ui.element("div").classes("side look"):
             with ui.element("section").classes("card stack"):
-                names = [(run.identity, _name(run)) for run in self.runs[:200]]
+                called = self.studio.names()
+                names = [
+                    (one.identity, _name(one, called[one.identity])) for one in self.runs[:200]
+                ]
                 controls.select("Model", names, self.run.identity, self._choose).style("width:100%")
                 html(_CANVAS)
                 with ui.element("div").classes("row"):
@@ -167,6 +170,6 @@ def _shrunk(image: np.ndarray[Any, np.dtype[np.uint8]], shape: tuple[int, int, i
     return convert_images(image[None], size=(shape[0], shape[1]), channels=shape[2])[0]
 
 
-def _name(run: Run) -> str:
+def _name(run: Run, name: str) -> str:
     auc = f"{formatting.percent(run.auc)} %"
-    return f"{describe(run.spec)}, normal {formatting.normal_class(run.normal)}, AUC {auc}"
+    return f"{name}, normal {normal_title(run.normal)}, AUC {auc}"

@@ -11,7 +11,8 @@ import numpy as np
 from nicegui import ui
 
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.runs.run_builder import baseline_of, controls_of, describe
+from insphere.experiments.runs.display_names import in_words, normal_title
+from insphere.experiments.runs.run_builder import baseline_of, controls_of
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting, image_view, run_widgets
 from insphere.studio.app_state import Studio, class_pictures, split_of
@@ -32,7 +33,7 @@ def register(studio: Studio) -> None:
     @ui.page("/runs/{identity}", response_timeout=PATIENCE)
     async def show(identity: str, image: str = "", threshold: str = "", scores: str = "") -> None:
         found = studio.run(identity)
-        with frame(studio, "Run" if found is None else describe(found.spec), "/"):
+        with frame(studio, "Run" if found is None else studio.names()[identity], "/"):
             if found is None:
                 html("<h1>There is no such run</h1>")
                 html('<p class=lead>It may be in another store. <a href="/">Start one</a>.</p>')
@@ -92,18 +93,15 @@ class RunPage:
                 picture = formatting.picture(pictures[spec.normal[0]], f"a {spec.normal[0]}")
         except InsphereError:
             pass  # the images have gone; the numbers stay
-        normal = escape(formatting.normal_class(spec.normal))
-        place = escape(self._dataset_title())
+        name = escape(self.studio.names()[self.found.identity])
+        normal = escape(normal_title(spec.normal))
+        place = escape(self.studio.titles()[spec.dataset])
+        told = f"<br><small>{escape(in_words(spec.params))}</small>" if spec.params else ""
         html(
-            f'<div class="title">{picture}<div><h1>{escape(describe(spec))}</h1><p class="muted" '
-            f'style="margin-top:6px">learned from {normal} of {place}, seed {spec.seed}</p></div>'
-            "</div>"
+            f'<div class="title">{picture}<div><h1>{name}</h1><p class="muted" '
+            f'style="margin-top:6px">learned from {normal} of {place}, seed {spec.seed}{told}</p>'
+            "</div></div>"
         )
-
-    def _dataset_title(self) -> str:
-        if self.source is None:
-            return self.found.dataset.rsplit("/", 1)[-1]
-        return self.source.key if self.source.kind == "named" else self.source.title
 
     def _choices(self) -> str:
         return "/" if self.source is None else address_of(self.source, self.found.spec)
@@ -135,7 +133,9 @@ class RunPage:
     def _beside(self) -> None:
         with ui.element("section").classes("card stack").style("gap:8px"):
             html("<h2>Beside it</h2>")
-            self.scale = html(run_widgets.scale(run_widgets.beside(self.studio, self.found)))
+            self.scale = html(
+                run_widgets.scale(self.studio, run_widgets.beside(self.studio, self.found))
+            )
 
     def _stopped(self, found: Run) -> None:
         failed = found.state == "failed"
@@ -167,7 +167,7 @@ class RunPage:
         elif now.state == "finished":
             self.results.update(around)
         elif now.state in GOES_ON:
-            self.scale.set_content(run_widgets.scale(around))
+            self.scale.set_content(run_widgets.scale(self.studio, around))
             if self.live is not None:
                 self.live.update(now, done)
         if now.state == "finished" and not _moving(around):
