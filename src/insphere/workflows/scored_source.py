@@ -179,7 +179,7 @@ def score_source(
     """
     if detector.image_shape_ is None:
         raise DataError("This model was trained on a table and cannot score images.")
-    trained: TrainedOn | None = getattr(detector, "trained_on_", None)
+    trained = detector.trained_on_
     if trained is not None:
         if size is None and trained.size is not None:
             size = (trained.size[0], trained.size[1])
