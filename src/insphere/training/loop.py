@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from insphere.errors import InsphereError
+from insphere.nets.draws import drawing
 from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import (
@@ -178,8 +179,18 @@ class PhaseRun:
 
 @contextmanager
 def seeded(seed: int, epoch: int = 0) -> Iterator[torch.Generator]:
-    """Fix every random draw inside, and leave the caller's random state as it was."""
-    mixed = (seed * 1_000_003 + epoch) % (2**63)
-    with torch.random.fork_rng():
-        torch.manual_seed(mixed)
+    """Fix every random draw of an epoch; see `insphere.nets.draws`.
+
+    Yields
+    ------
+    torch.Generator
+        For the order of the batches; dropout and the like have another one with the same seed.
+    """
+    mixed = mixed_seed(seed, epoch)
+    with drawing(mixed):
         yield torch.Generator().manual_seed(mixed)
+
+
+def mixed_seed(seed: int, part: int = 0) -> int:
+    """Return a seed of its own for each epoch or part of a fit."""
+    return (seed * 1_000_003 + part) % (2**63)
