@@ -18,6 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from insphere.errors import InsphereError
+from insphere.parsing import ParseError, check_path, shown_path
 
 try:
     import fcntl
@@ -180,7 +181,13 @@ def refusals(what: str, path: Path) -> Iterator[None]:
         If an OSError is raised inside.
     """
     try:
+        check_path(path)
         yield
+    except ParseError as error:
+        raise InsphereError(
+            f"{what} cannot be written to {shown_path(path)!r}, which {error}; choose another "
+            "place."
+        ) from error
     except OSError as error:
         raise InsphereError(
             f"{what} cannot be written to {path}: {error.strerror or error}; choose another "

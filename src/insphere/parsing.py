@@ -107,7 +107,7 @@ def _size(count: int) -> str:
 # ------------------------------------------------------------------ JSON
 
 
-def parse_json(content: bytes, limits: Limits = JSON_LIMITS) -> Any:
+def parse_json(content: bytes, limits: Limits = JSON_LIMITS, *, finite: bool = True) -> Any:
     """Read strict JSON.
 
     Parameters
@@ -116,6 +116,8 @@ def parse_json(content: bytes, limits: Limits = JSON_LIMITS) -> Any:
         UTF-8.
     limits : Limits
         What is read at most.
+    finite : bool, default=True
+        Refuse NaN and infinite numbers, which Python writes and JSON does not know.
 
     Examples
     --------
@@ -134,8 +136,8 @@ def parse_json(content: bytes, limits: Limits = JSON_LIMITS) -> Any:
         return json.loads(
             content.decode(),
             object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
+            parse_constant=_refuse_constant if finite else float,
+            parse_float=_finite_float if finite else float,
             parse_int=_bounded_int,
         )
     except (ValueError, RecursionError) as error:
@@ -251,7 +253,7 @@ def _check_events(events: Iterator[yaml.Event], limits: Limits) -> None:
             raise ParseError(f"holds more than {limits.items:,} values")
         if getattr(event, "tag", None) is not None:
             line = event.start_mark.line + 1 if event.start_mark else 1
-            raise ParseError(f"has a tag (!) in line {line}; give plain values")
+            raise ParseError(f"is not YAML of plain values: there is a tag (!) in line {line}")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
