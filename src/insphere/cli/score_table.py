@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from insphere.atomic import atomic_path, refusals
 from insphere.errors import SpecError, require
+from insphere.safe_text import csv_row
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from insphere.workflows.scored_source import Scored
+    from insphere.workflows.score_source import Scored
 
     Flags = NDArray[np.bool_]
 
@@ -123,7 +124,7 @@ def _write_csv(
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.DictWriter(file, columns(scored, alarms), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows(scored, order, alarms))
+        writer.writerows(map(csv_row, rows(scored, order, alarms)))
 
 
 def _write_parquet(

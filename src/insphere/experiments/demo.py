@@ -15,7 +15,6 @@ from insphere.atomic import write_whole
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
 from insphere.detectors.persistence.model_folder import check_destination
-from insphere.detectors.persistence.model_format import TrainedOn
 from insphere.detectors.registry import METHODS
 from insphere.errors import MissingExtraError, SpecError
 from insphere.experiments.runs.run import RunResult, run
@@ -23,8 +22,9 @@ from insphere.experiments.runs.spec import RunSpec
 from insphere.report import write_report
 from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import make_config
+from insphere.workflows.provenance import trained_on
 from insphere.workflows.reporting import report_data
-from insphere.workflows.scored_source import Scored
+from insphere.workflows.score_source import Scored, part_to_score
 
 RIVALS = ("untrained", "oc-svm", "isolation-forest", "knn")
 DATASET, FALLBACK = "mnist-5k", "digits-8x8"
@@ -128,15 +128,7 @@ def run_demo(
         results[method] = run(spec, data, callbacks=callbacks)
 
     ours = results["deep-svdd"]
-    ours.detector.trained_on_ = TrainedOn(
-        name=data.name,
-        fingerprint=data.fingerprint,
-        normal=[str(digit)],
-        size=None,
-        channels=None,
-        test_size=0.5,  # what `run` splits by
-        seed=seed,
-    )
+    ours.detector.trained_on_ = trained_on(data, ours.spec.reading)
     ours.detector.save(model, overwrite=True)
     rows = [_row(result) for result in results.values()]
     settings: dict[str, Any] = {"source": data.name, "normal": str(digit), "seed": seed}
@@ -170,16 +162,10 @@ def run_demo(
 
 def _scored(result: RunResult, data: ImageSet) -> Scored:
     split = result.split
+    _, part = part_to_score(data, result.detector.trained_on_)
     names = tuple(data.class_names[index] for index in split.normal_classes)
-    return Scored(
-        result.detector,
-        data,
-        split.test,
-        "the images held out from training",
-        np.asarray(result.scores),
-        split.truth,
-        names,
-    )
+    scores = np.asarray(result.scores)
+    return Scored(result.detector, data, split.test, part, scores, split.truth, names)
 
 
 def _row(result: RunResult) -> dict[str, Any]:

@@ -73,11 +73,6 @@ def state(name: str) -> str:
     return f'<span class="state {name}"><i aria-hidden="true">{sign}</i> {word}</span>'
 
 
-def normal_class(normal: tuple[str, ...] | list[str]) -> str:
-    """Name the normal classes."""
-    return " + ".join(normal)
-
-
 def picture(image: NDArray[np.uint8], alt: str, css: str = "") -> str:
     """Return an image as HTML, its pixels within it."""
     return f'<img class="pixels {css}" src="{data_uri(image)}" alt="{escape(alt)}">'

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insphere.cli import console
-from insphere.cli.options import Download, Grey, Json, Normal, Quiet, Size, SkipBad, channels
+from insphere.cli.options import Json, Quiet, Reading, reads_images
 from insphere.detectors.registry import METHODS
 from insphere.durations import duration
 from insphere.errors import SpecError
@@ -24,6 +24,7 @@ _TRAINING = "Training of Deep SVDD"
 _FILES = "Files"
 
 
+@reads_images()
 def fit(
     source: Annotated[
         str | None,
@@ -33,7 +34,8 @@ def fit(
             show_default=False,
         ),
     ] = None,
-    normal: Normal = None,
+    *,
+    reading: Reading,
     method: Annotated[
         str | None,
         typer.Option(help=", ".join(METHODS) + " (default deep-svdd).", metavar="NAME"),
@@ -48,16 +50,6 @@ def fit(
         float | None,
         typer.Option(help="Place the threshold for this rate, on held-out images, instead."),
     ] = None,
-    size: Size = None,
-    grey: Grey = None,
-    skip_bad: SkipBad = None,
-    download: Download = None,
-    test_size: Annotated[
-        float | None,
-        typer.Option(
-            help="Share kept for evaluation if there are classes but no test part (default 0.5).",
-        ),
-    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -66,7 +58,6 @@ def fit(
             metavar="NAME=VALUE",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Source of all randomness (default 0).")] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -142,18 +133,12 @@ def fit(
     again.
     """
     given = {
+        **reading,
         "source": source,
-        "normal": tuple(normal) if normal else None,
         "method": method,
         "contamination": contamination,
         "false_alarm_rate": false_alarm_rate,
-        "size": size,
-        "channels": channels(grey),
-        "skip_bad": skip_bad,
-        "download": download,
-        "test_size": test_size,
         "options": _options(option),
-        "seed": seed,
         "recipe": recipe,
         "epochs": epochs,
         "pretrain_epochs": pretrain_epochs,
@@ -219,13 +204,9 @@ def _stopped(folder: Path) -> str:
 def _write_report(fitted: Fit, path: Path, show: bool) -> None:
     from insphere.report import write_report
     from insphere.workflows.reporting import report_data
-    from insphere.workflows.scored_source import evaluation_part, score_images
+    from insphere.workflows.score_source import score_data
 
-    index, part = evaluation_part(fitted.data, fitted.detector.trained_on_)
-    normal = fitted.normal if len(fitted.data.class_names) > 1 else ()
-    scored = score_images(
-        fitted.detector, fitted.data, index, part, normal, progress=None if show else False
-    )
+    scored = score_data(fitted.detector, fitted.data, progress=None if show else False)
     write_report(report_data(scored, spec=fitted.config.settings()), path)
 
 
@@ -253,7 +234,7 @@ def _summary(fitted: Fit) -> dict[str, Any]:
 def _tell(fitted: Fit) -> None:
     from rich.table import Table
 
-    from insphere.workflows.scored_source import method_title
+    from insphere.workflows.score_source import method_title
 
     detector, config = fitted.detector, fitted.config
     shape = "×".join(map(str, detector.image_shape_ or ()))

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from insphere.durations import duration
+from insphere.experiments.runs.display_names import dataset_title, normal_title
 from insphere.experiments.runs.sweep_file import SweepRun
 from insphere.experiments.store.run_record import STATES, Run
 from insphere.experiments.store.run_store import Store
@@ -126,7 +127,7 @@ class Progress:
                 f"{np.mean([run.seconds or 0.0 for run in finished]):.1f}" if finished else "–",
             )
         parts: list[Table | Text | ProgressBar] = [table, Text()]
-        parts += [Text(_at_work(run, self.now), "dim") for run in self._running()]
+        parts += [Text(_at_work(run, column, self.now), "dim") for run, column in self._running()]
         left = self.seconds_left(jobs)
         remaining = "time left not known yet" if left is None else f"about {duration(left)} left"
         if self.done == len(self.planned):
@@ -140,9 +141,9 @@ class Progress:
         )
         return Group(*parts)
 
-    def _running(self) -> list[Run]:
-        chosen = [self.runs.get(planned.spec.identity) for planned in self.planned]
-        return [run for run in chosen if run is not None and run.state == "running"]
+    def _running(self) -> list[tuple[Run, str]]:
+        chosen = [(self.runs.get(one.spec.identity), one.column) for one in self.planned]
+        return [(run, column) for run, column in chosen if run and run.state == "running"]
 
 
 def look(store: Store, planned: Sequence[SweepRun]) -> Progress:
@@ -156,8 +157,9 @@ def _kinds(planned: SweepRun) -> list[tuple[str, ...]]:
     return [(dataset, planned.column), (dataset, method, ""), (method,), ()]
 
 
-def _at_work(run: Run, now: float) -> str:
-    text = f"{run.dataset} {' + '.join(run.normal)}, {run.method}, seed {run.seed}"
+def _at_work(run: Run, column: str, now: float) -> str:
+    place = f"{dataset_title(run.dataset)} {normal_title(run.normal)}"
+    text = f"{place}, {column}, seed {run.seed}"
     if run.started is not None:
         text += f": {duration(now - run.started)}"
     if run.progress:
