@@ -204,6 +204,12 @@ def clear_abandoned(path: Path) -> None:
                 _remove_if_abandoned(Path(entry.path))
 
 
+def meant_by(name: str) -> str | None:
+    """Return the name of the file that a temporary one was to become; None if it is none."""
+    found = re.fullmatch(r"\.(.+)\.[0-9a-f]{12}" + re.escape(SUFFIX), name)
+    return None if found is None else found[1]
+
+
 def _stem(path: Path) -> str:
     return f".{path.name[:_LONGEST_STEM]}."
 

@@ -67,10 +67,12 @@ def read_regular(path: Path, most: int) -> bytes:
     """
     check_path(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise ParseError("is not a file")
+    descriptor = os.open(path, flags)
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(descriptor)
+        raise ParseError("is not a file")
+    with os.fdopen(descriptor, "rb") as file:
         content = b"" if about.st_size > most else file.read(most + 1)
     if about.st_size > most or len(content) > most:
         raise ParseError(f"is larger than {_size(most)}")
