@@ -5,6 +5,7 @@ import errno
 import inspect
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -581,6 +582,64 @@ def test_files_that_may_not_grow(method, limit, says, normals, tmp_path):
     assert files_here() == []
     rest = [path for path in (tmp_path / "limited").rglob("*") if path.is_file()]
     assert not [path for path in rest if ".partial" in path.name or "building" in str(path)]
+
+
+@pytest.mark.skipif(not Path("/bin/sh").exists(), reason="needs a shell")
+@pytest.mark.parametrize("output", ["datasets", "cache --json", "nonsense 2>&1"])
+def test_a_reader_that_has_gone_is_no_error(output):
+    """As ``| head -3`` does, but surely before anything is written."""
+    program = shlex.join(PROGRAM)
+    done = subprocess.run(
+        ["sh", "-c", f"( sleep 1; {program} {output}; echo $? >code ) | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert int(Path("code").read_text()) == 141
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+YAML_FAULTS = {
+    "options: &a {x: *a}": "alias that leads back to itself",
+    "options: {x: " + "[" * 3000 + "]" * 3000 + "}": "is nested more than 30 deep",
+    "seed: 2024-01-31": "has seed = '2024-01-31'",
+    "seed: " + "9" * 5000: "number that cannot be read",
+    "epochs: 0x" + "f" * 30: "too large",
+    'source: "a\\0b"': "holds a NUL character",
+    "report: " + "a" * 300: "too long for a file's name",
+    "options: {power: .inf}": "not a finite number",
+    "size: '99999999999999999999x3'": "ize is a number of pixels",
+}
+
+
+@pytest.mark.parametrize("text", YAML_FAULTS, ids=range(len(YAML_FAULTS)))
+def test_settings_that_are_none(text, normals, capsys):
+    Path("c.yaml").write_text(text, encoding="utf-8")
+    source = [] if text.startswith("source") else [str(normals)]
+    refused(capsys, "fit", *source, "--config", "c.yaml", says=YAML_FAULTS[text])
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["score", "a\0b", "NORMALS"], "holds a NUL character"),
+        (["score", "model", "a\0b"], "holds a NUL character"),
+        (["score", "model", "a" * 5000], "too long for a file's name"),
+        (["score", "model", "~nobody-of-that-name/x"], "cannot be read"),
+        (["score", "model", "NORMALS", "--out", "a\0b.csv"], "holds a NUL character"),
+        (["report", "model", "NORMALS", "--out", "a" * 300 + ".html"], "too long"),
+        (["fit", "NORMALS", "--out", "a\0b"], "holds a NUL character"),
+        (["fit", "NORMALS", "--out", "a" * 300], "too long for a file's name"),
+        (["fit", "NORMALS", "--option", "x=&a [*a]"], "alias that leads back to itself"),
+        (["fit", "NORMALS", "--option", "x=" + "9" * 5000], "number that cannot be read"),
+        (["studio", "--port", "99999"], "65535"),
+    ],
+)
+def test_arguments_that_nothing_can_be_done_with(command, says, normals, capsys):
+    main([*knn(str(normals)), "-q"])
+    given = [str(normals) if word == "NORMALS" else word for word in command]
+    refused(capsys, *given, says=says)
 
 
 FIT_AND_DIE = """

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,8 +17,10 @@ from insphere.nets.draws import drawing
 from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import (
+    misfit,
     optimizer_tensors,
     read_checkpoint,
+    refuse_checkpoint,
     restore_optimizer,
     write_checkpoint,
 )
@@ -164,17 +167,34 @@ class PhaseRun:
 
     def _resume(self) -> None:
         saved = None if self.checkpoint is None else read_checkpoint(self.checkpoint)
-        if saved is None:
+        if saved is None or self.checkpoint is None:
             return
         tensors, meta = saved
         parts: dict[str, dict[str, Tensor]] = {"objective": {}, "optimizer": {}}
         for name, tensor in tensors.items():
-            part, key = name.split(".", 1)
-            parts[part][key] = tensor
+            part, _, key = name.partition(".")
+            parts.setdefault(part, {})[key] = tensor
+        why = misfit(parts, self.objective.state_dict(), self.optimizer) or self._misfit(meta)
+        if why is not None:
+            refuse_checkpoint(self.checkpoint, why)
+            return
         self.objective.load_state_dict(parts["objective"])
         restore_optimizer(self.optimizer, parts["optimizer"])
         self.objective.restore_notes(meta["notes"])
         self.history = meta["history"]
+
+    def _misfit(self, meta: dict[str, Any]) -> str | None:
+        """Say why what a checkpoint notes beside its tensors is not of this phase."""
+        history, notes = meta.get("history"), meta.get("notes")
+        if not isinstance(notes, dict) or set(notes) != set(self.objective.notes()):
+            return "its notes are of another kind"
+        if not isinstance(history, list) or len(history) > self.epochs:
+            return "its history is of another kind"
+        for number, record in enumerate(history, start=1):
+            known = {"phase": self.name, "epoch": number}
+            if not isinstance(record, dict) or not known.items() <= record.items():
+                return "its history is of another kind"
+        return None
 
 
 @contextmanager
