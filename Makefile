@@ -23,10 +23,11 @@ studio: .venv/.installed-studio ## choose, train and compare in a browser
 test: .venv/.installed-dev ## run the tests, for example with ARGS="-k data"
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: .venv/.installed-dev ## check style, format and types
+lint: .venv/.installed-dev ## check style, format, types and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 docs: .venv/.installed-dev ## build the documentation site into site/; a warning is an error
 	$(BIN)/mkdocs build --strict $(ARGS)
