@@ -13,7 +13,7 @@ import numpy as np
 from insphere import figures
 from insphere.errors import DataError
 from insphere.experiments.analysis.run_collection import selected_runs
-from insphere.experiments.plots.catalogue import plan
+from insphere.experiments.plots.catalogue import FIGURES, plan
 from insphere.experiments.runs.run_builder import describe
 from insphere.experiments.store.run_files import RunFiles
 from insphere.experiments.store.run_record import Run
@@ -74,7 +74,7 @@ def as_csv(runs: Sequence[Run]) -> str:
 
 
 def as_page(runs: Sequence[Run], files: RunFiles) -> str:
-    """Write finished runs with all figures that can be drawn of them as one HTML page."""
+    """Write finished runs with all figures that can be drawn of their numbers as one HTML page."""
     body = [f"<tr>{''.join(f'<th>{title}</th>' for title in _HEADINGS)}</tr>"]
     for run in runs:
         if run.auc is None:
@@ -83,7 +83,8 @@ def as_page(runs: Sequence[Run], files: RunFiles) -> str:
         cells = "".join(f"<td>{escape(str(value))}</td>" for value in values)
         body.append(f"<tr>{cells}<td class=r>{100 * run.auc:.2f}</td><td>{run.identity}</td></tr>")
     parts = []
-    for planned in plan(selected_runs(runs, files))[0]:
+    light = [spec.key for spec in FIGURES if not spec.pictures]
+    for planned in plan(selected_runs(runs, files), light)[0]:
         try:
             svg = figures.to_inline_svg(planned.draw(), prefix=planned.name, alt=planned.title)
         except DataError:
