@@ -21,9 +21,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from insphere.atomic import write_whole
 from insphere.experiments.analysis.run_collection import read_collection
 from insphere.experiments.plots.catalogue import plan
-from insphere.figures.export import to_png, write_whole
+from insphere.figures.export import to_png
 from insphere.report.gallery import PlannedFigure
 from sign_blocks import PLANNED as SIGNS
 
@@ -157,7 +158,7 @@ def main() -> int:
             if check:
                 stale.append(f"{page.name}: differs from the rows")
             else:
-                write_whole(page, new.encode("utf-8"), "The page")
+                write_whole(page, new, "The page")
     for message in stale:
         print(message)
     return int(bool(stale))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from insphere.atomic import write_whole
 from insphere.cli import main
 from insphere.errors import InsphereError, SpecError
 from insphere.experiments.analysis.run_collection import read_collection, typical
@@ -19,12 +20,11 @@ from insphere.experiments.execution.engine import run_specs
 from insphere.experiments.plots.captions import sentence
 from insphere.experiments.plots.catalogue import FIGURES, plan
 from insphere.experiments.plots.run_figures import sample
-from insphere.experiments.runs.display_names import option_names, options_of, plain_baseline
+from insphere.experiments.runs.display_names import options_of, plain_baseline, run_names
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.experiments.store.run_store import Store
-from insphere.figures.export import write_whole
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 CIFAR = [str(RESULTS / "cifar10-fast.jsonl"), str(RESULTS / "cifar10-controls.jsonl")]
@@ -218,8 +218,9 @@ def test_names_say_what_differs():
         row("g", "oc-svm"),
         row("h", "own-method", x=1.5),
     ]
-    assert list(option_names(rows).values()) == [
-        "Deep SVDD", "Deep SVDD, paper recipe", "Deep SVDD, soft boundary", "ZCA whitening",
+    assert list(run_names(rows).values()) == [
+        "Deep SVDD", "Deep SVDD, paper recipe", "Deep SVDD, soft boundary",
+        "Deep SVDD + ZCA whitening",
         "Deep SVDD, encoder (base auto, rep_dim 7)", "OC-SVM, tuned on labelled test images",
         "OC-SVM", "own-method",
     ]  # fmt: skip

@@ -27,6 +27,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "fingerprint": set(),
     "storage": {"errors"},
+    "atomic": {"errors"},
+    "durations": set(),
+    "natural_sort": set(),
+    "parsing": {"errors"},
+    "validation": set(),
     "data": {"errors", "fingerprint", "storage"},
     "preprocess": {"errors"},
     "nets": {"errors", "fingerprint", "preprocess"},
@@ -44,22 +49,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "figures": {"errors", "explain.inputs"},
     "report": {"errors", "explain", "figures", "scoring"},
     "versions": set(),
+    "safe_text": set(),
     "workflows": {
         "errors", "fingerprint", "storage", "versions", "data", "preprocess", "nets", "training",
         "features", "detectors", "scoring", "explain", "figures", "report",
     },
     "experiments": {
-        "_version", "errors", "fingerprint", "storage", "versions", "data", "preprocess", "nets",
-        "training", "features", "detectors", "scoring", "explain", "figures", "report",
-        "workflows",
+        "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",
+        "preprocess", "nets", "training", "features", "detectors", "scoring", "explain",
+        "figures", "report", "workflows",
     },
 }  # fmt: skip
 MAY_IMPORT["studio"] = {
-    "errors", "storage", "data", "nets", "detectors", "scoring", "explain", "figures",
+    "errors", "storage", "safe_text", "data", "nets", "detectors", "scoring", "explain", "figures",
     "report", "workflows", "experiments",
 }  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
+# Small tools that every room above may use.
+TOOLS = {"atomic", "durations", "natural_sort", "parsing", "validation"}
+for _room in ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "versions"}:
+    MAY_IMPORT[_room] |= TOOLS
 MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
 
@@ -234,6 +244,30 @@ def test_imports_stay_light(modules, absent):
 def test_nothing_is_pickled():
     found = {str(path): names for path, tree in TREES.items() if (names := list(unsafe(tree)))}
     assert not found
+
+
+def test_no_text_from_elsewhere_is_formatted_into_props():
+    """NiceGUI parses the text given to ``props``: a name in it could end it and add a script.
+
+    What is not written down as it stands goes through ``element.props[name] = value``; addresses
+    go through `insphere.studio.frame.show_address`, which quotes them.
+    """
+    found = [
+        f"{path}:{node.lineno}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and (
+            (node.func.attr == "props" and not all(isinstance(a, ast.Constant) for a in node.args))
+            or (
+                node.func.attr == "run_javascript"
+                and isinstance(node.args[0], ast.JoinedStr)
+                and str(path) != "studio/frame.py"
+            )
+        )
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(

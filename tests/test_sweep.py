@@ -69,8 +69,8 @@ def test_a_sweep_is_the_product_of_its_parts():
     assert len(runs) == 10 * (2 * 6 + 1) - 6 + 2 * 3
     assert len({planned.spec.identity for planned in runs}) == len(runs)
     columns = {planned.column: planned.spec.params for planned in runs}
-    assert columns["Deep SVDD (epochs 2, nu 0.2), long"] == {"epochs": 9, "nu": 0.2}
-    assert columns["Deep SVDD (epochs 2, nu 0.1), plain"] == {"epochs": 2, "nu": 0.1}
+    assert columns["Deep SVDD, nu 0.2, long"] == {"epochs": 9, "nu": 0.2}
+    assert columns["Deep SVDD, nu 0.1, plain"] == {"epochs": 2, "nu": 0.1}
     assert columns["2-nearest-neighbour on pixels"] == {}
     assert {p.spec.normal for p in runs if p.spec.dataset == "mnist-5k"} == {("3", "5"), ("7",)}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insphere.cli import console
+from insphere.durations import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -136,10 +137,15 @@ def _shown(planned: Sequence[SweepRun], jobs: int, quiet: bool) -> Iterator[Watc
 
 
 def _line(found: Run, planned: SweepRun) -> str:
-    what = f"{found.dataset} {planned.normal}, {planned.column}, seed {found.seed}"
+    from insphere.experiments.runs.display_names import dataset_title
+
+    place = dataset_title(found.dataset)
+    what = f"{place} {planned.normal}, {planned.column}, seed {found.seed}"
     if found.state == "failed":
         return f"{what}: failed: {found.reason}"
-    return f"{what}: AUC {100 * (found.auc or 0.0):.2f} % in {found.seconds or 0.0:.1f} s"
+    return (
+        f"{what}: AUC {100 * (found.auc or 0.0):.2f} % in {duration(found.seconds, measured=True)}"
+    )
 
 
 def _failed_before(failed: int, retry: bool) -> str:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from insphere.atomic import write_whole
 from insphere.errors import InsphereError
-from insphere.figures.export import to_png, to_svg, write_whole
+from insphere.figures.export import to_png, to_svg
 
 Format = Literal["png", "svg", "html"]
 FORMATS: tuple[Format, ...] = ("png", "svg", "html")
@@ -186,7 +187,7 @@ def write_index(
         figures=figures, title=title, lead=lead, left_out=left_out
     )
     path = folder / INDEX
-    write_whole(path, page.encode("utf-8"), "The page")
+    write_whole(path, page, "The page")
     return path
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 from nicegui import ui
 
 from insphere.errors import InsphereError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.plots.catalogue import FIGURES, figures_of, present_name
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.report.gallery import PlannedFigure
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import html, message
+from insphere.studio.frame import html, message, show_address
 
 FIRST = "bars"  # the figure that is shown when none is named
 
@@ -52,7 +53,7 @@ class Comparison:
     def __init__(self, studio: Studio, runs: list[Run], figure: str) -> None:
         self.studio, self.runs, self.figure = studio, runs, figure
         self.names = ",".join(run.identity for run in runs)
-        self.collection = selected_runs(runs, studio.store.files)
+        self.collection = selected_runs(runs, studio.store.files, studio.store.runs())
 
     def show(self) -> None:
         """Lay it out."""
@@ -61,7 +62,7 @@ class Comparison:
             controls.select("Figure", offered, self.figure, self._choose)
             self.downloads()
         self.drawn()
-        html(_table(self.runs))
+        html(_table(self.runs, self.studio.names(), self.studio.titles()))
 
     def downloads(self) -> None:
         """Offer the table and the page."""
@@ -100,8 +101,8 @@ class Comparison:
     def _choose(self, name: str) -> None:
         self.figure = name
         self.drawn.refresh()
-        target = f"/experiments?compare={self.names}&figure={name}"
-        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        query = urlencode({"compare": self.names, "figure": name}, safe=",")
+        show_address(f"/experiments?{query}")
 
 
 def _plotly(figure: Any) -> None:
@@ -112,11 +113,11 @@ def _plotly(figure: Any) -> None:
     ui.plotly(shown).style(f"width:100%;height:{height}px").props('data-test="figure"')
 
 
-def _table(runs: list[Run]) -> str:
+def _table(runs: list[Run], names: dict[str, str], titles: dict[str, str]) -> str:
     rows = "".join(
-        f'<tr><td><a href="/runs/{run.identity}">{escape(describe(run.spec))}</a></td>'
-        f"<td>{escape(run.dataset.rsplit('/', 1)[-1])}</td>"
-        f"<td>{escape(formatting.normal_class(run.normal))}</td><td class=r>{run.seed}</td>"
+        f'<tr><td><a href="/runs/{run.identity}">{escape(names[run.identity])}</a></td>'
+        f"<td>{escape(titles[run.dataset])}</td>"
+        f"<td>{escape(normal_title(run.normal))}</td><td class=r>{run.seed}</td>"
         f"<td class=r>{formatting.percent(run.auc)}</td></tr>"
         for run in sorted(runs, key=lambda run: -(run.auc or 0.0))
     )

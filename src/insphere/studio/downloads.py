@@ -10,6 +10,7 @@ from pathlib import Path
 from fastapi import HTTPException, Response
 from nicegui import app
 
+from insphere.detectors.persistence.model_folder import file_names
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.plots.catalogue import plan
@@ -20,7 +21,6 @@ from insphere.studio.app_state import Studio
 
 MOST = 200  # runs in a figure or a page
 _IDENTITY = re.compile(r"[0-9a-f]{12}")
-_FILES = ("weights.safetensors", "detector.json", "card.md")
 
 
 def register(studio: Studio) -> None:
@@ -29,12 +29,15 @@ def register(studio: Studio) -> None:
     @app.get("/download/runs.csv")
     def runs_csv(runs: str = "") -> Response:
         chosen = studio.store.runs(runs.split(",")) if runs else studio.store.runs()
-        return _file(as_csv(chosen).encode(), "text/csv; charset=utf-8", "runs.csv")
+        return _file(
+            as_csv(chosen, studio.store.runs()).encode(), "text/csv; charset=utf-8", "runs.csv"
+        )
 
     @app.get("/download/runs.png")
     def runs_png(runs: str, figure: str = "bars") -> Response:
         try:
-            collection = selected_runs(_some(studio, runs), studio.store.files)
+            chosen, among = _some(studio, runs), studio.store.runs()
+            collection = selected_runs(chosen, studio.store.files, among)
             found, left_out = plan(collection, [figure])
             if not found:
                 needs = ", ".join(left_out.values())
@@ -46,7 +49,7 @@ def register(studio: Studio) -> None:
 
     @app.get("/download/runs.html")
     def runs_html(runs: str) -> Response:
-        page = as_page(_some(studio, runs), studio.store.files)
+        page = as_page(_some(studio, runs), studio.store.files, studio.store.runs())
         return _file(page.encode(), "text/html; charset=utf-8", "runs.html")
 
     @app.get("/download/models/{name}.zip")
@@ -61,7 +64,7 @@ def packed_model(folder: Path, name: str) -> bytes:
     """Return a model folder as a zip, with that folder in it."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for part in _FILES:
+        for part in file_names(folder):
             if (folder / part).is_file():
                 archive.write(folder / part, f"insphere-{name}/{part}")
     return file.getvalue()

@@ -13,8 +13,8 @@ from nicegui import ui
 from sklearn.metrics import roc_curve
 
 from insphere.detectors.persistence.model_folder import describe_model
+from insphere.durations import duration
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.execution.sweep_progress import span
 from insphere.experiments.store.run_record import Run
 from insphere.figures.interactive import live
 from insphere.studio import controls, formatting, run_widgets
@@ -79,7 +79,7 @@ class RunResults:
                     )
                     controls.button("Train the baseline", self.actions.compare, "small")
             html("<h2 style='margin-top:12px'>Beside it</h2>")
-            self._scale = html(run_widgets.scale(found))
+            self._scale = html(run_widgets.scale(self.studio, found))
         if not self.studio.has_model(self.found.identity):
             kept = "The scores of this run are here as numbers only; its model was not kept."
             with message(kept):
@@ -93,7 +93,7 @@ class RunResults:
 
     def update(self, around: run_widgets.Beside) -> None:
         """Show what has changed beside the run."""
-        self._scale.set_content(run_widgets.scale(around))
+        self._scale.set_content(run_widgets.scale(self.studio, around))
         self._hero.set_content(run_widgets.hero(around))
 
     def _threshold(self) -> None:
@@ -176,7 +176,7 @@ class RunResults:
             html("<h2>Where it comes from</h2>")
             facts = [
                 ("trained on", f"{found.n_train:,} images" if found.n_train else "–"),
-                ("took", "–" if found.seconds is None else span(found.seconds)),
+                ("took", duration(found.seconds)),
                 ("finished", formatting.ago(found.finished)),
                 ("seed", str(found.seed)),
             ]

@@ -15,8 +15,6 @@ from typing import Any, Self
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
-from insphere.data.split import OneClassSplit
-from insphere.detectors.persistence.model_format import TrainedOn
 from insphere.errors import InsphereError
 from insphere.experiments.runs.run import RunResult, run
 from insphere.experiments.runs.spec import RunSpec
@@ -24,6 +22,7 @@ from insphere.experiments.runs.training_snapshots import live_view
 from insphere.experiments.store.jsonl_rows import append_row
 from insphere.experiments.store.run_store import Store
 from insphere.training.callbacks import Callback
+from insphere.workflows.provenance import trained_on
 
 LOOK_SECONDS = 0.5  # how often a worker looks whether it is to stop
 BEAT_SECONDS = 5.0
@@ -130,7 +129,7 @@ class Worker:
         data = dataset(spec.dataset)
         callbacks: list[Callback] = [_Reporter(self.store, spec.identity, self.name, stop)]
         if self.live:
-            split = OneClassSplit(data, list(spec.normal), random_state=spec.seed)
+            split = spec.reading.split(data)
             callbacks += live_view(self.store.files.folder(spec.identity), split)
         folder = self.checkpoints or self._shared_checkpoints(spec, data)
         return run(spec, data, checkpoints=folder, callbacks=callbacks)
@@ -149,16 +148,7 @@ class Worker:
         if history := getattr(result.detector, "history_", []):
             files.save_history(identity, history)
         if self.save_models:
-            data = result.split.data
-            result.detector.trained_on_ = TrainedOn(
-                name=data.name,
-                fingerprint=data.fingerprint,
-                normal=list(spec.normal),
-                size=None,
-                channels=None,
-                test_size=0.5,  # what `run` splits by
-                seed=spec.seed,
-            )
+            result.detector.trained_on_ = trained_on(result.split.data, spec.reading)
             result.detector.save(files.model(identity), overwrite=True)
         row = result.row()
         if self.rows is not None:

@@ -8,7 +8,7 @@ from typing import Any
 from insphere.experiments.analysis.published_results import published_column, published_table
 from insphere.experiments.analysis.run_collection import RunCollection
 from insphere.experiments.plots.figure_spec import Content, FigureSpec, NotEnough, on_screen
-from insphere.experiments.runs.display_names import options_of
+from insphere.experiments.runs.display_names import option_keys, options_of
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.spec import RunSpec
 from insphere.figures import bars, gains
@@ -69,9 +69,9 @@ def assumed_gains(collection: RunCollection, runs: Sequence[Measured]) -> dict[s
     found = {}
     for run in runs:
         row = collection.by_run[run.run]
-        known = options_of(row["params"]) if row["method"] == "deep-svdd" else None
-        if known is not None and len(known[0]) == 1:
-            assumed = OPTIONS[known[0][0]].assumed
+        known = option_keys(row["params"]) if row["method"] == "deep-svdd" else ()
+        if len(known) == 1:
+            assumed = OPTIONS[known[0]].assumed
             if assumed is not None:
                 found[run.option] = 100 * assumed
     return found

@@ -4,87 +4,115 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
-
-import numpy as np
 
 from insphere import figures
 from insphere.errors import DataError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.plots.catalogue import FIGURES, plan
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.display_names import (
+    dataset_titles,
+    distinct_runs,
+    measured_runs,
+    normal_title,
+    run_names,
+)
 from insphere.experiments.store.run_files import RunFiles
 from insphere.experiments.store.run_record import Run
+from insphere.figures.measured import Measured, over_classes
+from insphere.safe_text import csv_row
 
 _COLUMNS = (
-    *("run", "dataset", "normal", "method", "options", "seed", "auc", "average_precision"),
+    *("run", "dataset", "normal", "method", "name", "seed", "auc", "average_precision"),
     *("fpr_at_95_tpr", "threshold", "false_alarm_rate", "recall", "n_train", "n_normal"),
     *("n_anomalous", "fit_seconds", "score_seconds"),
 )
 
 
-def groups(runs: Sequence[Run], by: str) -> list[dict[str, Any]]:
-    """Summarise finished runs in groups.
+def groups(runs: Sequence[Run], by: str, among: Sequence[Run] = ()) -> list[dict[str, Any]]:
+    """Summarise finished runs in groups that differ in nothing but class and seed.
+
+    Runs of different settings or data sets are never averaged: each has a group of its own,
+    whatever the groups are arranged by. The mean is that of the classes' means, and its standard
+    deviation is taken over seeds; see `over_classes`.
 
     Parameters
     ----------
     runs : sequence of Run
         Any runs.
     by : {"method", "class", "dataset", "seed"}
-        What the runs of a group have in common.
+        By what the groups are arranged. By "class" a group has one class, by "seed" one seed.
+    among : sequence of Run
+        Further runs from which the names tell these apart.
 
     Returns
     -------
     list of dict
-        name, n, mean and std of the AUC (shares), and the identities; the best first.
+        name, n, mean and std of the AUC (shares; std is None for one seed), and the identities.
+        By "method" and "class" the best first, else in the order of data sets or seeds.
     """
-    keys: dict[str, Callable[[Run], str]] = {
-        "method": lambda run: describe(run.spec),
-        "class": lambda run: f"{_short(run.dataset)}: {' + '.join(run.normal)}",
-        "dataset": lambda run: _short(run.dataset),
-        "seed": lambda run: str(run.seed),
-    }
-    found: dict[str, list[Run]] = {}
-    for run in runs:
-        if run.auc is not None:
-            found.setdefault(keys[by](run), []).append(run)
-    rows = []
-    for name, own in found.items():
-        aucs = np.array([run.auc for run in own], np.float64)
-        std = float(aucs.std(ddof=1)) if len(aucs) > 1 else None
-        runs_ = [run.identity for run in own]
-        rows.append({"name": name, "n": len(own), "mean": float(aucs.mean()), "std": std,
-                     "runs": runs_})  # fmt: skip
-    return sorted(rows, key=lambda row: -row["mean"])
+    found: dict[tuple[str, str, Any], list[Measured]] = {}
+    finished = distinct_runs(run for run in runs if run.auc is not None)
+    for one in measured_runs([run.row() for run in finished], [*among, *runs]):
+        detail = {"class": one.normal, "seed": one.seed}.get(by)
+        found.setdefault((one.dataset, one.option, detail), []).append(one)
+    several = len({dataset for dataset, _, _ in found}) > 1
+    rows: list[tuple[Any, dict[str, Any]]] = []
+    for (dataset, option, detail), own in found.items():
+        spread = over_classes(own)
+        place = dataset if several or by == "dataset" else ""
+        words = {
+            "method": (option, place),
+            "class": (f"{place}: {detail}" if place else detail, option),
+            "dataset": (place, option),
+            "seed": (f"seed {detail}", option, place),
+        }[by]
+        order = {"dataset": dataset, "seed": own[0].seed}.get(by, 0)
+        rows.append((order, {
+            "name": ", ".join(word for word in words if word),
+            "n": len(own),
+            "mean": spread.mean / 100,
+            "std": None if spread.std is None else spread.std / 100,
+            "runs": [one.run for one in own],
+        }))  # fmt: skip
+    rows.sort(key=lambda row: (row[0], -row[1]["mean"]))
+    return [row for _, row in rows]
 
 
-def as_csv(runs: Sequence[Run]) -> str:
-    """Write finished runs as a table."""
+def as_csv(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
+    """Write finished runs as a table; `among` as in `groups`."""
+    names = run_names([*among, *runs])
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
     for run in runs:
         if run.auc is None:
             continue
-        row = run.row() | {"normal": " + ".join(run.normal), "options": describe(run.spec)}
-        writer.writerow([row.get(name, "") for name in _COLUMNS])
+        row = run.row() | {"normal": normal_title(run.normal), "name": names[run.identity]}
+        writer.writerow(csv_row(row.get(name, "") for name in _COLUMNS))
     return file.getvalue()
 
 
-def as_page(runs: Sequence[Run], files: RunFiles) -> str:
-    """Write finished runs with all figures that can be drawn of their numbers as one HTML page."""
+def as_page(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> str:
+    """Write finished runs with all figures that can be drawn of their numbers as one page.
+
+    `among` are further runs from which the names tell these apart.
+    """
+    names = run_names([*among, *runs])
+    titles = dataset_titles(run.dataset for run in [*among, *runs])
     body = [f"<tr>{''.join(f'<th>{title}</th>' for title in _HEADINGS)}</tr>"]
     for run in runs:
         if run.auc is None:
             continue
-        values = (_short(run.dataset), " + ".join(run.normal), describe(run.spec), run.seed)
+        name = names[run.identity]
+        values = (titles[run.dataset], normal_title(run.normal), name, run.seed)
         cells = "".join(f"<td>{escape(str(value))}</td>" for value in values)
         body.append(f"<tr>{cells}<td class=r>{100 * run.auc:.2f}</td><td>{run.identity}</td></tr>")
     parts = []
     light = [spec.key for spec in FIGURES if not spec.pictures]
-    for planned in plan(selected_runs(runs, files), light)[0]:
+    for planned in plan(selected_runs(runs, files, among), light)[0]:
         try:
             svg = figures.to_inline_svg(planned.draw(), prefix=planned.name, alt=planned.title)
         except DataError:
@@ -107,8 +135,3 @@ table {{ border-collapse: collapse; width: 100%; }} th, td {{ text-align: left; 
 svg {{ max-width: 100%; height: auto; }} h2 {{ margin-top: 2.5rem; font-size: 1.1rem; }}
 </style></head><body><h1>{count} runs compared</h1><table>{rows}</table>{figures}</body></html>
 """
-
-
-def _short(dataset: str) -> str:
-    """Return the name of a dataset, of a path its last part."""
-    return dataset.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".npz")
