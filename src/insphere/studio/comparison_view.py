@@ -34,10 +34,10 @@ def show(studio: Studio, identities: list[str], figure: str) -> None:
             return
         name = present_name(figure)
         known = any(spec.key == name for spec in FIGURES)
-        Comparison(studio, finished, name if known else FIRST).show()
+        ComparisonView(studio, finished, name if known else FIRST).show()
 
 
-class Comparison:
+class ComparisonView:
     """The figures of a selection, one kind at a time.
 
     Parameters
