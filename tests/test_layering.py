@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",
     },
     "attacks": {"errors", "explain", "detectors"},
-    "figures": {"errors", "explain.inputs"},
+    "figures": {"errors", "explain.score_checks"},
     "report": {"errors", "explain", "figures", "scoring"},
     "versions": set(),
     "safe_text": set(),
