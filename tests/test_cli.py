@@ -584,6 +584,37 @@ def test_files_that_may_not_grow(method, limit, says, normals, tmp_path):
     assert not [path for path in rest if ".partial" in path.name or "building" in str(path)]
 
 
+FIT_AND_DIE = """
+import os, sys
+import insphere.report as report
+from insphere.cli import main
+from insphere.detectors import OneClassDetector
+
+def die(*_, **__):
+    os._exit(9)
+
+if sys.argv[1] == "before the report":
+    report.write_report = die
+else:
+    OneClassDetector.save = die
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the report", "before the model"])
+def test_a_fit_with_a_report_that_was_killed_is_done_by_the_same_command(moment, normals, capsys):
+    command = [*knn(str(normals)), "--report", "r.html"]
+    done = subprocess.run(
+        [sys.executable, "-c", FIT_AND_DIE, moment, *command], capture_output=True, check=False
+    )
+    assert done.returncode == 9, done.stderr
+    assert not Path("model").exists()
+    assert main([*command, "-q"]) == 0
+    load_detector("model")
+    assert "</html>" in Path("r.html").read_text(encoding="utf-8")
+    assert files_here() == ["model", "r.html"]
+
+
 def test_faults_of_the_program_keep_their_traceback(normals, monkeypatch):
     import insphere.workflows.fitting as room
 

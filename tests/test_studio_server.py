@@ -14,10 +14,12 @@ from PIL import Image
 from insphere.cli import main
 from insphere.data.load import load_dataset
 from insphere.detectors.persistence.model_folder import load_detector
-from insphere.errors import DataError, InsphereError
+from insphere.errors import DataError, InsphereError, SpecError
+from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.execution.queue import Queue
 from insphere.experiments.execution.worker import Worker
-from insphere.experiments.plots.run_comparison import FIGURES, as_csv, as_page, draw, groups
+from insphere.experiments.plots.catalogue import FIGURES, figures_of
+from insphere.experiments.plots.run_comparison import as_csv, as_page, groups
 from insphere.experiments.runs.run_builder import Choice, comparable_methods, installed_methods
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_store import Store
@@ -348,20 +350,29 @@ def measured(tmp_path_factory):
 
 def test_a_selection_makes_figures_groups_and_files(measured):
     runs = measured.runs()
+    collection = selected_runs(runs, measured.files)
     drawn, refused = [], []
-    for name in FIGURES:
-        for printed in (True, False):
-            try:
-                draw(name, runs, measured.files, printed=printed)
-            except DataError as error:
-                refused.append(str(error))
-            else:
-                drawn.append(name)
+    for spec in FIGURES:
+        try:
+            found = figures_of(spec.key, collection)
+        except DataError as error:
+            refused.append(str(error))
+            continue
+        for planned in found:
+            assert planned.draw().axes
+            assert planned.screen is None or planned.screen().data
+        drawn.append(spec.key)
     assert all(reason.endswith(".") for reason in refused)
     assert not any("do not say" in reason for reason in refused)
-    assert {"classes", "changes", "roc", "training", "heat", "boxes", "ranks"} <= set(drawn)
-    with pytest.raises(DataError, match="no figure"):
-        draw("nothing", runs, measured.files, printed=True)
+    assert {"bars", "change", "roc", "training", "heat", "boxes", "ranks", "latent"} <= set(drawn)
+    (roc,) = figures_of("roc", collection)  # one figure of all that were selected, not one a method
+    assert len(roc.draw().axes[0].get_lines()) >= len(runs)
+    assert [one.name for one in figures_of("changes", collection)] == ["change-digits-8x8"]
+    with pytest.raises(SpecError, match=r"no figure boxen; did you mean boxes\?"):
+        figures_of("boxen", collection)
+    without_plain = selected_runs([run for run in runs if run.method != "deep-svdd"],
+                                  measured.files)  # fmt: skip
+    assert "change against 2-nearest-neighbour" in figures_of("change", without_plain)[0].title
     by_method = groups(runs, "method")
     assert [group["n"] for group in by_method] == [2, 2, 2]
     means = [group["mean"] for group in by_method]
@@ -390,9 +401,9 @@ def test_a_closer_look_agrees_with_the_detector(measured):
     assert np.all(np.diff(closer.distances) >= 0)
     z = detector.transform(closer.nearest) - detector.transform(image[None])
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), closer.distances, rtol=1e-4)
-    scores, threshold, names = score_all(folder, "digits-8x8")
-    assert len(scores) == len(names) == len(data)
-    assert threshold == detector.threshold_
+    found = score_all(folder, "digits-8x8", True)
+    assert len(found.scores) == len(found.names) == len(data)
+    assert found.threshold == detector.threshold_
 
 
 def test_a_model_travels_as_a_zip(measured, tmp_path):
