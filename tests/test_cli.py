@@ -558,6 +558,7 @@ def test_a_full_disk_while_scores_are_written(normals, capsys, monkeypatch):
     load_detector("model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "limit", "says"),
     [("knn", 1000, "disk is full"), ("deep-svdd", 6000, "checkpoint could not be written")],
@@ -655,6 +656,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own_checkpoints", [False, True])
 def test_interrupted_training_continues_and_ends_as_if_it_had_not_been(
     own_checkpoints, one_thread, tmp_path, capsys

@@ -335,6 +335,7 @@ def test_random_views_keep_shape_and_kind_and_follow_the_seed(textures):
         assert views.max() <= (255 if images.dtype == np.uint8 else 1)
 
 
+@pytest.mark.slow
 def test_finetuning_ends_before_features_collapse(textures, tmp_path):
     settings = {"finetune": {"stages": 1, "epochs": 20, "lr": 1e-2}}
     detector = quick(FeatureMahalanobis, **settings).fit(textures[0])
