@@ -131,10 +131,9 @@ def test_a_visitor_who_leaves_before_an_answer_is_complete_is_no_error(
 
     async def visit(app):
         gone, sent = asyncio.Event(), []
+        bodies = iter([{"type": "http.request", "body": b""}])
         if not patience:
             gone.set()
-
-        bodies = iter([{"type": "http.request", "body": b""}])
 
         async def receive():
             if (message := next(bodies, None)) is not None:
