@@ -49,18 +49,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "figures": {"errors", "explain.inputs"},
     "report": {"errors", "explain", "figures", "scoring"},
     "versions": set(),
+    "safe_text": set(),
     "workflows": {
         "errors", "fingerprint", "storage", "versions", "data", "preprocess", "nets", "training",
         "features", "detectors", "scoring", "explain", "figures", "report",
     },
     "experiments": {
-        "_version", "errors", "fingerprint", "storage", "versions", "data", "preprocess", "nets",
-        "training", "features", "detectors", "scoring", "explain", "figures", "report",
-        "workflows",
+        "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",
+        "preprocess", "nets", "training", "features", "detectors", "scoring", "explain",
+        "figures", "report", "workflows",
     },
 }  # fmt: skip
 MAY_IMPORT["studio"] = {
-    "errors", "storage", "data", "nets", "detectors", "scoring", "explain", "figures",
+    "errors", "storage", "safe_text", "data", "nets", "detectors", "scoring", "explain", "figures",
     "report", "workflows", "experiments",
 }  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
@@ -243,6 +244,30 @@ def test_imports_stay_light(modules, absent):
 def test_nothing_is_pickled():
     found = {str(path): names for path, tree in TREES.items() if (names := list(unsafe(tree)))}
     assert not found
+
+
+def test_no_text_from_elsewhere_is_formatted_into_props():
+    """NiceGUI parses the text given to ``props``: a name in it could end it and add a script.
+
+    What is not written down as it stands goes through ``element.props[name] = value``; addresses
+    go through `insphere.studio.frame.show_address`, which quotes them.
+    """
+    found = [
+        f"{path}:{node.lineno}"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and (
+            (node.func.attr == "props" and not all(isinstance(a, ast.Constant) for a in node.args))
+            or (
+                node.func.attr == "run_javascript"
+                and isinstance(node.args[0], ast.JoinedStr)
+                and str(path) != "studio/frame.py"
+            )
+        )
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize(

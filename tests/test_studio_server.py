@@ -30,6 +30,7 @@ from insphere.studio.uploads import Limits, clean_title, drawn_digit, keep_zip, 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
 from insphere.studio.access import COOKIE, Guard
+from insphere.studio.disconnects import EndAbandonedAnswers
 from insphere.studio.downloads import packed_model
 from insphere.studio.form_state import address_of
 from insphere.studio.formatting import about, percent, points
@@ -113,6 +114,92 @@ def test_what_is_too_large_is_refused_also_if_it_lies_about_its_size():
     assert ask(guard, method="POST", headers=[host, ("content-length", "501")])[0] == 413
     assert ask(guard, method="POST", headers=[host, ("content-length", "10")])[0] == 499
     assert ask(guard, method="POST", headers=[host, ("content-length", "-1")])[0] == 413
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+@pytest.mark.parametrize("patience", [0, 1, 2])
+def test_a_visitor_who_leaves_before_an_answer_is_complete_is_no_error(
+    tmp_path, encoding, patience
+):
+    """With the layers that NiceGUI puts around the studio; `patience` counts messages awaited."""
+    from nicegui.middlewares import RedirectWithPrefixMiddleware, SetCacheControlMiddleware
+    from starlette.middleware.gzip import GZipMiddleware
+    from starlette.responses import FileResponse
+
+    path = tmp_path / "large.js"
+    path.write_bytes(b"x" * 3_000_000)
+
+    async def visit(app):
+        gone, sent = asyncio.Event(), []
+        if not patience:
+            gone.set()
+
+        async def receive(bodies=iter([{"type": "http.request", "body": b""}])):
+            if (message := next(bodies, None)) is not None:
+                return message
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            if not gone.is_set():
+                sent.append(message)
+            if len(sent) == patience:
+                gone.set()
+
+        headers = [(b"accept-encoding", encoding.encode())]
+        scope = {
+            "type": "http", "method": "GET", "path": "/large.js", "query_string": b"",
+            "headers": headers, "asgi": {"spec_version": "2.3"},
+        }  # fmt: skip
+        await app(scope, receive, send)
+        return sent
+
+    def ask_for_a_file(layer):
+        app = layer(FileResponse(path))
+        for around in (GZipMiddleware, RedirectWithPrefixMiddleware, SetCacheControlMiddleware):
+            app = around(app)
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, visit(app)).result()
+
+    sent = ask_for_a_file(EndAbandonedAnswers)
+    assert len(sent) == patience
+    if not patience and encoding == "gzip":  # what happens without it
+        with pytest.raises(RuntimeError, match="No response returned"):
+            ask_for_a_file(lambda app: app)
+
+
+def test_a_visitor_who_stays_gets_the_whole_answer():
+    whole = [
+        {"type": "http.response.start", "status": 200, "headers": []},
+        {"type": "http.response.body", "body": b"one", "more_body": True},
+        {"type": "http.response.body", "body": b"two"},
+    ]
+
+    async def answer(scope, receive, send):
+        for message in whole:
+            await send(message)
+
+    async def fails(scope, receive, send):
+        await receive()
+        raise ZeroDivisionError("a bug")
+
+    sent = []
+
+    async def keep(message):
+        sent.append(message)
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    with ThreadPoolExecutor(1) as pool:
+        layer = EndAbandonedAnswers(answer)
+        pool.submit(asyncio.run, layer({"type": "http"}, gone, keep)).result()
+        assert sent == whole
+        with pytest.raises(ZeroDivisionError):  # a fault stays a fault
+            pool.submit(
+                asyncio.run, EndAbandonedAnswers(fails)({"type": "http"}, gone, keep)
+            ).result()
+    assert sent == whole
 
 
 def test_a_token_is_made_unless_it_is_this_machine():

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, whoever is killed when.
+"""Files and folders that appear whole or not at all, whoever is killed when.
 
 A file is written beside its destination under a name of its own, ``.NAME.0123456789ab.partial``,
 and then renamed. A reader therefore sees the old file or the new one, never a part. While a file is
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -81,6 +82,66 @@ def write_atomic(path: Path, content: bytes | str) -> None:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, which becomes `path` when the block ends.
+
+    If the block raises, nothing is left. The parent must exist, and `path` must not, unless as an
+    empty folder.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The destination.
+
+    Yields
+    ------
+    pathlib.Path
+        An empty folder beside it.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written, or something stands at `path`.
+    """
+    clear_abandoned(path)
+    partial, held = _new_partial(path, folder=True)
+    try:
+        yield partial
+        if fcntl is None:
+            if path.is_dir():
+                path.rmdir()
+        else:
+            _sync_folder(partial)
+        partial.rename(path)
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        if held >= 0:
+            os.close(held)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Let one writer at a time change a folder, where folders can be locked.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be opened.
+    """
+    if fcntl is None:
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network folders have no locks
+            fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
 def write_whole(path: Path, content: bytes | str, what: str = "The figure") -> None:
     """Write a file for a user as `write_atomic` does, or say in one sentence why not.
 
@@ -132,7 +193,7 @@ def clear_abandoned(path: Path) -> None:
     own = re.compile(re.escape(_stem(path)) + r"[0-9a-f]{12}" + re.escape(SUFFIX))
     with suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
-            if own.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+            if own.fullmatch(entry.name) and not entry.is_symlink():
                 _remove_if_abandoned(Path(entry.path))
 
 
@@ -140,14 +201,24 @@ def _stem(path: Path) -> str:
     return f".{path.name[:_LONGEST_STEM]}."
 
 
-def _new_partial(path: Path) -> tuple[Path, int]:
-    """Make an empty file that this process alone holds."""
+def _new_partial(path: Path, *, folder: bool = False) -> tuple[Path, int]:
+    """Make an empty file or folder that this process alone holds, and open it.
+
+    Another writer may take it for abandoned, and remove it, before it is locked; then a new one is
+    made.
+    """
     while True:
         partial = path.with_name(f"{_stem(path)}{uuid4().hex[:12]}{SUFFIX}")
-        held = os.open(
-            partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666
-        )
-        # Another writer may have taken the new file for an abandoned one before it was locked.
+        if folder:
+            partial.mkdir()
+            if fcntl is None:
+                return partial, -1
+            try:
+                held = os.open(partial, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
+        else:
+            held = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
         if _lock(held) and not _is_same(partial, held):
             os.close(held)
             continue
@@ -155,17 +226,25 @@ def _new_partial(path: Path) -> tuple[Path, int]:
 
 
 def _remove_if_abandoned(partial: Path) -> None:
+    is_folder = partial.is_dir()
     if fcntl is None:
         if time.time() - partial.stat().st_mtime > _ABANDONED_AFTER:
-            partial.unlink(missing_ok=True)
+            _remove(partial, is_folder)
         return
     with suppress(OSError):
-        held = os.open(partial, os.O_RDWR)
+        held = os.open(partial, os.O_RDONLY if is_folder else os.O_RDWR | os.O_NONBLOCK)
         try:
             if _lock(held) and _is_same(partial, held):
-                partial.unlink(missing_ok=True)
+                _remove(partial, is_folder)
         finally:
             os.close(held)
+
+
+def _remove(path: Path, is_folder: bool) -> None:
+    if is_folder:
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _lock(descriptor: int) -> bool:

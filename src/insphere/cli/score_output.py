@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from insphere.cli import console
+from insphere.safe_text import visible
 
 if TYPE_CHECKING:
     from insphere.scoring import AlarmSet
@@ -40,10 +41,12 @@ def most_anomalous(scored: Scored) -> list[int]:
 
 def tell_what(scored: Scored) -> None:
     """Print which method looked at what, and what was left out."""
-    console.explain(f"{scored.what}\n")
+    console.explain(f"{visible(scored.what)}\n")
     if scored.data.skipped:
         some = "; ".join(scored.data.skipped[:3]) + ("; …" if len(scored.data.skipped) > 3 else "")
-        console.note(f"Left out, because they cannot be read: {len(scored.data.skipped)} ({some})")
+        console.note(
+            f"Left out, because they cannot be read: {len(scored.data.skipped)} ({visible(some)})"
+        )
 
 
 def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
@@ -80,7 +83,7 @@ def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
         if chosen is not None and chosen.alarms[row]:
             verdict = Text("alarm", style="bold red")
         cells.append(verdict)
-        table.add_row(*cells, *([Text(scored.label(row))] if scored.has_classes else []))
+        table.add_row(*cells, *([Text(visible(scored.label(row)))] if scored.has_classes else []))
     console.out.print(table)
     if scored.calibrated and scored.severities.max() > scored.detector.severity_scale.resolution:
         console.explain(

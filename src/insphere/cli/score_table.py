@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from insphere.atomic import atomic_path, refusals
 from insphere.errors import SpecError, require
+from insphere.safe_text import csv_row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -123,7 +124,7 @@ def _write_csv(
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.DictWriter(file, columns(scored, alarms), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows(scored, order, alarms))
+        writer.writerows(map(csv_row, rows(scored, order, alarms)))
 
 
 def _write_parquet(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -215,6 +216,16 @@ def _called(function: Callable[..., T], args: tuple[object, ...]) -> T | _Refuse
         return function(*args)
     except InsphereError as error:
         return _Refused(str(error))
+    except MemoryError:
+        return _Refused("That needs more memory than there is; try something smaller.")
+    except (
+        Exception
+    ) as error:  # a fault of the program: the visitor waits for an answer all the same
+        logging.getLogger("insphere").exception("A helper of the studio failed.")
+        return _Refused(
+            f"The program failed at this ({type(error).__name__}: {str(error)[:200]}); its log has "
+            "the details."
+        )
 
 
 def _be_nice() -> None:

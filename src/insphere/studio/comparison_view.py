@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 from nicegui import ui
 
@@ -16,7 +17,7 @@ from insphere.figures import to_inline_svg
 from insphere.report.gallery import PlannedFigure
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import html, message
+from insphere.studio.frame import html, message, show_address
 
 FIRST = "bars"  # the figure that is shown when none is named
 
@@ -100,8 +101,8 @@ class Comparison:
     def _choose(self, name: str) -> None:
         self.figure = name
         self.drawn.refresh()
-        target = f"/experiments?compare={self.names}&figure={name}"
-        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        query = urlencode({"compare": self.names, "figure": name}, safe=",")
+        show_address(f"/experiments?{query}")
 
 
 def _plotly(figure: Any) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from fastapi import HTTPException, Response
 from nicegui import app
 
+from insphere.detectors.persistence.model_folder import file_names
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.plots.catalogue import plan
@@ -20,7 +21,6 @@ from insphere.studio.app_state import Studio
 
 MOST = 200  # runs in a figure or a page
 _IDENTITY = re.compile(r"[0-9a-f]{12}")
-_FILES = ("weights.safetensors", "detector.json", "card.md")
 
 
 def register(studio: Studio) -> None:
@@ -64,7 +64,7 @@ def packed_model(folder: Path, name: str) -> bytes:
     """Return a model folder as a zip, with that folder in it."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for part in _FILES:
+        for part in file_names(folder):
             if (folder / part).is_file():
                 archive.write(folder / part, f"insphere-{name}/{part}")
     return file.getvalue()

@@ -76,7 +76,8 @@ class Form:
     def ticks(self) -> None:
         """Show what can be ticked."""
         names = class_names(self.source.dataset)
-        with ui.element("div").classes("stack").props(f'data-source="{self.source.key}"'):
+        with ui.element("div").classes("stack") as box:
+            box.props["data-source"] = self.source.key
             self._tick_lists(names)
 
     def _tick_lists(self, names: tuple[str, ...]) -> None:

@@ -182,9 +182,11 @@ def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
             callbacks=[ProgressBar()] if show else [],
             progress=None if show else False,
         )
-        fitted.detector.save(settings.out, overwrite=settings.overwrite)
+        # The model comes last: where it stands, everything else does, and until then the same
+        # command may run again and continues from the checkpoints.
         if settings.report is not None:
             _write_report(fitted, Path(settings.report), show)
+        fitted.detector.save(settings.out, overwrite=settings.overwrite)
     except KeyboardInterrupt:
         raise console.Stopped(_stopped(folder)) from None
     if own:

@@ -77,7 +77,7 @@ class RunCollection:
             return runs
         return sorted(runs, key=lambda run: run.option != first)
 
-    @property
+    @cached_property
     def baseline(self) -> str | None:
         """Name of the option that others are compared with; None if there is none."""
         found = self.wanted_baseline or _plain(self.rows, self.runs)

@@ -23,6 +23,7 @@ from insphere.experiments.analysis.published_results import (
 from insphere.experiments.analysis.text_table import Column, Layout, Text
 from insphere.experiments.runs.display_names import dataset_title
 from insphere.experiments.runs.sweep_file import SweepRun
+from insphere.safe_text import csv_row
 
 MEAN = "mean"
 
@@ -222,7 +223,7 @@ def csv_table(tables: Sequence[SweepTable]) -> str:
                 source = table.reference(column, name)
                 numbers = [cell.mean, cell.std, cell.n, *(source or (None, None))]
                 shown = ["" if v is None or v != v else v for v in numbers]
-                writer.writerow([table.dataset, name, column, *shown])
+                writer.writerow(csv_row([table.dataset, name, column, *shown]))
     return file.getvalue()
 
 

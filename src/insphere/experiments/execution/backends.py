@@ -158,12 +158,14 @@ def start_detached(
         File that its output is appended to.
     """
     environment = os.environ | {
+        "PYTHONSAFEPATH": "1",  # for the processes that it starts in its turn
         "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
     with log.open("ab") as file:
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            # -P: no module is taken from the current folder, whatever its files are called.
+            [sys.executable, "-P", "-m", module, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=file,

@@ -235,7 +235,7 @@ class Queue:
         """Start a worker; it ends by itself if another has the slot."""
         process = start_detached(
             "insphere.experiments.execution.queue_worker",
-            [str(self.store.path), str(slot), str(self.threads)],
+            [str(self.store.path.absolute()), str(slot), str(self.threads)],
             threads=self.threads,
             log=self._folder() / f"slot-{slot}.log",
         )

@@ -22,6 +22,7 @@ from insphere.experiments.runs.display_names import (
 from insphere.experiments.store.run_files import RunFiles
 from insphere.experiments.store.run_record import Run
 from insphere.figures.measured import Measured, over_classes
+from insphere.safe_text import csv_row
 
 _COLUMNS = (
     *("run", "dataset", "normal", "method", "name", "seed", "auc", "average_precision"),
@@ -90,7 +91,7 @@ def as_csv(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
         if run.auc is None:
             continue
         row = run.row() | {"normal": normal_title(run.normal), "name": names[run.identity]}
-        writer.writerow([row.get(name, "") for name in _COLUMNS])
+        writer.writerow(csv_row(row.get(name, "") for name in _COLUMNS))
     return file.getvalue()
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from insphere.errors import DataError, InsphereError
+from insphere.errors import DataError
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.database import Journal, open_database
 from insphere.experiments.store.run_files import RunFiles
@@ -32,7 +32,6 @@ from insphere.experiments.store.run_record import (
 # ruff: isort: split
 from sqlalchemy import Select, case, func, literal_column, select, update  # `database` checks
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 SILENCE = 60.0  # seconds without a heartbeat, where there is no lock to look at
@@ -120,14 +119,8 @@ class Store:
         InsphereError
             If the file cannot be written.
         """
-        try:
-            with Session(self._writer) as session, session.begin():
-                yield session
-        except DatabaseError as error:
-            raise InsphereError(
-                f"The store {self.path} cannot be written: {error.orig}; make room there or choose "
-                "another place."
-            ) from error
+        with Session(self._writer) as session, session.begin():
+            yield session
 
     # ------------------------------------------------------------------ what is there
 

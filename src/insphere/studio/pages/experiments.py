@@ -14,7 +14,7 @@ from insphere.experiments.runs.display_names import dataset_title, normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.studio import comparison_view, controls, formatting, new_sweep, queue_view
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import PATIENCE, frame, html
+from insphere.studio.frame import PATIENCE, frame, html, show_address
 
 LOOK_SECONDS = 1.5
 GROUPS = (
@@ -180,8 +180,7 @@ class ExperimentsPage:
     def _filter(self, name: str, value: str) -> None:
         self.given[name] = value
         query = urlencode({key: given for key, given in self.given.items() if given})
-        target = "/experiments" + (f"?{query}" if query else "")
-        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        show_address("/experiments" + (f"?{query}" if query else ""))
         self.table_or_groups.refresh()
 
     def _fits(self, run: Run, name: str) -> bool:

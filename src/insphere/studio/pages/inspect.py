@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 from nicegui import ui
@@ -16,7 +17,7 @@ from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting, image_view, upload_widget
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import PATIENCE, frame, html, message, read_asset
+from insphere.studio.frame import PATIENCE, frame, html, message, read_asset, show_address
 from insphere.studio.inspect_image import Closer, look_closer
 from insphere.studio.uploads import LIMITS, drawn_digit, one_image
 
@@ -93,8 +94,7 @@ class LookPage:
 
     async def _choose(self, identity: str) -> None:
         self.run = next((run for run in self.runs if run.identity == identity), self.run)
-        target = f"/look?model={identity}"
-        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        show_address(f"/look?{urlencode({'model': identity})}")
         if self.last is not None:
             await self._judge(*self.last)
 

@@ -14,9 +14,10 @@ from insphere.detectors.persistence.model_folder import describe_model
 from insphere.errors import InsphereError
 from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
+from insphere.safe_text import csv_row
 from insphere.studio import controls, formatting, upload_widget
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
 from insphere.studio.inspect_image import ScoredList, score_all
 
@@ -67,7 +68,7 @@ class ModelsPage:
         chosen = next((run for run in self.runs if run.identity == self.chosen), None)
         if chosen is not None:
             self.score(chosen)
-        self.dialog.on_value_change(lambda event: None if event.value else _address("/models"))
+        self.dialog.on_value_change(lambda event: None if event.value else show_address("/models"))
 
     @ui.refreshable_method
     def cards(self) -> None:
@@ -129,7 +130,7 @@ class ModelsPage:
     def score(self, run: Run) -> None:
         """Open a sheet to score a folder with a model."""
         self.sheet.clear()
-        _address(f"/models?model={run.identity}")
+        show_address(f"/models?model={run.identity}")
         with self.sheet:
             with ui.element("div").classes("between"):
                 html(f"<h2>Score images with {escape(self.studio.names()[run.identity])}</h2>")
@@ -199,10 +200,6 @@ def _show_scores(found: ScoredList) -> None:
     writer.writerow(["image", "score", "threshold", "anomalous"])
     for place in order:
         verdict = int(scores[place] > threshold)
-        writer.writerow([names[place], float(scores[place]), threshold, verdict])
+        writer.writerow(csv_row([names[place], float(scores[place]), threshold, verdict]))
     content = file.getvalue().encode()
     controls.button("Download all as CSV", lambda: ui.download(content, "scores.csv"), "small")
-
-
-def _address(target: str) -> None:
-    ui.run_javascript(f"history.replaceState(null, '', {target!r})")

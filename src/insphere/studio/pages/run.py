@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from html import escape
-from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
@@ -18,7 +17,7 @@ from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting, image_view, run_widgets
 from insphere.studio.app_state import Studio, class_pictures, split_of
 from insphere.studio.form_state import address_of
-from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
 from insphere.studio.inspect_image import look_closer
 from insphere.studio.live_view import LivePart
@@ -41,8 +40,8 @@ def register(studio: Studio) -> None:
                 return
             page = RunPage(studio, found, threshold, scores)
             await page.build()
-            if image.isdecimal():  # once the page is there, which must not wait for it
-                place = int(image)
+            place = controls.whole_number(image, 0, 2**31)
+            if place is not None:  # once the page is there, which must not wait for it
                 ui.timer(0.05, lambda: page.open_image(place), once=True)
 
 
@@ -113,7 +112,8 @@ class RunPage:
     def body(self) -> None:
         """Show what there is to show in the run's state."""
         found = self.found
-        with ui.element("div").classes("gap stack").props(f'data-state="{found.state}"'):
+        with ui.element("div").classes("gap stack") as box:
+            box.props["data-state"] = found.state
             if found.state in GOES_ON:
                 self.live = LivePart(self.studio, found)
                 self.live.show()
@@ -243,8 +243,7 @@ class RunPage:
 
     def _write_address(self) -> None:
         query = urlencode({key: value for key, value in self.address.items() if value})
-        target: Any = f"/runs/{self.found.identity}" + (f"?{query}" if query else "")
-        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        show_address(f"/runs/{self.found.identity}" + (f"?{query}" if query else ""))
 
 
 def _moving(found: run_widgets.Beside) -> bool:
