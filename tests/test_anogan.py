@@ -124,7 +124,7 @@ def test_one_step_by_hand(zeros):
     gan.preprocessor.fit(zeros)
     images = TrainingImages(zeros, gan.preprocessor, torch.device("cpu"))
     with seeded(seed, 1) as random:
-        real = gan.resize(next(images.batches(200, random)))
+        real = gan.resize(next(images.batches(200, random)).x)
         fake = gan.generator(torch.randn(120, 16, generator=random))
     bce = torch.nn.BCEWithLogitsLoss()
     believed = gan.discriminator(fake.detach())

@@ -111,7 +111,7 @@ def _heat(scored: Scored) -> ReportHeat | None:
 def _settings(detector: OneClassDetector) -> dict[str, Any]:
     """Return what made a detector, as plain values."""
     settings: dict[str, Any] = {"detector": type(detector).__name__}
-    trained = getattr(detector, "trained_on_", None)
+    trained = detector.trained_on_
     if trained is not None:
         settings["trained_on"] = trained.model_dump(mode="json")
     params = {

@@ -188,8 +188,7 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         if description.fitted.feature_names_in_ is not None:
             names = np.array(description.fitted.feature_names_in_, dtype=object)
             detector.feature_names_in_ = names
-        if description.fitted.trained_on_ is not None:
-            detector.trained_on_ = description.fitted.trained_on_
+        detector.trained_on_ = description.fitted.trained_on_
         detector.calibration_scores_ = arrays.pop(CALIBRATION)
         detector.tail_ = _tail(description.fitted.tail_, detector.calibration_scores_)
         detector.parts_ = load_parts(detector, arrays, description)
