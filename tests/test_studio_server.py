@@ -134,7 +134,9 @@ def test_a_visitor_who_leaves_before_an_answer_is_complete_is_no_error(
         if not patience:
             gone.set()
 
-        async def receive(bodies=iter([{"type": "http.request", "body": b""}])):
+        bodies = iter([{"type": "http.request", "body": b""}])
+
+        async def receive():
             if (message := next(bodies, None)) is not None:
                 return message
             await gone.wait()
