@@ -167,7 +167,7 @@ def test_rooms_without_networks_name_no_torch(room):
     [
         (["insphere"], {"torch", "numpy", "scipy", "sklearn", "matplotlib", "rich", "typer"}),
         ([f"insphere.{room}" for room in TORCH_FREE], {"torch", "torchvision", "mlxtend"}),
-        (["insphere.detectors.shallow.shallow"], {"torch", "matplotlib"}),
+        (["insphere.detectors.shallow.knn"], {"torch", "matplotlib"}),
         (["insphere.figures", "insphere.report"], {"seaborn", "plotly"}),
     ],
 )

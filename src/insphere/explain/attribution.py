@@ -36,7 +36,7 @@ class _Uncertainty(nn.Module):
 
 def scoring_module(detector: OneClassDetector) -> nn.Module | None:
     """Return the module from raw images to scores of a detector with one network, or None."""
-    if hasattr(detector, "backbone"):
+    if detector.card.needs_pretrained:
         return None  # its network takes features, not images
     for name in ("sphere_", "autoencoder_"):
         module = getattr(detector, name, None)

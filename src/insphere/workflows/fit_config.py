@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.registry import build_detector
+from insphere.detectors.registry import build_detector, method_key
 from insphere.errors import SpecError
 
 # Settings that become constructor arguments of the detector under the same name.
@@ -46,7 +46,7 @@ class FitConfig(BaseModel):
     normal : tuple of str
         Names of the normal classes; empty where there is only one class.
     method : str
-        A key of `insphere.detectors.registry.METHODS`.
+        Name of a method, its key or another; see `insphere.detectors.method_table`.
     recipe, epochs, pretrain_epochs, objective, nu, contamination, false_alarm_rate
         Arguments of the detector; None leaves its default.
     options : dict
@@ -106,6 +106,11 @@ class FitConfig(BaseModel):
         if all(isinstance(item, (str, int)) and not isinstance(item, bool) for item in items):
             return tuple(str(item) for item in items)
         return value
+
+    @field_validator("method")
+    @classmethod
+    def _as_key(cls, value: str) -> str:
+        return method_key(value)
 
     @field_validator("size", mode="before")
     @classmethod
@@ -266,6 +271,7 @@ def _validate(values: Mapping[str, Any], title: str) -> FitConfig:
         message = first["msg"].removeprefix("Value error, ")
         if not name:
             raise SpecError(f"{title}: {message}.") from error
+        end = "" if message.endswith((".", "?")) else "."
         raise SpecError(
-            f"{title} has {name} = {first['input']!r}: {message[0].lower()}{message[1:]}."
+            f"{title} has {name} = {first['input']!r}: {message[0].lower()}{message[1:]}{end}"
         ) from error

@@ -12,7 +12,7 @@ import typer
 
 from insphere.cli import console
 from insphere.cli.options import Download, Grey, Json, Normal, Quiet, Size, SkipBad, channels
-from insphere.detectors.registry import METHODS
+from insphere.detectors.method_table import METHODS
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:

@@ -19,32 +19,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
+from insphere.detectors.method_table import class_names, method_of_class
 from insphere.errors import ModelError
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
 FORMAT_VERSION = 2
 DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 
-# The only classes that a file may name.
-LOADABLE = (
-    "AnoGAN",
-    "ConvolutionalSVDD",
-    "DeepCAE",
-    "DeepSVDD",
-    "FeatureKNN",
-    "FeatureMahalanobis",
-    "FeaturePCA",
-    "FeaturePatchSVDD",
-    "FeatureSVDD",
-    "IsolationForestDetector",
-    "KDEDetector",
-    "KNNDetector",
-    "MahalanobisDetector",
-    "OCSVMDetector",
-    "PatchMemory",
-    "SoftmaxThreshold",
-    "UntrainedDeepSVDD",
-)
+CALIBRATION = "calibration_scores_"
+"""Name of the array of calibration scores."""
+
+
+def part_prefix(position: int) -> str:
+    """Return how the names of the arrays of a part of the calibration begin."""
+    return f"part{position}/"
 
 
 class _Strict(BaseModel):
@@ -205,10 +193,10 @@ def read_description(folder: Path) -> Description:
             f"{file} names the weights {description.weights.file!r}, but only {WEIGHTS} inside "
             "the model folder is ever read."
         )
-    if description.detector not in LOADABLE:
+    if method_of_class(description.detector) is None:  # the only classes that a file may name
         raise ModelError(
             f"{folder} holds a {description.detector!r}, but this insphere can load only "
-            f"{loadable()}."
+            f"{', '.join(class_names())}."
         )
     if version < 1 or digest(raw) != description.sha256:
         damaged(file, "its SHA-256 does not fit")
@@ -248,8 +236,3 @@ def _finite_float(text: str) -> float:
     if not math.isfinite(value := float(text)):
         raise ValueError(f"{text} is not a finite number")
     return value
-
-
-def loadable() -> str:
-    """Return the loadable classes as a phrase."""
-    return ", ".join(LOADABLE)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from insphere.detectors.base.estimator import OneClassDetector, batches
+from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
     load_arrays,
@@ -96,6 +97,14 @@ class AnoGAN(OneClassDetector):
     offset_, threshold_, score_mean_, score_std_
         See `OneClassDetector`.
     """
+
+    card = MethodCard(
+        key="anogan",
+        title="AnoGAN",
+        family="reconstruction",
+        summary="what it cannot imitate is odd",
+        takes=("images",),
+    )
 
     def __init__(
         self,

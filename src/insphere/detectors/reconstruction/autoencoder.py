@@ -14,6 +14,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -103,6 +104,13 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
     >>> detector.predict(np.vstack([normal[:3], 8 + normal[:2]]))
     array([ 1,  1,  1, -1, -1])
     """
+
+    card = MethodCard(
+        key="dcae",
+        title="DCAE",
+        family="reconstruction",
+        summary="autoencoder: what it cannot restore is odd",
+    )
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -88,6 +89,14 @@ class ConvolutionalSVDD(OneClassDetector):
     sphere_ : ConvolutionalSphere
         The torch module that maps raw images to distances.
     """
+
+    card = MethodCard(
+        key="fcdd",
+        title="Convolutional SVDD (FCDD-like)",
+        family="sphere",
+        summary="a sphere for every place of the image",
+        takes=("images",),
+    )
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -30,7 +31,7 @@ from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
 from insphere.training.autoencoder import sample_shape
 from insphere.training.callbacks import Callback
-from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere, untrained_sphere
+from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere
 from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
@@ -120,6 +121,14 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
     >>> detector.predict(np.vstack([normal[:3], 8 + normal[:2]]))
     array([ 1,  1,  1, -1, -1])
     """
+
+    card = MethodCard(
+        key="deep-svdd",
+        title="Deep SVDD",
+        family="sphere",
+        summary="pulls all of normal to one centre",
+        has_options=True,
+    )
 
     def __init__(
         self,
@@ -274,20 +283,3 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
                 allow_collapse=self.allow_collapse,
                 regularizers=given,
             )
-
-
-class UntrainedDeepSVDD(DeepSVDD):
-    """The same network with the same seed and a centre, but never trained.
-
-    A random network already scores well, so no result of `DeepSVDD` means much without this one
-    beside it. Takes the same parameters.
-    """
-
-    def _train(self, X: NDArray[Any], spec: SphereSpec) -> TrainedSphere:
-        return untrained_sphere(
-            X,
-            spec,
-            seed=seed_from(self.random_state),
-            device=resolve_device(self.device),
-            precision=self.precision,
-        )

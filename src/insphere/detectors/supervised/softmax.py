@@ -6,14 +6,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags
 
-from insphere.detectors.base.calibration import Groups
 from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -30,6 +30,7 @@ from insphere.nets.build import build_encoder
 from insphere.nets.classifier import Classifier
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
+from insphere.scoring.conformal import Groups
 from insphere.training.autoencoder import sample_shape
 from insphere.training.callbacks import Callback
 from insphere.training.classifier import ClassifierSpec, train_classifier
@@ -107,7 +108,13 @@ class SoftmaxThreshold(OneClassDetector):
         See `OneClassDetector`.
     """
 
-    supervised: ClassVar[bool] = True
+    card = MethodCard(
+        key="softmax",
+        title="Softmax threshold (supervised)",
+        family="supervised",
+        summary="how unsure a classifier of the known classes is",
+        needs_labels=True,
+    )
 
     def __init__(
         self,

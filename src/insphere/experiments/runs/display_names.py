@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from insphere.data.named import DATASETS
-from insphere.detectors.registry import METHODS
+from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.figures.measured import Measured
@@ -186,7 +186,7 @@ def _title(method: str, options: Sequence[str], told: Mapping[str, Any]) -> str:
             if len(groups) > _AND_SO_ON:
                 name = f"{len(options)} options, all groups"
     else:
-        name = METHODS[method].title if method in METHODS else method
+        name = method_title(method)
     usual = [word for word in words if word not in ("", "one-class", "fast recipe")]
     return ", ".join([name, *usual])
 

@@ -10,11 +10,19 @@ from itertools import product
 from os import PathLike
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from insphere.data.load import load_dataset
 from insphere.data.named import CLASS_NAMES
-from insphere.detectors.registry import METHODS
+from insphere.detectors.registry import find_method, method_key, method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.spec import RunSpec
 from insphere.workflows.fit_config import read_config
@@ -98,7 +106,7 @@ class MethodPart(_Part):
     Parameters
     ----------
     method : str
-        A key of `insphere.detectors.registry.METHODS`.
+        Name of a method, its key or another; see `insphere.detectors.method_table`.
     name : str, optional
         Title of its column, to which values of `grid` are added; by default that of the method,
         with its params.
@@ -119,10 +127,13 @@ class MethodPart(_Part):
     seeds: Seeds | None = None
     options: bool = True
 
+    @field_validator("method")
+    @classmethod
+    def _as_key(cls, value: str) -> str:
+        return method_key(value)
+
     @model_validator(mode="after")
-    def _is_known(self) -> Self:
-        if self.method not in METHODS:
-            raise ValueError(f"unknown method {self.method}; use one of {', '.join(METHODS)}")
+    def _is_told_once(self) -> Self:
         if both := sorted(set(self.params) & set(self.grid)):
             raise ValueError(f"{both[0]} is both in params and in grid")
         return self
@@ -136,7 +147,7 @@ class MethodPart(_Part):
                 title, told = self.name, [str(value) for value in values]
             else:
                 told = [f"{key} {value}" for key, value in (self.params | chosen).items()]
-                title = METHODS[self.method].title
+                title = method_title(self.method)
             if told:
                 title += f" ({', '.join(told)})"
             found.append((title, self.params | chosen))
@@ -151,6 +162,11 @@ class Exclude(_Part):
     method: Names | None = None
     option: Names | None = None
     seed: Annotated[list[int], BeforeValidator(_list)] | None = None
+
+    @field_validator("method")
+    @classmethod
+    def _as_keys(cls, value: list[str] | None) -> list[str] | None:
+        return None if value is None else [find_method(name) or name for name in value]
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
@@ -344,7 +360,8 @@ def make_sweep(values: Mapping[str, Any], title: str = "The sweep") -> Sweep:
             said = said[0].lower() + said[1:]
             own = first["type"] == "value_error"  # our own words name the value themselves
             where = f" in {name}" if own else f" {name} = {first['input']!r}"
-            message = f"{title} has a mistake{where if name else ''}: {said}."
+            end = "" if said.endswith((".", "?")) else "."
+            message = f"{title} has a mistake{where if name else ''}: {said}{end}"
         raise SpecError(message) from error
 
 
