@@ -19,7 +19,27 @@ if TYPE_CHECKING:
 
 # For type checkers; written by `python benchmarks/quote.py` from the table of methods.
 if TYPE_CHECKING:
-    pass
+    from insphere.detectors.pretrained.feature_knn import FeatureKNN as FeatureKNN
+    from insphere.detectors.pretrained.feature_mahalanobis import (
+        FeatureMahalanobis as FeatureMahalanobis,
+    )
+    from insphere.detectors.pretrained.feature_pca import FeaturePCA as FeaturePCA
+    from insphere.detectors.pretrained.feature_svdd import FeatureSVDD as FeatureSVDD
+    from insphere.detectors.pretrained.fpsvdd import FeaturePatchSVDD as FeaturePatchSVDD
+    from insphere.detectors.pretrained.patch_memory import PatchMemory as PatchMemory
+    from insphere.detectors.reconstruction.anogan import AnoGAN as AnoGAN
+    from insphere.detectors.reconstruction.autoencoder import DeepCAE as DeepCAE
+    from insphere.detectors.shallow.isolation_forest import (
+        IsolationForestDetector as IsolationForestDetector,
+    )
+    from insphere.detectors.shallow.kde import KDEDetector as KDEDetector
+    from insphere.detectors.shallow.knn import KNNDetector as KNNDetector
+    from insphere.detectors.shallow.mahalanobis import MahalanobisDetector as MahalanobisDetector
+    from insphere.detectors.shallow.oc_svm import OCSVMDetector as OCSVMDetector
+    from insphere.detectors.spheres.convolutional_svdd import ConvolutionalSVDD as ConvolutionalSVDD
+    from insphere.detectors.spheres.deep_svdd import DeepSVDD as DeepSVDD
+    from insphere.detectors.spheres.untrained import UntrainedDeepSVDD as UntrainedDeepSVDD
+    from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold
 # end
 
 # Imported when first asked for, so that a shallow detector does not pay for torch.

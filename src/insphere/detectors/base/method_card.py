@@ -12,10 +12,10 @@ Kind = Literal["images", "tables"]
 
 FAMILIES: Mapping[Family, str] = MappingProxyType(
     {
-        "sphere": "A network learns the sphere",
-        "reconstruction": "A network learns to restore or imitate",
-        "pretrained": "On features of a pretrained network",
-        "shallow": "On pixels, without a network",
+        "sphere": "A network that encloses normal images",
+        "reconstruction": "A network that reconstructs normal images",
+        "pretrained": "Features of a pretrained network",
+        "shallow": "Raw pixels, without a network",
         "supervised": "With labels of several classes",
     }
 )
@@ -35,7 +35,7 @@ class MethodCard:
     family : str
         A key of `FAMILIES`.
     summary : str
-        What it goes by, in a few words.
+        What it does, in one line without a full stop.
     takes : tuple of {"images", "tables"}
         What it can be fitted to.
     needs_labels : bool

@@ -31,7 +31,7 @@ class FeatureKNN(PooledDetector):
         key="feature-knn",
         title="Nearest neighbours on features",
         family="pretrained",
-        summary="closest features",
+        summary="distance to the nearest normal images in pretrained features",
         takes=("images",),
         needs_pretrained=True,
     )

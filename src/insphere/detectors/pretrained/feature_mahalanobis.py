@@ -31,7 +31,7 @@ class FeatureMahalanobis(PooledDetector):
         key="feature-mahalanobis",
         title="Mahalanobis on features",
         family="pretrained",
-        summary="spread of features",
+        summary="Mahalanobis distance in pretrained features",
         takes=("images",),
         needs_pretrained=True,
     )

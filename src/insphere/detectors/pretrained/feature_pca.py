@@ -31,7 +31,7 @@ class FeaturePCA(PooledDetector):
         key="feature-pca",
         title="PCA reconstruction of features",
         family="pretrained",
-        summary="what few directions cannot restore",
+        summary="reconstruction error of pretrained features under PCA",
         takes=("images",),
         needs_pretrained=True,
     )

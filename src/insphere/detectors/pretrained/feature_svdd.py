@@ -61,7 +61,7 @@ class FeatureSVDD(PooledDetector):
     card = MethodCard(
         key="feature-svdd",
         title="Deep SVDD on pooled features",
-        summary="a sphere on features of the image",
+        summary="Deep SVDD on one pretrained feature vector for each image",
         family="pretrained",
         takes=("images",),
         needs_pretrained=True,

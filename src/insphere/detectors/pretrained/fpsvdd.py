@@ -102,7 +102,7 @@ class FeaturePatchSVDD(PatchDetector):
     card = MethodCard(
         key="fpsvdd",
         title="FPSVDD",
-        summary="a sphere on features of patches",
+        summary="Deep SVDD on patches of pretrained features",
         family="pretrained",
         takes=("images",),
         needs_pretrained=True,

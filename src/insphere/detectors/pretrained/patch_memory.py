@@ -55,7 +55,7 @@ class PatchMemory(PatchDetector):
     card = MethodCard(
         key="patch-memory",
         title="Patch memory (PatchCore)",
-        summary="closest patches in memory",
+        summary="distance of patches to the nearest stored normal patches",
         family="pretrained",
         takes=("images",),
         needs_pretrained=True,

@@ -102,7 +102,7 @@ class AnoGAN(OneClassDetector):
         key="anogan",
         title="AnoGAN",
         family="reconstruction",
-        summary="what it cannot imitate is odd",
+        summary="generator; the score is the distance to the closest image that it can make",
         takes=("images",),
     )
 

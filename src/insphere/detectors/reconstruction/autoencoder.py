@@ -109,7 +109,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
         key="dcae",
         title="DCAE",
         family="reconstruction",
-        summary="autoencoder: what it cannot restore is odd",
+        summary="autoencoder; the score is the reconstruction error",
     )
 
     def __init__(

@@ -40,7 +40,7 @@ class IsolationForestDetector(FlatDetector):
         key="isolation-forest",
         title="Isolation forest",
         family="shallow",
-        summary="how soon trees isolate it",
+        summary="how quickly random trees isolate an image",
     )
     _stored = (
         *("roots_", "feature_", "cut_", "left_", "right_", "path_length_"),

@@ -48,7 +48,7 @@ class KDEDetector(FlatDetector):
         key="kde",
         title="KDE",
         family="shallow",
-        summary="density of pixels",
+        summary="kernel density estimate on raw pixels",
     )
     _stored = ("training_", "bandwidth_")
 

@@ -43,7 +43,7 @@ class KNNDetector(FlatDetector):
         key="knn",
         title="2-nearest-neighbour on pixels",
         family="shallow",
-        summary="distance to the closest images",
+        summary="distance to the nearest normal images, on raw pixels",
         is_control=True,
     )
     pca = None

@@ -33,7 +33,7 @@ class MahalanobisDetector(FlatDetector):
         key="mahalanobis",
         title="Mahalanobis",
         family="shallow",
-        summary="distance in units of spread",
+        summary="Mahalanobis distance to the mean image",
     )
     _stored = ("deviation_",)
 

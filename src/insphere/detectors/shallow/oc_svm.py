@@ -46,7 +46,7 @@ class OCSVMDetector(FlatDetector):
         key="oc-svm",
         title="OC-SVM",
         family="shallow",
-        summary="a boundary with kernels",
+        summary="one-class support vector machine with an RBF kernel",
         # Ruff et al. 2018, section 4.1
         grid={
             "gamma": tuple(2.0**power for power in range(-10, 0)),

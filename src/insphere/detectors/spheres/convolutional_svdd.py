@@ -94,7 +94,7 @@ class ConvolutionalSVDD(OneClassDetector):
         key="fcdd",
         title="Convolutional SVDD (FCDD-like)",
         family="sphere",
-        summary="a sphere for every place of the image",
+        summary="Deep SVDD at every position of the image",
         takes=("images",),
     )
 

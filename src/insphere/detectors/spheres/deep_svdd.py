@@ -126,7 +126,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         key="deep-svdd",
         title="Deep SVDD",
         family="sphere",
-        summary="pulls all of normal to one centre",
+        summary="trains a network to map normal images close to one centre",
         has_options=True,
     )
 

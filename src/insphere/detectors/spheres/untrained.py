@@ -24,7 +24,7 @@ class UntrainedDeepSVDD(DeepSVDD):
         DeepSVDD.card,
         key="untrained",
         title="Deep SVDD, untrained",
-        summary="the same network, no training",
+        summary="the same network without training",
         is_control=True,
         idle=("recipe", "epochs", "pretrain_epochs"),
     )

@@ -112,7 +112,7 @@ class SoftmaxThreshold(OneClassDetector):
         key="softmax",
         title="Softmax threshold (supervised)",
         family="supervised",
-        summary="how unsure a classifier of the known classes is",
+        summary="lack of confidence of a classifier of the known classes",
         needs_labels=True,
     )
 
