@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.neighbors import check_neighbors, mean_distance
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.pooled_detector import PooledDetector
 from insphere.detectors.pretrained.pooled_features import Floats
+from insphere.detectors.pretrained.scoring_heads import NearestVectors
 
 
 @parameters
@@ -46,6 +49,9 @@ class FeatureKNN(PooledDetector):
 
     def _score(self, F: Floats) -> Floats:
         return mean_distance(self.training_, F, self.n_neighbors)
+
+    def _head(self) -> nn.Module:
+        return NearestVectors(self.training_, self.n_neighbors)
 
     def _training_scores(self, X: Array) -> Floats:
         return mean_distance(self.training_, None, self.n_neighbors)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.covariance import LedoitWolf
+from torch import nn
 
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.pooled_detector import PooledDetector
 from insphere.detectors.pretrained.pooled_features import Floats
+from insphere.detectors.pretrained.scoring_heads import WhitenedDistance
 
 
 @parameters
@@ -48,3 +50,6 @@ class FeatureMahalanobis(PooledDetector):
     def _score(self, F: Floats) -> Floats:
         distance: Floats = np.linalg.norm((F - self.mean_) @ self.whitening_, axis=1)
         return distance
+
+    def _head(self) -> nn.Module:
+        return WhitenedDistance(self.mean_, self.whitening_)

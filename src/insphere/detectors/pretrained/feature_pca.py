@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.decomposition import PCA
+from torch import nn
 
 from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.pooled_detector import PooledDetector
 from insphere.detectors.pretrained.pooled_features import Floats
+from insphere.detectors.pretrained.scoring_heads import ComponentError
 
 
 @parameters
@@ -54,3 +56,6 @@ class FeaturePCA(PooledDetector):
         rest = centered - (centered @ self.components_.T) @ self.components_
         error: Floats = np.square(rest).sum(axis=1)
         return error
+
+    def _head(self) -> nn.Module:
+        return ComponentError(self.mean_, self.components_)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
@@ -23,6 +24,7 @@ from insphere.detectors.pretrained.patch_head import head_spec
 from insphere.detectors.pretrained.pooled_detector import PooledDetector
 from insphere.detectors.pretrained.pooled_features import Floats
 from insphere.detectors.pretrained.pretrained_network import without_backbone
+from insphere.detectors.pretrained.scoring_heads import SphereOfVectors
 from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
 from insphere.training.device import resolve_device
@@ -103,6 +105,9 @@ class FeatureSVDD(PooledDetector):
         with torch.inference_mode():
             distances: Floats = self.sphere_(rows)[1].double().cpu().numpy()
         return distances
+
+    def _head(self) -> nn.Module:
+        return SphereOfVectors(self.sphere_)
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         meta = super()._state()[1]

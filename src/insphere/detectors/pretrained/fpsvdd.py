@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.method_card import MethodCard
@@ -23,6 +24,7 @@ from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
 from insphere.detectors.pretrained.patch_head import head_spec
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
 from insphere.detectors.pretrained.pretrained_network import CHUNK, require_images, without_backbone
+from insphere.detectors.pretrained.scoring_heads import SphereOfPatches
 from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
 from insphere.training.device import resolve_device
@@ -156,6 +158,9 @@ class FeaturePatchSVDD(PatchDetector):
 
     def _patch_scores(self, F: Half) -> Floats:
         return self._distances(F)[0]
+
+    def _head(self) -> nn.Module:
+        return SphereOfPatches(self.sphere_, self.spec_.unit, self.scales_, self._pooling())
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         meta = {

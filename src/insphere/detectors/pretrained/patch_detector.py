@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from insphere.detectors.base.checks import is_real, require, require_count
-from insphere.detectors.base.estimator import Array, OneClassDetector, batches
+from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.patch_scores import (
     Floats,
@@ -19,7 +21,9 @@ from insphere.detectors.pretrained.patch_scores import (
     pool_patches,
 )
 from insphere.detectors.pretrained.pretrained_network import CHUNK, PretrainedNetwork
+from insphere.detectors.pretrained.scoring_heads import PatchPooling
 from insphere.features import Form
+from insphere.features.module import FeatureModule
 from insphere.nets.backbones import check_stages
 
 Half = NDArray[np.float16]
@@ -27,7 +31,7 @@ ENLARGED = 4  # times, from which images have no detail for the finest map to sh
 
 
 @parameters
-class PatchDetector(OneClassDetector, PretrainedNetwork):
+class PatchDetector(NetworkDetector, PretrainedNetwork):
     """Patches of some stages' maps on one grid; see the concrete detectors.
 
     Parameters
@@ -97,6 +101,17 @@ class PatchDetector(OneClassDetector, PretrainedNetwork):
             grids = scores.reshape(len(part), side, side)
             parts.append(image_maps(grids, (height, width), self.smoothing))
         return np.concatenate(parts)
+
+    def _head(self) -> nn.Module:
+        """Return the module from patches (N, G, G, C) to scores."""
+        raise NotImplementedError
+
+    def _module(self) -> nn.Module:
+        head = self._head().to(self._extractor.device)
+        return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), head).eval()
+
+    def _pooling(self) -> PatchPooling:
+        return PatchPooling(self.pooling, self.top_share)
 
     def _resolve_form(self, size: tuple[int, int]) -> Form:
         """Return what patches are made of for images of this height and width."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.random_projection import GaussianRandomProjection
+from torch import nn
 
 from insphere.detectors.base.checks import require_count
 from insphere.detectors.base.estimator import Array, batches
@@ -18,6 +19,7 @@ from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
 from insphere.detectors.pretrained.patch_scores import Floats
 from insphere.detectors.pretrained.pretrained_network import CHUNK, require_images
+from insphere.detectors.pretrained.scoring_heads import NearestPatches
 
 CANDIDATES = 50_000  # patches that the coreset is chosen from
 PROJECTED = 64  # dimensions in which it is chosen
@@ -90,6 +92,9 @@ class PatchMemory(PatchDetector):
 
     def _patch_scores(self, F: Half) -> Floats:
         return self._nearest(F)
+
+    def _head(self) -> nn.Module:
+        return nn.Sequential(NearestPatches(self.bank_), self._pooling())
 
     def _nearest(self, F: Half, owners: NDArray[np.int64] | None = None) -> Floats:
         """Return the distance of each patch to the bank, without the patches of its own image."""

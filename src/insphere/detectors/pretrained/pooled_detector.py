@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
+from torch import nn
 
-from insphere.detectors.base.estimator import Array, OneClassDetector, batches
+from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import seed_from
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.pooled_features import Floats, PooledFeatures
@@ -19,7 +21,7 @@ FOLDS = 5
 
 
 @parameters
-class PooledDetector(OneClassDetector, PooledFeatures):
+class PooledDetector(NetworkDetector, PooledFeatures):
     """Learns from pooled vectors of some stages; see the concrete detectors."""
 
     _not_saved = PooledFeatures._not_saved
@@ -32,6 +34,14 @@ class PooledDetector(OneClassDetector, PooledFeatures):
     def _score(self, F: Floats) -> Floats:
         """Score features of shape (n, d)."""
         raise NotImplementedError
+
+    def _head(self) -> nn.Module:
+        """Return what `_score` computes, as a module on vectors (N, d)."""
+        raise NotImplementedError
+
+    def _module(self) -> nn.Module:
+        head = self._head().to(self._extractor.device)
+        return nn.Sequential(*cast(nn.Sequential, self._vector_module()), head).eval()
 
     def _fit(self, X: Array) -> None:
         require_images(X, self)

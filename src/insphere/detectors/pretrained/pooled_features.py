@@ -7,11 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.pretrained_network import Array, PretrainedNetwork
-from insphere.features import choose_pooled, pooled_form
+from insphere.detectors.pretrained.scoring_heads import PooledVectors
+from insphere.features import Form, choose_pooled, pooled_form
+from insphere.features.module import FeatureModule
 from insphere.nets.backbones import Stage, check_stages
 
 Floats = NDArray[np.float64]
@@ -46,6 +49,27 @@ class PooledFeatures(PretrainedNetwork):
     normalize: Normalize | None = "root-l2"
 
     def _pooled(self, X: Array, *, fitting: bool = False) -> Floats:
+        form, names = self._wanted()
+        values = self._extract(X, form, fitting=fitting)
+        described = [self.backbone_.stage(name) for name in form.stages]
+        vectors = pooled_vectors(values, described, names, self.statistic, self.normalize)
+        return vectors.astype(np.float64)
+
+    def _vector_module(self) -> nn.Module:
+        """Return the module from raw images to what `_pooled` returns."""
+        form, names = self._wanted()
+        described = [self.backbone_.stage(name) for name in form.stages]
+        places = np.arange(2 * sum(stage.channels for stage in described))[None]
+        columns = [
+            choose_pooled(places, described, (name,), (kind,))[0]
+            for name in names
+            for kind in _kinds(self.statistic)
+        ]
+        features = FeatureModule(self._extractor, self._tail, form)
+        return nn.Sequential(features, PooledVectors(columns, self.normalize)).eval()
+
+    def _wanted(self) -> tuple[Form, Sequence[str]]:
+        """Return what is extracted, and the stages whose vectors are joined."""
         card = self.backbone_
         require(
             self.focus is None or (is_real(self.focus) and self.focus > 0),
@@ -54,10 +78,7 @@ class PooledFeatures(PretrainedNetwork):
         form = pooled_form(card, self._stages_in_use, self.focus)
         names = card.stage_names[-1:] if self.stages is None else check_stages(card, self.stages)
         self._check_in_use(names)
-        values = self._extract(X, form, fitting=fitting)
-        described = [card.stage(name) for name in form.stages]
-        vectors = pooled_vectors(values, described, names, self.statistic, self.normalize)
-        return vectors.astype(np.float64)
+        return form, names
 
 
 def pooled_vectors(
@@ -95,10 +116,9 @@ def pooled_vectors(
         statistic in ("mean", "max", "both"),
         f'statistic is "mean", "max" or "both", but got {statistic!r}.',
     )
-    kinds = ("mean", "max") if statistic == "both" else (statistic,)
     parts = []
     for name in names:
-        for kind in kinds:
+        for kind in _kinds(statistic):
             part: NDArray[Any] = choose_pooled(values, described, (name,), (kind,)).astype(
                 np.float32
             )
@@ -110,3 +130,7 @@ def pooled_vectors(
             parts.append(part)
     joined: NDArray[np.float32] = np.concatenate(parts, axis=1)
     return joined
+
+
+def _kinds(statistic: Statistic) -> tuple[str, ...]:
+    return ("mean", "max") if statistic == "both" else (statistic,)

@@ -36,7 +36,7 @@ class PretrainedFeatures(TransformerMixin, PooledFeatures):  # type: ignore[misc
     Examples
     --------
     >>> from insphere.detectors import KNNDetector, PretrainedFeatures
-    >>> detector = KNNDetector(features=PretrainedFeatures(stages=["stage5"], statistic="both"))
+    >>> detector = KNNDetector(features=PretrainedFeatures(stages=["s7"], statistic="both"))
     >>> detector.get_params()["features__statistic"]
     'both'
     """

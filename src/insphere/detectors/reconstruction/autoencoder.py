@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
-from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -44,7 +45,7 @@ from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
 
 
-class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetector):  # type: ignore[misc]
+class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetector):  # type: ignore[misc]
     """Deep convolutional autoencoder: what it cannot restore is anomalous.
 
     It is the network that `DeepSVDD` pretrains, with the decoder kept, as in the comparison of
@@ -210,6 +211,9 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
         """
         data = self._read_images(X)
         return batched(data, self.autoencoder_.error_map, self.autoencoder_, self.precision)
+
+    def _module(self) -> nn.Module:
+        return self.autoencoder_
 
     # ------------------------------------------------------------------ OneClassDetector
 

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
-from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -40,7 +41,7 @@ from insphere.training.recipe import Recipe, parse_recipe
 from insphere.training.regularizers import Regularizers
 
 
-class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetector):  # type: ignore[misc]
+class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetector):  # type: ignore[misc]
     """Deep Support Vector Data Description (Ruff et al. 2018, "Deep One-Class Classification").
 
     A network φ(x; W) is trained so that normal samples fall close to a fixed centre c. The anomaly
@@ -195,6 +196,9 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         check_is_fitted(self)
         scorer = self._scorer
         return batched(self._read(X, fitting=False), scorer.represent, scorer, self.precision)
+
+    def _module(self) -> nn.Module:
+        return self.sphere_
 
     # ------------------------------------------------------------------ OneClassDetector
 

@@ -11,9 +11,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags
+from torch import nn
 
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -27,7 +29,7 @@ from insphere.detectors.base.network_state import (
 from insphere.errors import DataError, SpecError
 from insphere.fingerprint import array_fingerprint
 from insphere.nets.build import build_encoder
-from insphere.nets.classifier import Classifier
+from insphere.nets.classifier import Classifier, Uncertainty
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
 from insphere.scoring.conformal import Groups
@@ -45,7 +47,7 @@ _ADVICE = (
 )
 
 
-class SoftmaxThreshold(OneClassDetector):
+class SoftmaxThreshold(NetworkDetector):
     """Supervised: a classifier's lack of confidence (Hendrycks and Gimpel, 2017).
 
     **This detector is told what all others are not: the class of each training image, of at least
@@ -208,6 +210,9 @@ class SoftmaxThreshold(OneClassDetector):
     def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.int64]:
         """Return +1 for each normal and -1 for each anomalous image, after fitting to them."""
         return self.fit(X, y).predict(X)
+
+    def _module(self) -> nn.Module:
+        return Uncertainty(self.classifier_, self._normal.tolist())
 
     # ------------------------------------------------------------------ OneClassDetector
 
