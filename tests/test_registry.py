@@ -78,6 +78,7 @@ def test_roles():
 def test_no_other_list_of_methods():
     """Two or more keys of methods side by side are a list; these few choose what to compare."""
     chosen = {
+        "__init__.py",  # the two that can be imported from the package itself
         "experiments/demo.py",  # the rivals of the demonstration
         "experiments/analysis/published_results.py",  # columns of the paper's table
     }
@@ -136,7 +137,7 @@ def test_an_unknown_name_gets_a_proposal(capsys):
     with pytest.raises(SpecError, match=r"^Unknown method crystal-ball; use one of deep-svdd, "):
         method_key("crystal-ball")
     with pytest.raises(SpecError, match=r"did you mean patch-memory\?$"):
-        make_config({}, {"source": "mnist", "method": "pathcore"})
+        make_config({"source": "mnist", "method": "pathcore"})
     with pytest.raises(SpecError, match=r"did you mean oc-svm\?$"):
         make_sweep({"name": "a", "datasets": "digits-8x8", "normal": 3, "methods": "oc-smv"})
     assert find_method("crystal-ball") is None
@@ -252,7 +253,7 @@ def test_a_new_detector_is_one_file_and_one_line(toy, tmp_path, monkeypatch, cap
              "methods": [{"method": toy, "grid": {"power": [1, 2]}}]}  # fmt: skip
     made = make_sweep(yaml.safe_load(yaml.safe_dump(sweep)))
     made.check()
-    assert [run.column for run in made.runs()] == ["Brightness (1)", "Brightness (2)"]
+    assert [run.column for run in made.runs()] == ["Brightness (power 1)", "Brightness (power 2)"]
     wrong = sweep | {"methods": [{"method": toy, "params": {"pwer": 1}}]}
     with pytest.raises(SpecError, match="brightness has no option pwer; it has"):
         make_sweep(wrong).check()

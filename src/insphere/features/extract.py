@@ -124,7 +124,7 @@ class Extractor:
         # Row by row, since broadcasting over three channels at a time is slow on CPUs.
         rows = x.permute(0, 2, 3, 1).reshape(-1, 3 * size[1]).to(torch.float32)
         rows = torch.addcmul(self._shift, rows, self._scale).to(self.dtype)
-        return rows.view(len(x), *size, 3).permute(0, 3, 1, 2)
+        return rows.view(x.shape[0], *size, 3).permute(0, 3, 1, 2)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[Any], forms: Sequence[Form]) -> list[NDArray[np.float16]]:

@@ -17,6 +17,7 @@ from insphere.detectors.pretrained.patch_scores import Pooling
 from insphere.nets.patches import PatchSphere
 
 TINY = 1e-12
+PRODUCTS = "use_mm_for_euclid_dist"  # "if necessary" would tie an exported graph to few rows
 
 
 class PooledVectors(nn.Module):
@@ -62,7 +63,7 @@ class NearestVectors(nn.Module):
 
     def forward(self, F: Tensor) -> Tensor:
         """Score vectors."""
-        distances = torch.cdist(F, self.training_vectors)
+        distances = torch.cdist(F, self.training_vectors, compute_mode=PRODUCTS)
         return distances.topk(self.n_neighbors, dim=1, largest=False).values.mean(dim=1)
 
 
@@ -147,7 +148,9 @@ class NearestPatches(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Score patches."""
-        return torch.cdist(patches.flatten(1, 2).double(), self.bank).amin(dim=2)
+        return torch.cdist(patches.flatten(1, 2).double(), self.bank, compute_mode=PRODUCTS).amin(
+            dim=2
+        )
 
 
 class SphereOfPatches(nn.Module):
