@@ -8,19 +8,15 @@ from sklearn.metrics import roc_auc_score
 from insphere.errors import CollapseError
 from insphere.nets import EncoderSpec
 from insphere.preprocess import Preprocessor, default_steps
+from insphere.training.batch import Batch, joined
 from insphere.training.callbacks import Callback
 from insphere.training.checkpoint import read_checkpoint, write_checkpoint
 from insphere.training.deep_svdd import SphereSpec, first_pass, train_sphere, untrained_sphere
 from insphere.training.device import autocast_dtype
 from insphere.training.guard import CollapseGuard, measure
+from insphere.training.heads.center import Center, choose_center, squared_distances
 from insphere.training.images import TrainingImages
-from insphere.training.objectives import (
-    Hypersphere,
-    choose_center,
-    radius_quantile,
-    soft_boundary_loss,
-    squared_distances,
-)
+from insphere.training.objectives import Hypersphere, radius_quantile, soft_boundary_loss
 from insphere.training.recipe import FAST, PAPER, Phase, Recipe
 
 CPU = torch.device("cpu")
@@ -82,7 +78,7 @@ def test_one_class_gradient_of_a_linear_map():
     encoder = torch.nn.Linear(3, 2, bias=False).double()
     x, center = torch.randn(7, 3).double(), torch.randn(2).double()
     guard = CollapseGuard()
-    Hypersphere(encoder, center, guard)(x).backward()
+    Hypersphere(encoder, Center(center), guard)(Batch(x)).backward()
     residual = (x @ encoder.weight.T - center).detach()
     torch.testing.assert_close(encoder.weight.grad, 2 * residual.T @ x / 7)
 
@@ -118,9 +114,9 @@ def test_small_sets_train_for_enough_steps():
 def test_batches_are_equal_and_cover_each_image_once(threes):
     images = np.repeat(threes, 2, axis=0)[:201]
     prepared = TrainingImages(images, Preprocessor((), (1, 8, 8)), CPU)
-    sizes = [len(b) for b in prepared.batches(100, torch.Generator().manual_seed(0))]
+    sizes = [b.size for b in prepared.batches(100, torch.Generator().manual_seed(0))]
     assert sizes == [67, 67, 67]
-    seen = torch.cat(list(prepared.batches(100, torch.Generator().manual_seed(0))))
+    seen = joined(list(prepared.batches(100, torch.Generator().manual_seed(0)))).x
     assert sorted(seen.sum((1, 2, 3)).tolist()) == pytest.approx(
         sorted((images / 255).sum((1, 2, 3)).tolist()), rel=1e-5
     )
@@ -132,7 +128,7 @@ def test_images_beyond_the_memory_are_prepared_batch_by_batch(threes):
     kept = TrainingImages(threes, steps, CPU)
     streamed = TrainingImages(threes, steps, CPU, memory=0)
     for a, b in zip(kept.batches(32, None), streamed.batches(32, None), strict=True):
-        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a.x, b.x)
 
 
 # ---------------------------------------------------------------- training does something

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from insphere.errors import InsphereError
 from insphere.nets.dcgan import Discriminator, Generator
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
-from insphere.training.autoencoder import place
 from insphere.training.callbacks import Callback, Record
 from insphere.training.images import TrainingImages
 from insphere.training.loop import seeded
+from insphere.training.start import place
 
 PHASE = "adversarial"
 
@@ -145,10 +145,10 @@ def train_gan(
             with seeded(seed, epoch + 1) as random:
                 batches = images.batches(spec.batch_size, random)
                 for _, batch in zip(range(steps), batches, strict=False):
-                    total += adversaries.step(gan.resize(batch), random) * len(batch)
-                    seen += len(batch)
+                    total += adversaries.step(gan.resize(batch.x), random) * batch.size
+                    seen += batch.size
                     for callback in callbacks:
-                        callback.batch_end(PHASE, len(batch))
+                        callback.batch_end(PHASE, batch.size)
             history.append(_record(epoch, total / seen, spec.lr, seen, started))
             for callback in callbacks:
                 callback.epoch_end(history[-1])

@@ -2,39 +2,94 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from insphere.atomic import atomic_path
 from insphere.errors import InsphereError
+from insphere.fingerprint import array_fingerprint
+from insphere.training.training_set import TrainingSet, as_training_set
 
 _META = "insphere"
 
 
+class CheckpointNames:
+    """Names a phase's checkpoint by a hash of everything that the phase depends on.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        Where checkpoints lie; without it no phase has one.
+    samples : ndarray or TrainingSet
+        Raw training samples. Weights are part of every name.
+    seed : int
+        Seed of the training.
+    autocast : torch.dtype, optional
+        Number format of the network.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        samples: NDArray[Any] | TrainingSet,
+        seed: int,
+        autocast: torch.dtype | None,
+    ) -> None:
+        self.folder = folder
+        self.train = as_training_set(samples)
+        if folder is not None:
+            self.common = {
+                "data": array_fingerprint(self.train.data),
+                "seed": seed,
+                "autocast": str(autocast),
+                "torch": torch.__version__,
+            }
+            if self.train.weights is not None:
+                self.common["weights"] = array_fingerprint(self.train.weights)
+
+    def path(self, phase: str, parts: dict[str, Any], *, labels: bool = True) -> Path | None:
+        """Return the file of a phase; None without a folder.
+
+        Parameters
+        ----------
+        phase : str
+            Name of the phase.
+        parts : dict
+            What it depends on beside the samples, as JSON values.
+        labels : bool
+            Whether it depends on the samples' labels and groups, where they have any.
+        """
+        if self.folder is None:
+            return None
+        known = self.train.known(("labels", "groups")) if labels else {}
+        used = {k: array_fingerprint(v) for k, v in known.items() if v is not None}
+        text = json.dumps(self.common | {"parts": parts | used}, sort_keys=True)
+        return self.folder / f"{phase}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+
+
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Write tensors and JSON-able `meta` to one file that is either the old or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
-            partial,
-            metadata={_META: json.dumps(meta)},
-        )
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            save_file(
+                {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
+                partial,
+                metadata={_META: json.dumps(meta)},
+            )
     except (OSError, SafetensorError) as error:
         raise InsphereError(
             f"The checkpoint could not be written to {path.parent} ({error}); free some space or "
             "choose another folder."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

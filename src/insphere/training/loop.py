@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from insphere.errors import InsphereError
+from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import (
     optimizer_tensors,
@@ -121,9 +122,9 @@ class PhaseRun:
             batches = self.images.batches(self.phase.batch_size, generator)
             for step, batch in enumerate(batches):
                 lr = self.phase.lr_at(epoch * steps + step, len(self.images))
-                total += self._step(batch, lr) * len(batch)
+                total += self._step(batch, lr) * batch.size
                 for callback in self.callbacks:
-                    callback.batch_end(self.name, len(batch))
+                    callback.batch_end(self.name, batch.size)
         loss = float(total) / len(self.images)
         if not math.isfinite(loss):
             raise InsphereError(
@@ -142,7 +143,7 @@ class PhaseRun:
             "images_per_second": len(self.images) / seconds,
         }
 
-    def _step(self, batch: Tensor, lr: float) -> Tensor:
+    def _step(self, batch: Batch, lr: float) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from insphere.detectors.method_table import METHODS, class_names, method_of_class
-from insphere.detectors.persistence.model_format import CALIBRATION, Fitted
+from insphere.detectors.persistence.model_format import CALIBRATION, Fitted, TrainedOn
 from insphere.detectors.persistence.model_writer import ModelData, PartData, write_model
 from insphere.errors import ModelError
 from insphere.scoring.severity import Tail
@@ -28,6 +28,7 @@ class Savable:
     calibration_scores_: NDArray[np.float64]
     n_train_: int
     tail_: Tail | None
+    trained_on_: TrainedOn | None
     parts_: Sequence[Any]
 
     @abstractmethod
@@ -41,15 +42,18 @@ class Savable:
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the fitted detector to a folder that `insphere.detectors.load_detector` reads back.
 
-        The folder is written beside its destination and then renamed, so that it is there as a
-        whole or not at all. The same fitted detector always gives the same bytes.
+        A new folder is written beside its destination and then renamed, so that it is there as a
+        whole or not at all. In a folder that is overwritten only the model's own files are
+        replaced, and a reader gets the old model or the new one at any moment. The same fitted
+        detector always gives the same bytes in a new folder.
 
         Parameters
         ----------
         path : path
             Folder to create; its parents are created too.
         overwrite : bool, default=False
-            Replace a model folder that stands there. Anything else is never replaced.
+            Replace a model that stands there. Other files of its folder stay; anything that is no
+            model is never replaced.
 
         Returns
         -------

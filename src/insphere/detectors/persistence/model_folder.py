@@ -21,20 +21,22 @@ from insphere.detectors.base.estimator import Array, OneClassDetector
 from insphere.detectors.method_table import method_of_class
 from insphere.detectors.persistence.model_format import (
     CALIBRATION,
+    CARD,
     DESCRIPTION,
     Description,
     SavedTail,
+    check_model_path,
     damaged,
     part_prefix,
     read_description,
-    read_weights,
+    read_model,
 )
 from insphere.detectors.persistence.model_writer import check_destination
 from insphere.detectors.registry import detector_class
 from insphere.errors import ModelError
 from insphere.scoring.severity import Tail, fit_tail
 
-__all__ = ["check_destination", "describe_model", "load_detector", "save_detector"]
+__all__ = ["check_destination", "describe_model", "file_names", "load_detector", "save_detector"]
 
 
 def save_detector(
@@ -71,9 +73,8 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         If the folder is no model, comes from a newer version, is damaged or incomplete, or leads
         outside of itself.
     """
-    folder = Path(path)
-    description = read_description(folder)
-    arrays = read_weights(folder, description.weights)
+    folder = check_model_path(path)
+    description, arrays = read_model(folder)
     method = method_of_class(description.detector)
     assert method is not None  # `read_description` refuses others
     cls = detector_class(method)
@@ -86,8 +87,7 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         if description.fitted.feature_names_in_ is not None:
             names = np.array(description.fitted.feature_names_in_, dtype=object)
             detector.feature_names_in_ = names
-        if description.fitted.trained_on_ is not None:
-            detector.trained_on_ = description.fitted.trained_on_
+        detector.trained_on_ = description.fitted.trained_on_
         detector.calibration_scores_ = arrays.pop(CALIBRATION)
         detector.tail_ = _tail(description.fitted.tail_, detector.calibration_scores_)
         detector.parts_ = _load_parts(detector, arrays, description)
@@ -121,9 +121,8 @@ def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
     ModelError
         As in `load_detector`.
     """
-    folder = Path(path)
-    description = read_description(folder)
-    arrays = read_weights(folder, description.weights)
+    folder = check_model_path(path)
+    description, arrays = read_model(folder)
     fitted = description.fitted.model_dump()
     return {
         "detector": description.detector,
@@ -166,3 +165,14 @@ def _tail(saved: SavedTail | None, calibration_scores: NDArray[Any]) -> Tail | N
     if not len(calibration_scores):
         return None
     return fit_tail(calibration_scores) if saved is None else Tail(**saved.model_dump())
+
+
+def file_names(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Return the names of the files that make a model.
+
+    Raises
+    ------
+    ModelError
+        As in `load_detector`.
+    """
+    return read_description(check_model_path(path)).weights.file, DESCRIPTION, CARD

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +19,7 @@ from pydantic import BaseModel
 from safetensors.numpy import save as dump_arrays
 from sklearn.base import BaseEstimator
 
+from insphere.atomic import atomic_folder, locked_folder, write_atomic
 from insphere.detectors.persistence.model_format import (
     CALIBRATION,
     CARD,
@@ -29,10 +27,16 @@ from insphere.detectors.persistence.model_format import (
     FORMAT_VERSION,
     WEIGHTS,
     Description,
+    check_model_path,
     digest,
+    is_description,
+    is_model_weights,
+    is_weights_name,
     part_prefix,
+    replacing_weights_name,
 )
 from insphere.errors import ModelError
+from insphere.parsing import ParseError, parse_json
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +95,10 @@ class ModelData:
 def write_model(model: ModelData, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
     """Write the folder that `insphere.detectors.load_detector` reads back.
 
-    It is written beside its destination and then renamed, so that it is there as a whole or not at
-    all. The same data always give the same bytes.
+    A new folder is written beside its destination and then renamed, so that it is there as a whole
+    or not at all. In a folder that is overwritten only the model's own files are replaced, and a
+    reader gets the old model or the new one at any moment. The same data always give the same
+    bytes in a new folder.
 
     Parameters
     ----------
@@ -101,43 +107,47 @@ def write_model(model: ModelData, path: str | PathLike[str], *, overwrite: bool 
     path : path
         Folder to create; its parents are created too.
     overwrite : bool, default=False
-        Replace a model folder that stands there. Anything else is never replaced.
+        Replace a model that stands there. Other files of its folder stay; anything that is no
+        model is never replaced.
 
     Raises
     ------
     ModelError
         If the folder exists, cannot be written, or something in the data cannot.
     """
-    folder = Path(path)
-    files = _files_of(model)
-    temporary = folder.parent / f".{folder.name}.{uuid4().hex[:12]}.tmp"
-    retired = temporary.with_suffix(".old")
+    folder = check_model_path(path)
     try:
-        occupied = check_destination(folder, overwrite=overwrite)
-        if not occupied and folder.exists():
-            folder.rmdir()  # empty
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        for title, content in files.items():
-            with (temporary / title).open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        if occupied:
-            folder.rename(retired)
-        temporary.rename(folder)
+        replacing = check_destination(folder, overwrite=overwrite)
+        files = _files_of(model, replacing=replacing)
+        if replacing:
+            _replace(folder, files)
+        else:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_folder(folder) as temporary:
+                for title, content in files.items():
+                    write_atomic(temporary / title, content)
     except OSError as error:
-        if retired.exists() and not folder.exists():
-            retired.rename(folder)
         raise ModelError(
             f"The model could not be written to {folder} ({error.strerror or error}); free some "
             "space or choose another folder."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if folder.exists():
-            shutil.rmtree(retired, ignore_errors=True)
     return folder
+
+
+def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put a model in the place of another, which is whole for every reader until then.
+
+    The weights come under a name of their own, then the description that names them takes the
+    place of the old one in one step; only then do the old weights go. Files that are no part of a
+    model stay as they are.
+    """
+    with locked_folder(folder):
+        for title, content in files.items():
+            write_atomic(folder / title, content)
+        kept = next(iter(files))
+        for file in folder.iterdir():
+            if file.name != kept and is_weights_name(file.name) and is_model_weights(file):
+                file.unlink(missing_ok=True)
 
 
 def check_destination(path: str | PathLike[str], *, overwrite: bool = False) -> bool:
@@ -158,7 +168,7 @@ def check_destination(path: str | PathLike[str], *, overwrite: bool = False) -> 
     ModelError
         If something stands there that may not be replaced.
     """
-    folder = Path(path)
+    folder = check_model_path(path)
     if not folder.is_symlink() and not folder.exists():
         return False
     if not folder.is_symlink() and folder.is_dir() and not any(folder.iterdir()):
@@ -170,7 +180,8 @@ def check_destination(path: str | PathLike[str], *, overwrite: bool = False) -> 
     raise ModelError(f"{folder} {why}; choose another folder{advice}.")
 
 
-def _files_of(model: ModelData) -> dict[str, bytes]:
+def _files_of(model: ModelData, *, replacing: bool) -> dict[str, bytes]:
+    """Return the files of a model by name, in the order in which they are written."""
     arrays = {name: _as_array(value) for name, value in model.arrays.items()}
     if CALIBRATION in arrays:
         raise ValueError(f"The name {CALIBRATION} is taken by the base class.")
@@ -183,6 +194,8 @@ def _files_of(model: ModelData) -> dict[str, bytes]:
             raise ModelError(f"{name} holds NaN or infinite numbers; fit the detector again.")
     # Sorted, so that the same arrays give the same bytes.
     weights = dump_arrays({name: arrays[name] for name in sorted(arrays)})
+    sha256 = hashlib.sha256(weights).hexdigest()
+    weights_name = replacing_weights_name(sha256) if replacing else WEIGHTS
     parts = [{"state": p.state, "tail": p.tail, "n_train": p.n_train} for p in model.parts]
     description = {
         "format_version": FORMAT_VERSION,
@@ -193,18 +206,32 @@ def _files_of(model: ModelData) -> dict[str, bytes]:
         **({"parts": _plain("parts", parts)} if parts else {}),
         "versions": _versions(),
         "weights": {
-            "file": WEIGHTS,
-            "sha256": hashlib.sha256(weights).hexdigest(),
+            "file": weights_name,
+            "sha256": sha256,
             "bytes": len(weights),
         },
     }
     description["sha256"] = digest(description)
-    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
+    card = _card(Description.model_validate(description))
     return {
-        WEIGHTS: weights,
-        DESCRIPTION: text.encode(),
-        CARD: _card(Description.model_validate(description)).encode(),
+        weights_name: weights,
+        DESCRIPTION: _as_json(description),
+        CARD: card.encode(errors="backslashreplace"),
     }
+
+
+def _as_json(description: Mapping[str, Any]) -> bytes:
+    """Write a description that will be read again, in the limits of reading."""
+    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:  # names of files that are not UTF-8
+        content = json.dumps(description, indent=2, allow_nan=False).encode()
+    try:
+        parse_json(content)
+    except ParseError as error:
+        raise ModelError(f"The description of the model {error}; it cannot be saved.") from error
+    return content
 
 
 def _as_array(value: Any) -> NDArray[Any]:
@@ -277,4 +304,4 @@ same shape. It can judge only against the normals that it has seen.
 
 
 def _is_model_folder(folder: Path) -> bool:
-    return not folder.is_symlink() and (folder / DESCRIPTION).is_file()
+    return not folder.is_symlink() and is_description(folder / DESCRIPTION)

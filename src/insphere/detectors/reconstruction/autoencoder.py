@@ -26,26 +26,34 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
+from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import SpecError
 from insphere.nets.autoencoder import Autoencoder
 from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.collapse_check import collapse_paths
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
-from insphere.training.autoencoder import (
-    AutoencoderSpec,
-    bounded_output,
-    pretrain_autoencoder,
-    sample_shape,
-)
 from insphere.training.callbacks import Callback
 from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
+from insphere.training.pretraining.autoencoder import (
+    AutoencoderPretraining,
+    Reconstruction,
+    bounded_output,
+)
+from insphere.training.pretraining.pretraining import pretrain
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.start import StageSpec, sample_shape
+from insphere.training.training_set import TrainingSet
 
 
-class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetector):  # type: ignore[misc]
+class DeepCAE(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    WeightedDetector,
+    NetworkDetector,
+):
     """Deep convolutional autoencoder: what it cannot restore is anomalous.
 
     It is the network that `DeepSVDD` pretrains, with the decoder kept, as in the comparison of
@@ -89,7 +97,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetector
     ----------
     history_ : list of dict
         One record for each epoch: phase, epoch, loss, lr, seconds, images_per_second.
-    spec_ : AutoencoderSpec
+    spec_ : StageSpec
         All settings, resolved.
     autoencoder_ : Autoencoder
         The torch module that maps raw samples to their squared errors.
@@ -217,20 +225,22 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetector
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _fit(self, X: NDArray[Any]) -> None:
+    def _fit(self, X: NDArray[Any], *, weights: NDArray[np.float64] | None = None) -> None:
         keep_freed_memory()
         spec = self._resolve(sample_shape(X))
-        trained = pretrain_autoencoder(
-            X,
+        trained = pretrain(
+            TrainingSet(X, weights=weights),
             spec,
+            AutoencoderPretraining(),
             seed=seed_from(self.random_state),
             device=resolve_device(self.device),
             precision=self.precision,
             checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
         )
-        assert trained.decoder is not None  # there is at least one epoch
-        network = Autoencoder(trained.preprocessor, trained.encoder, trained.decoder).eval()
+        assert isinstance(trained.objective, Reconstruction)  # there is at least one epoch
+        decoder = trained.objective.decoder
+        network = Autoencoder(trained.preprocessor, trained.encoder, decoder).eval()
         self._adopt(spec, network, trained.history)
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
@@ -247,7 +257,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetector
     def _set_state(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
         device = resolve_device(self.device)
         with matching_weights():
-            spec = AutoencoderSpec.model_validate(meta["spec"])
+            spec = StageSpec.model_validate(meta["spec"])
             shape = saved_shape(self.image_shape_, meta)
             encoder = build_encoder(spec.encoder, shape, allow_collapse=True)
             decoder = build_decoder(spec.encoder, shape, bounded_output=bounded_output(spec))
@@ -257,7 +267,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetector
 
     # ------------------------------------------------------------------ inside
 
-    def _adopt(self, spec: AutoencoderSpec, network: Autoencoder, history: list[Any]) -> None:
+    def _adopt(self, spec: StageSpec, network: Autoencoder, history: list[Any]) -> None:
         self.spec_ = spec
         self.autoencoder_ = network
         self.history_ = history
@@ -267,7 +277,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetector
     def _weight(self) -> torch.Tensor:
         return next(self.autoencoder_.parameters())
 
-    def _resolve(self, shape: tuple[int, ...]) -> AutoencoderSpec:
+    def _resolve(self, shape: tuple[int, ...]) -> StageSpec:
         """Turn the constructor's arguments into one spec."""
         given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
         steps = chosen_steps(self.preprocess, shape)
@@ -278,6 +288,4 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetector
                 raise SpecError("An autoencoder needs at least one epoch of training, not 0.")
             # Part of the checkpoint's name: whether Deep SVDD must be told to accept the encoder.
             unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
-            return AutoencoderSpec(
-                encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe
-            )
+            return StageSpec(encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe)

@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -25,23 +26,33 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
+from insphere.detectors.base.weights import WeightedDetector
 from insphere.nets.build import build_encoder
 from insphere.nets.fold import folded
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
-from insphere.training.autoencoder import sample_shape
 from insphere.training.callbacks import Callback
 from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere
 from insphere.training.device import Precision, resolve_device
+from insphere.training.heads.center import Center
+from insphere.training.heads.head import HeadSpec
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
+from insphere.training.pretraining.pretraining import Pretraining
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
 from insphere.training.regularizers import Regularizers
+from insphere.training.start import sample_shape
+from insphere.training.training_set import TrainingSet
 
 
-class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetector):  # type: ignore[misc]
+class DeepSVDD(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    WeightedDetector,
+    NetworkDetector,
+):
     """Deep Support Vector Data Description (Ruff et al. 2018, "Deep One-Class Classification").
 
     A network φ(x; W) is trained so that normal samples fall close to a fixed centre c. The anomaly
@@ -85,6 +96,13 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetecto
     regularizers : Regularizers, dict or None, default=None
         Weights of terms that keep the representations apart, such as ``{"variance": 1.0}``; with
         one on the variance bias terms are allowed. See `insphere.training.regularizers`.
+    pretraining : str, Pretraining, dict or None, default="autoencoder"
+        What the encoder learns first, for the recipe's epochs of pretraining: a kind of
+        `insphere.training.pretraining.table.PRETRAININGS`, its settings as a dict with ``"kind"``,
+        or None to start from random weights, as ``pretrain_epochs=0`` does.
+    head : str, HeadSpec or dict, default="center"
+        What encloses the representations: a kind of `insphere.training.heads.table.HEADS`, or its
+        settings.
     allow_collapse : bool, default=False
         Allow networks that can map everything onto the centre, and do not stop when they do.
     callbacks : sequence of Callback, default=()
@@ -97,7 +115,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetecto
     Attributes
     ----------
     center_ : ndarray, shape (rep_dim,)
-        c.
+        c; not there for heads without one centre.
     radius_ : float
         Radius that leaves a share `nu` of the training normals outside: the best R of the
         soft-boundary objective for the trained weights.
@@ -151,6 +169,8 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetecto
         precision: Precision = "auto",
         checkpoint_dir: str | PathLike[str] | None = None,
         regularizers: Regularizers | Mapping[str, Any] | None = None,
+        pretraining: str | Pretraining | Mapping[str, Any] | None = "autoencoder",
+        head: str | HeadSpec | Mapping[str, Any] = "center",
         allow_collapse: bool = False,
         callbacks: Sequence[Callback] = (),
         verbose: bool = False,
@@ -173,6 +193,8 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetecto
         self.precision = precision
         self.checkpoint_dir = checkpoint_dir
         self.regularizers = regularizers
+        self.pretraining = pretraining
+        self.head = head
         self.allow_collapse = allow_collapse
         self.callbacks = callbacks
         self.verbose = verbose
@@ -202,20 +224,20 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetecto
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _fit(self, X: NDArray[Any]) -> None:
+    def _fit(self, X: NDArray[Any], *, weights: NDArray[np.float64] | None = None) -> NDArray[Any]:
         keep_freed_memory()
         spec = self._resolve(sample_shape(X))
-        trained = self._train(X, spec)
+        trained = self._train(TrainingSet(X, weights=weights), spec)
         self._adopt(spec, trained)
-        self._training_distances = self._anomaly_score(X)
-        radius = radius_quantile(torch.from_numpy(self._training_distances), spec.nu)
-        self.radius_ = float(radius)
+        distances = self._anomaly_score(X)
+        self.radius_ = float(radius_quantile(torch.from_numpy(distances), spec.nu))
+        return distances
 
-    def _train(self, X: NDArray[Any], spec: SphereSpec) -> TrainedSphere:
+    def _train(self, train: TrainingSet, spec: SphereSpec) -> TrainedSphere:
         checkpoints = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)
         progress = [ProgressBar()] if self.verbose else []
         return train_sphere(
-            X,
+            train,
             spec,
             seed=seed_from(self.random_state),
             device=resolve_device(self.device),
@@ -223,10 +245,6 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetecto
             checkpoints=checkpoints,
             callbacks=[*self.callbacks, *progress],
         )
-
-    def _training_scores(self, X: NDArray[Any]) -> NDArray[Any]:
-        distances: NDArray[Any] = self.__dict__.pop("_training_distances")
-        return distances
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
         return batched(X, self._scorer, self._scorer, self.precision)
@@ -247,8 +265,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetecto
             spec = SphereSpec.model_validate(meta["spec"])
             shape = saved_shape(self.image_shape_, meta)
             encoder = build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
-            center = torch.empty(spec.encoder.rep_dim)
-            sphere = Sphere(Preprocessor(spec.preprocess, shape), encoder, center)
+            sphere = Sphere(Preprocessor(spec.preprocess, shape), encoder, spec.build_head())
             load_arrays(sphere, arrays, device)
         findings = list(meta["guard_findings"])
         self._adopt(spec, TrainedSphere(sphere, list(meta["history"])), findings)
@@ -264,7 +281,8 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetecto
         self._scorer = folded(trained.sphere)
         self.history_ = trained.history
         self.guard_findings_ = trained.guard.summary() if findings is None else findings
-        self.center_ = trained.sphere.center.cpu().numpy()
+        if isinstance(trained.sphere.head, Center):
+            self.center_ = trained.sphere.center.cpu().numpy()
         self._n_features_out = spec.encoder.rep_dim
 
     def _resolve(self, shape: tuple[int, ...]) -> SphereSpec:
@@ -272,6 +290,8 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetecto
         recipe = parse_recipe(self.recipe)
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
+        if self.pretraining is None:
+            pretrain["epochs"] = 0
         steps = chosen_steps(self.preprocess, shape)
         with settings():
             given = self.regularizers
@@ -286,4 +306,6 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, NetworkDetecto
                 radius_update=self.radius_update,
                 allow_collapse=self.allow_collapse,
                 regularizers=given,
+                pretraining=self.pretraining or "autoencoder",
+                head=self.head,
             )

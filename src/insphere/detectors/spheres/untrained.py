@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
-
-from numpy.typing import NDArray
 
 from insphere.detectors.base.network_state import seed_from
 from insphere.detectors.spheres.deep_svdd import DeepSVDD
 from insphere.training.deep_svdd import SphereSpec, TrainedSphere, untrained_sphere
 from insphere.training.device import resolve_device
+from insphere.training.training_set import TrainingSet
 
 
 class UntrainedDeepSVDD(DeepSVDD):
@@ -29,9 +27,9 @@ class UntrainedDeepSVDD(DeepSVDD):
         idle=("recipe", "epochs", "pretrain_epochs"),
     )
 
-    def _train(self, X: NDArray[Any], spec: SphereSpec) -> TrainedSphere:
+    def _train(self, train: TrainingSet, spec: SphereSpec) -> TrainedSphere:
         return untrained_sphere(
-            X,
+            train,
             spec,
             seed=seed_from(self.random_state),
             device=resolve_device(self.device),

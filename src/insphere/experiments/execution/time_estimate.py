@@ -96,7 +96,7 @@ def measure(spec: RunSpec, data: ImageSet) -> Estimate:
     """
     known = settings_of(spec.method)
     pretrained = method_card(spec.method).needs_pretrained
-    split = OneClassSplit(data, list(spec.normal), random_state=spec.seed)
+    split = spec.reading.split(data)
     if "callbacks" not in known or pretrained:
         return _from_few(spec, split, _FEW[pretrained])
     phases = [{"epochs": 1}, {"pretrain_epochs": 0}] if "pretrain_epochs" in known else [{}]
