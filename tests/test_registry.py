@@ -253,7 +253,7 @@ def test_a_new_detector_is_one_file_and_one_line(toy, tmp_path, monkeypatch, cap
              "methods": [{"method": toy, "grid": {"power": [1, 2]}}]}  # fmt: skip
     made = make_sweep(yaml.safe_load(yaml.safe_dump(sweep)))
     made.check()
-    assert [run.column for run in made.runs()] == ["Brightness (power 1)", "Brightness (power 2)"]
+    assert [run.column for run in made.runs()] == ["Brightness, power 1", "Brightness, power 2"]
     wrong = sweep | {"methods": [{"method": toy, "params": {"pwer": 1}}]}
     with pytest.raises(SpecError, match="brightness has no option pwer; it has"):
         make_sweep(wrong).check()
