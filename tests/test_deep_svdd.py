@@ -55,6 +55,7 @@ def test_scikit_learn_checks(estimator, check):
 # ---------------------------------------------------------------- it works on real digits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["one-class", "soft-boundary"])
 def test_auc_on_real_digits(digits, objective):
     images, target = digits
@@ -66,6 +67,7 @@ def test_auc_on_real_digits(digits, objective):
     assert auc > 0.97
 
 
+@pytest.mark.slow
 def test_training_beats_the_same_network_untrained(digits):
     images, target = digits
     aucs = {DeepSVDD: [], UntrainedDeepSVDD: []}

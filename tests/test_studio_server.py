@@ -131,10 +131,11 @@ def test_a_visitor_who_leaves_before_an_answer_is_complete_is_no_error(
 
     async def visit(app):
         gone, sent = asyncio.Event(), []
+        bodies = iter([{"type": "http.request", "body": b""}])
         if not patience:
             gone.set()
 
-        async def receive(bodies=iter([{"type": "http.request", "body": b""}])):
+        async def receive():
             if (message := next(bodies, None)) is not None:
                 return message
             await gone.wait()
@@ -367,7 +368,7 @@ def test_a_selection_makes_figures_groups_and_files(measured):
     assert {"bars", "change", "roc", "training", "heat", "boxes", "ranks", "latent"} <= set(drawn)
     (roc,) = figures_of("roc", collection)  # one figure of all that were selected, not one a method
     assert len(roc.draw().axes[0].get_lines()) >= len(runs)
-    assert [one.name for one in figures_of("changes", collection)] == ["change-digits-8x8"]
+    assert [one.name for one in figures_of("changes", collection)] == ["change-optical-digits-8-8"]
     with pytest.raises(SpecError, match=r"no figure boxen; did you mean boxes\?"):
         figures_of("boxen", collection)
     without_plain = selected_runs([run for run in runs if run.method != "deep-svdd"],

@@ -15,10 +15,12 @@ from torch.nn import functional as F
 
 from insphere.errors import InsphereError
 from insphere.nets.dcgan import Discriminator, Generator
+from insphere.nets.draws import initial_weights
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
 from insphere.training.callbacks import Callback, Record
+from insphere.training.gradients import with_gradients
 from insphere.training.images import TrainingImages
-from insphere.training.loop import seeded
+from insphere.training.loop import mixed_seed, seeded
 from insphere.training.start import place
 
 PHASE = "adversarial"
@@ -92,6 +94,7 @@ class GAN(nn.Module):
         return scaled
 
 
+@with_gradients
 def train_gan(
     X: NDArray[Any],
     spec: AnoGANSpec,
@@ -127,7 +130,7 @@ def train_gan(
         One record for each epoch: phase, epoch, loss (of the generator), discriminator_loss, lr,
         seconds, images_per_second.
     """
-    with seeded(seed):
+    with initial_weights(mixed_seed(seed)):
         gan = GAN(spec, (X.shape[3], X.shape[1], X.shape[2]))
     place(gan, device, torch.float32)
     gan.preprocessor.fit(X)
@@ -196,6 +199,7 @@ class _Adversaries:
         self.optimizers[which].step()
 
 
+@with_gradients
 def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
     """Look for the generated image that comes closest to each given one.
 

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from insphere.data.inputs import as_images, opened, training_groups, training_images
+from insphere.data.inputs import (
+    as_images,
+    check_magnitude,
+    opened,
+    training_groups,
+    training_images,
+)
 from insphere.detectors.base.calibrated_scores import CalibratedScores
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
@@ -288,6 +294,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             table: Array = validate_data(
                 self, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
             )
+            check_magnitude(table, "Tables")
             return table
         if fitting:
             if len(data) < 2:

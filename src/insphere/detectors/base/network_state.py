@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from insphere.detectors.base.estimator import batches
 from insphere.errors import ModelError, SpecError
 from insphere.nets.build import default_encoder
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import NAMED, EncoderSpec
 from insphere.preprocess.pipeline import to_batch
 from insphere.training.device import Precision, autocast_dtype
@@ -121,15 +122,16 @@ def load_arrays(
 
 @contextmanager
 def matching_weights() -> Iterator[None]:
-    """Say in one sentence that saved settings and weights contradict each other.
+    """Build a network for saved weights; its initial weights, soon replaced, leave no trace.
 
     Raises
     ------
     ModelError
-        If they do.
+        If saved settings and weights contradict each other.
     """
     try:
-        yield
+        with initial_weights(0):
+            yield
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelError(
             "The model's settings and weights do not belong together; save it again."

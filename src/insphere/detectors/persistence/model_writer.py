@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from safetensors.numpy import save as dump_arrays
 from sklearn.base import BaseEstimator
 
-from insphere.atomic import atomic_folder, locked_folder, write_atomic
+from insphere.atomic import atomic_folder, clear_abandoned, locked_folder, meant_by, write_atomic
 from insphere.detectors.persistence.model_format import (
     CALIBRATION,
     CARD,
@@ -145,7 +145,9 @@ def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
         for title, content in files.items():
             write_atomic(folder / title, content)
         kept = next(iter(files))
-        for file in folder.iterdir():
+        for file in list(folder.iterdir()):
+            if is_weights_name(left := meant_by(file.name) or ""):
+                clear_abandoned(folder / left)
             if file.name != kept and is_weights_name(file.name) and is_model_weights(file):
                 file.unlink(missing_ok=True)
 

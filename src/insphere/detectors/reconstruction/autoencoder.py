@@ -31,6 +31,7 @@ from insphere.errors import SpecError
 from insphere.nets.autoencoder import Autoencoder
 from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.collapse_check import collapse_paths
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
 from insphere.training.callbacks import Callback
@@ -287,5 +288,6 @@ class DeepCAE(
             if phase.epochs == 0:
                 raise SpecError("An autoencoder needs at least one epoch of training, not 0.")
             # Part of the checkpoint's name: whether Deep SVDD must be told to accept the encoder.
-            unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
+            with initial_weights(0):
+                unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
             return StageSpec(encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe)
