@@ -276,9 +276,12 @@ def test_pretrained_features_are_a_component(tmp_path, textures_small):
         np.testing.assert_array_equal(parted.anomaly_score(test), whole.anomaly_score(test))
         assert parted.threshold_ == whole.threshold_
         assert not hasattr(parted, "anomaly_map")
+        assert parted.uses_pretrained
+        assert whole.uses_pretrained
         parted.save(tmp_path / "m", overwrite=True)
         again = insphere.load(tmp_path / "m")
         np.testing.assert_array_equal(again.anomaly_score(test), whole.anomaly_score(test))
+    assert not build_detector("knn", {}, seed=0).uses_pretrained
     transformer = PretrainedFeatures(**common).fit(train)
     np.testing.assert_array_equal(transformer.transform(train), parted.training_)
 
