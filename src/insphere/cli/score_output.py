@@ -27,6 +27,8 @@ def summary(scored: Scored, model: str) -> dict[str, Any]:
         "threshold": scored.detector.threshold_,
         "threshold_rule": scored.detector.threshold_rule_,
         "guarantee": scored.detector.guarantee,
+        "n_outside_range": scored.n_outside_range,
+        "found": scored.contents.to_dict(),
     }
 
 
@@ -47,6 +49,12 @@ def tell_what(scored: Scored) -> None:
     console.explain(
         f"{method_title(scored.detector)} on {scored.data.name}{normal}, {scored.part}: {count}\n"
     )
+    console.explain(f"Found: {scored.contents.sentence()}\n", style="dim")
+    if scored.n_outside_range:
+        console.note(
+            f"{scored.n_outside_range:,} of these images hold values outside the range of the "
+            "training images, which were set to its ends."
+        )
     if scored.data.skipped:
         some = "; ".join(scored.data.skipped[:3]) + ("; …" if len(scored.data.skipped) > 3 else "")
         console.note(f"Left out, because they cannot be read: {len(scored.data.skipped)} ({some})")

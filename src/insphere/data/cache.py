@@ -22,11 +22,12 @@ import numpy as np
 from filelock import Timeout
 from numpy.typing import NDArray
 
+from insphere.data.files import read_regular
 from insphere.storage import CacheInfo, Shelf, cache_dir
 
 __all__ = ["CacheEntry", "CacheInfo", "cache_dir", "cache_info", "cached", "clear_cache"]
 
-FORMAT = 2  # raise when entries change, so that older ones are no longer found
+FORMAT = 3  # raise when entries change, so that older ones are no longer found
 META = "meta.json"
 TEMPORARY = ".building-"
 
@@ -84,10 +85,13 @@ def cached(key: str, build: Callable[[Path], Mapping[str, Any]]) -> CacheEntry:
 def _read(folder: Path) -> CacheEntry | None:
     """Open an entry, or return None if it is missing or not whole."""
     try:
-        content = json.loads((folder / META).read_text(encoding="utf-8"))
+        content = json.loads(read_regular(folder / META))
         arrays = {}
         for name, (shape, dtype) in content["arrays"].items():
-            array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            file = folder / f"{name}.npy"
+            if not file.is_file():  # opening a pipe would wait for ever
+                return None
+            array = np.load(file, mmap_mode="r", allow_pickle=False)
             if list(array.shape) != shape or str(array.dtype) != dtype:
                 return None
             arrays[name] = array

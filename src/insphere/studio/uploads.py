@@ -7,15 +7,16 @@ import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from insphere.data.decode import image_to_array, open_image
 from insphere.data.files import is_image_name
 from insphere.data.load import load_dataset
+from insphere.data.pixels import image_to_array, open_image
 from insphere.errors import DataError
 
 
@@ -102,9 +103,7 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
     return target
 
 
-def one_image(
-    content: bytes, shape: tuple[int, int, int], limits: Limits = LIMITS
-) -> NDArray[np.uint8]:
+def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMITS) -> NDArray[Any]:
     """Decode one image to the shape that a detector was trained on.
 
     Parameters
@@ -118,7 +117,7 @@ def one_image(
 
     Returns
     -------
-    ndarray of uint8, shape (H, W, C)
+    ndarray of uint8, uint16 or float32, shape (H, W, C)
 
     Raises
     ------

@@ -104,13 +104,15 @@ def _training_part(
 ) -> tuple[ImageSet, tuple[str, ...], float | None]:
     """Return training images, names of the normal classes, and the share held out if any is."""
     has_parts = data.is_test is not None and bool(data.is_test.any())
-    if not config.normal:
-        first = training_index(data)[0]
-        return data, (data.class_names[int(data.labels[first])],), None
-    names = tuple(data.class_names[data.class_index(name)] for name in config.normal)
+    normal = config.normal
+    if not normal:
+        index = training_index(data)
+        normal = (data.class_names[int(data.labels[index[0]])],)
+        n_training = len(data) if data.is_test is None else int((~data.is_test).sum())
+        if len(index) == n_training:
+            return data, normal, None
+    names = tuple(data.class_names[data.class_index(name)] for name in normal)
     if not has_parts and len(np.unique(data.labels)) == 1:
         return data, names, None
-    split = OneClassSplit(
-        data, list(config.normal), test_size=config.test_size, random_state=config.seed
-    )
+    split = OneClassSplit(data, list(names), test_size=config.test_size, random_state=config.seed)
     return split.training, names, None if has_parts else config.test_size

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from insphere.data.degenerate import check_informative
 from insphere.data.inputs import as_images, opened, training_groups, training_images
+from insphere.data.value_range import ValueRange, fitted_range, read_values
 from insphere.detectors.base.calibrated_scores import CalibratedScores
 from insphere.detectors.base.calibration import (
     Groups,
@@ -86,6 +88,9 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
     image_dtype_ : str or None
         "uint8" or "float32"; None if it was fitted on a table. Floats are scored by a detector
         trained on uint8 if they lie between 0 and 1.
+    value_range_ : ValueRange or None
+        Type of the training images as they came, which range of their values became 0…1, and
+        their colours: what later images must fit. None if it was fitted on a table.
     data_fingerprint_ : str
         SHA-256 over shape, type and values of the training data.
     """
@@ -97,6 +102,7 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
     false_alarm_rate: float | None
     calibration: float | int
     random_state: Any
+    value_range_: ValueRange | None
 
     # ------------------------------------------------------------------ for subclasses
 
@@ -164,14 +170,12 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         X = opened(X)
         data, groups = self._read(X, fitting=True), training_groups(X)
         n = len(data)
-        if data.min() == data.max():
-            raise DataError(
-                f"All values of the {n} training samples equal {data.min()}, so there is nothing "
-                "to learn from them; check how they were read."
-            )
+        check_informative(data)
         rate = self.false_alarm_rate
         in_turn = rate is not None and is_cross(self.calibration)
         mask = None if in_turn else self._held_out(n, groups)
+        self.value_range_ = fitted_range(data, None if mask is None else ~mask)
+        data = read_values(data, self.value_range_)
         self.data_fingerprint_ = array_fingerprint(data)
         self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
         self.image_dtype_ = data.dtype.name if data.ndim == 4 else None
@@ -227,9 +231,28 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         """
         check_is_fitted(self)
         data = self._read(X, fitting=False)
-        if self.parts_:
-            return cross_scores(self.parts_, data)
-        return self._checked(self._anomaly_score(data), len(data))
+        return self._score_read(data)
+
+    def outside_range(self, X: Any) -> NDArray[np.bool_]:
+        """Return which images hold values that lie outside the range of the training images.
+
+        Such values were set to the end of the range before scoring. Images of 8 bits have none.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            As in `anomaly_score`.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+        """
+        check_is_fitted(self)
+        data = as_images(X)
+        values = getattr(self, "value_range_", None)
+        if values is None or getattr(data, "ndim", None) != 4:
+            return np.zeros(len(data), dtype=bool)
+        return values.outside(data)  # type: ignore[no-any-return]
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return ``-anomaly_score(X)``: higher is more normal (scikit-learn's convention)."""
@@ -282,9 +305,15 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
                 f"The detector was trained on images of {_shape(trained_on)}, but these are "
                 f"{_shape(data.shape[1:])}; resize or convert them first."
             )
-        elif data.dtype != self.image_dtype_:
-            self._check_scale(data)
+        else:
+            data = read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
         return np.asanyarray(data)
+
+    def _score_read(self, data: Array) -> NDArray[np.float64]:
+        """Return the scores of samples that `_read` returned."""
+        if self.parts_:
+            return cross_scores(self.parts_, data)
+        return self._checked(self._anomaly_score(data), len(data))
 
     def _read_images(self, X: Any) -> Array:
         """Return images as N×H×W×C for a heat map, or say that a table has none."""
@@ -292,19 +321,6 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         if self.image_shape_ is None:
             raise DataError("Only images have heat maps, and this detector was fitted on a table.")
         return self._read(X, fitting=False)
-
-    def _check_scale(self, data: Array) -> None:
-        """Refuse pixels on another scale than those trained on."""
-        if self.image_dtype_ != "uint8":
-            raise DataError(
-                f"The detector was trained on {self.image_dtype_} images, but these are "
-                f"{data.dtype}; convert them in the same way as the training images."
-            )
-        if data.min() < 0 or data.max() > 1:
-            raise DataError(
-                "The detector was trained on uint8 images, so floats must lie between 0 and 1, "
-                f"but these lie in {data.min():g}…{data.max():g}; rescale them or give uint8."
-            )
 
     def _held_out(self, n: int, groups: Groups) -> NDArray[np.bool_] | None:
         """Choose the images to hold out, if any are wanted."""

@@ -38,6 +38,7 @@ def load_parts(
             if value is not None:
                 setattr(part, name, value)
         part.image_shape_, part.image_dtype_ = whole.image_shape_, whole.image_dtype_
+        part.value_range_ = None if whole.value_range_ is None else whole.value_range_.of_scaled()
         part.calibration_scores_ = own.pop(_CALIBRATION)
         part.n_train_, part.n_calibration_ = saved.n_train, len(part.calibration_scores_)
         part.tail_ = Tail(**saved.tail.model_dump())

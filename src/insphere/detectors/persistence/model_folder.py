@@ -30,6 +30,7 @@ from pydantic import BaseModel
 from safetensors.numpy import save as dump_arrays
 from sklearn.utils.validation import check_is_fitted
 
+from insphere.data.value_range import ValueRange
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.calibration_parts import load_parts, save_parts
 from insphere.detectors.persistence.model_format import (
@@ -40,6 +41,7 @@ from insphere.detectors.persistence.model_format import (
     WEIGHTS,
     Description,
     Fitted,
+    SavedRange,
     SavedTail,
     damaged,
     digest,
@@ -177,6 +179,7 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
             setattr(detector, name, value)
         shape = description.fitted.image_shape_
         detector.image_shape_ = None if shape is None else tuple(shape)
+        detector.value_range_ = _value_range(description.fitted.value_range_)
         if description.fitted.feature_names_in_ is not None:
             names = np.array(description.fitted.feature_names_in_, dtype=object)
             detector.feature_names_in_ = names
@@ -309,6 +312,13 @@ def _plain(name: str, value: Any) -> Any:
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _plain(f"{name}.{key}", item) for key, item in value.items()}
     raise ModelError(f"{name} = {value!r} cannot be saved; give plain finite values instead.")
+
+
+def _value_range(saved: SavedRange | None) -> ValueRange | None:
+    if saved is None:
+        return None
+    means, spreads = tuple(saved.means), tuple(saved.spreads)
+    return ValueRange(saved.dtype, saved.low, saved.high, means, spreads)
 
 
 def _versions() -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.value_range import shown_as_uint8
 from insphere.errors import InsphereError
 from insphere.experiments.analysis.run_collection import Material, typical
 from insphere.experiments.plots.figure_spec import NotEnough, plate, slug
@@ -134,7 +135,7 @@ def dataset_previews(material: Material) -> list[Plate]:
                 if len(here)
             ]
         )
-        images = np.stack([data.images[i] for i in kept])
+        images = shown_as_uint8(np.stack([data.images[i] for i in kept]))
         found.append(
             plate(
                 material, material.on(name), f"preview-{slug(name)}", f"{name}: images by class",
@@ -156,7 +157,7 @@ def images_by_score(material: Material) -> list[Plate]:
         run = typical(runs)
         kept = material.scores(run)
         try:
-            images = material.split(run).X_test
+            images = shown_as_uint8(material.split(run).X_test)
         except InsphereError:
             missing = f"the images of {data}"
             continue
