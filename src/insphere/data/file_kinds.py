@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
 
 from insphere.data.files import IMAGE_SUFFIXES, ImageFiles
 
@@ -91,7 +90,7 @@ def tell_kinds(files: ImageFiles) -> FileKinds:
     unread: list[str] = []
     ignored: Counter[str] = Counter(files.left_out)
     for name in files.names:
-        suffix = PurePosixPath(name).suffix.lower()
+        suffix = _suffix(name)
         kind = _kind_of_suffix(suffix)
         if kind is None:
             kind = kind_of_bytes(files.head(name, HEAD)) or "other"
@@ -102,6 +101,13 @@ def tell_kinds(files: ImageFiles) -> FileKinds:
         else:
             unread.append(f"{name}: {why_unread(kind, suffix)}")
     return FileKinds(tuple(images), tuple(unread), dict(ignored))
+
+
+def _suffix(name: str) -> str:
+    """Return the suffix of a file in lower case, with its dot."""
+    file = name[name.rfind("/") + 1 :]
+    dot = file.rfind(".")
+    return file[dot:].lower() if dot > 0 else ""
 
 
 def _kind_of_suffix(suffix: str) -> str | None:

@@ -124,8 +124,8 @@ def image_to_array(
         image.draft(None, (2 * max(size), 2 * max(size)))  # large JPEGs need not be decoded in full
     if box is None:
         box = (border, border, 1 - border, 1 - border)
+    deep = _deep_pixels(image)  # first: looking for metadata decodes a PNG
     orientation = _orientation(image)
-    deep = _deep_pixels(image)
     if deep is not None:
         return _deep_to_array(deep, orientation, size, channels, box)
     image = _to_grey_or_rgb(_turned(image, orientation))
@@ -156,8 +156,8 @@ def resized(values: Pixels, size: tuple[int, int], channels: int) -> Pixels:
 
 def mask_to_array(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Turn a mask into 0 and 255 of the given height and width, without blending its edges."""
+    deep = _deep_pixels(image)  # first: looking for metadata decodes a PNG
     orientation = _orientation(image)
-    deep = _deep_pixels(image)
     if deep is not None:
         values = 255 * (deep > 0).any(axis=2).astype(np.uint8)
         mask = _turned(Image.fromarray(values), orientation)

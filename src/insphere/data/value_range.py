@@ -28,6 +28,7 @@ TOLERANCE = 1e-6  # by which floats may leave 0…1 through rounding
 OTHER_SCALE = 2.0  # floats beyond it do not lie between 0 and 1, however noisy
 FACTOR = 50.0  # between the largest values of two scales
 SAMPLED = 64  # images whose colours are looked at
+VALUES = 1 << 20  # values looked at to tell a scale
 CHUNK = 1 << 24  # values converted at a time
 
 
@@ -97,6 +98,10 @@ class ValueRange:
         """
         self._check(images)
         self._look_at_colours(images)
+        return self.take(images)
+
+    def take(self, images: Images) -> Images:
+        """Return images as `read` does, of which it is known that they fit."""
         return self.scale(images) if self.rescales else images
 
     def scale(self, images: Images) -> NDArray[np.float32]:
@@ -137,8 +142,9 @@ class ValueRange:
         if found != "float32":
             return
         low, high = float(images.min()), float(images.max())
+        size = _most(images)
         if self._is_unit:
-            wrong = max(-low, high) > OTHER_SCALE
+            wrong = size > OTHER_SCALE
         else:
             most = max(abs(self.low), abs(self.high))
             small = (
@@ -146,7 +152,7 @@ class ValueRange:
                 and self.high - self.low > FACTOR / 5
                 and not np.array_equal(images, np.round(images))
             )
-            wrong = small or max(-low, high) > FACTOR * most
+            wrong = small or size > FACTOR * most
         if wrong:
             raise DataError(
                 f"The detector was trained on values in {self.low:.6g}…{self.high:.6g}, but these "
@@ -234,6 +240,13 @@ def fitted_range(images: Images, among: NDArray[np.bool_] | None = None) -> Valu
     if dtype == "uint16":
         low, high = max(0.0, np.floor(low)), min(65535.0, np.ceil(high))
     return ValueRange(dtype, float(low), float(high), means, spreads)
+
+
+def _most(images: Images) -> float:
+    """Return the size that 99 % of the values have at most, looking at some of them."""
+    sample = images.reshape(-1)
+    sample = sample[:: -(-len(sample) // VALUES)]
+    return float(np.quantile(np.abs(sample), 0.99))
 
 
 def _robust_range(images: Iterable[Images]) -> tuple[float, float]:

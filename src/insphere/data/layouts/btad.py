@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from insphere.data.layouts.parts import Parts, classes_of
+from insphere.data.layouts.parts import Parts
 from insphere.data.layouts.tree import Tree
 
 
@@ -17,4 +17,4 @@ class BTAD(Parts):
 
     def fits(self, tree: Tree) -> bool:
         """Whether the classes are ok and ko."""
-        return super().fits(tree) and {"ok", "ko"} == classes_of(tree)
+        return super().fits(tree) and {"ok", "ko"} == tree.part_classes

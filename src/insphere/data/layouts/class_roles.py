@@ -66,8 +66,10 @@ class ClassRoles:
     @staticmethod
     def _role(tree: Tree, name: str) -> str | None:
         """Return the name of the folder below the class if it is a role."""
-        parts = tree.parts(name)
         at = 2 if tree.part_tops else 1
+        if name.count("/") <= at:
+            return None
+        parts = tree.parts(name)
         if len(parts) <= at + 1 or (at == 2 and part_of(parts[0]) is None):
             return None
         role = parts[at]

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from insphere.data.layouts.parts import (
     Parts,
-    classes_of,
     depth_below_truth,
     has_ground_truth,
     read_parts,
@@ -27,7 +26,7 @@ class MVTec(Parts):
 
     def fits(self, tree: Tree) -> bool:
         """Whether there are masks in ground_truth and good images to train on."""
-        return super().fits(tree) and has_ground_truth(tree) and "good" in classes_of(tree)
+        return super().fits(tree) and has_ground_truth(tree) and "good" in tree.part_classes
 
 
 class MVTecLOCO(MVTec):
@@ -65,5 +64,7 @@ class MVTec3D(Parts):
 
     @staticmethod
     def _is_rgb(tree: Tree, name: str) -> bool:
+        if name.count("/") < 3:
+            return False
         parts = tree.parts(name)
         return len(parts) >= 4 and part_of(parts[0]) is not None and parts[2].lower() == "rgb"

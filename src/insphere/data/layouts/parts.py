@@ -29,7 +29,7 @@ class Parts:
 
     def fits(self, tree: Tree) -> bool:
         """Whether parts hold class folders."""
-        return bool(classes_of(tree))
+        return bool(tree.part_classes)
 
     def read(self, tree: Tree) -> Listing:
         """Take part and class from the first two folders."""
@@ -90,12 +90,6 @@ def _check_masked(tree: Tree, classes: list[tuple[str, str]]) -> None:
 def _withclasses_of(tree: Tree) -> bool:
     split = list(map(tree.parts, tree.images))
     return any(len(parts) > 2 and parts[0] in tree.part_tops for parts in split)
-
-
-def classes_of(tree: Tree) -> set[str]:
-    """Return the names of the class folders below the parts, in lower case."""
-    split = map(tree.parts, tree.images)
-    return {parts[1].lower() for parts in split if len(parts) > 2 and parts[0] in tree.part_tops}
 
 
 def has_ground_truth(tree: Tree) -> bool:

@@ -76,14 +76,25 @@ class Tree:
         return {parts[0] for parts in map(self.parts, self.images) if len(parts) > 1}
 
     @cached_property
+    def part_classes(self) -> set[str]:
+        """Names of the class folders below the parts, in lower case."""
+        split = map(self.parts, self.images)
+        return {own[1].lower() for own in split if len(own) > 2 and own[0] in self.part_tops}
+
+    @cached_property
     def test_part(self) -> str:
         """Which part is to be tested on: "test", or "val" if there is no other."""
         parts = {part_of(top) for top in self.part_tops}
         return "val" if "test" not in parts and "val" in parts else "test"
 
+    @cached_property
+    def _test_tops(self) -> set[str]:
+        return {top for top in self.part_tops if part_of(top) == self.test_part}
+
     def is_test(self, name: str) -> bool:
         """Whether an image belongs to the test part."""
-        return part_of(self.parts(name)[0]) == self.test_part and len(self.parts(name)) > 1
+        parts = self.parts(name)
+        return len(parts) > 1 and parts[0] in self._test_tops
 
     @cached_property
     def matched(self) -> Matched:
@@ -94,6 +105,8 @@ class Tree:
         DataError
             If a folder named as one of masks holds something else.
         """
+        if not self.masks:
+            return Matched({}, ())
         matched = match_masks(self.images, self.masks, self.is_test)
         used = [mask for own in matched.masks.values() for mask in own]
         self._check_masks(used, matched.unmatched)

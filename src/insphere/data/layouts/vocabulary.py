@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 PARTS = {
     "train": "train",
@@ -38,6 +39,7 @@ def normalised(name: str) -> str:
     return re.sub(r"[\s\-]+", "_", name.strip().lower())
 
 
+@lru_cache(maxsize=4096)
 def is_mask_folder(name: str) -> bool:
     """Whether a folder is named as one of masks: ``mask``, ``Masks``, ``ground truth``, ``gt``."""
     return _MASK_FOLDER.fullmatch(normalised(name)) is not None

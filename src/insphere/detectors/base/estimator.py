@@ -175,7 +175,7 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         in_turn = rate is not None and is_cross(self.calibration)
         mask = None if in_turn else self._held_out(n, groups)
         self.value_range_ = fitted_range(data, None if mask is None else ~mask)
-        data = read_values(data, self.value_range_)
+        data = data if self.value_range_ is None else self.value_range_.take(data)
         self.data_fingerprint_ = array_fingerprint(data)
         self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
         self.image_dtype_ = data.dtype.name if data.ndim == 4 else None

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags
 
-from insphere.data.value_range import read_values
 from insphere.detectors.base.calibration import Groups
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.network_state import (
@@ -219,7 +218,7 @@ class SoftmaxThreshold(OneClassDetector):
     def _fit(self, X: NDArray[Any]) -> None:
         keep_freed_memory()
         codes, others, other_codes = self._lesson
-        others = read_values(others, self.value_range_)
+        others = others if self.value_range_ is None else self.value_range_.take(others)
         spec = self._resolve(sample_shape(X))
         network, history = train_classifier(
             np.concatenate([X, others]),
