@@ -153,7 +153,7 @@ def test_the_range_is_that_of_nearly_all_training_images(low, width, n, wrong, b
         return
     if wrong and low + 20 * width < 65535:
         assert found.high <= clean.high + 0.5 * (clean.high - clean.low) + 2
-    scaled = found.read(images)
+    scaled = found.take(images)
     assert scaled.dtype == np.float32
     assert scaled.min() >= 0
     assert scaled.max() <= 1
