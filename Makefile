@@ -3,15 +3,17 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Processes that share the tests, one thread each; JOBS=0 runs them in one process (for --pdb).
+JOBS ?= 2
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo studio test lint clean
+.PHONY: help demo studio test test-processors lint docs clean
 
 help: ## list the targets
 	@echo "make PYTHON=python3.12 ... picks the Python for a new .venv; ARGS=... is passed on."
-	@sed -n 's/^\([a-z]*\):.*## /  \1: /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  \1: /p' Makefile
 
 demo: .venv/.installed-demo ## train on real digits, compare with rivals, write a report
 	$(BIN)/insphere demo $(ARGS)
@@ -21,15 +23,23 @@ studio: .venv/.installed-studio ## choose, train and compare in a browser
 	$(BIN)/insphere studio $(ARGS)
 
 test: .venv/.installed-dev ## run the tests, for example with ARGS="-k data"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-lint: .venv/.installed-dev ## check style, format and types
+test-processors: .venv/.installed-dev ## run the numerical tests as on other processors (an hour)
+	PYTHON=$(BIN)/python .ci/processors -n $(JOBS) --dist loadfile $(ARGS)
+
+lint: .venv/.installed-dev ## check style, format, types and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+docs: .venv/.installed-dev ## build the documentation site into site/; a warning is an error
+	$(BIN)/mkdocs build --strict $(ARGS)
+	@echo "site/index.html" >&2
 
 clean: ## remove .venv and what the tools leave behind
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-demo: pyproject.toml constraints.txt

@@ -46,7 +46,10 @@ def fitted(known):
 def needs_no_labels(estimator):
     """Checks of scikit-learn that fit an outlier detector without labels."""
     reason = "the class of each training image is needed"
-    return dict.fromkeys(("check_outliers_train", "check_outliers_fit_predict"), reason)
+    weights = {
+        "check_sample_weight_equivalence_on_dense_data": "batches and threshold count each once"
+    }
+    return weights | dict.fromkeys(("check_outliers_train", "check_outliers_fit_predict"), reason)
 
 
 @parametrize_with_checks([SoftmaxThreshold(epochs=3)], expected_failed_checks=needs_no_labels)
@@ -208,9 +211,9 @@ def test_test_labels_never_reach_a_supervised_run(monkeypatch, split):
     seen = []
     original = SoftmaxThreshold.fit
 
-    def watch(self, X, y=None):
+    def watch(self, X, y=None, **known):
         seen.append((len(X), set(y)))
-        return original(self, X, y)
+        return original(self, X, y, **known)
 
     monkeypatch.setattr(SoftmaxThreshold, "fit", watch)
     wrong = data.labels.copy()
@@ -226,8 +229,9 @@ def test_test_labels_never_reach_a_supervised_run(monkeypatch, split):
 
 
 def test_no_other_method_is_given_labels(monkeypatch, split):
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, **known):
         assert y is None
+        assert all(value is None for value in known.values())
         assert len(X) == len(split.train)
         raise InterruptedError
 

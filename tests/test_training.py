@@ -8,19 +8,15 @@ from sklearn.metrics import roc_auc_score
 from insphere.errors import CollapseError
 from insphere.nets import EncoderSpec
 from insphere.preprocess import Preprocessor, default_steps
+from insphere.training.batch import Batch, joined
 from insphere.training.callbacks import Callback
 from insphere.training.checkpoint import read_checkpoint, write_checkpoint
 from insphere.training.deep_svdd import SphereSpec, first_pass, train_sphere, untrained_sphere
 from insphere.training.device import autocast_dtype
 from insphere.training.guard import CollapseGuard, measure
+from insphere.training.heads.center import Center, choose_center, squared_distances
 from insphere.training.images import TrainingImages
-from insphere.training.objectives import (
-    Hypersphere,
-    choose_center,
-    radius_quantile,
-    soft_boundary_loss,
-    squared_distances,
-)
+from insphere.training.objectives import Hypersphere, radius_quantile, soft_boundary_loss
 from insphere.training.recipe import FAST, PAPER, Phase, Recipe
 
 CPU = torch.device("cpu")
@@ -82,7 +78,7 @@ def test_one_class_gradient_of_a_linear_map():
     encoder = torch.nn.Linear(3, 2, bias=False).double()
     x, center = torch.randn(7, 3).double(), torch.randn(2).double()
     guard = CollapseGuard()
-    Hypersphere(encoder, center, guard)(x).backward()
+    Hypersphere(encoder, Center(center), guard)(Batch(x)).backward()
     residual = (x @ encoder.weight.T - center).detach()
     torch.testing.assert_close(encoder.weight.grad, 2 * residual.T @ x / 7)
 
@@ -118,9 +114,9 @@ def test_small_sets_train_for_enough_steps():
 def test_batches_are_equal_and_cover_each_image_once(threes):
     images = np.repeat(threes, 2, axis=0)[:201]
     prepared = TrainingImages(images, Preprocessor((), (1, 8, 8)), CPU)
-    sizes = [len(b) for b in prepared.batches(100, torch.Generator().manual_seed(0))]
+    sizes = [b.size for b in prepared.batches(100, torch.Generator().manual_seed(0))]
     assert sizes == [67, 67, 67]
-    seen = torch.cat(list(prepared.batches(100, torch.Generator().manual_seed(0))))
+    seen = joined(list(prepared.batches(100, torch.Generator().manual_seed(0)))).x
     assert sorted(seen.sum((1, 2, 3)).tolist()) == pytest.approx(
         sorted((images / 255).sum((1, 2, 3)).tolist()), rel=1e-5
     )
@@ -132,7 +128,7 @@ def test_images_beyond_the_memory_are_prepared_batch_by_batch(threes):
     kept = TrainingImages(threes, steps, CPU)
     streamed = TrainingImages(threes, steps, CPU, memory=0)
     for a, b in zip(kept.batches(32, None), streamed.batches(32, None), strict=True):
-        torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a.x, b.x)
 
 
 # ---------------------------------------------------------------- training does something
@@ -270,6 +266,62 @@ def test_damaged_checkpoint_is_trained_again(threes, tmp_path):
     for file in tmp_path.glob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:100])
     again = train_sphere(threes, spec(), seed=1, device=CPU, checkpoints=tmp_path)
+    a, b = whole.sphere.state_dict(), again.sphere.state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def drop(tensors, meta):
+    del tensors[next(name for name in sorted(tensors) if name.startswith("objective."))]
+
+
+def reshape(tensors, meta):
+    name = next(n for n in sorted(tensors) if n.startswith("objective.") and tensors[n].ndim == 4)
+    tensors[name] = tensors[name][:1]
+
+
+def retype(tensors, meta):
+    name = next(n for n in sorted(tensors) if n.startswith("objective."))
+    tensors[name] = tensors[name].double()
+
+
+CHANGES = {
+    "a missing tensor": drop,
+    "another shape": reshape,
+    "another type": retype,
+    "an odd key": lambda t, m: t.update(nonsense=torch.zeros(1)),
+    "an odd part": lambda t, m: t.update({"elsewhere.a.b": torch.zeros(1)}),
+    "an optimizer of more": lambda t, m: t.update({"optimizer.99999.step": torch.zeros(())}),
+    "an optimizer of words": lambda t, m: t.update({"optimizer.x.step": torch.zeros(())}),
+    "half an optimizer": lambda t, m: t.pop("optimizer.0.exp_avg"),
+    "no history": lambda t, m: m.pop("history"),
+    "a history of words": lambda t, m: m.update(history=["a", "b"]),
+    "a history of other epochs": lambda t, m: m["history"].reverse(),
+    "no notes": lambda t, m: m.update(notes=None),
+    "other notes": lambda t, m: m.update(notes={"x": 1}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_checkpoint_of_another_form_is_said_and_trained_again(threes, tmp_path, change):
+    whole = train_sphere(threes, spec(), seed=1, device=CPU, checkpoints=tmp_path)
+    (path,) = tmp_path.glob("train-*.safetensors")
+    tensors, meta = read_checkpoint(path)
+    CHANGES[change](tensors, meta)
+    write_checkpoint(path, tensors, meta)
+    with pytest.warns(UserWarning, match="is damaged or of another training .* and is not used"):
+        again = train_sphere(threes, spec(), seed=1, device=CPU, checkpoints=tmp_path)
+    a, b = whole.sphere.state_dict(), again.sphere.state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_checkpoint_with_other_bytes_is_said_and_trained_again(threes, tmp_path):
+    whole = train_sphere(threes, spec(), seed=1, device=CPU, checkpoints=tmp_path)
+    (path,) = tmp_path.glob("train-*.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="its SHA-256 does not fit"):
+        again = train_sphere(threes, spec(), seed=1, device=CPU, checkpoints=tmp_path)
     a, b = whole.sphere.state_dict(), again.sphere.state_dict()
     assert all(torch.equal(a[k], b[k]) for k in a)
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from insphere.data.axes import check_axes
 from insphere.data.files import open_zip
 from insphere.data.image_set import ImageSet
-from insphere.data.listing import natural_key
 from insphere.data.pixels import resized
 from insphere.errors import DataError
+from insphere.natural_sort import natural_key
 
 # Names of images and labels in archives; the first row is the training part.
 KERAS = (("x_train", "y_train"), ("x_test", "y_test"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -40,6 +41,7 @@ from insphere.data.other_kinds import refuse_other_kinds
 from insphere.data.signs import SIDE, stop_signs
 from insphere.data.stack import FileStack, MemoryStack
 from insphere.errors import DataError, SpecError
+from insphere.parsing import ParseError, check_path, shown_path
 
 Size = int | tuple[int, int]
 
@@ -199,23 +201,18 @@ def _pair(size: Size | None) -> tuple[int, int] | None:
 
 
 def _expanded(text: str) -> Path:
-    """Return a path that the system can be asked about.
-
-    Raises
-    ------
-    DataError
-        If it cannot be one: too long, with a character that no path has, or a loop of links.
-    """
+    """Return a path that the system can be asked about."""
     try:
+        check_path(text)
         path = Path(text).expanduser()
-        path.stat()
-    except FileNotFoundError:
-        pass
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        shown = text[:80] + ("…" if len(text) > 80 else "")
-        raise DataError(f"{shown!r} cannot be read as a path: {reason}.") from error
-    return path
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+        return path
+    except ParseError as error:
+        raise DataError(f"The source {shown_path(text)!r} {error}.") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody without a home
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"The source {shown_path(text)!r} cannot be read: {reason}.") from error
 
 
 def _existing(text: str) -> Path:
@@ -224,7 +221,9 @@ def _existing(text: str) -> Path:
         return path
     close = get_close_matches(text.lower(), DATASETS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known names are {', '.join(DATASETS)}."
-    raise DataError(f"There is no file or folder {text} and no data set of that name; {hint}")
+    raise DataError(
+        f"There is no file or folder {shown_path(text)} and no data set of that name; {hint}"
+    )
 
 
 def _load_named(

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from insphere.errors import SpecError
-from insphere.explain.inputs import as_scores, as_truth
+from insphere.explain.score_checks import as_scores, as_truth
 
 
 @dataclass(frozen=True, eq=False)
 class Extremes:
-    """Indices of images worth looking at, the most telling first.
+    """Indices of the images to look at first, the most extreme first.
 
     Parameters
     ----------

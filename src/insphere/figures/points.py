@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics
 
-from insphere.explain.inputs import as_scores, as_truth
+from insphere.explain.score_checks import as_scores, as_truth
 
 MOST_POINTS = 300  # more would be finer than the line is wide
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A curve, thinned to what can be seen.
+    """A curve, reduced to the points that can be seen.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pictures of pictures: what a dataset looks like, and test images in the order of their scores."""
+"""Images of a data set by class, and test images in the order of their scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 
 from insphere.errors import DataError, SpecError
-from insphere.explain.inputs import as_scores, as_truth
+from insphere.explain.score_checks import as_scores, as_truth
 from insphere.figures import layout, style
 from insphere.figures.grid import check_pixels
 

@@ -1,10 +1,11 @@
-"""The few layers that encoders and decoders share, made from a spec."""
+"""Layers that encoders and decoders share, made from a spec."""
 
 from __future__ import annotations
 
 from torch import nn
 
 from insphere.nets.batch_norm import BatchNorm2d
+from insphere.nets.draws import Dropout
 from insphere.nets.spec import EncoderSpec
 
 NORM_EPS = 1e-4
@@ -49,7 +50,7 @@ def norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:
 
 
 def input_norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:
-    """Return the spec's normalisation of what the network is given."""
+    """Return the spec's normalisation of the input."""
     return nn.Identity() if spec.input_norm == "none" else batch_norm(spec, width, dimensions)
 
 
@@ -62,4 +63,4 @@ def dropout(spec: EncoderSpec, dimensions: int) -> list[nn.Module]:
     if spec.dropout == 0:
         return []
     whole_maps = dimensions == 2 and spec.dropout_kind == "channel"
-    return [nn.Dropout2d(spec.dropout) if whole_maps else nn.Dropout(spec.dropout)]
+    return [Dropout(spec.dropout, whole_maps=whole_maps)]

@@ -1,6 +1,9 @@
-"""The trained model as one module: raw images in, squared distances to the centre out."""
+"""The trained model as one module: raw samples in, distances to what encloses the normals out."""
 
 from __future__ import annotations
+
+import itertools
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -8,7 +11,7 @@ from insphere.preprocess.pipeline import Preprocessor
 
 
 class Sphere(nn.Module):
-    """Preprocessing, encoder and centre together, so that no one can use them apart by mistake.
+    """Preprocessing, encoder and head together, so that no one can use them apart by mistake.
 
     Parameters
     ----------
@@ -16,23 +19,35 @@ class Sphere(nn.Module):
         Fitted on the training normals.
     encoder : torch.nn.Module
         φ(x; W).
-    center : Tensor, shape (rep_dim,)
-        c.
+    head : torch.nn.Module
+        From representations to scores, such as ‖φ(x) − c‖²; see
+        `insphere.training.heads.head.Head`.
     """
 
-    center: Tensor
-
-    def __init__(self, preprocessor: Preprocessor, encoder: nn.Module, center: Tensor) -> None:
+    def __init__(self, preprocessor: Preprocessor, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.preprocessor = preprocessor
         self.encoder = encoder
-        self.register_buffer("center", center)
+        self.head = head
+        self.register_load_state_dict_pre_hook(_with_head)  # type: ignore[no-untyped-call]
+
+    @property
+    def center(self) -> Tensor:
+        """c, shape (rep_dim,), of a head that has one centre."""
+        return self.head.get_buffer("center")
 
     def represent(self, x: Tensor) -> Tensor:
         """Map raw images N×C×H×W (uint8 or float) or rows N×F to φ(x), shape (N, rep_dim)."""
         z: Tensor = self.encoder(self.preprocessor(x))
-        return z.to(self.center.dtype)
+        return z.to(next(itertools.chain(self.head.buffers(), self.head.parameters())).dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ‖φ(x) − c‖² of each raw image, shape (N,)."""
-        return (self.represent(x) - self.center).square().sum(dim=1)
+        """Return the score of each raw sample, shape (N,)."""
+        scores: Tensor = self.head(self.represent(x))
+        return scores
+
+
+def _with_head(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Read models from before the centre was part of a head."""
+    if f"{prefix}center" in state:
+        state[f"{prefix}head.center"] = state.pop(f"{prefix}center")

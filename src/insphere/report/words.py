@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from insphere.report.data import ReportData
 from insphere.report.numbers import Confusion, Method, Quality
+from insphere.report.report_data import ReportData
 from insphere.scoring.severity import severity_step
 
 
@@ -31,17 +31,6 @@ def percent(share: float | None, digits: int = 1) -> str:
 def images(n: int) -> str:
     """Write a number of images."""
     return f"{n:,} image" + ("" if n == 1 else "s")
-
-
-def seconds(value: float | None) -> str:
-    """Write a duration."""
-    if value is None:
-        return "–"
-    if value >= 120:
-        return f"{value / 60:.1f} min"
-    if value < 0.01:
-        return "<0.01 s"
-    return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
 
 
 def score(value: float) -> str:

@@ -15,11 +15,13 @@ from torch.nn import functional as F
 
 from insphere.errors import InsphereError
 from insphere.nets.dcgan import Discriminator, Generator
+from insphere.nets.draws import initial_weights
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
-from insphere.training.autoencoder import place
 from insphere.training.callbacks import Callback, Record
+from insphere.training.gradients import with_gradients
 from insphere.training.images import TrainingImages
-from insphere.training.loop import seeded
+from insphere.training.loop import mixed_seed, seeded
+from insphere.training.start import place
 
 PHASE = "adversarial"
 
@@ -92,6 +94,7 @@ class GAN(nn.Module):
         return scaled
 
 
+@with_gradients
 def train_gan(
     X: NDArray[Any],
     spec: AnoGANSpec,
@@ -127,7 +130,7 @@ def train_gan(
         One record for each epoch: phase, epoch, loss (of the generator), discriminator_loss, lr,
         seconds, images_per_second.
     """
-    with seeded(seed):
+    with initial_weights(mixed_seed(seed)):
         gan = GAN(spec, (X.shape[3], X.shape[1], X.shape[2]))
     place(gan, device, torch.float32)
     gan.preprocessor.fit(X)
@@ -145,10 +148,10 @@ def train_gan(
             with seeded(seed, epoch + 1) as random:
                 batches = images.batches(spec.batch_size, random)
                 for _, batch in zip(range(steps), batches, strict=False):
-                    total += adversaries.step(gan.resize(batch), random) * len(batch)
-                    seen += len(batch)
+                    total += adversaries.step(gan.resize(batch.x), random) * batch.size
+                    seen += batch.size
                     for callback in callbacks:
-                        callback.batch_end(PHASE, len(batch))
+                        callback.batch_end(PHASE, batch.size)
             history.append(_record(epoch, total / seen, spec.lr, seen, started))
             for callback in callbacks:
                 callback.epoch_end(history[-1])
@@ -196,6 +199,7 @@ class _Adversaries:
         self.optimizers[which].step()
 
 
+@with_gradients
 def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
     """Look for the generated image that comes closest to each given one.
 

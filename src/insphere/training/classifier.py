@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from insphere.fingerprint import array_fingerprint
 from insphere.nets.classifier import Classifier
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
-from insphere.training.autoencoder import (
-    CheckpointNames,
-    new_encoder,
-    place,
-    sample_dtype,
-    sample_shape,
-)
+from insphere.training.batch import Batch, weighted_mean
 from insphere.training.callbacks import Callback, Record
+from insphere.training.checkpoint import CheckpointNames
 from insphere.training.device import Precision, autocast_dtype
+from insphere.training.gradients import with_gradients
 from insphere.training.images import TrainingImages
-from insphere.training.loop import PhaseRun, seeded
+from insphere.training.loop import PhaseRun, mixed_seed
 from insphere.training.objectives import Objective
 from insphere.training.recipe import Phase
+from insphere.training.start import new_encoder, place, sample_dtype, sample_shape
+from insphere.training.training_set import TrainingSet
 
 
 class ClassifierSpec(BaseModel):
@@ -51,73 +46,41 @@ class ClassifierSpec(BaseModel):
     phase: Phase
 
 
-class LabelledImages(TrainingImages):
-    """Training images that remember the classes of the batch taken last.
-
-    Parameters
-    ----------
-    images, preprocessor, device
-        As in `TrainingImages`.
-    labels : ndarray of int64, shape (N,)
-        Class of each image, from 0.
-
-    Attributes
-    ----------
-    taken : Tensor of int64
-        Classes of the last batch, in its order.
-    """
-
-    def __init__(
-        self,
-        images: NDArray[Any],
-        labels: NDArray[np.int64],
-        preprocessor: Preprocessor,
-        device: torch.device,
-    ) -> None:
-        super().__init__(images, preprocessor, device)
-        self._labels = torch.from_numpy(labels)
-        self.taken = torch.empty(0, dtype=torch.int64)
-
-    def take(self, index: Tensor) -> Tensor:
-        """Return the images at `index` in ascending order, and remember their classes."""
-        index = index.sort().values
-        self.taken = self._labels[index]
-        return super().take(index)
-
-
 class CrossEntropy(Objective):
-    """Mean cross-entropy of a classifier on the batch that its images gave last.
+    """Mean cross-entropy of a classifier on batches that carry labels.
 
     Parameters
     ----------
     classifier : Classifier
         What is trained.
-    images : LabelledImages
-        Where the batches come from.
     """
 
-    def __init__(self, classifier: Classifier, images: LabelledImages) -> None:
+    def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
-        self.images = images
-        self._hits = 0
+        self._hits = self._seen = 0
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return the mean loss of a batch."""
-        logits = self.classifier.logits(x)
-        labels = self.images.taken.to(logits.device)
-        self._hits += int((logits.argmax(dim=1) == labels).sum())
-        return nn.functional.cross_entropy(logits, labels)
+        assert batch.labels is not None
+        logits = self.classifier.logits(batch.x)
+        self._hits += int((logits.argmax(dim=1) == batch.labels).sum())
+        self._seen += batch.size
+        if batch.weights is None:
+            return nn.functional.cross_entropy(logits, batch.labels)
+        losses = nn.functional.cross_entropy(logits, batch.labels, reduction="none")
+        return weighted_mean(losses, batch.weights)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Record the share of images that were classified rightly while training."""
-        hits, self._hits = self._hits, 0
-        return {"accuracy": hits / len(self.images)}
+        """Record the share of samples that were classified rightly while training."""
+        accuracy = self._hits / self._seen
+        self._hits = self._seen = 0
+        return {"accuracy": accuracy}
 
 
+@with_gradients
 def train_classifier(
-    X: NDArray[Any],
-    labels: NDArray[np.int64],
+    train: TrainingSet,
     spec: ClassifierSpec,
     *,
     seed: int,
@@ -130,10 +93,8 @@ def train_classifier(
 
     Parameters
     ----------
-    X : ndarray, shape (N, H, W, C) or (N, F)
-        Training images of all known classes.
-    labels : ndarray of int64, shape (N,)
-        Class of each, from 0 to the number of classes less one.
+    train : TrainingSet
+        Samples of all known classes; its labels are from 0 to the number of classes less one.
     spec : ClassifierSpec
         How to train.
     seed : int
@@ -154,20 +115,20 @@ def train_classifier(
     history : list of dict
         One record for each epoch: phase, epoch, loss, accuracy, lr, seconds, images_per_second.
     """
+    X, labels = train.data, train.labels
+    assert labels is not None
     shape, dtype = sample_shape(X), sample_dtype(X, device)
     preprocessor = Preprocessor(spec.preprocess, shape).to(device, dtype).fit(X)
-    images = LabelledImages(X, labels, preprocessor, device)
+    images = TrainingImages(train, preprocessor, device, ordered=True)
     encoder = new_encoder(spec.encoder, shape, seed, device, dtype, allow_collapse=True)
-    with seeded(seed, 1):
+    with initial_weights(mixed_seed(seed, 1)):
         network = Classifier(preprocessor, encoder, spec.encoder.rep_dim, int(labels.max()) + 1)
     place(network, device, dtype)
     autocast = autocast_dtype(precision, network)
-    names = CheckpointNames(checkpoints, X, seed, autocast)
-    parts = spec.model_dump(mode="json")
-    if checkpoints is not None:
-        parts["labels"] = array_fingerprint(labels)
+    names = CheckpointNames(checkpoints, train, seed, autocast)
     history = PhaseRun(
-        "classify", CrossEntropy(network, images), images, spec.phase, seed=seed,
-        autocast=autocast, checkpoint=names.path("classify", parts), callbacks=callbacks,
+        "classify", CrossEntropy(network), images, spec.phase, seed=seed,
+        autocast=autocast, callbacks=callbacks,
+        checkpoint=names.path("classify", spec.model_dump(mode="json")),
     ).run()  # fmt: skip
     return network.eval(), history

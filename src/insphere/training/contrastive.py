@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from insphere.training.batch import Batch
 from insphere.training.images import equal_batches
 from insphere.training.panda import Compactness, normalised
 
@@ -33,13 +34,14 @@ class ViewRows:
     def __len__(self) -> int:
         return len(self._views)
 
-    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
         """One pass in equal batches of images, float32, shape (B, 2, C, H, W)."""
         count = self._views.shape[1]
         for index in equal_batches(len(self), batch_size, generator):
             pair = torch.rand(len(index), count, generator=generator).argsort(dim=1)[:, :2]
             chosen = self._views[index[:, None].numpy(), pair.numpy()]
-            yield torch.from_numpy(chosen).to(self._device).float().permute(0, 1, 4, 2, 3)
+            maps = torch.from_numpy(chosen).to(self._device).float()
+            yield Batch(maps.permute(0, 1, 4, 2, 3))
 
 
 class MeanShifted(Compactness):
@@ -63,9 +65,9 @@ class MeanShifted(Compactness):
         super().__init__(*others, **named)
         self.temperature = temperature
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of pairs of maps, shape (B, 2, C, H, W)."""
-        maps = x.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        maps = batch.x.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         return contrast(normalised(self.tail(maps)) - self.center, self.temperature)
 
 

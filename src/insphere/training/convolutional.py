@@ -17,14 +17,20 @@ from insphere.nets.convolutional_sphere import (
     ConvolutionalSphere,
     pseudo_huber,
 )
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
-from insphere.training.autoencoder import place, pretrain_autoencoder, sample_dtype
+from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.deep_svdd import SphereSpec, first_pass
 from insphere.training.device import Precision
+from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
-from insphere.training.loop import PhaseRun, seeded
-from insphere.training.objectives import Hypersphere, choose_center
+from insphere.training.heads.center import Center, choose_center
+from insphere.training.loop import PhaseRun, mixed_seed
+from insphere.training.objectives import Hypersphere
+from insphere.training.pretraining.pretraining import pretrain
+from insphere.training.start import place
+from insphere.training.training_set import TrainingSet
 
 
 class PlaceObjective(Hypersphere):
@@ -45,14 +51,18 @@ class PlaceObjective(Hypersphere):
         Where the recorded radius lies.
     """
 
-    def loss(self, z: Tensor) -> Tensor:
+    def __init__(
+        self, encoder: nn.Module, center: Tensor, guard: CollapseGuard, *, nu: float
+    ) -> None:
+        super().__init__(encoder, Center(center), guard, nu=nu)
+
+    def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of representations."""
-        return pseudo_huber((z - self.center).square().sum(dim=1)).mean()
+        return pseudo_huber((batch.x - self.center).square().sum(dim=1)).mean()
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Record radius and share outside over all places; watch for collapse."""
-        z = torch.cat(self._seen)
-        self._seen.clear()
+        z = self._recall().x
         distances = (z - self.center).square().sum(dim=1).flatten()
         kept = max(1, round((1 - self.nu) * len(distances)))
         self.radius.copy_(distances.kthvalue(kept).values.sqrt())
@@ -66,8 +76,9 @@ def of_places(z: Tensor) -> Tensor:
     return z.movedim(1, -1).flatten(0, 2)
 
 
+@with_gradients
 def train_places(
-    X: NDArray[Any],
+    samples: NDArray[Any] | TrainingSet,
     spec: SphereSpec,
     *,
     seed: int,
@@ -80,7 +91,7 @@ def train_places(
 
     Parameters
     ----------
-    X : ndarray, shape (N, H, W, C)
+    samples : ndarray, shape (N, H, W, C), or TrainingSet
         Training normals: uint8 or float images.
     spec : SphereSpec
         How to train.
@@ -92,16 +103,16 @@ def train_places(
     sphere, history, guard
         The model in evaluation mode, a record for each epoch, and what the guard saw.
     """
-    start = pretrain_autoencoder(
-        X, spec.autoencoder, seed=seed, device=device, precision=precision,
+    start = pretrain(
+        samples, spec.stage, spec.pretraining, seed=seed, device=device, precision=precision,
         checkpoints=checkpoints, callbacks=callbacks,
     )  # fmt: skip
-    with seeded(seed, 2):
+    with initial_weights(mixed_seed(seed, 2)):
         head = convolutional_head(start.encoder, spec.encoder, spec.allow_collapse)
-    place(head, device, sample_dtype(X, device))
+    place(head, device, start.dtype)
     batch = spec.recipe.train.batch_size
     with torch.no_grad():
-        z = first_pass(head, start.images, batch, seed, start.autocast)
+        z = first_pass(head, start.images, batch, seed, start.autocast).x
     center = choose_center(z)
     guard = CollapseGuard(spec.allow_collapse)
     guard.begin(of_places(z), (z - center).square().sum(dim=1).flatten())

@@ -16,26 +16,31 @@ from pydantic import (
     SerializerFunctionWrapHandler,
     model_serializer,
 )
-from torch import Tensor, nn
+from torch import nn
 
 from insphere.errors import CollapseError
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import StepSpec
-from insphere.training.autoencoder import (
-    AutoencoderSpec,
-    Pretrained,
-    pretrain_autoencoder,
-    sample_dtype,
-)
+from insphere.training.batch import Batch, joined
 from insphere.training.callbacks import Callback, Record
 from insphere.training.device import Precision
+from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
+from insphere.training.heads.center import CenterSpec
+from insphere.training.heads.head import Head
+from insphere.training.heads.table import AnyHead
 from insphere.training.images import TrainingImages
-from insphere.training.loop import PhaseRun, seeded
-from insphere.training.objectives import Hypersphere, choose_center, squared_distances
+from insphere.training.loop import PhaseRun, mixed_seed, seeded
+from insphere.training.objectives import Hypersphere
+from insphere.training.pretraining.autoencoder import AutoencoderPretraining
+from insphere.training.pretraining.pretraining import Pretrained, pretrain
+from insphere.training.pretraining.table import AnyPretraining
 from insphere.training.recipe import Phase, Recipe
 from insphere.training.regularizers import RegularizedSphere, Regularizers
+from insphere.training.start import StageSpec
+from insphere.training.training_set import TrainingSet
 
 
 class SphereSpec(BaseModel):
@@ -63,6 +68,11 @@ class SphereSpec(BaseModel):
     regularizers : Regularizers, optional
         What else is minimised. With a weight on the variance, networks that could collapse are
         built; the guard watches them all the same.
+    pretraining : Pretraining
+        What the encoder learns first, for the recipe's epochs of pretraining; a kind of
+        `insphere.training.pretraining.table.PRETRAININGS`.
+    head : HeadSpec
+        What encloses the representations; a kind of `insphere.training.heads.table.HEADS`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -76,12 +86,19 @@ class SphereSpec(BaseModel):
     allow_collapse: bool = False
     center: Literal["mean", "zero"] = "mean"
     regularizers: Regularizers | None = None
+    pretraining: AnyPretraining = AutoencoderPretraining()
+    head: AnyHead = CenterSpec()
 
     @model_serializer(mode="wrap")
     def _only_options_in_use(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out options that are off, so that they change no checkpoint's name."""
         written: dict[str, Any] = write(self)
-        off = {"center": "mean", "regularizers": None}
+        off = {
+            "center": "mean",
+            "regularizers": None,
+            "pretraining": AutoencoderPretraining(),
+            "head": CenterSpec(),
+        }
         return {k: v for k, v in written.items() if k not in off or getattr(self, k) != off[k]}
 
     @property
@@ -91,14 +108,19 @@ class SphereSpec(BaseModel):
         return self.allow_collapse or protected
 
     @property
-    def autoencoder(self) -> AutoencoderSpec:
+    def stage(self) -> StageSpec:
         """What decides the pretraining, so that objectives which differ elsewhere share it."""
-        return AutoencoderSpec(
+        return StageSpec(
             encoder=self.encoder,
             preprocess=self.preprocess,
             phase=self.recipe.pretrain,
             allow_collapse=self.builds_anything,
         )
+
+    def build_head(self) -> Head:
+        """Return what encloses the representations, not yet placed."""
+        chosen = CenterSpec(place="zero") if self.center == "zero" else self.head
+        return chosen.build(self.encoder.rep_dim)
 
 
 @dataclass
@@ -120,8 +142,9 @@ class TrainedSphere:
     guard: CollapseGuard = field(default_factory=CollapseGuard)
 
 
+@with_gradients
 def train_sphere(
-    X: NDArray[Any],
+    samples: NDArray[Any] | TrainingSet,
     spec: SphereSpec,
     *,
     seed: int,
@@ -134,8 +157,9 @@ def train_sphere(
 
     Parameters
     ----------
-    X : ndarray, shape (N, H, W, C) or (N, F)
-        Training normals: uint8 or float images, or a float table.
+    samples : ndarray, shape (N, H, W, C) or (N, F), or TrainingSet
+        Training normals: uint8 or float images, or a float table; perhaps with labels, groups and
+        weights.
     spec : SphereSpec
         How to train.
     seed : int
@@ -155,8 +179,8 @@ def train_sphere(
             "With the centre at the origin, zero weights map every image onto it: use the mean of "
             "a first pass, or pass allow_collapse=True to see what happens."
         )
-    start = pretrain_autoencoder(
-        X, spec.autoencoder, seed=seed, device=device, precision=precision,
+    start = pretrain(
+        samples, spec.stage, spec.pretraining, seed=seed, device=device, precision=precision,
         checkpoints=checkpoints, callbacks=callbacks,
     )  # fmt: skip
     encoder, images, autocast = start.encoder, start.images, start.autocast
@@ -166,12 +190,14 @@ def train_sphere(
         seed=seed + 1, autocast=autocast, callbacks=callbacks,
         checkpoint=start.names.path("train", spec.model_dump(mode="json")),
     ).run()  # fmt: skip
-    sphere = Sphere(start.preprocessor, encoder, objective.center).eval()
-    return TrainedSphere(sphere, history, objective.guard)
+    head = objective.head
+    if head.fitted_again:
+        head.fit(representations(encoder, images, spec.recipe.train.batch_size, autocast))
+    return TrainedSphere(Sphere(start.preprocessor, encoder, head).eval(), history, objective.guard)
 
 
 def sphere_objective(start: Pretrained, spec: SphereSpec, seed: int) -> Hypersphere:
-    """Place the centre by a first pass and return the objective, with its guard.
+    """Place the head by a first pass and return the objective, with its guard.
 
     Parameters
     ----------
@@ -183,11 +209,11 @@ def sphere_objective(start: Pretrained, spec: SphereSpec, seed: int) -> Hypersph
         Decides the batches of the first pass.
     """
     train, n = spec.recipe.train, len(start.images)
-    z = first_pass(start.encoder, start.images, train.batch_size, seed, start.autocast)
-    z = z.to(next(start.encoder.parameters()).dtype)
-    center = choose_center(z) if spec.center == "mean" else torch.zeros_like(z[0])
+    head, normals = placed_head(start, spec, seed)
+    z = normals.x
     guard = CollapseGuard(spec.allow_collapse)
-    guard.begin(z, squared_distances(z, center))
+    with torch.no_grad():
+        guard.begin(z, head(z))
     arguments: dict[str, Any] = {
         "kind": spec.objective,
         "nu": spec.nu,
@@ -196,16 +222,28 @@ def sphere_objective(start: Pretrained, spec: SphereSpec, seed: int) -> Hypersph
         "radius_warm_up": min(spec.recipe.radius_warm_up, train.epochs_for(n) // 2),
     }
     if spec.regularizers is None:
-        return Hypersphere(start.encoder, center, guard, **arguments)
+        return Hypersphere(start.encoder, head, guard, **arguments)
     scale = float(z.var(dim=0).mean().sqrt())
-    with seeded(seed, 3):
+    with initial_weights(mixed_seed(seed, 3)):
         return RegularizedSphere(
-            start.encoder, center, guard, regularizers=spec.regularizers, scale=scale, **arguments
-        )
+            start.encoder, head, guard, regularizers=spec.regularizers, scale=scale,
+            rep_dim=z.shape[1], **arguments,
+        )  # fmt: skip
+
+
+def placed_head(start: Pretrained, spec: SphereSpec, seed: int) -> tuple[Head, Batch]:
+    """Return the spec's head, placed by a first pass, and the representations of that pass."""
+    size = spec.recipe.train.batch_size
+    normals = first_pass(start.encoder, start.images, size, seed, start.autocast)
+    normals = normals.with_x(normals.x.to(start.dtype))
+    with initial_weights(mixed_seed(seed, 4)):
+        head = spec.build_head().to(start.device, start.dtype)
+        head.fit(normals)
+    return head, normals
 
 
 def untrained_sphere(
-    X: NDArray[Any],
+    samples: NDArray[Any] | TrainingSet,
     spec: SphereSpec,
     *,
     seed: int,
@@ -216,11 +254,12 @@ def untrained_sphere(
 
     An untrained network already scores well, so no result means much without this beside it.
     """
-    untrained = spec.autoencoder.model_copy(update={"phase": Phase(epochs=0)})
-    start = pretrain_autoencoder(X, untrained, seed=seed, device=device, precision=precision)
-    z = first_pass(start.encoder, start.images, spec.recipe.train.batch_size, seed, start.autocast)
-    center = choose_center(z.to(sample_dtype(X, device)))
-    return TrainedSphere(Sphere(start.preprocessor, start.encoder, center).eval())
+    stage = spec.stage.model_copy(update={"phase": Phase(epochs=0)})
+    start = pretrain(
+        samples, stage, spec.pretraining, seed=seed, device=device, precision=precision
+    )
+    head, _ = placed_head(start, spec, seed)
+    return TrainedSphere(Sphere(start.preprocessor, start.encoder, head).eval())
 
 
 @torch.no_grad()
@@ -230,11 +269,16 @@ def first_pass(
     batch_size: int,
     seed: int,
     autocast: torch.dtype | None,
-) -> Tensor:
+) -> Batch:
     """Return the representations of all images on the scale on which training runs.
 
     The pass is made in training mode, with the batches that training uses; batch-norm statistics
     restart and become the plain average over it, so that evaluation is on that scale too.
+
+    Returns
+    -------
+    Batch
+        All samples, in the order of the pass; ``x`` are their representations.
     """
     norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momentum = [norm.momentum for norm in norms]
@@ -244,7 +288,20 @@ def first_pass(
     encoder.train()
     device = next(encoder.parameters()).device
     with seeded(seed) as generator, torch.autocast(device.type, autocast, autocast is not None):
-        z = torch.cat([encoder(batch) for batch in images.batches(batch_size, generator)])
+        batches = images.batches(batch_size, generator)
+        represented = joined([batch.with_x(encoder(batch.x)) for batch in batches])
     for norm, value in zip(norms, momentum, strict=True):
         norm.momentum = value
-    return z
+    return represented
+
+
+@torch.no_grad()
+def representations(
+    encoder: nn.Module, images: TrainingImages, batch_size: int, autocast: torch.dtype | None
+) -> Batch:
+    """Return the representations of all samples by a trained network, in their own order."""
+    encoder.eval()
+    weight = next(encoder.parameters())
+    with torch.autocast(weight.device.type, autocast, autocast is not None):
+        batches = images.batches(batch_size, None)
+        return joined([batch.with_x(encoder(batch.x).to(weight.dtype)) for batch in batches])

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from insphere.nets.backbones.network import Tail
 from insphere.nets.backbones.weights import weights_fingerprint
-from insphere.training.autoencoder import CheckpointNames
 from insphere.training.callbacks import Callback, Record
+from insphere.training.checkpoint import CheckpointNames
 from insphere.training.contrastive import MeanShifted, ViewRows
 from insphere.training.device import Precision, has_fast_bfloat16
+from insphere.training.gradients import with_gradients
 from insphere.training.loop import PhaseRun
 from insphere.training.panda import Compactness, MapRows, normalised
 from insphere.training.recipe import Phase
@@ -81,6 +82,7 @@ class Finetuned:
     findings: list[str]
 
 
+@with_gradients
 def finetune(
     maps: NDArray[np.float16],
     tail: Tail,
@@ -123,7 +125,7 @@ def finetune(
 
     def look(at: MapRows = few) -> Tensor:
         with torch.no_grad(), torch.autocast(device.type, autocast, enabled=half):
-            return torch.cat([normalised(tail(x)) for x in at.batches(spec.batch_size, None)])
+            return torch.cat([normalised(tail(b.x)) for b in at.batches(spec.batch_size, None)])
 
     center = look(rows).mean(dim=0)
     if spec.objective == "contrastive":

@@ -1,4 +1,4 @@
-"""Training images as the loop wants them: preprocessed, on the device, taken by index."""
+"""Training samples as the loop wants them: preprocessed, on the device, taken by index."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from insphere.preprocess.pipeline import Preprocessor, to_batch
+from insphere.training.batch import Batch
+from insphere.training.training_set import KNOWN, TrainingSet, as_training_set
 
 PREPARED_BYTES = 2 << 30
 
@@ -22,7 +23,7 @@ class Samples(Protocol):
     def __len__(self) -> int:
         """Return the number of samples."""
 
-    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
         """One pass, in the order that the generator draws, or in their own without it."""
 
 
@@ -35,26 +36,39 @@ class TrainingImages:
 
     Parameters
     ----------
-    images : ndarray, shape (N, H, W, C) or (N, F)
-        Raw training normals.
+    samples : ndarray, shape (N, H, W, C) or (N, F), or TrainingSet
+        Raw training samples, perhaps with labels, groups and weights for the batches to carry.
     preprocessor : Preprocessor
         Already fitted.
     device : torch.device
         Where batches are needed.
     memory : int
         Bytes that prepared images may take.
+    ordered : bool
+        Sort the samples within each batch by their place in the set.
     """
 
     def __init__(
         self,
-        images: NDArray[Any],
+        samples: NDArray[Any] | TrainingSet,
         preprocessor: Preprocessor,
         device: torch.device,
         memory: int = PREPARED_BYTES,
+        ordered: bool = False,
     ) -> None:
+        train = as_training_set(samples)
+        images = train.data
         self._raw = images
+        self._known = {
+            name: torch.from_numpy(value)
+            for name, value in train.known(KNOWN).items()
+            if value is not None
+        }
+        if train.weights is not None:
+            self._known["weights"] = self._known["weights"] * (len(images) / train.weights.sum())
         self._preprocessor = preprocessor
         self._device = device
+        self._ordered = ordered
         self._prepared: Tensor | None = None
         if images.size * 4 <= memory:
             parts = [self.prepare(images[s : s + 1024]) for s in range(0, len(images), 1024)]
@@ -74,14 +88,24 @@ class TrainingImages:
         out: Tensor = self._preprocessor(to_batch(raw, self._device))
         return out
 
-    def take(self, index: Tensor) -> Tensor:
-        """Return the images at `index` (on the CPU, int64) as one batch."""
+    def take(self, index: Tensor) -> Batch:
+        """Return the samples at `index` (on the CPU, int64) as one batch."""
+        if self._ordered or self._prepared is None:  # a memory map is read faster in its order
+            index = index.sort().values
         if self._prepared is None:
-            return self.prepare(self._raw[np.sort(index.numpy())])
-        batch = self._prepared.index_select(0, index.to(self._prepared.device))
-        return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
+            x = self.prepare(self._raw[index.numpy()])
+        else:
+            x = self._prepared.index_select(0, index.to(self._prepared.device))
+            x = x.permute(0, 3, 1, 2) if x.ndim == 4 else x
+        known = {name: value[index].to(self._device) for name, value in self._known.items()}
+        return Batch(x, **known)
 
-    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+    @property
+    def weights(self) -> Tensor | None:
+        """Weight of each sample, with mean 1; None if all count the same."""
+        return self._known.get("weights")
+
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
         """One pass in equal batches, so that no ragged last one upsets batch norm.
 
         Parameters

@@ -1,19 +1,20 @@
-"""What is minimised: reconstruction error while pretraining, then the Deep SVDD objectives."""
+"""What is minimised: the face of every objective, and the objectives of Deep SVDD."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from insphere.training.batch import Batch, joined, weighted_mean
 from insphere.training.guard import CollapseGuard
-
-CENTER_MARGIN = 0.1
+from insphere.training.heads.head import Head
 
 
 class Objective(nn.Module):
-    """A module whose forward pass gives the mean loss of a batch.
+    """A module whose forward pass gives the mean loss of a `Batch`.
 
     Attributes
     ----------
@@ -35,37 +36,18 @@ class Objective(nn.Module):
         """Take up where a checkpoint left off."""
 
 
-class Reconstruction(Objective):
-    """Squared reconstruction error of an autoencoder, summed over each image.
-
-    Parameters
-    ----------
-    encoder, decoder : torch.nn.Module
-        The two halves.
-    """
-
-    def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the mean loss of a batch."""
-        restored: Tensor = self.decoder(self.encoder(x)).to(x.dtype)
-        return (restored - x).square().flatten(1).sum(dim=1).mean()
-
-
 class Hypersphere(Objective):
-    """The objectives of Deep SVDD (Ruff et al. 2018, equations 3 and 4).
+    """The objectives of Deep SVDD (Ruff et al. 2018, equations 3 and 4), for any head.
 
-    One-class: the mean of d² = ‖φ(x) − c‖². Soft-boundary: R² + mean(max(0, d² − R²)) / ν.
+    One-class: the mean of d². Soft-boundary: R² + mean(max(0, d² − R²)) / ν. The head gives d²:
+    with one centre ‖φ(x) − c‖², with others what they measure. Means are weighted if samples are.
 
     Parameters
     ----------
     encoder : torch.nn.Module
         φ(x; W).
-    center : Tensor, shape (rep_dim,)
-        c, fixed.
+    head : Head
+        What encloses the representations; already placed.
     guard : CollapseGuard
         Watches the representations of every epoch.
     kind : {"one-class", "soft-boundary"}
@@ -79,13 +61,12 @@ class Hypersphere(Objective):
         Epochs between updates, and before the first one.
     """
 
-    center: Tensor
     radius: Tensor
 
     def __init__(
         self,
         encoder: nn.Module,
-        center: Tensor,
+        head: Head,
         guard: CollapseGuard,
         *,
         kind: Literal["one-class", "soft-boundary"] = "one-class",
@@ -96,31 +77,50 @@ class Hypersphere(Objective):
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.head = head
         self.guard = guard
         self.kind = kind
         self.nu = nu
         self.radius_update = radius_update
         self.radius_every = radius_every
         self.radius_warm_up = radius_warm_up
-        self.register_buffer("center", center)
-        self.register_buffer("radius", torch.zeros((), dtype=center.dtype, device=center.device))
-        self._seen: list[Tensor] = []
+        device = next(itertools.chain(head.buffers(), head.parameters())).device
+        self.register_buffer("radius", torch.zeros((), dtype=head.dtype, device=device))
+        self.register_load_state_dict_pre_hook(_with_head)  # type: ignore[no-untyped-call]
+        self._seen: list[Batch] = []
         self._warm = radius_warm_up == 0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the loss of a batch and remember its representations until the epoch ends."""
-        z = self.encoder(x).to(self.center.dtype)
-        self._seen.append(z.detach())
-        return self.loss(z)
+    @property
+    def center(self) -> Tensor:
+        """c, of a head that has one centre."""
+        return self.head.get_buffer("center")
 
-    def loss(self, z: Tensor) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch and remember its representations until the epoch ends."""
+        represented = batch.with_x(self.encoder(batch.x).to(self.head.dtype))
+        self._remember(represented)
+        return self.loss(represented)
+
+    def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of representations."""
-        distances = squared_distances(z, self.center)
+        return self.head.loss(batch, lambda distances: self._reduced(distances, batch.weights))
+
+    def _reduced(self, distances: Tensor, weights: Tensor | None) -> Tensor:
+        """Return what the objective makes of squared distances."""
         if self.kind == "one-class":
-            return distances.mean()
+            return weighted_mean(distances, weights)
         if self.radius_update == "batch" and self._warm:
-            self.radius.copy_(radius_quantile(distances.detach(), self.nu))
-        return soft_boundary_loss(distances, self.radius, self.nu)
+            self.radius.copy_(radius_quantile(distances.detach(), self.nu, weights))
+        return soft_boundary_loss(distances, self.radius, self.nu, weights)
+
+    def _remember(self, batch: Batch) -> None:
+        self._seen.append(batch.with_x(batch.x.detach()))
+
+    def _recall(self) -> Batch:
+        """Return the representations of the epoch, and forget them."""
+        seen = joined(self._seen)
+        self._seen.clear()
+        return seen
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Update the radius from the distances that this epoch's steps saw; watch for collapse.
@@ -128,18 +128,20 @@ class Hypersphere(Objective):
         Since these distances come from the steps themselves, they are on the scale on which
         training runs (batch norm with batch statistics) and cost no extra pass.
         """
-        z = torch.cat(self._seen)
-        self._seen.clear()
-        distances = squared_distances(z, self.center)
+        seen = self._recall()
+        with torch.no_grad():
+            measured = self.head.end_epoch(seen)
+            distances = self.head(seen.x)
         self._warm = epoch + 1 >= self.radius_warm_up
         due = (epoch + 1 - self.radius_warm_up) % self.radius_every == 0
         if self.kind == "one-class" or (self.radius_update == "epoch" and self._warm and due):
-            self.radius.copy_(radius_quantile(distances, self.nu))
-        outside = (distances > self.radius.square()).double().mean()
+            self.radius.copy_(radius_quantile(distances, self.nu, seen.weights))
+        outside = weighted_mean((distances > self.radius.square()).double(), seen.weights)
         return {
             "radius": float(self.radius),
             "outside": float(outside),
-            **self.guard.watch(z, distances),
+            **measured,
+            **self.guard.watch(seen.x, distances),
         }
 
     def notes(self) -> dict[str, Any]:
@@ -154,38 +156,39 @@ class Hypersphere(Objective):
         self.guard.last = notes["last"]
 
 
-def squared_distances(z: Tensor, center: Tensor) -> Tensor:
-    """‖z − c‖² of each row, shape (N,)."""
-    return (z - center).square().sum(dim=1)
+def _with_head(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Read checkpoints from before the centre was part of a head."""
+    if f"{prefix}center" in state:
+        state[f"{prefix}head.center"] = state.pop(f"{prefix}center")
 
 
-def soft_boundary_loss(distances: Tensor, radius: Tensor, nu: float) -> Tensor:
+def soft_boundary_loss(
+    distances: Tensor, radius: Tensor, nu: float, weights: Tensor | None = None
+) -> Tensor:
     """R² + mean(max(0, d² − R²)) / ν (Ruff et al. 2018, equation 3, without weight decay)."""
-    return radius.square() + (distances - radius.square()).clamp_min(0).mean() / nu
+    excess = (distances - radius.square()).clamp_min(0)
+    return radius.square() + weighted_mean(excess, weights) / nu
 
 
-def radius_quantile(distances: Tensor, nu: float) -> Tensor:
+def radius_quantile(distances: Tensor, nu: float, weights: Tensor | None = None) -> Tensor:
     """Return R such that a share ν of the squared distances lies outside: the root of a quantile.
 
     For fixed W this R minimises the soft-boundary objective.
-    """
-    kept = max(1, round((1 - nu) * len(distances)))
-    return distances.kthvalue(kept).values.sqrt()
-
-
-def choose_center(z: Tensor, margin: float = CENTER_MARGIN) -> Tensor:
-    """Mean of the representations, with every component at least `margin` away from zero.
-
-    A component near zero could be matched by zero weights (Ruff et al. 2018, proposition 1), so it
-    is moved to ±`margin`; an exact zero goes to +`margin`.
 
     Parameters
     ----------
-    z : Tensor, shape (N, rep_dim)
-        Representations of a first pass over the training normals.
-    margin : float
-        Smallest magnitude of a component.
+    distances : Tensor, shape (N,)
+        Squared distances.
+    nu : float
+        ν, in (0, 1].
+    weights : Tensor, shape (N,), optional
+        How much each counts.
     """
-    center = z.mean(dim=0)
-    sign = torch.where(center < 0, -1.0, 1.0).to(center.dtype)
-    return torch.where(center.abs() < margin, sign * margin, center)
+    if weights is None:
+        kept = max(1, round((1 - nu) * len(distances)))
+        return distances.kthvalue(kept).values.sqrt()
+    ascending, order = distances.sort()
+    inside = weights[order].double().cumsum(dim=0)
+    wanted = (1 - nu) * inside[-1]
+    place = torch.searchsorted(inside, wanted * (1 - 1e-9))
+    return ascending[place.clamp_max(len(distances) - 1)].sqrt()

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from insphere.training.batch import Batch
 from insphere.training.images import equal_batches
 from insphere.training.objectives import Objective
 
@@ -34,11 +35,11 @@ class MapRows:
     def __len__(self) -> int:
         return len(self._maps)
 
-    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
         """One pass in equal batches, float32, shape (B, C, H, W), channels-last."""
         for index in equal_batches(len(self), batch_size, generator):
             batch = torch.from_numpy(self._maps[index.numpy()]).to(self._device)
-            yield batch.float().permute(0, 3, 1, 2)
+            yield Batch(batch.float().permute(0, 3, 1, 2))
 
 
 class Compactness(Objective):
@@ -76,9 +77,9 @@ class Compactness(Objective):
         self.findings: list[str] = []
         self._good = copy.deepcopy(tail.state_dict())
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of maps."""
-        z = normalised(self.tail(x))
+        z = normalised(self.tail(batch.x))
         return (z - self.center).square().sum(dim=1).mean()
 
     def end_epoch(self, epoch: int) -> dict[str, float]:

@@ -19,14 +19,18 @@ from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor
 from insphere.preprocess.scaling import StandardizeSpec
 from insphere.preprocess.whitening import ZCAWhiteningSpec
-from insphere.training.autoencoder import CheckpointNames, new_encoder
+from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
+from insphere.training.checkpoint import CheckpointNames
 from insphere.training.device import Precision, autocast_dtype
+from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
+from insphere.training.heads.center import Center, choose_center, squared_distances
 from insphere.training.images import equal_batches
 from insphere.training.loop import PhaseRun, seeded
-from insphere.training.objectives import Hypersphere, choose_center, squared_distances
+from insphere.training.objectives import Hypersphere
 from insphere.training.recipe import Phase
+from insphere.training.start import new_encoder
 
 Unit = Literal["patch", "image", "both"]
 WATCHED = 100_000  # patches that scaling, centre and guard look at
@@ -89,10 +93,10 @@ class PatchRows:
     def __len__(self) -> int:
         return len(self._features)
 
-    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
         """One pass in equal batches of images, float32, shape (B, P, C)."""
         for index in equal_batches(len(self), batch_size, generator):
-            yield torch.from_numpy(self._features[index.numpy()]).to(self._device).float()
+            yield Batch(torch.from_numpy(self._features[index.numpy()]).to(self._device).float())
 
     def sample(self, seed: int, most: int = WATCHED) -> NDArray[np.float32]:
         """Draw at most about `most` patches, the same number of each image."""
@@ -127,16 +131,17 @@ class PatchHypersphere(Hypersphere):
         nu: float,
         watched: int,
     ) -> None:
-        super().__init__(encoder, center, guard, nu=nu)
+        super().__init__(encoder, Center(center), guard, nu=nu)
         self.unit = unit
         self.watched = watched
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of patches, shape (B, P, C)."""
+        x = batch.x
         z = self.encoder(x.flatten(0, 1)).to(self.center.dtype).unflatten(0, x.shape[:2])
         image = z.mean(dim=1)
         seen = image if self.unit == "image" else z[:, : self.watched].flatten(0, 1)
-        self._seen.append(seen.detach())
+        self._remember(batch.with_x(seen))
         loss = torch.zeros((), dtype=z.dtype, device=z.device)
         if self.unit != "image":
             loss = loss + squared_distances(z.flatten(0, 1), self.center).mean()
@@ -155,14 +160,15 @@ class _Scaled:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Tensor]:
+    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
         for batch in self._rows.batches(batch_size, generator):
             with torch.no_grad():
                 # Patches in a random order, so that those that the guard sees are no fixed ones.
-                order = torch.randperm(batch.shape[1], generator=generator)
-                rows = self._preprocessor(batch[:, order.to(batch.device)].flatten(0, 1))
-                scaled: Tensor = rows.unflatten(0, batch.shape[:2])
-            yield scaled
+                x = batch.x
+                order = torch.randperm(x.shape[1], generator=generator)
+                rows = self._preprocessor(x[:, order.to(x.device)].flatten(0, 1))
+                scaled: Tensor = rows.unflatten(0, x.shape[:2])
+            yield Batch(scaled)
 
 
 @dataclass
@@ -174,6 +180,7 @@ class TrainedPatches:
     guard: CollapseGuard
 
 
+@with_gradients
 def train_patches(
     features: NDArray[np.float16],
     spec: PatchSpec,

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from insphere.nets.draws import current_draws
+from insphere.training.batch import Batch
 from insphere.training.objectives import Hypersphere
 
 
@@ -51,28 +53,48 @@ class RegularizedSphere(Hypersphere):
         How much each counts.
     scale : float
         Root mean variance of a dimension in the first pass.
+    rep_dim : int
+        Length of a representation.
     *args, **kwargs
         As in `Hypersphere`.
     """
 
-    def __init__(self, *args: Any, regularizers: Regularizers, scale: float, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        regularizers: Regularizers,
+        scale: float,
+        rep_dim: int,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.regularizers = regularizers
         self.target = regularizers.spread * scale
-        self.head = nn.Linear(len(self.center), 2).to(self.center)
+        self.noise = nn.Linear(rep_dim, 2).to(self.radius)
+        self.register_load_state_dict_pre_hook(_with_noise)  # type: ignore[no-untyped-call]
 
-    def loss(self, z: Tensor) -> Tensor:
+    def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of representations."""
-        weights, total = self.regularizers, super().loss(z)
+        z = batch.x
+        weights, total = self.regularizers, super().loss(batch)
         scaled = z / self.target
         if weights.variance:
             total = total + weights.variance * variance_loss(scaled)
         if weights.covariance:
             total = total + weights.covariance * covariance_loss(scaled)
         if weights.noise:
-            labels = torch.randint(0, 2, (len(z),)).to(z.device)
-            total = total + weights.noise * F.cross_entropy(self.head(z), labels)
+            labels = torch.randint(
+                0, 2, (len(z),), generator=current_draws(torch.device("cpu"))
+            ).to(z.device)
+            total = total + weights.noise * F.cross_entropy(self.noise(z), labels)
         return total
+
+
+def _with_noise(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Read checkpoints from before the layer that predicts noise had a name of its own."""
+    for name in ("weight", "bias"):
+        if f"{prefix}head.{name}" in state:
+            state[f"{prefix}noise.{name}"] = state.pop(f"{prefix}head.{name}")
 
 
 def variance_loss(z: Tensor, eps: float = 1e-8) -> Tensor:

@@ -15,7 +15,7 @@ from insphere.report import ReportData
 from insphere.report.heat_section import ReportHeat, shown_images
 from insphere.versions import versions
 from insphere.workflows.localisation import evaluate_pixels
-from insphere.workflows.scored_source import Scored, method_title
+from insphere.workflows.score_source import Scored, method_title
 
 SCALE_IMAGES = 100
 
@@ -111,7 +111,7 @@ def _heat(scored: Scored) -> ReportHeat | None:
 def _settings(detector: OneClassDetector) -> dict[str, Any]:
     """Return what made a detector, as plain values."""
     settings: dict[str, Any] = {"detector": type(detector).__name__}
-    trained = getattr(detector, "trained_on_", None)
+    trained = detector.trained_on_
     if trained is not None:
         settings["trained_on"] = trained.model_dump(mode="json")
     params = {

@@ -14,7 +14,9 @@ STORE = Path("runs.sqlite")
 
 
 def studio(
-    port: Annotated[int, typer.Option(help="Port; 0 takes any that is free.")] = 8421,
+    port: Annotated[
+        int, typer.Option(help="Port; 0 takes any that is free.", min=0, max=65535)
+    ] = 8421,
     host: Annotated[
         str, typer.Option(help="Address to bind; any but this machine's own asks for a token.")
     ] = "127.0.0.1",
@@ -37,7 +39,7 @@ def studio(
     """
     for module in ("nicegui", "plotly", "sqlalchemy"):
         require(module, "studio", "The studio")
-    from insphere.experiments.execution.parallel import available_cores, thread_limit
+    from insphere.experiments.execution.backends import available_cores, thread_limit
     from insphere.studio.app_state import Studio
     from insphere.studio.server import find_place, serve
 

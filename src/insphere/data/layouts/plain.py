@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from insphere.data.layouts.tree import Tree
 from insphere.data.layouts.vocabulary import part_of
-from insphere.data.listing import Listing, natural_key, some
+from insphere.data.listing import Listing, some
 from insphere.errors import DataError
+from insphere.natural_sort import natural_key
 
 NORMAL = "normal"
 

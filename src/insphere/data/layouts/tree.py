@@ -11,8 +11,9 @@ from insphere.data.files import ImageFiles, ZipFiles
 from insphere.data.layouts.content import looks_like_mask
 from insphere.data.layouts.masks import Matched, match_masks, split_masks
 from insphere.data.layouts.vocabulary import is_ground_truth, is_mask_folder, part_of
-from insphere.data.listing import Entry, Listing, natural_key, some
+from insphere.data.listing import Entry, Listing, some
 from insphere.errors import DataError
+from insphere.natural_sort import natural_key
 
 LOOKED_AT = 3  # files of a folder of masks whose pixels are looked at
 

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 from insphere.data.layouts.tree import Tree
 from insphere.data.layouts.vocabulary import is_normal_name
-from insphere.data.listing import Listing, natural_key
+from insphere.data.listing import Listing
 from insphere.errors import DataError
+from insphere.natural_sort import natural_key
 
 _IMAGE = re.compile(
     r"(?:(?P<object>[^/]+)/)?Data/Images/(?P<kind>Normal|Anomaly)/[^/]+", re.IGNORECASE

@@ -23,6 +23,7 @@ from insphere.scoring.thresholds import conformal_calibration_size, false_alarm_
 
 if TYPE_CHECKING:
     from insphere.detectors.base.estimator import OneClassDetector
+    from insphere.training.training_set import TrainingSet
 
 
 def is_cross(calibration: Any) -> bool:
@@ -118,7 +119,7 @@ def deal(
 
 
 def trained_parts(
-    detector: OneClassDetector, data: NDArray[Any], masks: Sequence[NDArray[np.bool_]]
+    detector: OneClassDetector, train: TrainingSet, masks: Sequence[NDArray[np.bool_]]
 ) -> list[OneClassDetector]:
     """Train a detector like this one on the others of each part, and calibrate it on the part.
 
@@ -126,18 +127,20 @@ def trained_parts(
     ----------
     detector : OneClassDetector
         Gives class and parameters; stays as it is.
-    data : ndarray
-        All training images or rows, shape (n, ...).
+    train : TrainingSet
+        All n training samples.
     masks : sequence of ndarray of bool, shape (n,)
-        The parts.
+        The parts, of normal samples alone.
     """
     params = detector.get_params(deep=False) | {"false_alarm_rate": None}
     if "callbacks" in inspect.signature(type(detector)).parameters:
         params["callbacks"] = ()  # they follow the training on all images
     found = []
     for mask in masks:
-        part = type(detector)(**params).fit(data[~mask])
-        part.calibration_scores_ = np.sort(part.anomaly_score(data[mask]))
+        others = train.take(~mask)
+        known = {} if others.weights is None else {"sample_weight": others.weights}
+        part = type(detector)(**params).fit(others.data, others.labels, **known)
+        part.calibration_scores_ = np.sort(part.anomaly_score(train.data[mask]))
         part.n_calibration_ = int(mask.sum())
         part.tail_ = fit_tail(part.calibration_scores_)
         found.append(part)

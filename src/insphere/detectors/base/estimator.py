@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,16 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from insphere.data.degenerate import check_informative
-from insphere.data.inputs import as_images, opened, training_groups, training_images
+from insphere.data.inputs import (
+    as_images,
+    check_magnitude,
+    opened,
+    training_groups,
+    training_images,
+)
 from insphere.data.value_range import ValueRange, fitted_range, read_values
 from insphere.detectors.base.calibrated_scores import CalibratedScores
 from insphere.detectors.base.calibration import (
-    Groups,
     cross_scores,
     cross_tail,
     deal,
@@ -26,8 +32,7 @@ from insphere.detectors.base.calibration import (
     is_cross,
     trained_parts,
 )
-from insphere.errors import DataError
-from insphere.fingerprint import array_fingerprint
+from insphere.errors import DataError, SpecError
 from insphere.scoring.severity import fit_tail
 from insphere.scoring.thresholds import (
     check_contamination,
@@ -35,6 +40,10 @@ from insphere.scoring.thresholds import (
     contamination_threshold,
 )
 from insphere.scoring.zscores import score_scale
+from insphere.training.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    from insphere.detectors.persistence.model_format import TrainedOn
 
 Array = NDArray[Any]
 
@@ -92,7 +101,9 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         Type of the training images as they came, which range of their values became 0…1, and
         their colours: what later images must fit. None if it was fitted on a table.
     data_fingerprint_ : str
-        SHA-256 over shape, type and values of the training data.
+        SHA-256 over shape, type and values of the training data, and of labels and weights used.
+    trained_on_ : TrainedOn or None
+        Where the training data came from, if whoever read it has noted that down.
     """
 
     # Parameters that belong to one machine or one run: a saved model has their defaults instead.
@@ -102,13 +113,19 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
     false_alarm_rate: float | None
     calibration: float | int
     random_state: Any
+    trained_on_: TrainedOn | None
     value_range_: ValueRange | None
 
     # ------------------------------------------------------------------ for subclasses
 
+    # What `_fit` takes beside the samples, as keywords: names of
+    # `insphere.training.training_set.KNOWN`. Labels are read by `_read_labels`; weights need the
+    # `fit` of `insphere.detectors.base.weights.WeightedDetector`.
+    _takes: ClassVar[tuple[str, ...]] = ()
+
     @abstractmethod
-    def _fit(self, X: Array) -> None:
-        """Learn from the training normals.
+    def _fit(self, X: Array) -> Array | None:
+        """Learn from the training samples.
 
         Parameters
         ----------
@@ -116,7 +133,29 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
             Images, uint8 or float32, shape (n, H, W, C), perhaps a memory map; or a table,
             float64, shape (n, d). At least two rows, finite, not all values equal.
             ``self.image_shape_`` is already set.
+        **known
+            Those of labels, groups and weights that ``_takes`` names; None where none were given.
+
+        Returns
+        -------
+        ndarray, shape (n,), or None
+            The scores that `_training_scores` would give, if they are at hand.
         """
+
+    def _read_labels(self, y: Any) -> tuple[Array, NDArray[np.bool_] | None]:
+        """Check labels; called only if ``_takes`` names them.
+
+        It must accept what it returned, since the detectors of a cross-conformal calibration are
+        given parts of that.
+
+        Returns
+        -------
+        labels : ndarray, shape (n,)
+            In the form that `_fit` takes.
+        normal : ndarray of bool, shape (n,), or None
+            Which samples count as normal: calibration and threshold rest on them alone. None: all.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def _anomaly_score(self, X: Array) -> Array:
@@ -143,16 +182,22 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
 
     # ------------------------------------------------------------------ public
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None, **known: Any) -> Self:
         """Learn from normal images and place the threshold.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
             Normal images: uint8 or float, N×H×W or N×H×W×C; a folder or file of them; or a
-            numeric table, N×d. Calibration holds out whole groups of an `ImageSet` that has any.
+            numeric table, N×d.
         y : Ignored
-            Here because scikit-learn passes it; labels are never looked at.
+            Here because scikit-learn passes it. Only detectors that say so use labels.
+        groups : array, shape (n,), optional
+            Whole numbers or strings. Samples of one group, such as frames of one track, are held
+            out for calibration together or not at all. By default those of an `ImageSet` that has
+            any.
+        **known
+            `sample_weight`, for detectors that take it.
 
         Returns
         -------
@@ -166,47 +211,51 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
             If a parameter is out of range, or `false_alarm_rate` is finer than the number of
             held-out images can promise.
         """
-        self.__dict__.pop("trained_on_", None)  # speaks of an earlier fit
-        X = opened(X)
-        data, groups = self._read(X, fitting=True), training_groups(X)
-        n = len(data)
-        check_informative(data)
+        self.trained_on_ = None
+        train = self._training_set(X, y, groups, self._given_weights(known))
+        check_informative(train.normals.data)
         rate = self.false_alarm_rate
         in_turn = rate is not None and is_cross(self.calibration)
-        mask = None if in_turn else self._held_out(n, groups)
-        self.value_range_ = fitted_range(data, None if mask is None else ~mask)
-        data = data if self.value_range_ is None else self.value_range_.take(data)
-        self.data_fingerprint_ = array_fingerprint(data)
+        mask = None if in_turn else self._held_out(train.normals)
+        self.data_fingerprint_ = train.fingerprint
+        among = None if mask is None else ~train.among_all(mask)
+        self.value_range_ = fitted_range(train.data, among)
+        if self.value_range_ is not None:
+            train = replace(train, data=self.value_range_.take(train.data))
+        data, normals = train.data, train.normals
         self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
         self.image_dtype_ = data.dtype.name if data.ndim == 4 else None
-        self.parts_ = self._trained_parts(data, groups) if in_turn else []
-        train = data if mask is None else data[~mask]
+        self.parts_ = self._trained_parts(train) if in_turn else []
+        held = None if mask is None else normals.take(mask)
+        train = train if mask is None else train.take(~train.among_all(mask))
         self.n_train_ = len(train)
-        self._fit(train)
+        scores = self._fit(train.data, **train.known(self._takes))
 
         if rate is None:
-            reference = self._checked(self._training_scores(train), len(train))
+            if scores is None:
+                scores = self._training_scores(train.normals.data)
+            elif train.normal is not None:
+                scores = scores[train.normal]
+            reference = self._checked(scores, len(train.normals))
             self.calibration_scores_ = np.empty(0)
             self.threshold_ = contamination_threshold(reference, self.contamination)
             self.threshold_rule_ = (
                 f"at most {100 * self.contamination:g} % of the training normals lie outside"
             )
         else:
-            if in_turn:
-                reference = np.arange(1.0, len(data) + 1)
+            if held is None:
+                held = normals
+                reference = np.arange(1.0, len(held) + 1)
                 how = f"about {100 * rate:g} % on normals left out in turn (cross-conformal"
             else:
-                new = data[mask]
-                reference = self._checked(self._anomaly_score(new), len(new))
+                reference = self._checked(self._anomaly_score(held.data), len(held))
                 how = f"≤ {100 * rate:g} % on held-out normals (conformal"
             self.calibration_scores_ = np.sort(reference)
             self.threshold_ = conformal_threshold(reference, rate)
             self.threshold_rule_ = f"false-alarm rate {how}, n = {len(reference)})"
         self.n_calibration_ = n = len(self.calibration_scores_)
-        if groups is None or not n:
-            self.n_calibration_groups_ = None
-        else:
-            self.n_calibration_groups_ = len(np.unique(groups if mask is None else groups[mask]))
+        held_groups = None if held is None else held.groups
+        self.n_calibration_groups_ = None if held_groups is None else len(np.unique(held_groups))
         self.tail_ = None if not n else cross_tail(n) if in_turn else fit_tail(reference)
         self.offset_ = -self.threshold_
         self.score_mean_, self.score_std_ = score_scale(reference)
@@ -289,6 +338,7 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
             table: Array = validate_data(
                 self, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
             )
+            check_magnitude(table, "Tables")
             return table
         if fitting:
             if len(data) < 2:
@@ -322,20 +372,52 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
             raise DataError("Only images have heat maps, and this detector was fitted on a table.")
         return self._read(X, fitting=False)
 
-    def _held_out(self, n: int, groups: Groups) -> NDArray[np.bool_] | None:
-        """Choose the images to hold out, if any are wanted."""
+    def _training_set(
+        self, X: Any, y: Any, groups: Any, weights: NDArray[np.float64] | None
+    ) -> TrainingSet:
+        """Read the samples to train on and what is known about them."""
+        X = opened(X)
+        data = self._read(X, fitting=True)
+        labels, normal = self._read_labels(y) if "labels" in self._takes else (None, None)
+        groups = training_groups(X) if groups is None else _groups(groups)
+        for values, what in ((labels, "labels in y"), (groups, "groups"), (weights, "weights")):
+            if values is not None and len(values) != len(data):
+                raise DataError(f"There are {len(data)} images, but {len(values)} {what}.")
+        if weights is not None and (weights == weights[0]).all():
+            weights = None  # the same to the last bit
+        return TrainingSet(data, labels, groups, weights, normal)
+
+    def _given_weights(self, known: dict[str, Any]) -> NDArray[np.float64] | None:
+        """Return the weights among the further arguments of `fit`."""
+        name = type(self).__name__
+        unknown = sorted(set(known) - {"sample_weight"})
+        if unknown:
+            raise TypeError(f"{name}.fit() got an unexpected keyword argument {unknown[0]!r}")
+        if (given := known.get("sample_weight")) is None:
+            return None
+        if "weights" not in self._takes:
+            raise SpecError(
+                f"{name} cannot weigh its training samples: leave out sample_weight, or use a "
+                "detector that takes it, such as DeepSVDD."
+            )
+        return checked_weights(given)
+
+    def _held_out(self, normals: TrainingSet) -> NDArray[np.bool_] | None:
+        """Choose the normal samples to hold out, if any are wanted."""
         if self.false_alarm_rate is None:
             check_contamination(self.contamination)
             return None
         is_cross(self.calibration)
-        return held_out(n, self.false_alarm_rate, self.calibration, self.random_state, groups)
+        return held_out(
+            len(normals), self.false_alarm_rate, self.calibration, self.random_state, normals.groups
+        )
 
-    def _trained_parts(self, data: Array, groups: Groups) -> list[OneClassDetector]:
-        """Train one detector for each part of the images, on the others."""
+    def _trained_parts(self, train: TrainingSet) -> list[OneClassDetector]:
+        """Train one detector for each part of the normal samples, on the others."""
         assert self.false_alarm_rate is not None
-        parts = int(self.calibration)
-        masks = deal(len(data), self.false_alarm_rate, parts, self.random_state, groups)
-        return trained_parts(self, data, masks)
+        parts, normals = int(self.calibration), train.normals
+        masks = deal(len(normals), self.false_alarm_rate, parts, self.random_state, normals.groups)
+        return trained_parts(self, train, [train.among_all(mask) for mask in masks])
 
     def _checked(self, scores: Array, n: int) -> NDArray[np.float64]:
         values = np.asarray(scores, dtype=np.float64)
@@ -344,6 +426,42 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
                 f"{type(self).__name__} returned scores of shape {values.shape} for {n} samples."
             )
         return values
+
+
+def _groups(groups: Any) -> NDArray[np.int64]:
+    """Return numbers for groups that are given by any names."""
+    names = np.asarray(groups)
+    if names.ndim != 1 or names.dtype.kind not in "iubUO":
+        raise DataError(
+            "groups holds one whole number or string for each training image, but got an array of "
+            f"{names.dtype} with shape {names.shape}."
+        )
+    names = names.astype(str) if names.dtype.kind == "O" else names
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def checked_weights(given: Any) -> NDArray[np.float64]:
+    """Return weights of samples as an array.
+
+    Raises
+    ------
+    DataError
+        If they are not one finite number from 0 on for each sample, or all are 0.
+    """
+    try:
+        weights = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"sample_weight holds numbers, but got {given!r}.") from error
+    if weights.ndim == 0:
+        weights = weights[None]
+    if weights.ndim != 1 or not np.isfinite(weights).all() or (weights < 0).any():
+        raise DataError(
+            "sample_weight holds one finite number from 0 on for each training image, but got "
+            f"an array of shape {weights.shape}."
+        )
+    if not weights.any():
+        raise DataError("All weights in sample_weight are zero, so there is nothing to learn from.")
+    return weights
 
 
 def batches(X: Array, size: int) -> Iterator[Array]:

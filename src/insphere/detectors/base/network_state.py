@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from insphere.detectors.base.estimator import batches
 from insphere.errors import ModelError, SpecError
 from insphere.nets.build import default_encoder
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import NAMED, EncoderSpec
 from insphere.preprocess.pipeline import to_batch
 from insphere.training.device import Precision, autocast_dtype
 from insphere.training.memory import keep_freed_memory
+from insphere.validation import sentence
 
 SCORING_BATCH = 256
 
@@ -59,9 +61,7 @@ def settings() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SpecError(f"{where}: {first['msg']}, but got {first['input']!r}.") from error
+        raise SpecError(sentence(error, "The detector")) from error
 
 
 def seed_from(random_state: Any) -> int:
@@ -122,15 +122,16 @@ def load_arrays(
 
 @contextmanager
 def matching_weights() -> Iterator[None]:
-    """Say in one sentence that saved settings and weights contradict each other.
+    """Build a network for saved weights; its initial weights, soon replaced, leave no trace.
 
     Raises
     ------
     ModelError
-        If they do.
+        If saved settings and weights contradict each other.
     """
     try:
-        yield
+        with initial_weights(0):
+            yield
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelError(
             "The model's settings and weights do not belong together; save it again."

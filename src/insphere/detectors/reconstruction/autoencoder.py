@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -24,26 +23,30 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
+from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import SpecError
 from insphere.nets.autoencoder import Autoencoder
 from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.collapse_check import collapse_paths
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
-from insphere.training.autoencoder import (
-    AutoencoderSpec,
-    bounded_output,
-    pretrain_autoencoder,
-    sample_shape,
-)
 from insphere.training.callbacks import Callback
 from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
+from insphere.training.pretraining.autoencoder import (
+    AutoencoderPretraining,
+    Reconstruction,
+    bounded_output,
+)
+from insphere.training.pretraining.pretraining import pretrain
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.start import StageSpec, sample_shape
+from insphere.training.training_set import TrainingSet
 
 
-class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetector):  # type: ignore[misc]
+class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetector):  # type: ignore[misc]
     """Deep convolutional autoencoder: what it cannot restore is anomalous.
 
     It is the network that `DeepSVDD` pretrains, with the decoder kept, as in the comparison of
@@ -87,7 +90,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
     ----------
     history_ : list of dict
         One record for each epoch: phase, epoch, loss, lr, seconds, images_per_second.
-    spec_ : AutoencoderSpec
+    spec_ : StageSpec
         All settings, resolved.
     autoencoder_ : Autoencoder
         The torch module that maps raw samples to their squared errors.
@@ -205,20 +208,22 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _fit(self, X: NDArray[Any]) -> None:
+    def _fit(self, X: NDArray[Any], *, weights: NDArray[np.float64] | None = None) -> None:
         keep_freed_memory()
         spec = self._resolve(sample_shape(X))
-        trained = pretrain_autoencoder(
-            X,
+        trained = pretrain(
+            TrainingSet(X, weights=weights),
             spec,
+            AutoencoderPretraining(),
             seed=seed_from(self.random_state),
             device=resolve_device(self.device),
             precision=self.precision,
             checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
         )
-        assert trained.decoder is not None  # there is at least one epoch
-        network = Autoencoder(trained.preprocessor, trained.encoder, trained.decoder).eval()
+        assert isinstance(trained.objective, Reconstruction)  # there is at least one epoch
+        decoder = trained.objective.decoder
+        network = Autoencoder(trained.preprocessor, trained.encoder, decoder).eval()
         self._adopt(spec, network, trained.history)
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
@@ -235,7 +240,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
     def _set_state(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
         device = resolve_device(self.device)
         with matching_weights():
-            spec = AutoencoderSpec.model_validate(meta["spec"])
+            spec = StageSpec.model_validate(meta["spec"])
             shape = saved_shape(self.image_shape_, meta)
             encoder = build_encoder(spec.encoder, shape, allow_collapse=True)
             decoder = build_decoder(spec.encoder, shape, bounded_output=bounded_output(spec))
@@ -245,7 +250,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
 
     # ------------------------------------------------------------------ inside
 
-    def _adopt(self, spec: AutoencoderSpec, network: Autoencoder, history: list[Any]) -> None:
+    def _adopt(self, spec: StageSpec, network: Autoencoder, history: list[Any]) -> None:
         self.spec_ = spec
         self.autoencoder_ = network
         self.history_ = history
@@ -255,7 +260,7 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
     def _weight(self) -> torch.Tensor:
         return next(self.autoencoder_.parameters())
 
-    def _resolve(self, shape: tuple[int, ...]) -> AutoencoderSpec:
+    def _resolve(self, shape: tuple[int, ...]) -> StageSpec:
         """Turn the constructor's arguments into one spec."""
         given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
         steps = chosen_steps(self.preprocess, shape)
@@ -265,7 +270,6 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetecto
             if phase.epochs == 0:
                 raise SpecError("An autoencoder needs at least one epoch of training, not 0.")
             # Part of the checkpoint's name: whether Deep SVDD must be told to accept the encoder.
-            unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
-            return AutoencoderSpec(
-                encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe
-            )
+            with initial_weights(0):
+                unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
+            return StageSpec(encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe)

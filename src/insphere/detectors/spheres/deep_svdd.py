@@ -7,12 +7,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -23,23 +23,28 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
+from insphere.detectors.base.weights import WeightedDetector
 from insphere.nets.build import build_encoder
 from insphere.nets.fold import folded
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
-from insphere.training.autoencoder import sample_shape
 from insphere.training.callbacks import Callback
 from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere, untrained_sphere
 from insphere.training.device import Precision, resolve_device
+from insphere.training.heads.center import Center
+from insphere.training.heads.head import HeadSpec
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
+from insphere.training.pretraining.pretraining import Pretraining
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
 from insphere.training.regularizers import Regularizers
+from insphere.training.start import sample_shape
+from insphere.training.training_set import TrainingSet
 
 
-class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetector):  # type: ignore[misc]
+class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetector):  # type: ignore[misc]
     """Deep Support Vector Data Description (Ruff et al. 2018, "Deep One-Class Classification").
 
     A network φ(x; W) is trained so that normal samples fall close to a fixed centre c. The anomaly
@@ -83,6 +88,13 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
     regularizers : Regularizers, dict or None, default=None
         Weights of terms that keep the representations apart, such as ``{"variance": 1.0}``; with
         one on the variance bias terms are allowed. See `insphere.training.regularizers`.
+    pretraining : str, Pretraining, dict or None, default="autoencoder"
+        What the encoder learns first, for the recipe's epochs of pretraining: a kind of
+        `insphere.training.pretraining.table.PRETRAININGS`, its settings as a dict with ``"kind"``,
+        or None to start from random weights, as ``pretrain_epochs=0`` does.
+    head : str, HeadSpec or dict, default="center"
+        What encloses the representations: a kind of `insphere.training.heads.table.HEADS`, or its
+        settings.
     allow_collapse : bool, default=False
         Allow networks that can map everything onto the centre, and do not stop when they do.
     callbacks : sequence of Callback, default=()
@@ -95,7 +107,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
     Attributes
     ----------
     center_ : ndarray, shape (rep_dim,)
-        c.
+        c; not there for heads without one centre.
     radius_ : float
         Radius that leaves a share `nu` of the training normals outside: the best R of the
         soft-boundary objective for the trained weights.
@@ -141,6 +153,8 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         precision: Precision = "auto",
         checkpoint_dir: str | PathLike[str] | None = None,
         regularizers: Regularizers | Mapping[str, Any] | None = None,
+        pretraining: str | Pretraining | Mapping[str, Any] | None = "autoencoder",
+        head: str | HeadSpec | Mapping[str, Any] = "center",
         allow_collapse: bool = False,
         callbacks: Sequence[Callback] = (),
         verbose: bool = False,
@@ -163,6 +177,8 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         self.precision = precision
         self.checkpoint_dir = checkpoint_dir
         self.regularizers = regularizers
+        self.pretraining = pretraining
+        self.head = head
         self.allow_collapse = allow_collapse
         self.callbacks = callbacks
         self.verbose = verbose
@@ -189,20 +205,20 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _fit(self, X: NDArray[Any]) -> None:
+    def _fit(self, X: NDArray[Any], *, weights: NDArray[np.float64] | None = None) -> NDArray[Any]:
         keep_freed_memory()
         spec = self._resolve(sample_shape(X))
-        trained = self._train(X, spec)
+        trained = self._train(TrainingSet(X, weights=weights), spec)
         self._adopt(spec, trained)
-        self._training_distances = self._anomaly_score(X)
-        radius = radius_quantile(torch.from_numpy(self._training_distances), spec.nu)
-        self.radius_ = float(radius)
+        distances = self._anomaly_score(X)
+        self.radius_ = float(radius_quantile(torch.from_numpy(distances), spec.nu))
+        return distances
 
-    def _train(self, X: NDArray[Any], spec: SphereSpec) -> TrainedSphere:
+    def _train(self, train: TrainingSet, spec: SphereSpec) -> TrainedSphere:
         checkpoints = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)
         progress = [ProgressBar()] if self.verbose else []
         return train_sphere(
-            X,
+            train,
             spec,
             seed=seed_from(self.random_state),
             device=resolve_device(self.device),
@@ -210,10 +226,6 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
             checkpoints=checkpoints,
             callbacks=[*self.callbacks, *progress],
         )
-
-    def _training_scores(self, X: NDArray[Any]) -> NDArray[Any]:
-        distances: NDArray[Any] = self.__dict__.pop("_training_distances")
-        return distances
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
         return batched(X, self._scorer, self._scorer, self.precision)
@@ -234,8 +246,7 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
             spec = SphereSpec.model_validate(meta["spec"])
             shape = saved_shape(self.image_shape_, meta)
             encoder = build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
-            center = torch.empty(spec.encoder.rep_dim)
-            sphere = Sphere(Preprocessor(spec.preprocess, shape), encoder, center)
+            sphere = Sphere(Preprocessor(spec.preprocess, shape), encoder, spec.build_head())
             load_arrays(sphere, arrays, device)
         findings = list(meta["guard_findings"])
         self._adopt(spec, TrainedSphere(sphere, list(meta["history"])), findings)
@@ -251,7 +262,8 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         self._scorer = folded(trained.sphere)
         self.history_ = trained.history
         self.guard_findings_ = trained.guard.summary() if findings is None else findings
-        self.center_ = trained.sphere.center.cpu().numpy()
+        if isinstance(trained.sphere.head, Center):
+            self.center_ = trained.sphere.center.cpu().numpy()
         self._n_features_out = spec.encoder.rep_dim
 
     def _resolve(self, shape: tuple[int, ...]) -> SphereSpec:
@@ -259,6 +271,8 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
         recipe = parse_recipe(self.recipe)
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
+        if self.pretraining is None:
+            pretrain["epochs"] = 0
         steps = chosen_steps(self.preprocess, shape)
         with settings():
             given = self.regularizers
@@ -273,6 +287,8 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, OneClassDetect
                 radius_update=self.radius_update,
                 allow_collapse=self.allow_collapse,
                 regularizers=given,
+                pretraining=self.pretraining or "autoencoder",
+                head=self.head,
             )
 
 
@@ -283,9 +299,9 @@ class UntrainedDeepSVDD(DeepSVDD):
     beside it. Takes the same parameters.
     """
 
-    def _train(self, X: NDArray[Any], spec: SphereSpec) -> TrainedSphere:
+    def _train(self, train: TrainingSet, spec: SphereSpec) -> TrainedSphere:
         return untrained_sphere(
-            X,
+            train,
             spec,
             seed=seed_from(self.random_state),
             device=resolve_device(self.device),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags
 
-from insphere.detectors.base.calibration import Groups
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
@@ -24,19 +22,20 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
+from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import DataError, SpecError
-from insphere.fingerprint import array_fingerprint
 from insphere.nets.build import build_encoder
 from insphere.nets.classifier import Classifier
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
-from insphere.training.autoencoder import sample_shape
 from insphere.training.callbacks import Callback
 from insphere.training.classifier import ClassifierSpec, train_classifier
 from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.start import sample_shape
+from insphere.training.training_set import TrainingSet
 
 _ADVICE = (
     "SoftmaxThreshold is supervised and needs the class of each training image as y, of at least "
@@ -44,7 +43,7 @@ _ADVICE = (
 )
 
 
-class SoftmaxThreshold(OneClassDetector):
+class SoftmaxThreshold(WeightedDetector):
     """Supervised: a classifier's lack of confidence (Hendrycks and Gimpel, 2017).
 
     **This detector is told what all others are not: the class of each training image, of at least
@@ -108,6 +107,7 @@ class SoftmaxThreshold(OneClassDetector):
     """
 
     supervised: ClassVar[bool] = True
+    _takes: ClassVar[tuple[str, ...]] = ("labels", "weights")
 
     def __init__(
         self,
@@ -154,7 +154,9 @@ class SoftmaxThreshold(OneClassDetector):
 
     # ------------------------------------------------------------------ public
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(  # type: ignore[override]  # see WeightedDetector
+        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+    ) -> Self:
         """Learn the known classes and place the threshold on the images of the normal ones.
 
         Parameters
@@ -163,6 +165,8 @@ class SoftmaxThreshold(OneClassDetector):
             Images of all known classes, or a numeric table.
         y : array, shape (n,)
             Class of each: whole numbers or strings.
+        groups, sample_weight
+            As in `OneClassDetector.fit` and `WeightedDetector.fit`.
 
         Returns
         -------
@@ -175,28 +179,7 @@ class SoftmaxThreshold(OneClassDetector):
         SpecError
             If a setting is out of range or names a class that is not there.
         """
-        if y is None:
-            raise DataError(f"{_ADVICE} (requires y to be passed, but the target y is None).")
-        data = self._read(X, fitting=True)
-        classes, codes = _classes(y)
-        normal = self._normal_codes(classes)
-        if len(data) != len(codes):
-            raise DataError(f"There are {len(data)} images, but {len(codes)} labels in y.")
-        names = getattr(self, "feature_names_in_", None)
-        is_normal = np.isin(codes, normal)
-        self.classes_, self._normal = classes, normal
-        self._lesson = (codes[is_normal], data[~is_normal], codes[~is_normal])
-        try:
-            super().fit(data[is_normal])
-        finally:
-            del self._lesson
-            self.__dict__.pop("_learned", None)
-        if names is not None:
-            self.feature_names_in_ = names
-        self.n_train_ = len(data) - self.n_calibration_
-        both = array_fingerprint(data) + array_fingerprint(codes)
-        self.data_fingerprint_ = hashlib.sha256(both.encode()).hexdigest()
-        return self
+        return super().fit(X, y, groups=groups, sample_weight=sample_weight)
 
     def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.int64]:
         """Return +1 for each normal and -1 for each anomalous image, after fitting to them."""
@@ -204,25 +187,32 @@ class SoftmaxThreshold(OneClassDetector):
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _held_out(self, n: int, groups: Groups) -> NDArray[np.bool_] | None:
-        held_out = super()._held_out(n, groups)
-        self._learned = np.ones(n, bool) if held_out is None else ~held_out
-        return held_out
+    def _read_labels(self, y: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        if y is None:
+            raise DataError(f"{_ADVICE} (requires y to be passed, but the target y is None).")
+        classes, codes = _classes(y)
+        self.classes_, self._normal = classes, self._normal_codes(classes)
+        return codes, np.isin(codes, self._normal)
 
-    def _trained_parts(self, data: NDArray[Any], groups: Groups) -> list[OneClassDetector]:
+    def _trained_parts(self, train: TrainingSet) -> list[OneClassDetector]:
         raise SpecError(
             "SoftmaxThreshold is calibrated on held-out images only; give calibration as a share, "
             "such as 0.2."
         )
 
-    def _fit(self, X: NDArray[Any]) -> None:
+    def _fit(
+        self,
+        X: NDArray[Any],
+        *,
+        labels: NDArray[np.int64] | None = None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> None:
         keep_freed_memory()
-        codes, others, other_codes = self._lesson
-        others = others if self.value_range_ is None else self.value_range_.take(others)
         spec = self._resolve(sample_shape(X))
+        assert labels is not None  # `_read_labels` returned them
+        normals_first = np.argsort(~np.isin(labels, self._normal), kind="stable")
         network, history = train_classifier(
-            np.concatenate([X, others]),
-            np.concatenate([codes[self._learned], other_codes]),
+            TrainingSet(X, labels=labels, weights=weights).take(normals_first),
             spec,
             seed=seed_from(self.random_state),
             device=resolve_device(self.device),

@@ -19,9 +19,9 @@ from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.errors import CollapseError, SpecError
 from insphere.nets.build import build_encoder, default_encoder
+from insphere.nets.draws import initial_weights
 from insphere.preprocess.pipeline import default_steps, to_batch
 from insphere.scoring.metrics import evaluate_scores
-from insphere.training.autoencoder import Pretrained, pretrain_autoencoder, sample_shape
 from insphere.training.callbacks import Callback, Record
 from insphere.training.deep_svdd import (
     SphereSpec,
@@ -29,9 +29,12 @@ from insphere.training.deep_svdd import (
     sphere_objective,
     train_sphere,
 )
+from insphere.training.heads.center import squared_distances
 from insphere.training.loop import PhaseRun
-from insphere.training.objectives import Hypersphere, radius_quantile, squared_distances
+from insphere.training.objectives import Hypersphere, radius_quantile
+from insphere.training.pretraining.pretraining import Pretrained, pretrain
 from insphere.training.recipe import Phase, Recipe
+from insphere.training.start import sample_shape
 from insphere.versions import versions
 
 BATCH = 50
@@ -143,8 +146,8 @@ def collapse_run(
     }
     spec = SphereSpec(allow_collapse=True, **settings)
     device = torch.device("cpu")
-    start = pretrain_autoencoder(
-        split.X_train, spec.autoencoder, seed=seed, device=device, precision="float32"
+    start = pretrain(
+        split.X_train, spec.stage, spec.pretraining, seed=seed, device=device, precision="float32"
     )
     objective = sphere_objective(start, spec, seed)
     watcher = _Watcher(objective, start, split, seed)
@@ -193,7 +196,7 @@ class _Watcher(Callback):
     def measure(self, epoch: int) -> None:
         """Measure the network as it stands."""
         encoder, center = self.objective.encoder, self.objective.center
-        z = first_pass(encoder, self.start.images, BATCH, self.seed, None).to(center.dtype)
+        z = first_pass(encoder, self.start.images, BATCH, self.seed, None).x.to(center.dtype)
         encoder.eval()
         new = encoder(self.start.preprocessor(to_batch(self.test, _CPU))).to(center.dtype)
         encoder.train()
@@ -219,7 +222,8 @@ _CPU = torch.device("cpu")
 def _refusal(X: NDArray[Any], spec: SphereSpec, shape: tuple[int, ...]) -> str | None:
     """Return what is said to these settings when collapse is not allowed, before any training."""
     try:
-        build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
+        with initial_weights(0):
+            build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
         if spec.center == "zero":
             train_sphere(X, spec, seed=0, device=_CPU)
     except CollapseError as error:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from insphere.atomic import write_atomic
 from insphere.errors import DataError
+from insphere.parsing import ParseError, parse_json
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -19,7 +20,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises
     ------
     DataError
-        If a line before the last is no JSON.
+        If a line before the last is no JSON, or a line is no row.
     """
     if not path.exists():
         return []
@@ -29,11 +30,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         if not line:
             continue
         try:
-            rows.append(json.loads(line))
-        except ValueError as error:
+            row = parse_json(line.encode(), finite=False)
+        except ParseError as error:
             if number == len(lines):
                 break
-            raise DataError(f"Line {number} of {path} is not JSON; remove that line.") from error
+            raise DataError(f"Line {number} of {path} {error}; remove that line.") from error
+        if not isinstance(row, dict):
+            raise DataError(f"Line {number} of {path} is no row of a run; remove that line.")
+        rows.append(row)
     return rows
 
 
@@ -63,9 +67,7 @@ def merge_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
             json.dumps(row, ensure_ascii=False) + "\n"
             for row in sorted(merged.values(), key=_order)
         )
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_atomic(path, text)
     return len(merged) - before
 
 

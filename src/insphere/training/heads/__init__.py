@@ -1,0 +1,1 @@
+"""What encloses the normals in the space of representations: one file for each kind."""

@@ -1,0 +1,92 @@
+"""One centre: the sphere of Deep SVDD."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from insphere.training.batch import Batch
+from insphere.training.heads.head import Head, HeadSpec
+
+CENTER_MARGIN = 0.1
+
+
+class CenterSpec(HeadSpec):
+    """Settings of `Center`.
+
+    Parameters
+    ----------
+    place : {"mean", "zero"}
+        At the mean of the first pass, or, to see a network collapse, at the origin.
+    """
+
+    kind: Literal["center"] = "center"
+    place: Literal["mean", "zero"] = "mean"
+
+    def build(self, rep_dim: int) -> Center:
+        """Return a centre at the origin, which `Center.fit` moves."""
+        return Center(torch.zeros(rep_dim), self.place)
+
+
+class Center(Head):
+    """Squared distances to one fixed centre (Ruff et al. 2018).
+
+    Parameters
+    ----------
+    center : Tensor, shape (rep_dim,)
+        c.
+    place : {"mean", "zero"}
+        Where `fit` puts it; see `CenterSpec`.
+    """
+
+    center: Tensor
+
+    def __init__(self, center: Tensor, place: Literal["mean", "zero"] = "mean") -> None:
+        super().__init__()
+        self.place = place
+        self.register_buffer("center", center)
+
+    def fit(self, normals: Batch) -> None:
+        """Move the centre to the weighted mean, away from zero; see `choose_center`."""
+        z = normals.x
+        if self.place == "zero":
+            self.center = torch.zeros_like(z[0])
+        else:
+            self.center = choose_center(z, weights=normals.weights)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return ‖z − c‖² of each row."""
+        return squared_distances(z, self.center)
+
+
+def squared_distances(z: Tensor, center: Tensor) -> Tensor:
+    """‖z − c‖² of each row, shape (N,)."""
+    return (z - center).square().sum(dim=1)
+
+
+def choose_center(
+    z: Tensor, margin: float = CENTER_MARGIN, weights: Tensor | None = None
+) -> Tensor:
+    """Mean of the representations, with every component at least `margin` away from zero.
+
+    A component near zero could be matched by zero weights (Ruff et al. 2018, proposition 1), so it
+    is moved to ±`margin`; an exact zero goes to +`margin`.
+
+    Parameters
+    ----------
+    z : Tensor, shape (N, rep_dim)
+        Representations of a first pass over the training normals.
+    margin : float
+        Smallest magnitude of a component.
+    weights : Tensor, shape (N,), optional
+        How much each counts.
+    """
+    if weights is None:
+        center = z.mean(dim=0)
+    else:
+        shares = (weights / weights.sum()).to(z.dtype)
+        center = shares @ z
+    sign = torch.where(center < 0, -1.0, 1.0).to(center.dtype)
+    return torch.where(center.abs() < margin, sign * margin, center)

@@ -1,0 +1,97 @@
+"""What every head is: it is placed by representations of normals, and gives each a distance."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from insphere.training.batch import Batch
+
+Reduce = Callable[[Tensor], Tensor]
+
+
+class Head(nn.Module, ABC):
+    """Encloses the representations of normals and tells how far others lie outside.
+
+    A head is trained by the objectives of `insphere.training.objectives.Hypersphere`: each takes
+    distances, whatever gives them. What a head has learned lives in buffers and parameters, so that
+    it is saved, loaded and moved with the network. They exist from the start, with their final
+    shapes unless `fitted_again`.
+
+    Attributes
+    ----------
+    fitted_again : bool
+        Whether `fit` is called once more after training, with the representations by the trained
+        network; for heads that store representations of normals, such as nearest neighbours.
+    """
+
+    fitted_again: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        if self.fitted_again:
+            self.register_load_state_dict_pre_hook(_take_shapes)  # type: ignore[no-untyped-call]
+
+    @abstractmethod
+    def fit(self, normals: Batch) -> None:
+        """Place the head by representations of the training set.
+
+        Parameters
+        ----------
+        normals : Batch
+            ``x`` are representations, shape (N, rep_dim), beside labels, groups and weights.
+        """
+
+    @abstractmethod
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the score of representations (N, rep_dim): shape (N,), 0 or more.
+
+        It is on the scale of a squared distance, and higher is more anomalous.
+        """
+
+    def loss(self, batch: Batch, reduce: Reduce) -> Tensor:
+        """Return the loss of a batch of representations.
+
+        Override it to add terms, or to use labels.
+
+        Parameters
+        ----------
+        batch : Batch
+            ``x`` are representations, shape (B, rep_dim).
+        reduce : callable
+            What the objective makes of distances, shape (B,): their mean, or the soft boundary.
+        """
+        return reduce(self(batch.x))
+
+    def end_epoch(self, seen: Batch) -> dict[str, float]:
+        """Take note of an epoch's representations, and return what to record of them."""
+        return {}
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of representations that the head takes."""
+        return next(itertools.chain(self.buffers(), self.parameters())).dtype
+
+
+def _take_shapes(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Give the buffers the shapes in which they were saved."""
+    for name, buffer in list(module.named_buffers(recurse=False)):
+        saved = state.get(f"{prefix}{name}")
+        if saved is not None and saved.shape != buffer.shape:
+            setattr(module, name, buffer.new_empty(saved.shape))
+
+
+class HeadSpec(BaseModel, ABC):
+    """Settings of a head; each kind has a class of its own with its name as ``kind``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @abstractmethod
+    def build(self, rep_dim: int) -> Head:
+        """Return a head for representations of this length, not yet placed."""

@@ -1,0 +1,29 @@
+"""The kinds of heads that a spec can name; a new one is a file and a line here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SerializeAsAny
+
+from insphere.training.by_kind import chosen
+from insphere.training.heads.head import HeadSpec
+
+HEADS = {
+    "center": "insphere.training.heads.center.CenterSpec",
+}
+"""Module and class of the settings of each kind."""
+
+
+def parse_head(value: Any) -> HeadSpec:
+    """Return a head's settings, given as such, by its kind, or as a mapping with its ``kind``.
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown or a setting is out of range.
+    """
+    return chosen(value, HeadSpec, HEADS, "head")  # type: ignore[type-abstract]
+
+
+AnyHead = Annotated[SerializeAsAny[HeadSpec], BeforeValidator(parse_head)]
