@@ -57,7 +57,7 @@ def test_only_regular_files_below_the_folder_are_read(folder, tmp_path):
     assert data.ignored == {
         "broken links": 3, "links out of the folder": 2, "pipes, devices and sockets": 2,
     }  # fmt: skip
-    for name, word in (("pipe.png", "pipe"), ("loop", "path"), ("out.png", "device")):
+    for name, word in (("pipe.png", "pipe"), ("loop", "symbolic links"), ("out.png", "device")):
         with pytest.raises(DataError, match=word):
             load_dataset(folder / name)
 

@@ -160,7 +160,9 @@ def _narrowed(values: NDArray[Any], title: str) -> NDArray[Any]:
                 return whole
     with np.errstate(over="ignore"):
         floats = values.astype(np.float32)
-    if not np.isfinite(floats).all() or (values.dtype.kind in "iu" and (floats != values).any()):
+    if not np.isfinite(floats).all() or (
+        values.dtype.kind in "iu" and (floats.astype(values.dtype) != values).any()
+    ):
         raise DataError(
             f"{title} holds {values.dtype} from {low:.4g} to {high:.4g}, which are no finite "
             "numbers or do not fit 32 bits; replace or scale them first."
