@@ -13,8 +13,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import insphere
 from insphere import DeepSVDD
-from insphere.detectors.shallow.neighbors import KNNDetector
-from insphere.detectors.spheres.deep_svdd import UntrainedDeepSVDD
+from insphere.detectors.shallow.knn import KNNDetector
+from insphere.detectors.spheres.untrained import UntrainedDeepSVDD
 from insphere.errors import CollapseError, DataError, ModelError, SpecError
 from insphere.nets import EncoderSpec
 from insphere.training.recipe import FAST, Phase, Recipe

@@ -26,7 +26,7 @@ from insphere.detectors import (
 )
 from insphere.detectors.pretrained.patch_memory import greedy_coreset
 from insphere.detectors.pretrained.patch_scores import image_maps, pool_patches
-from insphere.detectors.pretrained.pooled_detector import pooled_vectors
+from insphere.detectors.pretrained.pooled_features import pooled_vectors
 from insphere.detectors.registry import METHODS, detector_class
 from insphere.errors import CollapseError, DataError, ModelError, SpecError
 from insphere.explain import heat_method
@@ -392,9 +392,9 @@ def test_focus_changes_scores_and_is_kept_with_the_model(textures, tmp_path):
 
 
 def test_methods_are_registered_and_clone():
-    names = [name for name, method in METHODS.items() if detector_class(name) in ALL]
+    names = [name for name in METHODS if detector_class(name) in ALL]
     assert len(names) == len(ALL)
-    assert METHODS["fpsvdd"].path.endswith("FeaturePatchSVDD")
+    assert METHODS["fpsvdd"].place.endswith("FeaturePatchSVDD")
     for cls in ALL:
         copy = clone(quick(cls))
         assert copy.get_params() == quick(cls).get_params()

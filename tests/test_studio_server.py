@@ -34,7 +34,7 @@ from insphere.studio.disconnects import EndAbandonedAnswers
 from insphere.studio.downloads import packed_model
 from insphere.studio.form_state import address_of
 from insphere.studio.formatting import about, percent, points
-from insphere.studio.method_list import FAMILIES
+from insphere.studio.method_list import by_family
 from insphere.studio.server import find_place
 
 TOKEN = "a-token"
@@ -423,7 +423,7 @@ def test_a_model_travels_as_a_zip(measured, tmp_path):
 def test_every_method_is_offered_or_says_what_to_install(monkeypatch):
     comparable_methods.cache_clear()
     everything = set(comparable_methods())
-    assert {name for family in FAMILIES.values() for name in family} | {"deep-svdd"} == everything
+    assert {card.key for cards in by_family().values() for card in cards} == everything
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
     comparable_methods.cache_clear()
     try:

@@ -86,7 +86,7 @@ def test_equal_runs_are_listed_once():
         ({"methods": [{"method": "knn", "parms": {}}]}, r"methods\.0\.parms; did you mean params"),
         (
             {"methods": ["crystal-ball"]},
-            r"methods\.0: unknown method crystal-ball; use one of deep",
+            r"methods\.0\.method: unknown method crystal-ball; use one of deep",
         ),
         ({"methods": []}, "methods = "),
         ({"methods": [{"method": "knn", "params": {"a": 1}, "grid": {"a": [2]}}]}, "a is both"),

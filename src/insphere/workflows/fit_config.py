@@ -9,11 +9,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.registry import build_detector
+from insphere.detectors.registry import build_detector, method_key
 from insphere.errors import SpecError
 from insphere.parsing import (
     YAML_LIMITS,
@@ -66,7 +66,7 @@ class FitConfig(ReadOptions):
         How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
         of the detector.
     method : str
-        A key of `insphere.detectors.registry.METHODS`.
+        Name of a method, its key or another; see `insphere.detectors.method_table`.
     recipe, epochs, pretrain_epochs, objective, nu, contamination, false_alarm_rate
         Arguments of the detector; None leaves its default.
     options : dict
@@ -95,6 +95,11 @@ class FitConfig(ReadOptions):
     checkpoints: PathText | None = None
     report: PathText | None = None
     overwrite: bool = False
+
+    @field_validator("method")
+    @classmethod
+    def _as_key(cls, value: str) -> str:
+        return method_key(value)
 
     @model_validator(mode="after")
     def _options_are_options(self) -> Self:

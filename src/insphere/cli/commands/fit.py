@@ -12,7 +12,7 @@ import typer
 
 from insphere.cli import console
 from insphere.cli.options import Json, Quiet, Reading, reads_images
-from insphere.detectors.registry import METHODS
+from insphere.detectors.method_table import METHODS
 from insphere.durations import duration
 from insphere.errors import SpecError
 

@@ -12,7 +12,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -46,7 +49,12 @@ from insphere.training.start import StageSpec, sample_shape
 from insphere.training.training_set import TrainingSet
 
 
-class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetector):  # type: ignore[misc]
+class DeepCAE(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    WeightedDetector,
+    NetworkDetector,
+):
     """Deep convolutional autoencoder: what it cannot restore is anomalous.
 
     It is the network that `DeepSVDD` pretrains, with the decoder kept, as in the comparison of
@@ -106,6 +114,13 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetecto
     >>> detector.predict(np.vstack([normal[:3], 8 + normal[:2]]))
     array([ 1,  1,  1, -1, -1])
     """
+
+    card = MethodCard(
+        key="dcae",
+        title="DCAE",
+        family="reconstruction",
+        summary="autoencoder; the score is the reconstruction error",
+    )
 
     def __init__(
         self,
@@ -205,6 +220,9 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetecto
         """
         data = self._read_images(X)
         return batched(data, self.autoencoder_.error_map, self.autoencoder_, self.precision)
+
+    def _module(self) -> nn.Module:
+        return self.autoencoder_
 
     # ------------------------------------------------------------------ OneClassDetector
 
