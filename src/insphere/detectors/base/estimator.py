@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from insphere.data.degenerate import check_informative
 from insphere.data.inputs import (
     as_images,
     check_magnitude,
@@ -18,6 +20,7 @@ from insphere.data.inputs import (
     training_groups,
     training_images,
 )
+from insphere.data.value_range import fitted_range, read_values
 from insphere.detectors.base.calibrated_scores import CalibratedScores
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
@@ -87,6 +90,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     image_dtype_ : str or None
         "uint8" or "float32"; None if it was fitted on a table. Floats are scored by a detector
         trained on uint8 if they lie between 0 and 1.
+    value_range_ : ValueRange or None
+        Type of the training images as they came, which range of their values became 0…1, and
+        their colours: what later images must fit. None if it was fitted on a table.
     data_fingerprint_ : str
         SHA-256 over shape, type and values of the training data, and of labels and weights used.
     trained_on_ : TrainedOn or None
@@ -189,18 +195,16 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """
         self.trained_on_ = None
         train = self._training_set(X, y, groups, self._given_weights(known))
-        normals = train.normals
-        low = normals.data.min()
-        if low == normals.data.max():
-            raise DataError(
-                f"All values of the {len(normals)} training samples equal {low}, so there is "
-                "nothing to learn from them; check how they were read."
-            )
+        check_informative(train.normals.data)
         rate = self.false_alarm_rate
         in_turn = rate is not None and is_cross(self.calibration)
-        mask = None if in_turn else self._held_out(normals)
-        data = train.data
+        mask = None if in_turn else self._held_out(train.normals)
         self.data_fingerprint_ = train.fingerprint
+        among = None if mask is None else ~train.among_all(mask)
+        self.value_range_ = fitted_range(train.data, among)
+        if self.value_range_ is not None:
+            train = replace(train, data=self.value_range_.take(train.data))
+        data, normals = train.data, train.normals
         self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
         self.image_dtype_ = data.dtype.name if data.ndim == 4 else None
         self.parts_ = self._trained_parts(train) if in_turn else []
@@ -258,12 +262,19 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """
         check_is_fitted(self)
         data = self._read(X, fitting=False)
-        if self.parts_:
-            return cross_scores(
-                [part.anomaly_score(data) for part in self.parts_],
-                [part.severity_scale for part in self.parts_],
-            )
-        return self._checked(self._anomaly_score(data), len(data))
+        return self._score_read(data)
+
+    def outside_range(self, X: Any) -> NDArray[np.bool_]:
+        """Return which images hold values outside the range of the training images, shape (n,).
+
+        Such values were set to the end of the range before scoring. Images of 8 bits have none.
+        """
+        check_is_fitted(self)
+        data = as_images(X)
+        values = getattr(self, "value_range_", None)
+        if values is None or getattr(data, "ndim", None) != 4:
+            return np.zeros(len(data), dtype=bool)
+        return values.outside(data)  # type: ignore[no-any-return]
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return ``-anomaly_score(X)``: higher is more normal (scikit-learn's convention)."""
@@ -316,9 +327,18 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                 f"The detector was trained on images of {_shape(trained_on)}, but these are "
                 f"{_shape(data.shape[1:])}; resize or convert them first."
             )
-        elif data.dtype != self.image_dtype_:
-            self._check_scale(data)
+        else:
+            data = read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
         return np.asanyarray(data)
+
+    def _score_read(self, data: Array) -> NDArray[np.float64]:
+        """Return the scores of samples that `_read` returned."""
+        if self.parts_:
+            return cross_scores(
+                [part.anomaly_score(data) for part in self.parts_],
+                [part.severity_scale for part in self.parts_],
+            )
+        return self._checked(self._anomaly_score(data), len(data))
 
     def _read_images(self, X: Any) -> Array:
         """Return images as N×H×W×C for a heat map, or say that a table has none."""
@@ -326,19 +346,6 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if self.image_shape_ is None:
             raise DataError("Only images have heat maps, and this detector was fitted on a table.")
         return self._read(X, fitting=False)
-
-    def _check_scale(self, data: Array) -> None:
-        """Refuse pixels on another scale than those trained on."""
-        if self.image_dtype_ != "uint8":
-            raise DataError(
-                f"The detector was trained on {self.image_dtype_} images, but these are "
-                f"{data.dtype}; convert them in the same way as the training images."
-            )
-        if data.min() < 0 or data.max() > 1:
-            raise DataError(
-                "The detector was trained on uint8 images, so floats must lie between 0 and 1, "
-                f"but these lie in {data.min():g}…{data.max():g}; rescale them or give uint8."
-            )
 
     def _training_set(
         self, X: Any, y: Any, groups: Any, weights: NDArray[np.float64] | None

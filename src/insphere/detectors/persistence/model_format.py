@@ -33,7 +33,8 @@ from insphere.parsing import (
 from insphere.validation import first_mistake, shown
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
-FORMAT_VERSION = 2
+# 3: the range of the training images. Without it, 16-bit images are read as they were then.
+FORMAT_VERSION = 3
 DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 CALIBRATION = "calibration_scores_"  # an array of every model
 _REPLACING = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
@@ -89,6 +90,16 @@ class SavedTail(_Strict):
     scale: float = Field(gt=0)
 
 
+class SavedRange(_Strict):
+    """See `insphere.data.value_range.ValueRange`."""
+
+    dtype: str
+    low: float
+    high: float
+    means: list[float]
+    spreads: list[float]
+
+
 class Fitted(_Strict):
     """Attributes that every fitted detector has, under their own names."""
 
@@ -106,6 +117,7 @@ class Fitted(_Strict):
     n_features_in_: int | None = None
     feature_names_in_: list[str] | None = None
     trained_on_: TrainedOn | None = None
+    value_range_: SavedRange | None = None
     tail_: SavedTail | None = None
 
 
