@@ -24,14 +24,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fingerprint": set(),
     "storage": {"errors"},
     "data": {"errors", "fingerprint", "storage"},
-    "preprocess": {"errors"},
+    "modalities": {"errors", "data.inputs", "data.image_set"},
+    "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
-    "training": {"errors", "fingerprint", "preprocess", "nets"},
+    "training": {"errors", "fingerprint", "modalities", "preprocess", "nets"},
     "features": {"errors", "fingerprint", "storage", "nets", "training"},
     "scoring": {"errors"},
     "detectors": {
-        "errors", "fingerprint", "data.inputs", "preprocess", "nets", "training", "features",
-        "scoring",
+        "errors", "fingerprint", "data.inputs", "modalities", "preprocess", "nets", "training",
+        "features", "scoring",
     },
     "explain": {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",
@@ -59,7 +60,7 @@ MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
 
-TORCH_FREE = ("data", "scoring", "figures", "report")
+TORCH_FREE = ("data", "modalities", "scoring", "figures", "report")
 UNSAFE_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "joblib.load", "joblib.dump", "yaml.load"}
 MAX_LINES = 400

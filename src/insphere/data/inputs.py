@@ -60,7 +60,7 @@ def as_images(
         X = _from_tensor(X, torch)
     elif isinstance(X, Image.Image):
         X = _from_list([X])
-    elif isinstance(X, (list, tuple)) and _holds_images(X):
+    elif holds_images(X):
         X = _from_list(X)
     if getattr(X, "ndim", None) == 2:
         return X  # type: ignore[no-any-return]
@@ -161,10 +161,17 @@ def _from_tensor(X: Any, torch: Any) -> NDArray[Any]:
     return np.asarray(X.permute(0, 2, 3, 1).numpy())
 
 
-def _holds_images(X: Sequence[Any]) -> bool:
-    return bool(X) and all(
-        isinstance(item, Image.Image) or (isinstance(item, np.ndarray) and item.ndim in (2, 3))
-        for item in X
+def holds_images(X: Any) -> bool:
+    """Whether this is an image of PIL, or a list of such images or of arrays of single ones."""
+    if isinstance(X, Image.Image):
+        return True
+    return (
+        isinstance(X, (list, tuple))
+        and bool(X)
+        and all(
+            isinstance(item, Image.Image) or (isinstance(item, np.ndarray) and item.ndim in (2, 3))
+            for item in X
+        )
     )
 
 

@@ -14,11 +14,12 @@ from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit, take_images
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.model_folder import load_detector
-from insphere.errors import DataError, InsphereError
+from insphere.errors import InsphereError
 from insphere.experiments.runs.spec import RunSpec
 from insphere.explain import HeatScale, heat_maps, heat_method, heat_scale
 from insphere.explain.heat import METHODS
 from insphere.report.words import severity as severity_in_words
+from insphere.workflows.scored_source import trained_image_shape
 
 NEAREST = 6
 _REFERENCES = 1000  # training images among which the nearest are looked for
@@ -138,9 +139,7 @@ def score_all(model: Path, dataset: str) -> tuple[NDArray[np.float64], float, li
         If the source cannot be read.
     """
     detector = _model(str(model))
-    shape = detector.image_shape_
-    if shape is None:
-        raise DataError("This model was trained on a table and cannot score images.")
+    shape = trained_image_shape(detector)
     data = load_dataset(
         dataset, size=(shape[0], shape[1]), channels=shape[2], skip_bad=True, progress=False
     )

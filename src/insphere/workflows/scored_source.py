@@ -177,14 +177,13 @@ def score_source(
     DataError
         If the source cannot be read or its images do not fit the detector.
     """
-    if detector.image_shape_ is None:
-        raise DataError("This model was trained on a table and cannot score images.")
+    wanted = trained_image_shape(detector)
     trained = detector.trained_on_
     if trained is not None:
         if size is None and trained.size is not None:
             size = (trained.size[0], trained.size[1])
         channels = channels or trained.channels
-    if channels is None and detector.image_shape_[2] == 3:
+    if channels is None and wanted[2] == 3:
         channels = 3  # grey as RGB loses nothing
     data = load_dataset(
         source,
@@ -194,10 +193,25 @@ def score_source(
         download=download,
         progress=progress,
     )
-    _check_shape(data, detector.image_shape_)
+    _check_shape(data, wanted)
     index, part = _part(data, trained, every_image)
     names = _normal_names(data, tuple(normal), trained)
     return score_images(detector, data, index, part, names, progress=progress)
+
+
+def trained_image_shape(detector: OneClassDetector) -> tuple[int, int, int]:
+    """Return height, width and channels of the images that a detector takes.
+
+    Raises
+    ------
+    DataError
+        If it takes something else.
+    """
+    shape = detector.modality_.image_shape
+    if shape is None:
+        noun = detector.modality_.noun
+        raise DataError(f"This model was trained on {noun} and cannot score images.")
+    return shape
 
 
 def score_images(

@@ -33,11 +33,13 @@ def load_parts(
         own = {name: arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
         own = {name.removeprefix(prefix): array for name, array in own.items()}
         part = type(whole)(**description.params | {"false_alarm_rate": None})
-        fitted = description.fitted.model_dump(exclude_unset=True) | {"trained_on_": None}
+        of_kind = {"modality_", "image_shape_", "image_dtype_"}
+        fitted = description.fitted.model_dump(exclude_unset=True, exclude=of_kind)
+        fitted |= {"trained_on_": None}
         for name, value in fitted.items():
             if value is not None:
                 setattr(part, name, value)
-        part.image_shape_, part.image_dtype_ = whole.image_shape_, whole.image_dtype_
+        part.modality_ = whole.modality_
         part.calibration_scores_ = own.pop(_CALIBRATION)
         part.n_train_, part.n_calibration_ = saved.n_train, len(part.calibration_scores_)
         part.tail_ = Tail(**saved.tail.model_dump())

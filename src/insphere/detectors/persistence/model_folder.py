@@ -173,10 +173,11 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
     cls = _detector_class(description.detector)
     try:
         detector = cls(**description.params)
-        for name, value in description.fitted.model_dump(exclude_unset=True).items():
+        fitted = description.fitted
+        detector.modality_ = fitted.modality
+        of_kind = {"modality_", "image_shape_", "image_dtype_"}
+        for name, value in fitted.model_dump(exclude_unset=True, exclude=of_kind).items():
             setattr(detector, name, value)
-        shape = description.fitted.image_shape_
-        detector.image_shape_ = None if shape is None else tuple(shape)
         if description.fitted.feature_names_in_ is not None:
             names = np.array(description.fitted.feature_names_in_, dtype=object)
             detector.feature_names_in_ = names
@@ -223,6 +224,7 @@ def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
         "format_version": description.format_version,
         "params": description.params,
         **{name.rstrip("_"): value for name, value in fitted.items()},
+        "modality": description.fitted.modality.saved(),
         "versions": description.versions,
         "weights_bytes": description.weights.bytes,
         "weights_sha256": description.weights.sha256,
@@ -248,6 +250,7 @@ def _files_of(detector: OneClassDetector) -> dict[str, bytes]:
         for name in Fitted.model_fields
         if hasattr(detector, name)
     }
+    fitted["modality_"] = detector.modality_.saved()
     params = {
         name: value
         for name, value in detector.get_params(deep=False).items()
@@ -319,10 +322,8 @@ def _versions() -> dict[str, str]:
 
 def _card(description: Description) -> str:
     fitted = description.fitted
-    if fitted.image_shape_:
-        data = f"images of {'×'.join(map(str, fitted.image_shape_))} (height × width × channels)"
-    else:
-        data = f"table rows of {fitted.n_features_in_} numbers"
+    modality = fitted.modality
+    data = f"{modality.plural} of {modality.size}"
     params = "\n".join(
         f"| `{name}` | `{value!r}` |" for name, value in sorted(description.params.items())
     )
@@ -346,7 +347,7 @@ scores how far anything else lies outside. Higher is more anomalous.
 {params}
 
 Load it with `insphere.detectors.load_detector("<this folder>")` and call `anomaly_score`,
-`predict`{calibrated} or `z_score` on {"images" if fitted.image_shape_ else "rows"} of the
+`predict`{calibrated} or `z_score` on {modality.plural} of the
 same shape. It can judge only against the normals that it has seen.
 """
 

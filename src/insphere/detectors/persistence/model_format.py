@@ -20,9 +20,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 
 from insphere.errors import ModelError
+from insphere.modalities.modality import Modality
+from insphere.modalities.table import restored
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
-FORMAT_VERSION = 2
+# 3: the kind of data, and the centre as part of a head. In older folders both are recognised.
+FORMAT_VERSION = 3
 DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 
 # The only classes that a file may name.
@@ -108,8 +111,18 @@ class Fitted(_Strict):
     image_dtype_: str | None
     n_features_in_: int | None = None
     feature_names_in_: list[str] | None = None
+    modality_: dict[str, Any] | None = None
     trained_on_: TrainedOn | None = None
     tail_: SavedTail | None = None
+
+    @property
+    def modality(self) -> Modality:
+        """Kind of the training data; before format 3 it follows from the other values."""
+        if self.modality_ is not None:
+            return restored(self.modality_)
+        if self.image_shape_ is None:
+            return restored({"kind": "tables", "features": self.n_features_in_})
+        return restored({"kind": "images", "shape": self.image_shape_, "dtype": self.image_dtype_})
 
 
 class SavedPart(_Strict):

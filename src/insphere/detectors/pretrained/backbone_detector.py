@@ -19,7 +19,7 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
-from insphere.errors import DataError, ModelError, SpecError
+from insphere.errors import ModelError, SpecError
 from insphere.features import Extractor, Form, features
 from insphere.features.adapted import adapted_features, map_form
 from insphere.features.extract import Resampling
@@ -179,12 +179,10 @@ class BackboneDetector(OneClassDetector):
             for follower in followers:
                 follower.phase_end("features")
 
-    def _require_images(self) -> None:
-        if self.image_shape_ is None:
-            raise DataError(
-                f"{type(self).__name__} takes images, but got a table; use another detector, such "
-                "as DeepSVDD, for tables."
-            )
+    def _require_images(
+        self, instead: str = "use another detector, such as DeepSVDD, for tables."
+    ) -> None:
+        super()._require_images(instead)
 
     def _findings(self) -> list[str]:
         """Say in a sentence if the network was not trained, and how fine-tuning ended."""
