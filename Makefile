@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo studio test lint clean
+.PHONY: help demo studio test lint docs clean
 
 help: ## list the targets
 	@echo "make PYTHON=python3.12 ... picks the Python for a new .venv; ARGS=... is passed on."
@@ -23,13 +23,18 @@ studio: .venv/.installed-studio ## choose, train and compare in a browser
 test: .venv/.installed-dev ## run the tests, for example with ARGS="-k data"
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: .venv/.installed-dev ## check style, format and types
+lint: .venv/.installed-dev ## check style, format, types and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+docs: .venv/.installed-dev ## build the documentation site into site/; a warning is an error
+	$(BIN)/mkdocs build --strict $(ARGS)
+	@echo "site/index.html" >&2
 
 clean: ## remove .venv and what the tools leave behind
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.installed-demo: pyproject.toml constraints.txt

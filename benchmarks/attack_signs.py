@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import typer
 
+from insphere.atomic import atomic_path, write_atomic
 from insphere.attacks.boundary import boundary_attack, predicted
 from insphere.data.load import load_dataset
 from insphere.data.signs import ATTACKS, BUDGETS, STOP
@@ -135,11 +136,9 @@ def main(
 
 def write(path: Path, arrays: dict[str, Any], about: dict[str, Any]) -> None:
     """Write images and description, whole or not at all."""
-    partial = path.with_name(f".{path.name}")
-    np.savez_compressed(partial.with_suffix(".partial.npz"), **arrays)
-    partial.with_suffix(".partial.npz").replace(path)
-    text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
-    path.with_suffix(".json").write_text(text, encoding="utf-8")
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    write_atomic(path.with_suffix(".json"), json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ from rich.console import Console
 from insphere.data.load import load_dataset
 from insphere.experiments.analysis.class_table import class_table
 from insphere.experiments.analysis.published_results import published_auc
-from insphere.experiments.execution.row_sweep import run_sweep
+from insphere.experiments.execution.engine import as_they_end, finished_rows, run_specs
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.jsonl_rows import read_rows
+from insphere.experiments.store.run_record import Run
+from insphere.experiments.store.run_store import Store
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -71,17 +73,24 @@ def main(
     if not table:
         classes = load_dataset(SUITES[suite].dataset).class_names
 
-        def report(row: dict[str, Any]) -> None:
-            what = row["params"].get("objective", row["method"])
-            console.print(
-                f"{row['normal'][0]:>12} seed {row['seed']} {what:>16}: "
-                f"AUC {100 * row['auc']:.2f} in {row['fit_seconds']:.0f} s"
-            )
+        def report(run: Run) -> None:
+            what = run.params.get("objective", run.method)
+            told = f"failed: {run.reason}"
+            if run.auc is not None:
+                told = f"AUC {100 * run.auc:.2f} in {run.fit_seconds:.0f} s"
+            console.print(f"{run.normal[0]:>12} seed {run.seed} {what:>16}: {told}")
 
-        run_sweep(
-            SUITES[suite].specs(classes), rows, checkpoints=checkpoints / suite, jobs=jobs,
-            report=report,
-        )  # fmt: skip
+        runs = run_specs(
+            SUITES[suite].specs(classes),
+            Store(checkpoints / f"{suite}.sqlite"),
+            jobs=jobs,
+            threads=1,
+            retry_failed=True,
+            rows=rows,
+            checkpoints=checkpoints / suite,
+            watch=as_they_end(report),
+        )
+        finished_rows(runs)
     console.print(class_table(read_rows(rows), published_auc(SUITES[suite].dataset)))
 
 

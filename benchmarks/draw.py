@@ -21,11 +21,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from insphere.experiments.analysis.run_collection import read_material
-from insphere.experiments.plots.gallery import plan
-from insphere.figures.export import to_png, write_whole
-from insphere.report.gallery import Plate
-from sign_blocks import PLATES as SIGNS
+from insphere.atomic import write_whole
+from insphere.experiments.analysis.run_collection import read_collection
+from insphere.experiments.plots.catalogue import plan
+from insphere.figures.export import to_png
+from insphere.report.gallery import PlannedFigure
+from sign_blocks import PLANNED as SIGNS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -42,13 +43,13 @@ class Picture:
 
     Parameters
     ----------
-    plate : str
+    figure : str
         What `insphere figures` calls it.
     suites : tuple of str
         Files of rows, without ``.jsonl``; none if it is drawn from a store.
     """
 
-    plate: str
+    figure: str
     suites: tuple[str, ...] = ()
 
     @property
@@ -91,28 +92,28 @@ PICTURES = {
 }  # fmt: skip
 
 
-def made(picture: Picture, files: list[Path]) -> Plate:
+def made(picture: Picture, files: list[Path]) -> PlannedFigure:
     """Return the figure, to be drawn."""
-    if picture.plate in SIGNS:
-        return SIGNS[picture.plate]()
-    found, left_out = plan(read_material(files), [picture.plate])
+    if picture.figure in SIGNS:
+        return SIGNS[picture.figure]()
+    found, left_out = plan(read_collection(files), [picture.figure])
     if not found:
-        raise SystemExit(f"{picture.plate} cannot be drawn: {left_out}")
+        raise SystemExit(f"{picture.figure} cannot be drawn: {left_out}")
     return found[0]
 
 
-def block(name: str, plate: Plate) -> str:
+def block(name: str, planned: PlannedFigure) -> str:
     """Return what the page says: the picture and its caption."""
     return (
-        f"![{plate.title}](images/figures/{name}.png)\n\n"
-        f"**{plate.title}.** {plate.caption} {plate.origin}\n"
+        f"![{planned.title}](images/figures/{name}.png)\n\n"
+        f"**{planned.title}.** {planned.caption} {planned.origin}\n"
     )
 
 
-def draw(name: str, plate: Plate, digest: str) -> None:
+def draw(name: str, planned: PlannedFigure, digest: str) -> None:
     """Write a picture as finely as its size allows."""
     for dpi in (130, 110, 95, 80):
-        content = to_png(plate.draw(), dpi=dpi, source=digest)
+        content = to_png(planned.draw(), dpi=dpi, source=digest)
         if len(content) <= LARGEST:
             break
     write_whole(IMAGES / f"{name}.png", content)
@@ -144,20 +145,20 @@ def main() -> int:
             elif not files:
                 continue  # drawn from a store that is not at hand
             else:
-                plate = made(picture, files)
-                said = block(name, plate)
+                planned = made(picture, files)
+                said = block(name, planned)
                 digest = picture.digest if picture.suites else "a store of runs"
                 if check:
                     if digest_of(name) != digest:
                         stale.append(f"{name}.png: drawn from other rows")
                 else:
-                    draw(name, plate, digest)
+                    draw(name, planned, digest)
             new = new.replace(found[0], f"{found[1]}\n{said}\n{found[3]}")
         if new != text:
             if check:
                 stale.append(f"{page.name}: differs from the rows")
             else:
-                write_whole(page, new.encode("utf-8"), "The page")
+                write_whole(page, new, "The page")
     for message in stale:
         print(message)
     return int(bool(stale))

@@ -10,7 +10,7 @@ import numpy as np
 
 from feature_develop import CANDIDATES, ROWS, chosen_heads, means_without
 from features import HEADS, RESULTS, by_head, complete_means, results_of, title_of
-from insphere.experiments.analysis.assumed_gains import REPORTED_FPSVDD
+from insphere.experiments.analysis.published_results import REPORTED_FPSVDD
 from insphere.experiments.store.jsonl_rows import read_rows
 
 DATASETS = ("cifar10", "fashion-mnist", "mnist")

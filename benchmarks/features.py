@@ -27,9 +27,11 @@ from rich.table import Table
 
 from insphere.data.load import load_dataset
 from insphere.data.progress import Progress
-from insphere.experiments.execution.row_sweep import run_sweep
+from insphere.experiments.execution.engine import as_they_end, finished_rows, run_specs
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.jsonl_rows import read_rows
+from insphere.experiments.store.run_record import Run
+from insphere.experiments.store.run_store import Store
 from insphere.features import Extractor, Form, features, pooled_form
 from insphere.features.adapted import map_form
 from insphere.nets.backbones import load_backbone
@@ -232,16 +234,24 @@ def heads(
         for method, params in chosen
     ]
 
-    def report(row: dict[str, Any]) -> None:
-        console.print(
-            f"{row['normal'][0]:>12} {title_of(row)}: AUC {100 * row['auc']:.2f} "
-            f"in {row['fit_seconds']:.0f} + {row['score_seconds']:.0f} s"
-        )
+    def report(run: Run) -> None:
+        told = f"failed: {run.reason}"
+        if run.auc is not None:
+            told = f"AUC {100 * run.auc:.2f} in {run.fit_seconds:.0f} + {run.score_seconds:.0f} s"
+        console.print(f"{run.normal[0]:>12} {title_of(run.row())}: {told}")
 
-    run_sweep(
-        specs, results_of(dataset), checkpoints=checkpoints / f"{dataset}-features", jobs=jobs,
-        report=report,
-    )  # fmt: skip
+    name = f"{dataset}-features"
+    runs = run_specs(
+        specs,
+        Store(checkpoints / f"{name}.sqlite"),
+        jobs=jobs,
+        threads=1,
+        retry_failed=True,
+        rows=results_of(dataset),
+        checkpoints=checkpoints / name,
+        watch=as_they_end(report),
+    )
+    finished_rows(runs)
     show(dataset)
 
 

@@ -25,7 +25,7 @@ from insphere.experiments.analysis.published_results import Published, published
 from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.figures.auc_heatmap import HeatTable, heat_map
 from insphere.figures.radii import Reached, radius_curves
-from insphere.report.gallery import Plate
+from insphere.report.gallery import PlannedFigure
 
 HERE = Path(__file__).parent
 ROWS = HERE / "results" / "stop-signs.jsonl"
@@ -181,13 +181,15 @@ def facts() -> str:
 # ------------------------------------------------------------------ figures
 
 
-def _plate(name: str, title: str, caption: str, path: Path, draw: Callable[[], Figure]) -> Plate:
+def _planned(
+    name: str, title: str, caption: str, path: Path, draw: Callable[[], Figure]
+) -> PlannedFigure:
     rows = read_rows(path)
     seeds = len({row["seed"] for row in rows})
-    return Plate(name, title, caption, f"{len(rows)} runs, up to {seeds} seeds.", draw)
+    return PlannedFigure(name, title, caption, f"{len(rows)} runs, up to {seeds} seeds.", draw)
 
 
-def kinds_plate() -> Plate:
+def kinds_figure() -> PlannedFigure:
     """Methods by kind of anomaly."""
     names = {attack_class(s): f"attacked, {s:,} steps" for s in BUDGETS}
     names |= {damage_class(kind, 3): f"{kind} 3" for kind in KINDS} | {OTHERS: OTHERS}
@@ -196,7 +198,7 @@ def kinds_plate() -> Plate:
         [100 * np.mean([row["kinds"][kind] for row in rows]) for kind in names]
         for rows in found.values()
     ])  # fmt: skip
-    return _plate(
+    return _planned(
         "signs-kinds",
         "What each method sees",
         "AUC of 270 normal test stop signs against each kind of anomaly; damage at strength 3.",
@@ -205,7 +207,7 @@ def kinds_plate() -> Plate:
     )
 
 
-def strengths_plate() -> Plate:
+def strengths_figure() -> PlannedFigure:
     """Kinds of damage by strength, for Deep SVDD."""
     found = by_title()
     title = FIRST if FIRST in found else next(iter(found))
@@ -216,7 +218,7 @@ def strengths_plate() -> Plate:
         ]
         for kind in KINDS
     ])  # fmt: skip
-    return _plate(
+    return _planned(
         "signs-strengths",
         f"{title}: damage by strength",
         "AUC of 270 normal test stop signs against the same signs damaged, from faint (1) to gross "
@@ -226,7 +228,7 @@ def strengths_plate() -> Plate:
     )
 
 
-def fooled_plate() -> Plate:
+def fooled_figure() -> PlannedFigure:
     """AUC by the radius of an attack on the detector."""
     curves: dict[str, dict[str, list[Reached]]] = {"linf": {}, "l2": {}}
     for title, rows in by_title(FOOLED).items():
@@ -240,7 +242,7 @@ def fooled_plate() -> Plate:
         "largest change of a value (L∞), grey levels": curves["linf"],
         "length of the change (L2), grey levels": curves["l2"],
     }
-    return _plate(
+    return _planned(
         "signs-fooled",
         "Attacks on the detector itself",
         "AUC of 270 normal test stop signs against 100 anomalies whose pixels were changed so that "
@@ -262,8 +264,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "signs-fooled": fooled,
     "signs-facts": facts,
 }
-PLATES: dict[str, Callable[[], Plate]] = {
-    "signs-kinds": kinds_plate,
-    "signs-strengths": strengths_plate,
-    "signs-fooled": fooled_plate,
+PLANNED: dict[str, Callable[[], PlannedFigure]] = {
+    "signs-kinds": kinds_figure,
+    "signs-strengths": strengths_figure,
+    "signs-fooled": fooled_figure,
 }

@@ -15,7 +15,7 @@ from insphere.training.images import TrainingImages
 from insphere.training.loop import seeded
 
 TINY = {
-    "latent_dim": 16, "width": 4, "train_steps": 120, "batch_size": 50, "lr": 2e-3,
+    "latent_dim": 16, "width": 4, "train_steps": 180, "batch_size": 50, "lr": 2e-3,
     "search_steps": 8, "search_lr": 0.1, "random_state": 0,
 }  # fmt: skip
 
@@ -61,6 +61,12 @@ def test_auc_on_real_digits_and_training_is_what_makes_it(digits, zeros, fitted)
 
 
 def test_generated_images_come_to_look_like_the_normals(zeros, fitted):
+    """The median of three trainings; a single one may be in a swing of the adversaries.
+
+    Rounding differs between processors, and two adversaries amplify it: under three settings and
+    six seeds, the ratio was 0.33 on average and above 0.5 once in eighteen trainings.
+    """
+
     def distance(detector):
         gan = detector.gan_
         with torch.no_grad():
@@ -72,12 +78,14 @@ def test_generated_images_come_to_look_like_the_normals(zeros, fitted):
         return torch.Generator().manual_seed(0)
 
     untrained = AnoGAN(**TINY | {"train_steps": 1}).fit(zeros)
-    assert distance(fitted) < 0.5 * distance(untrained)
+    others = [AnoGAN(**TINY | {"random_state": other}).fit(zeros) for other in (1, 2)]
+    distances = [distance(detector) for detector in (fitted, *others)]
+    assert np.median(distances) < 0.5 * distance(untrained)
 
 
 def test_both_networks_learn_and_the_history_says_so(zeros, fitted):
     history = fitted.history_
-    assert [record["epoch"] for record in history] == list(range(1, 41))
+    assert [record["epoch"] for record in history] == list(range(1, 61))
     assert {record["phase"] for record in history} == {"adversarial"}
     # 2 ln 2 is the loss of a discriminator that cannot tell, ln 2 that of an undetected generator.
     assert history[3]["discriminator_loss"] < 2 * np.log(2)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import inspect
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from sklearn.datasets import load_digits
 
 from insphere.cli import main
 from insphere.detectors import load_detector
-from insphere.detectors.registry import METHODS
+from insphere.detectors.registry import METHODS, detector_class
 
 PROGRAM = [sys.executable, "-m", "insphere"]
 TINY = ["--epochs", "1", "--pretrain-epochs", "1"]
@@ -210,13 +211,29 @@ def test_file_names_that_are_no_text_and_look_like_markup(normals, capsys):
 FROM_NORMALS = [method for method in METHODS if method not in ("softmax", "anogan")]
 
 
+@pytest.fixture(scope="module")
+def few_digits(tmp_path_factory) -> str:
+    """Real digits, 80 of the digit 0 and 40 of others: few enough for a network of photos."""
+    digits = load_digits()
+    zeros, others = np.flatnonzero(digits.target == 0)[:80], np.flatnonzero(digits.target != 0)[:40]
+    rows = np.concatenate([zeros, others])
+    path = tmp_path_factory.mktemp("few") / "digits.npz"
+    images = np.rint(digits.images[rows] * (255 / 16)).astype(np.uint8)
+    np.savez(path, images=images, labels=digits.target[rows])
+    return str(path)
+
+
 @pytest.mark.parametrize("method", FROM_NORMALS)
-def test_every_method_fits_saves_scores_and_evaluates(method, capsys):
-    tiny = TINY if method in ("deep-svdd", "untrained") else []
-    arguments = ("digits-8x8", "--normal", "0", "--method", method, *tiny)
-    fitted = json_of(capsys, "fit", *arguments, "--out", "m")
+def test_every_method_fits_saves_scores_and_evaluates(method, few_digits, capsys):
+    parameters = inspect.signature(detector_class(method)).parameters
+    tiny = ["--epochs", "15"] if "epochs" in parameters else []
+    tiny += ["--pretrain-epochs", "1"] if "pretrain_epochs" in parameters else []
+    tiny += ["--option", "resolution=64"] if "backbone" in parameters else []
+    fitted = json_of(
+        capsys, "fit", few_digits, "--normal", "0", "--method", method, *tiny, "--out", "m"
+    )
     assert fitted["method"] == method
-    measured = json_of(capsys, "evaluate", "m", "digits-8x8")["evaluation"]
+    measured = json_of(capsys, "evaluate", "m", few_digits)["evaluation"]
     assert measured["auc"] > 0.8  # the digit 0 is easy, even for a random network
 
 
@@ -564,6 +581,37 @@ def test_files_that_may_not_grow(method, limit, says, normals, tmp_path):
     assert files_here() == []
     rest = [path for path in (tmp_path / "limited").rglob("*") if path.is_file()]
     assert not [path for path in rest if ".partial" in path.name or "building" in str(path)]
+
+
+FIT_AND_DIE = """
+import os, sys
+import insphere.report as report
+from insphere.cli import main
+from insphere.detectors import OneClassDetector
+
+def die(*_, **__):
+    os._exit(9)
+
+if sys.argv[1] == "before the report":
+    report.write_report = die
+else:
+    OneClassDetector.save = die
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("moment", ["before the report", "before the model"])
+def test_a_fit_with_a_report_that_was_killed_is_done_by_the_same_command(moment, normals, capsys):
+    command = [*knn(str(normals)), "--report", "r.html"]
+    done = subprocess.run(
+        [sys.executable, "-c", FIT_AND_DIE, moment, *command], capture_output=True, check=False
+    )
+    assert done.returncode == 9, done.stderr
+    assert not Path("model").exists()
+    assert main([*command, "-q"]) == 0
+    load_detector("model")
+    assert "</html>" in Path("r.html").read_text(encoding="utf-8")
+    assert files_here() == ["model", "r.html"]
 
 
 def test_faults_of_the_program_keep_their_traceback(normals, monkeypatch):

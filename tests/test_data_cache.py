@@ -97,10 +97,14 @@ def test_skipped_files_are_remembered(folder, monkeypatch):
         load_dataset(folder)
 
 
-@pytest.mark.parametrize(
-    "damage",
-    ["truncate", "shorten header", "other shape", "no meta", "no json", "other json", "no array"],
-)
+DAMAGES = [
+    *("truncate", "shorten header", "other shape", "no meta", "no json", "other json", "no array"),
+    *("one pixel", "other names", "pipe for images", "pipe for meta", "deep json"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Decoded images in the cache")
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_entries_are_rebuilt(folder, cache_root, damage):
     first = load_dataset(folder)
     wanted = first.fingerprint
@@ -119,12 +123,39 @@ def test_damaged_entries_are_rebuilt(folder, cache_root, damage):
         meta.write_bytes(b'{"arrays": \xff')
     elif damage == "other json":
         meta.write_text("[1]")
+    elif damage == "one pixel":
+        content = bytearray(images.read_bytes())
+        content[-7] ^= 1
+        images.write_bytes(content)
+    elif damage == "other names":
+        meta.write_text(meta.read_text().replace('"9.png"', '"8.png"'))
+    elif damage == "pipe for images":
+        images.unlink()
+        os.mkfifo(images)
+    elif damage == "pipe for meta":
+        meta.unlink()
+        os.mkfifo(meta)
+    elif damage == "deep json":
+        meta.write_text("[" * 3000 + "]" * 3000)
     else:
         images.unlink()
     assert load_dataset(folder).fingerprint == wanted
     assert load_dataset(folder).fingerprint == wanted
     assert leftovers(cache_root) == []
     assert cache_info().entries == 1
+
+
+def test_a_changed_entry_is_said_and_not_believed(folder, cache_root):
+    first = load_dataset(folder)
+    wanted = first.images.tobytes()
+    (images,) = cache_root.glob("images/*/images.npy")
+    content = bytearray(images.read_bytes())
+    content[-1] ^= 128
+    images.write_bytes(content)
+    with pytest.warns(UserWarning, match="damaged or were changed, and are decoded again"):
+        again = load_dataset(folder)
+    assert again.images.tobytes() == wanted
+    assert again.paths == first.paths
 
 
 def test_refused_sources_leave_nothing(folder, cache_root):

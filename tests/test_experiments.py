@@ -1,15 +1,19 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
 from insphere.data import load_dataset
-from insphere.errors import DataError, SpecError
+from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.analysis.class_table import class_table
 from insphere.experiments.analysis.published_results import published_auc
-from insphere.experiments.execution.row_sweep import run_sweep
+from insphere.experiments.execution.engine import as_they_end, finished_rows, run_specs
 from insphere.experiments.runs.run import run
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
+from insphere.experiments.store.run_store import Store
 
 QUICK = {"epochs": 2, "pretrain_epochs": 1}
 
@@ -76,14 +80,63 @@ def test_sweep_skips_what_is_done_and_shares_pretraining(tmp_path):
         for seed in (0, 1)
     ]
     rows, checkpoints = tmp_path / "rows.jsonl", tmp_path / "checkpoints"
-    first = run_sweep(specs[:1], rows, checkpoints=checkpoints)
+    store = Store(tmp_path / "runs.sqlite")
+    options = {"rows": rows, "checkpoints": checkpoints, "threads": 1}
+    first = finished_rows(run_specs(specs[:1], store, **options))
     new = []
-    results = run_sweep(specs, rows, checkpoints=checkpoints, jobs=2, report=new.append)
+    watch = as_they_end(lambda one: new.append(one.row()))
+    results = finished_rows(run_specs(specs, store, jobs=2, watch=watch, **options))
     assert [row["run"] for row in results] == [s.identity for s in specs]
     assert results[0] == first[0]
     assert {row["run"] for row in new} == {s.identity for s in specs[1:]}
     assert len(list(checkpoints.glob("pretrain-*"))) == 2
     assert len(read_rows(rows)) == 4
+    assert {row["run"]: row for row in read_rows(rows)} == {row["run"]: row for row in results}
+
+
+def test_a_file_of_rows_decides_what_is_finished(tmp_path):
+    specs = [spec(method="knn", params={}, seed=seed) for seed in (0, 1)]
+    rows, store = tmp_path / "rows.jsonl", Store(tmp_path / "runs.sqlite")
+    options = {"rows": rows, "backend": "threading"}
+    known, removed = finished_rows(run_specs(specs, store, **options))
+    rows.write_text(json.dumps(known) + "\n")
+    again = run_specs(specs, store, **options)
+    assert [one.attempts for one in again] == [1, 2]  # the row that was removed is measured anew
+    assert [row["run"] for row in read_rows(rows)] == [known["run"], removed["run"]]
+    elsewhere = Store(tmp_path / "other.sqlite")  # as on a machine that has the file alone
+    assert [one.attempts for one in run_specs(specs, elsewhere, **options)] == [0, 0]
+    assert len(read_rows(rows)) == 2
+
+
+def test_a_row_whose_worker_was_killed_before_the_store_knew_is_not_run_twice(tmp_path):
+    one = spec(method="knn", params={})
+    rows, store = tmp_path / "rows.jsonl", Store(tmp_path / "runs.sqlite")
+    store.add([one])
+    append_row(rows, run(one, load_dataset("digits-8x8")).row())
+    dead = subprocess.run(
+        [
+            sys.executable, "-c",
+            "import os, sys\n"
+            "from insphere.experiments.store.run_store import Store\n"
+            "store = Store(sys.argv[1])\n"
+            "store.worker_lock('dead').acquire()\n"
+            "store.claim(sys.argv[2], 'dead')\n"
+            "os.kill(os.getpid(), 9)",
+            store.path, one.identity,
+        ],
+        env=os.environ,
+    )  # fmt: skip
+    assert dead.returncode == -9
+    found = run_specs([one], store, rows=rows, backend="threading")
+    assert [(each.state, each.attempts) for each in found] == [("finished", 1)]
+    assert len(read_rows(rows)) == 1
+
+
+def test_a_run_that_failed_is_told_when_all_must_be_finished(tmp_path):
+    bad = spec(method="knn", params={"n_neighbors": 10_000})
+    runs = run_specs([bad], Store(tmp_path / "runs.sqlite"), backend="threading")
+    with pytest.raises(InsphereError, match="is failed: n_neighbors=10000 needs more than"):
+        finished_rows(runs)
 
 
 def test_table_shows_mean_spread_and_published_values():

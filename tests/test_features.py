@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
@@ -221,7 +222,11 @@ def test_interrupted_extraction_continues(extractor, images):
     np.testing.assert_array_equal(values, features(extractor, images, [form], cache=False)[0])
 
 
-@pytest.mark.parametrize("damage", ["cut rows", "cut keys", "no rows", "left over"])
+@pytest.mark.filterwarnings("ignore:Features in the cache")
+@pytest.mark.parametrize(
+    "damage",
+    ["cut rows", "cut keys", "no rows", "left over", "one number", "keys swapped", "pipe"],
+)
 def test_damaged_blocks_are_computed_again(extractor, images, cache_root, damage):
     form = pooled_form(extractor.card)
     (wanted,) = features(extractor, images, [form])
@@ -233,9 +238,31 @@ def test_damaged_blocks_are_computed_again(extractor, images, cache_root, damage
         keys.write_bytes(keys.read_bytes()[:40])
     elif damage == "no rows":
         rows.unlink()
+    elif damage == "one number":
+        content = bytearray(rows.read_bytes())
+        content[-1] ^= 4
+        rows.write_bytes(content)
+    elif damage == "keys swapped":
+        order = np.load(keys)
+        np.save(keys, order[::-1])
+    elif damage == "pipe":
+        rows.unlink()
+        os.mkfifo(rows)
     else:
         keys.unlink()
     (values,) = features(extractor, images, [form])
+    np.testing.assert_array_equal(values, wanted)
+    (values,) = features(extractor, images, [form])
+    np.testing.assert_array_equal(values, wanted)
+
+
+def test_a_changed_block_is_said(extractor, images, cache_root):
+    form = pooled_form(extractor.card)
+    (wanted,) = features(extractor, images, [form])
+    rows = next(f for f in cache_root.glob("features/*/*.npy") if ".keys" not in f.name)
+    np.save(rows, np.zeros_like(np.load(rows)))
+    with pytest.warns(UserWarning, match="damaged or were changed, and are computed again"):
+        (values,) = features(extractor, images, [form])
     np.testing.assert_array_equal(values, wanted)
 
 

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from insphere.atomic import write_whole
 from insphere.cli import main
 from insphere.errors import InsphereError, SpecError
-from insphere.experiments.analysis.run_collection import read_material, typical
-from insphere.experiments.execution.parallel import run_stored
+from insphere.experiments.analysis.run_collection import read_collection, typical
+from insphere.experiments.execution.engine import run_specs
 from insphere.experiments.plots.captions import sentence
-from insphere.experiments.plots.gallery import KINDS, plan
+from insphere.experiments.plots.catalogue import FIGURES, plan
 from insphere.experiments.plots.run_figures import sample
-from insphere.experiments.runs.display_names import option_names, options_of, plain_baseline
+from insphere.experiments.runs.display_names import options_of, plain_baseline, run_names
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.experiments.store.run_store import Store
-from insphere.figures.export import write_whole
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 CIFAR = [str(RESULTS / "cifar10-fast.jsonl"), str(RESULTS / "cifar10-controls.jsonl")]
@@ -45,7 +45,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in ("0", "3", "8")
         for method, params in (("deep-svdd", deep), ("knn", {}), ("mahalanobis", {}))
     ]
-    runs = run_stored(specs, Store(path), backend="threading", save_models=True)
+    runs = run_specs(specs, Store(path), backend="threading", save_models=True)
     assert {run.state for run in runs} == {"finished"}
     return path
 
@@ -78,9 +78,21 @@ def test_left_out_is_one_line_that_says_what_is_missing(capsys):
     told = capsys.readouterr().out.splitlines()
     assert told == [
         "1 figure is in out/index.html.",
-        "Left out: bars of baseline and option (for want of runs of another option than Deep "
-        "SVDD); ROC curves, score distributions (for want of scores in the store of a sweep).",
+        "Left out: AUC by class (for want of runs of another option than Deep SVDD); ROC curves, "
+        "Score distributions (for want of scores in the store of a sweep).",
     ]
+
+
+def test_former_names_are_understood_and_every_figure_is_in_the_docs(capsys):
+    assert main(["figures", *CIFAR, "-o", "out", "--formats", "svg", "--only", "classes",
+                 "--only", "changes-cifar-10", "--json"]) == 0  # fmt: skip
+    told = json.loads(capsys.readouterr().out)["figures"]
+    assert [one["name"] for one in told] == ["bars-cifar-10", "change-cifar-10"]
+    page = (RESULTS.parents[1] / "docs" / "figures.md").read_text("utf-8")
+    assert [spec.key for spec in FIGURES if f"`{spec.key}`" not in page] == []
+    names = [name for spec in FIGURES for name in (spec.key, *spec.formerly)]
+    assert len(names) == len(set(names))
+    assert all(name.isalpha() and name.islower() for name in names)
 
 
 def test_json_says_all(capsys):
@@ -94,18 +106,18 @@ def test_json_says_all(capsys):
 
 
 def test_a_store_gives_every_kind(store):
-    material = read_material([store])
-    found, left_out = plan(material)
-    kinds = {plate.name.split("-")[0] for plate in found}
-    assert set(left_out) == {"published and measured"}  # 8×8 digits are none of the paper's data
-    assert kinds == {kind.name for kind in KINDS} - {"published"}
+    collection = read_collection([store])
+    found, left_out = plan(collection)
+    kinds = {planned.name.split("-")[0] for planned in found}
+    assert set(left_out) == {"Published and measured"}  # 8×8 digits are none of the paper's data
+    assert kinds == {spec.key for spec in FIGURES} - {"published"}
     inside = [p for p in found if p.name.split("-")[0] in
               ("preview", "training", "roc", "pr", "scores", "sorted", "latent")]  # fmt: skip
-    for plate in inside:
-        assert plate.draw().axes
-        if plate.screen is not None:
-            assert plate.screen().data
-    latent = next(plate for plate in inside if plate.name.startswith("latent"))
+    for planned in inside:
+        assert planned.draw().axes
+        if planned.screen is not None:
+            assert planned.screen().data
+    latent = next(planned for planned in inside if planned.name.startswith("latent"))
     assert "are drawn within the circle" in latent.caption
     assert "seed 0" in latent.origin
 
@@ -119,7 +131,7 @@ def test_an_exported_folder_is_as_good_as_its_store(store, tmp_path):
         for file in ("scores.npy", "truth.npy"):
             (target / row["run"]).mkdir(exist_ok=True)
             (target / row["run"] / file).write_bytes((folder / file).read_bytes())
-    found, _ = plan(read_material([target / "rows.jsonl"]), ["roc"])
+    found, _ = plan(read_collection([target / "rows.jsonl"]), ["roc"])
     assert found[0].name.startswith("roc-")
 
 
@@ -127,9 +139,9 @@ def test_histories_in_rows_are_used(tmp_path):
     row = read_rows(RESULTS / "mnist-fast.jsonl")[0]
     history = [{"phase": "train", "epoch": e, "loss": 1.0 / e, "auc": 0.9} for e in (1, 2)]
     append_row(tmp_path / "rows.jsonl", row | {"history": history})
-    (plate,), _ = plan(read_material([tmp_path / "rows.jsonl"]), ["training"])
-    assert "no epoch was chosen by it" in plate.caption
-    assert len(plate.draw().axes) == 2
+    (planned,), _ = plan(read_collection([tmp_path / "rows.jsonl"]), ["training"])
+    assert "no epoch was chosen by it" in planned.caption
+    assert len(planned.draw().axes) == 2
 
 
 @pytest.mark.parametrize(
@@ -206,8 +218,9 @@ def test_names_say_what_differs():
         row("g", "oc-svm"),
         row("h", "own-method", x=1.5),
     ]
-    assert list(option_names(rows).values()) == [
-        "Deep SVDD", "Deep SVDD, paper recipe", "Deep SVDD, soft boundary", "ZCA whitening",
+    assert list(run_names(rows).values()) == [
+        "Deep SVDD", "Deep SVDD, paper recipe", "Deep SVDD, soft boundary",
+        "Deep SVDD + ZCA whitening",
         "Deep SVDD, encoder (base auto, rep_dim 7)", "OC-SVM, tuned on labelled test images",
         "OC-SVM", "own-method",
     ]  # fmt: skip
@@ -224,13 +237,13 @@ def test_captions_count_what_there_is():
 
 
 def test_runs_of_several_files_are_taken_once_and_the_typical_one_is_the_median():
-    twice = read_material([Path(CIFAR[0]), Path(CIFAR[0])])
+    twice = read_collection([Path(CIFAR[0]), Path(CIFAR[0])])
     assert len(twice.runs) == 10
     assert twice.baseline == "Deep SVDD"
     aucs = sorted(run.values["auc"] for run in twice.runs)
     assert typical(twice.runs).values["auc"] == aucs[4]
     with pytest.raises(SpecError, match="No run is called"):
-        read_material([Path(CIFAR[0])], "nothing")
+        read_collection([Path(CIFAR[0])], "nothing")
 
 
 def test_samples_hold_both_kinds_evenly():

@@ -24,8 +24,7 @@ from insphere.nets import (
     build_encoder,
     collapse_paths,
 )
-from insphere.nets.attention import ChannelAttention, SelfAttention, SpatialAttention
-from insphere.nets.gate import Gate
+from insphere.nets.attention import ChannelAttention, Gate, SelfAttention, SpatialAttention
 from insphere.nets.layers import strided_convolution
 from insphere.nets.residual import Residual
 from insphere.training.callbacks import Callback

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -213,6 +216,106 @@ def test_an_existing_model_is_replaced_only_when_asked(
     other.save(model, overwrite=True)
     assert isinstance(load_detector(model), KNNDetector)
     assert names_in(tmp_path) == ["model"]
+
+
+def test_other_peoples_files_in_the_folder_stay(model: Path, digits: np.ndarray) -> None:
+    mine = {"notes.txt": b"precious", "weights-mine.safetensors": b"precious", ".hidden": b""}
+    for name, content in mine.items():
+        (model / name).write_bytes(content)
+    (model / "photos").mkdir()
+    (model / "photos" / "1.png").write_bytes(b"precious")
+    KNNDetector().fit(digits[:50]).save(model, overwrite=True)
+    assert isinstance(load_detector(model), KNNDetector)
+    assert {name: (model / name).read_bytes() for name in mine} == mine
+    assert (model / "photos" / "1.png").read_bytes() == b"precious"
+    assert len(names_in(model)) == len(mine) + 4
+    assert "KNNDetector" in (model / "card.md").read_text()
+
+
+@pytest.mark.parametrize("content", ["{}", "[1]", '{"detector": "fire alarm"}', "no JSON"])
+def test_a_detector_json_of_something_else_is_no_model(
+    fitted: OneClassDetector, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / DESCRIPTION).write_text(content)
+    with pytest.raises(ModelError, match="holds something else"):
+        fitted.save(tmp_path, overwrite=True)
+    assert (tmp_path / DESCRIPTION).read_text() == content
+
+
+def save_and_die(detector: OneClassDetector, folder: Path, steps: int) -> int:
+    """Overwrite a model in a process that dies, as if killed, after so many changes of names."""
+    child = os.fork()
+    if not child:
+        left = [steps]
+
+        def dying(change: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **options: Any) -> Any:
+                left[0] -= 1
+                if left[0] < 0:
+                    os._exit(9)
+                return change(*arguments, **options)
+
+            return call
+
+        for name in ("replace", "unlink", "rename", "mkdir"):
+            setattr(Path, name, dying(getattr(Path, name)))
+        try:
+            detector.save(folder, overwrite=True)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process that can die")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_writer_killed_at_any_step_leaves_a_model_and_no_rubbish(
+    fitted: OneClassDetector, digits: np.ndarray, tmp_path: Path, there: bool
+) -> None:
+    other = KNNDetector().fit(digits[:50])
+    folder = tmp_path / "models" / "model"
+    for steps in range(60):
+        if there:
+            fitted.save(folder, overwrite=True)
+        code = save_and_die(other, folder, steps)
+        assert code in (0, 9)
+        if there or folder.exists():
+            assert type(load_detector(folder)) in (KNNDetector, type(fitted))
+        if code == 0:
+            break
+        fitted.save(folder, overwrite=True)
+        assert len(names_in(folder)) == 3
+        assert names_in(folder.parent) == ["model"]
+        assert type(load_detector(folder)) is type(fitted)
+        if not there:
+            shutil.rmtree(folder)
+    assert steps > 4
+    assert isinstance(load_detector(folder), KNNDetector)
+    assert names_in(folder.parent) == ["model"]
+
+
+def test_readers_get_a_whole_model_while_it_is_replaced(
+    model: Path, fitted: OneClassDetector, digits: np.ndarray
+) -> None:
+    others = [KNNDetector(n_neighbors=k).fit(digits[:50]) for k in (1, 2)]
+    over = threading.Event()
+
+    def replace() -> None:
+        while not over.is_set():
+            for other in others:
+                other.save(model, overwrite=True)
+
+    writers = [threading.Thread(target=replace) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        seen = [load_detector(model) for _ in range(100)]
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
+    assert {type(each) for each in seen} <= {KNNDetector, type(fitted)}
+    assert len(names_in(model)) == 3
 
 
 def test_nothing_but_a_model_is_ever_replaced(fitted: OneClassDetector, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from insphere.data.split import OneClassSplit
 from insphere.errors import SpecError
 from insphere.experiments.execution.queue import Queue
 from insphere.experiments.execution.time_estimate import from_runs, measure
+from insphere.experiments.runs.display_names import option_keys, run_names
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run import run
 from insphere.experiments.runs.run_builder import (
@@ -19,8 +20,6 @@ from insphere.experiments.runs.run_builder import (
     assumed_gain,
     baseline_of,
     controls_of,
-    describe,
-    options_of,
     possible_rate,
 )
 from insphere.experiments.runs.spec import RunSpec
@@ -158,17 +157,18 @@ def test_a_choice_leaves_defaults_out_and_names_what_it_is_compared_with():
 
 @pytest.mark.parametrize("name", [n for n, o in OPTIONS.items() if o.encoder or o.steps])
 def test_options_are_read_off_a_spec(name):
-    assert options_of(Choice(**DIGITS, options=(name,), epochs=2).spec()) == (name,)
+    assert option_keys(Choice(**DIGITS, options=(name,), epochs=2).spec().params) == (name,)
 
 
 def test_several_options_are_read_off_a_spec_and_their_gains_added():
     names = ("zca", "attention", "residual")
-    found = options_of(Choice(**DIGITS, options=names).spec())
+    found = option_keys(Choice(**DIGITS, options=names).spec().params)
     assert set(found) == set(names)
     assert assumed_gain(found) == pytest.approx(0.015)
     assert assumed_gain(("zca",)) is None
-    assert options_of(RunSpec(**DIGITS, params={"encoder": "mnist"})) == ()
-    assert describe(Choice(**DIGITS, options=("residual",)).spec()) == "Deep SVDD + Residual skips"
+    assert option_keys({"encoder": "mnist"}) == ()
+    named = [Choice(**DIGITS, options=("residual",)).spec(), spec()]
+    assert run_names(named)[named[0].identity] == "Deep SVDD + Residual skips"
 
 
 def test_the_rate_that_few_normals_can_promise():

@@ -1,3 +1,4 @@
+import os
 import re
 import threading
 from dataclasses import replace
@@ -12,7 +13,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from insphere.errors import DataError, InsphereError
 from insphere.report import ReportData, render_report, write_report
-from insphere.report import write as writing
 from insphere.report.numbers import comparison, confusion, quality
 from insphere.report.words import percent, score, to_yaml, z_score
 
@@ -311,7 +311,7 @@ def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InsphereError, match=r"cannot be written to .*No space left"):
         write_report(small([0.1]), path)
     assert path.read_text() == "old"

@@ -17,7 +17,7 @@ from insphere.figures.overlay import YELLOW
 from insphere.report import ReportData, render_report
 from insphere.report.heat_section import shown_images
 from insphere.workflows.reporting import report_data
-from insphere.workflows.scored_source import Scored, score_images
+from insphere.workflows.score_source import Scored, score_images
 
 
 @pytest.fixture(scope="module")

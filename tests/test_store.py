@@ -1,7 +1,11 @@
 import json
+import os
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -9,13 +13,14 @@ import pytest
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.execution.worker import Worker
 from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store import database
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.experiments.store.run_store import Store
 
 WRITER = """
 import sys
-from insphere.experiments.spec import RunSpec
-from insphere.experiments.store import Store
+from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.store.run_store import Store
 
 path, name = sys.argv[1:]
 store = Store(path)
@@ -229,3 +234,56 @@ def test_other_files_are_not_taken_for_stores(tmp_path):
         Store(other)
     with pytest.raises(InsphereError, match="cannot be used"):
         Store(text / "runs.sqlite")
+
+
+# ---------------------------------------------------------------------- what SQLite refuses
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process with limits of its own")
+@pytest.mark.parametrize("limit", [0, 4096, 8192, 20000, 40000])
+def test_a_disk_that_is_full_at_any_moment_is_one_sentence_and_no_ruin(tmp_path, limit):
+    path = tmp_path / "runs.sqlite"
+    child = os.fork()
+    if not child:
+        resource = pytest.importorskip("resource")
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        try:
+            Store(path).add(specs(200))
+        except InsphereError as error:
+            os._exit(7 if "cannot be used" in str(error) and "\n" not in str(error) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert Store(path).add(specs(2)) == 2  # with room again it is a store
+
+
+def test_a_store_that_another_program_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
+    store = Store(tmp_path / "runs.sqlite", journal="delete")
+    with closing(sqlite3.connect(store.path)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        for use in (lambda: store.add(specs()), store.runs, lambda: store.get("x")):
+            with pytest.raises(InsphereError, match="another program holds it"):
+                use()
+        other.rollback()
+    assert store.add(specs()) == 3
+
+
+def test_a_store_damaged_while_it_is_open(tmp_path):
+    store = Store(tmp_path / "runs.sqlite", journal="delete")
+    store.add(specs())
+    store.close()
+    content = bytearray(store.path.read_bytes())
+    content[100:] = b"x" * (len(content) - 100)
+    store.path.write_bytes(content)
+    for use in (store.runs, lambda: store.add(specs()), lambda: Store(store.path).runs()):
+        with pytest.raises(InsphereError, match="is damaged"):
+            use()
+
+
+@pytest.mark.parametrize("name", ["a\0b.sqlite", "a" * 300, "folder", "file/runs.sqlite"])
+def test_places_that_cannot_hold_a_store(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InsphereError, match=r"choose another (place|name)\.$"):
+        Store(tmp_path / name)

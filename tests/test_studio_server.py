@@ -14,10 +14,12 @@ from PIL import Image
 from insphere.cli import main
 from insphere.data.load import load_dataset
 from insphere.detectors.persistence.model_folder import load_detector
-from insphere.errors import DataError, InsphereError
+from insphere.errors import DataError, InsphereError, SpecError
+from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.execution.queue import Queue
 from insphere.experiments.execution.worker import Worker
-from insphere.experiments.plots.run_comparison import FIGURES, as_csv, as_page, draw, groups
+from insphere.experiments.plots.catalogue import FIGURES, figures_of
+from insphere.experiments.plots.run_comparison import as_csv, as_page, groups
 from insphere.experiments.runs.run_builder import Choice, comparable_methods, installed_methods
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_store import Store
@@ -28,6 +30,7 @@ from insphere.studio.uploads import Limits, clean_title, drawn_digit, keep_zip, 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
 from insphere.studio.access import COOKIE, Guard
+from insphere.studio.disconnects import EndAbandonedAnswers
 from insphere.studio.downloads import packed_model
 from insphere.studio.form_state import address_of
 from insphere.studio.formatting import about, percent, points
@@ -111,6 +114,92 @@ def test_what_is_too_large_is_refused_also_if_it_lies_about_its_size():
     assert ask(guard, method="POST", headers=[host, ("content-length", "501")])[0] == 413
     assert ask(guard, method="POST", headers=[host, ("content-length", "10")])[0] == 499
     assert ask(guard, method="POST", headers=[host, ("content-length", "-1")])[0] == 413
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+@pytest.mark.parametrize("patience", [0, 1, 2])
+def test_a_visitor_who_leaves_before_an_answer_is_complete_is_no_error(
+    tmp_path, encoding, patience
+):
+    """With the layers that NiceGUI puts around the studio; `patience` counts messages awaited."""
+    from nicegui.middlewares import RedirectWithPrefixMiddleware, SetCacheControlMiddleware
+    from starlette.middleware.gzip import GZipMiddleware
+    from starlette.responses import FileResponse
+
+    path = tmp_path / "large.js"
+    path.write_bytes(b"x" * 3_000_000)
+
+    async def visit(app):
+        gone, sent = asyncio.Event(), []
+        if not patience:
+            gone.set()
+
+        async def receive(bodies=iter([{"type": "http.request", "body": b""}])):
+            if (message := next(bodies, None)) is not None:
+                return message
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message):
+            if not gone.is_set():
+                sent.append(message)
+            if len(sent) == patience:
+                gone.set()
+
+        headers = [(b"accept-encoding", encoding.encode())]
+        scope = {
+            "type": "http", "method": "GET", "path": "/large.js", "query_string": b"",
+            "headers": headers, "asgi": {"spec_version": "2.3"},
+        }  # fmt: skip
+        await app(scope, receive, send)
+        return sent
+
+    def ask_for_a_file(layer):
+        app = layer(FileResponse(path))
+        for around in (GZipMiddleware, RedirectWithPrefixMiddleware, SetCacheControlMiddleware):
+            app = around(app)
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, visit(app)).result()
+
+    sent = ask_for_a_file(EndAbandonedAnswers)
+    assert len(sent) == patience
+    if not patience and encoding == "gzip":  # what happens without it
+        with pytest.raises(RuntimeError, match="No response returned"):
+            ask_for_a_file(lambda app: app)
+
+
+def test_a_visitor_who_stays_gets_the_whole_answer():
+    whole = [
+        {"type": "http.response.start", "status": 200, "headers": []},
+        {"type": "http.response.body", "body": b"one", "more_body": True},
+        {"type": "http.response.body", "body": b"two"},
+    ]
+
+    async def answer(scope, receive, send):
+        for message in whole:
+            await send(message)
+
+    async def fails(scope, receive, send):
+        await receive()
+        raise ZeroDivisionError("a bug")
+
+    sent = []
+
+    async def keep(message):
+        sent.append(message)
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    with ThreadPoolExecutor(1) as pool:
+        layer = EndAbandonedAnswers(answer)
+        pool.submit(asyncio.run, layer({"type": "http"}, gone, keep)).result()
+        assert sent == whole
+        with pytest.raises(ZeroDivisionError):  # a fault stays a fault
+            pool.submit(
+                asyncio.run, EndAbandonedAnswers(fails)({"type": "http"}, gone, keep)
+            ).result()
+    assert sent == whole
 
 
 def test_a_token_is_made_unless_it_is_this_machine():
@@ -261,20 +350,29 @@ def measured(tmp_path_factory):
 
 def test_a_selection_makes_figures_groups_and_files(measured):
     runs = measured.runs()
+    collection = selected_runs(runs, measured.files)
     drawn, refused = [], []
-    for name in FIGURES:
-        for printed in (True, False):
-            try:
-                draw(name, runs, measured.files, printed=printed)
-            except DataError as error:
-                refused.append(str(error))
-            else:
-                drawn.append(name)
+    for spec in FIGURES:
+        try:
+            found = figures_of(spec.key, collection)
+        except DataError as error:
+            refused.append(str(error))
+            continue
+        for planned in found:
+            assert planned.draw().axes
+            assert planned.screen is None or planned.screen().data
+        drawn.append(spec.key)
     assert all(reason.endswith(".") for reason in refused)
     assert not any("do not say" in reason for reason in refused)
-    assert {"classes", "changes", "roc", "training", "heat", "boxes", "ranks"} <= set(drawn)
-    with pytest.raises(DataError, match="no figure"):
-        draw("nothing", runs, measured.files, printed=True)
+    assert {"bars", "change", "roc", "training", "heat", "boxes", "ranks", "latent"} <= set(drawn)
+    (roc,) = figures_of("roc", collection)  # one figure of all that were selected, not one a method
+    assert len(roc.draw().axes[0].get_lines()) >= len(runs)
+    assert [one.name for one in figures_of("changes", collection)] == ["change-digits-8x8"]
+    with pytest.raises(SpecError, match=r"no figure boxen; did you mean boxes\?"):
+        figures_of("boxen", collection)
+    without_plain = selected_runs([run for run in runs if run.method != "deep-svdd"],
+                                  measured.files)  # fmt: skip
+    assert "change against 2-nearest-neighbour" in figures_of("change", without_plain)[0].title
     by_method = groups(runs, "method")
     assert [group["n"] for group in by_method] == [2, 2, 2]
     means = [group["mean"] for group in by_method]
@@ -303,9 +401,9 @@ def test_a_closer_look_agrees_with_the_detector(measured):
     assert np.all(np.diff(closer.distances) >= 0)
     z = detector.transform(closer.nearest) - detector.transform(image[None])
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), closer.distances, rtol=1e-4)
-    scores, threshold, names = score_all(folder, "digits-8x8")
-    assert len(scores) == len(names) == len(data)
-    assert threshold == detector.threshold_
+    found = score_all(folder, "digits-8x8", True)
+    assert len(found.scores) == len(found.names) == len(data)
+    assert found.threshold == detector.threshold_
 
 
 def test_a_model_travels_as_a_zip(measured, tmp_path):

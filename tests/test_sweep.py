@@ -17,7 +17,8 @@ from insphere.errors import SpecError
 from insphere.experiments.analysis.published_results import published_column, published_table
 from insphere.experiments.analysis.sweep_table import csv_table, sweep_layout, sweep_tables
 from insphere.experiments.analysis.text_table import latex, markdown, terminal
-from insphere.experiments.execution.parallel import run_stored, share_cores
+from insphere.experiments.execution.backends import share_cores
+from insphere.experiments.execution.engine import run_specs
 from insphere.experiments.execution.sweep_progress import look
 from insphere.experiments.runs.run import run
 from insphere.experiments.runs.spec import RunSpec
@@ -68,8 +69,8 @@ def test_a_sweep_is_the_product_of_its_parts():
     assert len(runs) == 10 * (2 * 6 + 1) - 6 + 2 * 3
     assert len({planned.spec.identity for planned in runs}) == len(runs)
     columns = {planned.column: planned.spec.params for planned in runs}
-    assert columns["Deep SVDD (epochs 2, nu 0.2), long"] == {"epochs": 9, "nu": 0.2}
-    assert columns["Deep SVDD (epochs 2, nu 0.1), plain"] == {"epochs": 2, "nu": 0.1}
+    assert columns["Deep SVDD, nu 0.2, long"] == {"epochs": 9, "nu": 0.2}
+    assert columns["Deep SVDD, nu 0.1, plain"] == {"epochs": 2, "nu": 0.1}
     assert columns["2-nearest-neighbour on pixels"] == {}
     assert {p.spec.normal for p in runs if p.spec.dataset == "mnist-5k"} == {("3", "5"), ("7",)}
 
@@ -154,7 +155,7 @@ def test_finished_runs_are_skipped_and_failed_ones_wait_until_asked(tmp_path):
     methods = ["knn", {"method": "knn", "params": {"n_neighbors": 10_000}}]
     specs = specs_of(normal=3, methods=methods)
     store = Store(tmp_path / "runs.sqlite")
-    good, bad = run_stored(specs, store, backend="threading")
+    good, bad = run_specs(specs, store, backend="threading")
     assert (good.state, bad.state) == ("finished", "failed")
     assert "needs more than 10000 training samples" in bad.reason
     assert bad.details is None  # a mistake of the user needs no traceback
@@ -163,10 +164,10 @@ def test_finished_runs_are_skipped_and_failed_ones_wait_until_asked(tmp_path):
     scores, truth = store.files.scores(good.identity)
     assert (scores == direct.scores).all()
     assert (truth == direct.split.truth).all()
-    again = run_stored(specs, store, backend="threading")
+    again = run_specs(specs, store, backend="threading")
     assert [found.attempts for found in again] == [1, 1]
     assert again[0].finished == good.finished
-    retried = run_stored(specs, store, backend="threading", retry_failed=True)
+    retried = run_specs(specs, store, backend="threading", retry_failed=True)
     assert [found.attempts for found in retried] == [1, 2]
     assert retried[1].state == "failed"
 
@@ -175,7 +176,7 @@ def test_a_fault_of_the_program_is_recorded_with_its_traceback(tmp_path):
     spec = RunSpec(dataset="digits-8x8", normal=("3",), method="oc-svm", params={"nu": []})
     broken = RunSpec(dataset="digits-8x8", normal=("3",), method="oc-svm", params={"pca": {}})
     missing = RunSpec(dataset="no-such-data", normal=("3",), method="knn")
-    found = run_stored([spec, broken, missing], Store(tmp_path / "r.sqlite"), backend="threading")
+    found = run_specs([spec, broken, missing], Store(tmp_path / "r.sqlite"), backend="threading")
     assert [one.state for one in found] == ["failed"] * 3
     assert "nu is in (0, 1]" in found[0].reason
     assert "no-such-data" in found[2].reason
@@ -184,7 +185,7 @@ def test_a_fault_of_the_program_is_recorded_with_its_traceback(tmp_path):
 def test_processes_share_the_work_and_give_what_one_would(tmp_path):
     specs = specs_of(methods=["knn", "oc-svm"], seeds=2)
     store = Store(tmp_path / "runs.sqlite")
-    found = run_stored(specs, store, jobs=2)
+    found = run_specs(specs, store, jobs=2)
     assert [one.identity for one in found] == [spec.identity for spec in specs]
     assert {(one.state, one.attempts) for one in found} == {("finished", 1)}
     data = load_dataset("digits-8x8")
@@ -200,7 +201,7 @@ def test_objectives_share_a_pretrained_encoder_and_models_can_be_kept(tmp_path):
     grid = {"objective": ["one-class", "soft-boundary"]}
     specs = specs_of(normal=3, methods=[{"method": "deep-svdd", "params": params, "grid": grid}])
     store = Store(tmp_path / "runs.sqlite")
-    found = run_stored(specs, store, backend="threading", save_models=True)
+    found = run_specs(specs, store, backend="threading", save_models=True)
     assert [one.state for one in found] == ["finished"] * 2
     assert len(list(store.folder.glob("checkpoints/*/pretrain-*"))) == 1
     for one in found:
@@ -271,7 +272,7 @@ def test_after_kill_9_and_ctrl_c_nothing_is_lost_or_done_twice(tmp_path):
     assert store.recover() == []
     second = {one.identity: one for one in store.runs()}
 
-    last = run_stored([one.spec for one in planned], store, backend="threading")
+    last = run_specs([one.spec for one in planned], store, backend="threading")
     for one in last:
         assert one.state == "finished"
         for before in (first[one.identity], second[one.identity]):
@@ -291,7 +292,7 @@ def test_when_one_process_is_killed_the_others_work_is_done_all_the_same(tmp_pat
     params = {"epochs": 300, "pretrain_epochs": 0}
     specs = specs_of(methods=["knn", {"method": "deep-svdd", "params": params}])
     store = Store(tmp_path / "runs.sqlite")
-    sweep = threading.Thread(target=run_stored, args=[specs, store], kwargs={"jobs": 2})
+    sweep = threading.Thread(target=run_specs, args=[specs, store], kwargs={"jobs": 2})
     sweep.start()
     wait_for(lambda: any(one.progress for one in store.runs()))
     at_work = next(one for one in store.runs() if one.progress)
@@ -304,7 +305,7 @@ def test_when_one_process_is_killed_the_others_work_is_done_all_the_same(tmp_pat
 def test_a_run_that_is_cancelled_ends_within_seconds_and_keeps_its_checkpoint(tmp_path):
     specs = specs_of(normal=3, methods=[LONG], seeds=2)
     store = Store(tmp_path / "runs.sqlite")
-    sweep = threading.Thread(target=run_stored, args=[specs, store], kwargs=THREADING)
+    sweep = threading.Thread(target=run_specs, args=[specs, store], kwargs=THREADING)
     sweep.start()
     wait_for(lambda: any(one.progress for one in store.runs()))
     began = time.monotonic()
@@ -471,7 +472,7 @@ def test_a_local_ray_runs_the_same_sweep(tmp_path):
     )
     specs = specs_of(methods=["knn", "oc-svm"])
     store = Store(tmp_path / "runs.sqlite")
-    found = run_stored(specs, store, jobs=2, backend="ray")
+    found = run_specs(specs, store, jobs=2, backend="ray")
     assert not ray.is_initialized()
     assert {(one.state, one.attempts) for one in found} == {("finished", 1)}
     assert {one.worker.split("-")[0] for one in found}.isdisjoint({str(os.getpid())})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from insphere._version import __version__
 
 if TYPE_CHECKING:
-    from insphere.data import ImageSet, OneClassSplit, load_dataset
+    from insphere.data import ImageSet, OneClassSplit, ReadOptions, load_dataset
     from insphere.detectors import DeepSVDD, FeaturePatchSVDD
     from insphere.detectors import load_detector as load
 
@@ -21,6 +21,7 @@ __all__ = [
     "FeaturePatchSVDD",
     "ImageSet",
     "OneClassSplit",
+    "ReadOptions",
     "__version__",
     "load",
     "load_dataset",
@@ -32,6 +33,7 @@ _HOME = {
     "FeaturePatchSVDD": ("insphere.detectors.pretrained.fpsvdd", "FeaturePatchSVDD"),
     "ImageSet": ("insphere.data", "ImageSet"),
     "OneClassSplit": ("insphere.data", "OneClassSplit"),
+    "ReadOptions": ("insphere.data", "ReadOptions"),
     "load": ("insphere.detectors", "load_detector"),
     "load_dataset": ("insphere.data", "load_dataset"),
 }

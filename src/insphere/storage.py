@@ -7,20 +7,29 @@ and when it is whole is the business of whoever keeps the shelf.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
+import stat
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 
 from insphere.errors import DataError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+_REFUSED = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOENT),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EISDIR),
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,59 @@ class Shelf:
                     f"another with INSPHERE_CACHE, or {self.instead}."
                 ) from error
             raise
+
+
+_VERIFIED: dict[tuple[Any, ...], str] = {}  # SHA-256 by identity and times of a file
+_CHUNK = 1 << 24  # bytes
+_TICK = 1.0  # seconds; the clocks of file systems are coarse
+
+
+def open_array(path: Path) -> NDArray[Any]:
+    """Open an array of a ``.npy`` file as a read-only memory map.
+
+    Raises
+    ------
+    OSError, ValueError
+        If it is no regular file or holds no array.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise ValueError(f"{path} is not a file")
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (EOFError, TypeError, OverflowError, SyntaxError, MemoryError) as error:
+        raise ValueError(f"{path} holds no array") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} holds no array")
+    return array
+
+
+def array_sha256(array: NDArray[Any], path: Path) -> str:
+    """Return the SHA-256 of the values of an array that was opened from a file.
+
+    A file that has the size and times that it had when this process read it last is not read
+    again, unless it was so new then that its times could not tell a later change.
+    """
+    about = path.stat()
+    identity = (
+        *(about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns),
+        *(array.shape, array.dtype.str),
+    )
+    if identity in _VERIFIED:
+        return _VERIFIED[identity]
+    found = values_sha256(array)
+    if time.time() - max(about.st_mtime, about.st_ctime) > _TICK:
+        _VERIFIED[identity] = found
+    return found
+
+
+def values_sha256(array: NDArray[Any]) -> str:
+    """Return the SHA-256 of the values of an array in C order, read in parts."""
+    found = hashlib.sha256()
+    rows = max(1, _CHUNK // max(1, array[:1].nbytes)) if array.ndim else 1
+    for start in range(0, len(array) if array.ndim else 1, rows):
+        part = array[start : start + rows] if array.ndim else array
+        found.update(np.ascontiguousarray(part).data)
+    return found.hexdigest()
 
 
 def size_of(folder: Path) -> int:

@@ -25,7 +25,7 @@ class _Rounded(nn.Module):
 
 
 def predicted(classifier: nn.Module, images: Images) -> NDArray[np.int64]:
-    """Return the class that a classifier sees in each image.
+    """Return the class that a classifier predicts for each image.
 
     Parameters
     ----------
@@ -49,9 +49,9 @@ def boundary_attack(
     """Change other images until they look like `images`, while the classifier sees something else.
 
     Brendel, Rauber and Bethge (2018), "Decision-based adversarial attacks": a random walk from a
-    starting image along the boundary of the classes towards the image, that needs decisions only.
-    The more steps, the less is to be seen of the start. Decisions are made on rounded pixels, so
-    that the result stays misclassified as a file.
+    starting image along the boundary of the classes towards the image. It needs only decisions of
+    the classifier. The more steps, the less of the starting image remains. Decisions are made on
+    rounded pixels, so that the result is still misclassified when it is read from a file.
 
     Parameters
     ----------

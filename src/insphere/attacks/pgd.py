@@ -30,7 +30,7 @@ WHITE = 255.0
 
 @dataclass(frozen=True, eq=False)
 class Fooled:
-    """What an attack on a detector reached.
+    """Result of an attack on a detector.
 
     Attributes
     ----------
@@ -96,8 +96,8 @@ def fool(
 def descend(module: nn.Module, images: Images, *, norm: Norm, epsilon: float, steps: int) -> Images:
     """Lower the output of a module by projected gradient descent.
 
-    The gradient is taken at whole pixels, as a file keeps them: the change is rounded towards
-    zero, so that it never exceeds ε. Kept is the lowest output seen on the way.
+    The gradient is taken at whole pixel values, as a file holds them: the change is rounded towards
+    zero, so that it never exceeds ε. The change with the lowest output is returned.
 
     Parameters
     ----------

@@ -27,6 +27,7 @@ from insphere.cli.commands.score import evaluate, report, score
 from insphere.cli.commands.studio import studio
 from insphere.cli.commands.sweep import sweep
 from insphere.errors import InsphereError
+from insphere.safe_text import visible
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -91,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP reads it when torch is imported. Threads that spin while they wait cost little on an
     # idle machine, but make training ten times slower beside any other program that computes.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Processes that this one starts take no module from the current folder.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8
@@ -131,4 +134,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Show what the package has to say as a note; warnings of libraries say nothing to a user."""
     if issubclass(category, UserWarning):
-        console.note(f"Note: {message}")
+        console.note(f"Note: {visible(str(message))}")

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+from insphere.safe_text import visible, visible_lines
+
+
+class SafeConsole(Console):
+    """A console that shows control characters in texts instead of obeying them."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render as Rich does; its own styles stay, since they are no text."""
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else visible_lines(segment.text)
+            yield segment if text == segment.text else Segment(text, segment.style)
+
+
+out = SafeConsole(highlight=False)
+err = SafeConsole(stderr=True, highlight=False)
 
 
 class Stopped(Exception):  # noqa: N818
@@ -49,7 +65,7 @@ def in_words_of_the_shell(message: str) -> str:
 def fail(message: str) -> None:
     """Print one sentence about what went wrong."""
     err.print("[bold red]Error:[/] ", end="")
-    err.print(in_words_of_the_shell(message), markup=False, soft_wrap=True)
+    err.print(visible(in_words_of_the_shell(message)), markup=False, soft_wrap=True)
 
 
 def note(message: str) -> None:
@@ -77,11 +93,20 @@ def shown(path: str | Path) -> str:
     """Return a path relative to the current folder if it lies below."""
     absolute = Path(path).absolute()
     try:
-        return str(absolute.relative_to(Path.cwd()))
+        return visible(str(absolute.relative_to(Path.cwd())))
     except ValueError:
-        return str(path)
+        return visible(str(path))
 
 
 def shortened(text: str, width: int) -> str:
-    """Return the end of a text that is too long."""
+    """Return the end of a text that is too long, on one line."""
+    text = visible(text)
     return text if len(text) <= width else "…" + text[-(width - 1) :]
+
+
+def open_in_browser(path: str | Path) -> None:
+    """Open a local page, or say that there is no browser."""
+    import webbrowser
+
+    if not webbrowser.open(Path(path).absolute().as_uri()):
+        note("There is no browser here to open the report in.")

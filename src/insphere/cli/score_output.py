@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from insphere.cli import console
+from insphere.safe_text import visible
 
 if TYPE_CHECKING:
     from insphere.scoring import AlarmSet
-    from insphere.workflows.scored_source import Scored
+    from insphere.workflows.score_source import Scored
 
 TOP = 10
 
@@ -40,16 +41,12 @@ def most_anomalous(scored: Scored) -> list[int]:
 
 def tell_what(scored: Scored) -> None:
     """Print which method looked at what, and what was left out."""
-    from insphere.workflows.scored_source import method_title
-
-    normal = f" (normal: {', '.join(scored.normal)})" if scored.normal else ""
-    count = "1 image" if len(scored) == 1 else f"{len(scored):,} images"
-    console.explain(
-        f"{method_title(scored.detector)} on {scored.data.name}{normal}, {scored.part}: {count}\n"
-    )
+    console.explain(f"{visible(scored.what)}\n")
     if scored.data.skipped:
         some = "; ".join(scored.data.skipped[:3]) + ("; …" if len(scored.data.skipped) > 3 else "")
-        console.note(f"Left out, because they cannot be read: {len(scored.data.skipped)} ({some})")
+        console.note(
+            f"Left out, because they cannot be read: {len(scored.data.skipped)} ({visible(some)})"
+        )
 
 
 def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
@@ -59,13 +56,8 @@ def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
     from rich.text import Text
 
     tell_what(scored)
-    flagged = int(scored.flagged.sum())
     low, middle, high = np.quantile(scored.scores, (0, 0.5, 1))
-    console.explain(
-        f"{flagged:,} of {len(scored):,} ({flagged / len(scored):.1%}) are anomalous: beyond the "
-        f"threshold {scored.detector.threshold_:.4g}.\n"
-        f"Scores from {low:.4g} to {high:.4g}, median {middle:.4g}."
-    )
+    console.explain(f"{scored.verdict}\nScores from {low:.4g} to {high:.4g}, median {middle:.4g}.")
     console.explain(scored.detector.guarantee, style="dim")
     if chosen is not None:
         console.explain(chosen.sentence())
@@ -91,7 +83,7 @@ def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
         if chosen is not None and chosen.alarms[row]:
             verdict = Text("alarm", style="bold red")
         cells.append(verdict)
-        table.add_row(*cells, *([Text(scored.label(row))] if scored.has_classes else []))
+        table.add_row(*cells, *([Text(visible(scored.label(row)))] if scored.has_classes else []))
     console.out.print(table)
     if scored.calibrated and scored.severities.max() > scored.detector.severity_scale.resolution:
         console.explain(

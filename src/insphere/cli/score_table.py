@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import csv
-import os
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from insphere.errors import InsphereError, SpecError, require
+from insphere.atomic import atomic_path, refusals
+from insphere.errors import SpecError, require
+from insphere.safe_text import csv_row
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from insphere.workflows.scored_source import Scored
+    from insphere.workflows.score_source import Scored
 
     Flags = NDArray[np.bool_]
 
@@ -111,33 +111,20 @@ def write_table(
     InsphereError
         If the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
+    write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
+    with refusals("The scores", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if path.suffix.lower() == ".csv":
-                _write_csv(scored, partial, order, alarms)
-            else:
-                _write_parquet(scored, partial, order, alarms)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise InsphereError(
-            f"The scores cannot be written to {path}: {error.strerror or error}; choose another "
-            "place, or make room there."
-        ) from error
+        with atomic_path(path) as partial:
+            write(scored, partial, order, alarms)
 
 
 def _write_csv(
     scored: Scored, path: Path, order: Sequence[int] | None, alarms: Flags | None
 ) -> None:
-    with path.open("x", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.DictWriter(file, columns(scored, alarms), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows(scored, order, alarms))
-        file.flush()
-        os.fsync(file.fileno())
+        writer.writerows(map(csv_row, rows(scored, order, alarms)))
 
 
 def _write_parquet(

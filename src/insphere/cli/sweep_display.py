@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from insphere.cli import console
+from insphere.durations import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from insphere.experiments.execution.engine import Watch
     from insphere.experiments.execution.sweep_progress import Progress
     from insphere.experiments.runs.sweep_file import SweepRun
     from insphere.experiments.store.run_record import Run
     from insphere.experiments.store.run_store import Store
-
-LOOK_SECONDS = 0.5
 
 Jobs = Annotated[
     int | None,
@@ -48,18 +47,13 @@ def run_planned(
 
     Ctrl-C says how to continue and ends the command.
     """
-    from insphere.experiments.execution.parallel import (
-        available_cores,
-        run_stored,
-        share_cores,
-        thread_limit,
-    )
-    from insphere.experiments.execution.row_sweep import grouped
+    from insphere.experiments.execution.backends import available_cores, share_cores, thread_limit
+    from insphere.experiments.execution.engine import grouped, run_specs
     from insphere.experiments.execution.sweep_progress import look
 
     specs = [one.spec for one in planned]
-    engine: Any = backend
-    cores = share_cores(len(grouped(specs)), jobs, engine, available_cores(), thread_limit())
+    way: Any = backend
+    cores = share_cores(len(grouped(specs)), jobs, way, available_cores(), thread_limit())
     before = look(store, planned).counts
     if not quiet:
         console.note(
@@ -68,14 +62,15 @@ def run_planned(
             f"{cores.threads} thread{'s' if cores.threads > 1 else ''} each."
         )
     try:
-        with nullcontext() if quiet else _follow(store, planned, cores.jobs):
-            run_stored(
+        with _shown(planned, cores.jobs, quiet) as watch:
+            run_specs(
                 specs,
                 store,
                 jobs=jobs,
-                backend=engine,
+                backend=way,
                 retry_failed=retry_failed,
                 save_models=save_models,
+                watch=watch,
             )
     except KeyboardInterrupt:
         console.note(
@@ -117,52 +112,40 @@ def say_failures(progress: Progress) -> None:
 
 
 @contextmanager
-def _follow(store: Store, planned: Sequence[SweepRun], jobs: int) -> Iterator[None]:
+def _shown(planned: Sequence[SweepRun], jobs: int, quiet: bool) -> Iterator[Watch | None]:
     """Show a live table in a terminal, or else a line for each run that ends."""
     from rich.live import Live
 
-    from insphere.experiments.execution.sweep_progress import look
+    from insphere.experiments.execution.engine import as_they_end
+    from insphere.experiments.execution.sweep_progress import Progress
 
+    if quiet:
+        yield None
+        return
+    if not console.err.is_terminal:
+        by_identity = {one.spec.identity: one for one in planned}
+        yield as_they_end(lambda run: console.note(_line(run, by_identity[run.identity])))
+        return
     started = time.time()
-    over = threading.Event()
-    told = {key for key, one in look(store, planned).runs.items() if one.state == "finished"}
+    with Live(console=console.err, auto_refresh=False) as live:
 
-    def tell(progress: Progress) -> None:
-        for one in progress.planned:
-            found = progress.runs.get(one.spec.identity)
-            ended = found is not None and found.state in ("finished", "failed")
-            recent = found is not None and (found.finished or 0.0) >= started
-            if found is not None and ended and recent and found.identity not in told:
-                told.add(found.identity)
-                console.note(_line(found, one))
+        def show(runs: list[Run]) -> None:
+            progress = Progress(planned, {run.identity: run for run in runs}, time.time())
+            live.update(progress.renderable(jobs, started), refresh=True)
 
-    live = Live(console=console.err, auto_refresh=False) if console.err.is_terminal else None
-
-    def watch() -> None:
-        last = False
-        while not last:
-            last = over.wait(LOOK_SECONDS)
-            progress = look(store, planned)
-            if live is None:
-                tell(progress)
-            else:
-                live.update(progress.renderable(jobs, started), refresh=True)
-
-    thread = threading.Thread(target=watch, name="insphere-sweep", daemon=True)
-    with nullcontext() if live is None else live:
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        yield show
 
 
 def _line(found: Run, planned: SweepRun) -> str:
-    what = f"{found.dataset} {planned.normal}, {planned.column}, seed {found.seed}"
+    from insphere.experiments.runs.display_names import dataset_title
+
+    place = dataset_title(found.dataset)
+    what = f"{place} {planned.normal}, {planned.column}, seed {found.seed}"
     if found.state == "failed":
         return f"{what}: failed: {found.reason}"
-    return f"{what}: AUC {100 * (found.auc or 0.0):.2f} % in {found.seconds or 0.0:.1f} s"
+    return (
+        f"{what}: AUC {100 * (found.auc or 0.0):.2f} % in {duration(found.seconds, measured=True)}"
+    )
 
 
 def _failed_before(failed: int, retry: bool) -> str:

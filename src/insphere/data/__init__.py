@@ -5,6 +5,7 @@ from insphere.data.image_set import ImageSet
 from insphere.data.inputs import as_images, training_images
 from insphere.data.load import load_dataset
 from insphere.data.named import DatasetCard, available_datasets
+from insphere.data.read_options import ReadOptions
 from insphere.data.split import OneClassSplit
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "DatasetCard",
     "ImageSet",
     "OneClassSplit",
+    "ReadOptions",
     "as_images",
     "available_datasets",
     "cache_info",

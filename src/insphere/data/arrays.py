@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from insphere.data.folder_layout import natural_key
 from insphere.data.image_set import ImageSet
 from insphere.errors import DataError
+from insphere.natural_sort import natural_key
 
 # Names of images and labels in archives; the first row is the training part.
 KERAS = (("x_train", "y_train"), ("x_test", "y_test"))

@@ -2,7 +2,8 @@
 
 An entry is a folder of ``.npy`` files and a ``meta.json``, named by a digest of the files it was
 made from and the options of decoding. It is built in a temporary folder under a lock and renamed
-when complete, so that a reader sees all of it or nothing, whoever is killed when.
+when complete, so that a reader sees all of it or nothing, whoever is killed when. ``meta.json``
+carries the SHA-256 of every array and of itself; what does not fit is decoded again.
 """
 
 from __future__ import annotations
@@ -10,25 +11,28 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import Timeout
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
-from insphere.storage import CacheInfo, Shelf, cache_dir
+from insphere.atomic import write_atomic
+from insphere.parsing import Limits, ParseError, parse_json, read_regular
+from insphere.storage import CacheInfo, Shelf, array_sha256, cache_dir, open_array
 
 __all__ = ["CacheEntry", "CacheInfo", "cache_dir", "cache_info", "cached", "clear_cache"]
 
-FORMAT = 2  # raise when entries change, so that older ones are no longer found
+FORMAT = 3  # raise when entries change, so that older ones are no longer found
 META = "meta.json"
 TEMPORARY = ".building-"
+LIMITS = Limits(bytes=1 << 30, items=50_000_000, depth=20)  # names of millions of images
 
 SHELF = Shelf(
     name="images",
@@ -81,33 +85,71 @@ def cached(key: str, build: Callable[[Path], Mapping[str, Any]]) -> CacheEntry:
             return entry
 
 
+class _Array(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    shape: list[int]
+    dtype: str
+    sha256: str
+
+
+class _Meta(BaseModel):
+    """The contents of ``meta.json``."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    arrays: dict[str, _Array]
+    meta: dict[str, Any]
+    sha256: str  # of the two others
+
+
 def _read(folder: Path) -> CacheEntry | None:
-    """Open an entry, or return None if it is missing or not whole."""
+    """Open an entry, or return None if it is missing or is not, byte by byte, as it was built."""
     try:
-        content = json.loads((folder / META).read_text(encoding="utf-8"))
-        arrays = {}
-        for name, (shape, dtype) in content["arrays"].items():
-            array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            if list(array.shape) != shape or str(array.dtype) != dtype:
-                return None
-            arrays[name] = array
-        return CacheEntry(arrays, content["meta"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError):
+        content = read_regular(folder / META, LIMITS.bytes)
+    except (OSError, ParseError):
         return None
+    try:
+        about = _Meta.model_validate(parse_json(content, LIMITS))
+        if about.sha256 != _digest(about.model_dump()):
+            raise ValueError("meta.json was changed")
+        arrays = {}
+        for name, saved in about.arrays.items():
+            array = open_array(folder / f"{name}.npy")
+            if list(array.shape) != saved.shape or str(array.dtype) != saved.dtype:
+                raise ValueError(f"{name} has another shape")
+            if array_sha256(array, folder / f"{name}.npy") != saved.sha256:
+                raise ValueError(f"{name} was changed")
+            arrays[name] = array
+    except (OSError, ValueError):  # what pydantic refuses is a ValueError too
+        warnings.warn(
+            f"Decoded images in the cache ({folder}) are damaged or were changed, and are decoded "
+            "again.",
+            stacklevel=2,
+        )
+        return None
+    return CacheEntry(arrays, about.meta)
+
+
+def _digest(about: Mapping[str, Any]) -> str:
+    rest = {key: value for key, value in about.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _build(folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> CacheEntry:
     temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{folder.name}-", dir=folder.parent))
     try:
         meta = dict(build(temporary))
-        shapes = {}
+        arrays = {}
         for path in sorted(temporary.glob("*.npy")):
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            shapes[path.stem] = [list(array.shape), str(array.dtype)]
-        with (temporary / META).open("w", encoding="utf-8") as file:
-            json.dump({"arrays": shapes, "meta": meta}, file)
-            file.flush()
-            os.fsync(file.fileno())
+            array = open_array(path)
+            arrays[path.stem] = {
+                "shape": list(array.shape),
+                "dtype": str(array.dtype),
+                "sha256": array_sha256(array, path),
+            }
+        about = {"arrays": arrays, "meta": meta}
+        write_atomic(temporary / META, json.dumps(about | {"sha256": _digest(about)}))
         if folder.exists():  # damaged
             shutil.rmtree(folder)
         temporary.rename(folder)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from insphere.data.files import ImageFiles, ZipFiles, is_image_name
 from insphere.errors import DataError
+from insphere.natural_sort import natural_key
 
 PARTS = {
     "train": "train",
@@ -65,21 +65,6 @@ class Listing:
     has_groups: bool = False
     default_size: int | None = None
     notes: tuple[str, ...] = field(default=())
-
-
-def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
-    """Sort key under which ``"2"`` comes before ``"10"``.
-
-    Examples
-    --------
-    >>> sorted(["b10", "b9", "a"], key=natural_key)
-    ['a', 'b9', 'b10']
-    """
-    return tuple(
-        (0, int(piece), "") if piece.isdecimal() else (1, 0, piece)
-        for piece in re.split(r"(\d+)", text)
-        if piece
-    )
 
 
 def list_images(files: ImageFiles) -> Listing:

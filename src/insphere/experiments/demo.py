@@ -11,19 +11,20 @@ from typing import Any
 import numpy as np
 import yaml
 
+from insphere.atomic import write_whole
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
 from insphere.detectors.persistence.model_folder import check_destination
-from insphere.detectors.persistence.model_format import TrainedOn
 from insphere.detectors.registry import METHODS
-from insphere.errors import InsphereError, MissingExtraError, SpecError
+from insphere.errors import MissingExtraError, SpecError
 from insphere.experiments.runs.run import RunResult, run
 from insphere.experiments.runs.spec import RunSpec
 from insphere.report import write_report
 from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import make_config
+from insphere.workflows.provenance import trained_on
 from insphere.workflows.reporting import report_data
-from insphere.workflows.scored_source import Scored
+from insphere.workflows.score_source import Scored, part_to_score
 
 RIVALS = ("untrained", "oc-svm", "isolation-forest", "knn")
 DATASET, FALLBACK = "mnist-5k", "digits-8x8"
@@ -127,15 +128,7 @@ def run_demo(
         results[method] = run(spec, data, callbacks=callbacks)
 
     ours = results["deep-svdd"]
-    ours.detector.trained_on_ = TrainedOn(
-        name=data.name,
-        fingerprint=data.fingerprint,
-        normal=[str(digit)],
-        size=None,
-        channels=None,
-        test_size=0.5,  # what `run` splits by
-        seed=seed,
-    )
+    ours.detector.trained_on_ = trained_on(data, ours.spec.reading)
     ours.detector.save(model, overwrite=True)
     rows = [_row(result) for result in results.values()]
     settings: dict[str, Any] = {"source": data.name, "normal": str(digit), "seed": seed}
@@ -150,8 +143,9 @@ def run_demo(
         ),
         out / "report.html",
     )
-    _write(spec_file, yaml.safe_dump(config.settings(), sort_keys=False))
-    _write(out / "results.json", json.dumps([r.row() for r in results.values()], indent=2))
+    write_whole(spec_file, yaml.safe_dump(config.settings(), sort_keys=False), "The settings")
+    table = json.dumps([r.row() for r in results.values()], indent=2)
+    write_whole(out / "results.json", table, "The table")
     return Demo(
         dataset=data.name,
         digit=digit,
@@ -168,16 +162,10 @@ def run_demo(
 
 def _scored(result: RunResult, data: ImageSet) -> Scored:
     split = result.split
+    _, part = part_to_score(data, result.detector.trained_on_)
     names = tuple(data.class_names[index] for index in split.normal_classes)
-    return Scored(
-        result.detector,
-        data,
-        split.test,
-        "the images held out from training",
-        np.asarray(result.scores),
-        split.truth,
-        names,
-    )
+    scores = np.asarray(result.scores)
+    return Scored(result.detector, data, split.test, part, scores, split.truth, names)
 
 
 def _row(result: RunResult) -> dict[str, Any]:
@@ -189,14 +177,3 @@ def _row(result: RunResult) -> dict[str, Any]:
         "fpr_at_95_tpr": measured.fpr_at_95_tpr,
         "seconds": result.fit_seconds + result.score_seconds,
     }
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise InsphereError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        partial.unlink(missing_ok=True)

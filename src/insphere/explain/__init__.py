@@ -1,4 +1,4 @@
-"""Why an image got its score: heat maps, normal examples, latent dimensions, extreme images."""
+"""Explanations of a score: heat maps, nearest normal images, latent dimensions, extremes."""
 
 from insphere.explain.extremes import Extremes, extremes
 from insphere.explain.faithful import (

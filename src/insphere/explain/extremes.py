@@ -13,7 +13,7 @@ from insphere.explain.inputs import as_scores, as_truth
 
 @dataclass(frozen=True, eq=False)
 class Extremes:
-    """Indices of images worth looking at, the most telling first.
+    """Indices of the images to look at first, the most extreme first.
 
     Parameters
     ----------

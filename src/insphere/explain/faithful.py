@@ -1,4 +1,4 @@
-"""How good heat maps are: against known damage, and against the detector itself."""
+"""Measures of heat maps: compared with known damage, and with the detector itself."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def localisation(maps: ArrayLike, masks: ArrayLike) -> Localisation:
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """What a detector says while pixels are taken away, or come in, the hottest first.
+    """Scores while pixels are removed (deletion) or put in (insertion), the hottest first.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ def deletion_and_insertion(
     *,
     steps: int = 16,
 ) -> Curves:
-    """Take pixels away, and bring them in, in the order of a heat map (Petsiuk et al. 2018).
+    """Remove pixels, and put them in, in the order of a heat map (Petsiuk et al. 2018).
 
     Parameters
     ----------

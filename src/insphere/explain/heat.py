@@ -1,8 +1,9 @@
 """Heat maps for every detector, on one colour scale for all images.
 
-A map of its own, ``anomaly_map``, comes first: reconstruction error of an autoencoder, distances of
-places or patches, distance of each pixel from the nearest normal images. Others are explained from
-outside: by gradients if they are networks, else by covering parts of the image.
+If a detector has a map of its own, ``anomaly_map``, that one is used: the reconstruction error of
+an autoencoder, distances of places or patches, the distance of each pixel from the nearest normal
+images. Otherwise the map is computed from outside: by gradients if the detector is a network, or
+by covering parts of the image.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ METHODS = {
 
 
 def heat_method(detector: OneClassDetector) -> str:
-    """Return the method that `heat_maps` takes if none is named.
+    """Return the method that `heat_maps` uses by default.
 
     Its own map; else integrated gradients, which are the most faithful for Deep SVDD, or gradient ×
     input where Captum is not installed; else occlusion.
@@ -52,7 +53,7 @@ def heat_maps(
     *,
     reference: Any = None,
 ) -> Maps:
-    """Say for each pixel how much it speaks for the image being anomalous.
+    """Return how much each pixel adds to the anomaly score.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ class HeatScale:
 
 
 def heat_scale(normal_maps: ArrayLike, maps: ArrayLike, rate: float = 0.05) -> HeatScale:
-    """Place threshold and end of the colour scale.
+    """Set the threshold and the end of the colour scale.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Checks shared by everything that shows scores: one dimension, finite, truth of 0 and 1."""
+"""Checks of scores (one dimension, finite) and of truth (0 and 1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from insphere.errors import DataError
 
 
 def as_scores(scores: ArrayLike, *, title: str = "scores") -> NDArray[np.float64]:
-    """Return scores as float64, or refuse them.
+    """Return scores as float64, or raise an error if they are not valid.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def as_scores(scores: ArrayLike, *, title: str = "scores") -> NDArray[np.float64
 
 
 def as_truth(truth: ArrayLike, n: int) -> NDArray[np.bool_]:
-    """Return the truth as booleans (True is anomalous), or refuse it.
+    """Return the truth as booleans (True is anomalous), or raise an error.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Why in terms of the representation: nearest normal examples, and the latent dimensions."""
+"""Explanations from the representation: nearest normal examples, and latent dimensions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """The normal examples most like each image.
+    """The normal examples that are most similar to each image.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Nearest:
 
 
 def nearest_normals(detector: OneClassDetector, X: Any, normals: Any, k: int = 3) -> Nearest:
-    """Find the normal examples most like each image, as the detector sees them.
+    """Find the normal examples that the detector sees as most similar to each image.
 
-    They are compared by ``transform`` where the detector has it, else by their pixels.
+    Images are compared by ``transform`` if the detector has it, otherwise by their pixels.
 
     Parameters
     ----------

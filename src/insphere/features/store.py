@@ -3,7 +3,8 @@
 An entry of the shelf holds the features of one form from one backbone at one resolution, as blocks
 that appear whole or not at all: ``NAME.npy``, one row for each image, then ``NAME.keys.npy``, which
 says which images they are. An interrupted extraction therefore continues with the block that it
-was at, and classes, heads and seeds share what they have in common.
+was at, and classes, heads and seeds share what they have in common. NAME is the SHA-256 of both, so
+that a block that was changed is noticed when it is used, and computed again.
 """
 
 from __future__ import annotations
@@ -12,22 +13,23 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.atomic import atomic_path, write_atomic
 from insphere.errors import SpecError
 from insphere.features.extract import Extractor
 from insphere.features.form import Form
 from insphere.fingerprint import row_keys
-from insphere.storage import CacheInfo, Shelf
+from insphere.storage import CacheInfo, Shelf, open_array, values_sha256
 
-FORMAT = 1  # raise when the values change, so that older ones are no longer found
+FORMAT = 2  # raise when the values change, so that older ones are no longer found
 ABOUT = "about.json"
 KEYS = ".keys.npy"
 BLOCK = 512  # images
@@ -133,6 +135,8 @@ def _fill(
 ) -> list[dict[bytes, Rows]]:
     """Compute and store what is missing; return by key what was computed but not stored."""
     fresh: list[dict[bytes, Rows]] = [{} for _ in stores]
+    for store in stores:
+        store.verify(keys)
     missing = [not all(key in store for store in stores) for key in keys]
     worth_it = sum(missing) >= FEWEST_STORED
     for start in range(0, len(keys), BLOCK):
@@ -145,6 +149,7 @@ def _fill(
                     for store in sorted(stores, key=lambda store: store.folder):
                         held.enter_context(SHELF.lock(store.folder.name, name[0] % SHELF.stripes))
                         store.look()  # another process may have been here in the meantime
+                        store.verify(block_keys)
                 rest = [i for i in part if not all(keys[i] in store for store in stores)]
                 rest = list({keys[i]: i for i in rest}.values())  # each image once
                 if rest:
@@ -167,7 +172,8 @@ class _Store:
         text = json.dumps(self.about, sort_keys=True)
         self.folder = SHELF.path / hashlib.sha256(text.encode()).hexdigest()[:40]
         self._place: dict[bytes, tuple[int, int]] = {}
-        self._blocks: list[Rows] = []
+        self._blocks: list[tuple[str, NDArray[np.uint8], Rows]] = []
+        self._verified: set[int] = set()
         self._seen: set[str] = set()
         self.look()
         if self._blocks:
@@ -187,19 +193,39 @@ class _Store:
             self._seen.add(name)
             file = self.folder / f"{name}.npy"
             try:
-                keys = np.load(path, allow_pickle=False)
-                rows = np.load(file, mmap_mode="r", allow_pickle=False)
-                if keys.shape != (len(rows), 16) or keys.dtype != np.uint8:
+                keys, rows = np.array(open_array(path)), open_array(file)
+                if keys.ndim != 2 or keys.shape != (len(rows), 16) or keys.dtype != np.uint8:
                     raise ValueError("keys that do not fit")
                 if rows.dtype != np.float16:
                     raise ValueError("other numbers")
-            except (OSError, ValueError, EOFError):
-                path.unlink(missing_ok=True)
-                file.unlink(missing_ok=True)
+            except (OSError, ValueError):
+                self._discard(name)
                 continue
             for row, key in enumerate(keys):
                 self._place[key.tobytes()] = (len(self._blocks), row)
-            self._blocks.append(rows)
+            self._blocks.append((name, keys, rows))
+
+    def verify(self, keys: Iterable[bytes]) -> None:
+        """Forget and remove the blocks of these images whose bytes are not those that were kept."""
+        for block in sorted({self._place[key][0] for key in keys if key in self._place}):
+            if block in self._verified:
+                continue
+            name, own, rows = self._blocks[block]
+            if name == _block_name(own, rows):
+                self._verified.add(block)
+            else:
+                self._place = {k: place for k, place in self._place.items() if place[0] != block}
+                self._discard(name)
+
+    def _discard(self, name: str) -> None:
+        warnings.warn(
+            f"Features in the cache ({self.folder / name}) are damaged or were changed, and are "
+            "computed again.",
+            stacklevel=2,
+        )
+        self._seen.discard(name)
+        for ending in (KEYS, ".npy"):
+            (self.folder / f"{name}{ending}").unlink(missing_ok=True)
 
     def write(self, keys: list[bytes], rows: Rows) -> bool:
         """Store a block, whole or not at all; return false if there is no room for it."""
@@ -208,9 +234,9 @@ class _Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         about = self.folder / ABOUT
         if not about.exists():
-            _write(about, json.dumps(self.about, indent=1).encode())
-        name = uuid4().hex[:16]
+            write_atomic(about, json.dumps(self.about, indent=1))
         array = np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), 16)
+        name = _block_name(array, rows)
         _save(self.folder / f"{name}.npy", rows)
         _save(self.folder / f"{name}{KEYS}", array)
         self.look()
@@ -218,7 +244,7 @@ class _Store:
 
     def rows(self, keys: list[bytes], fresh: dict[bytes, Rows]) -> Rows:
         """Gather the rows of these images."""
-        first = next(iter(fresh.values())) if fresh else self._blocks[0][0]
+        first = next(iter(fresh.values())) if fresh else self._blocks[0][2][0]
         out = np.empty((len(keys), *first.shape), np.float16)
         by_block: dict[int, list[tuple[int, int]]] = {}
         for position, key in enumerate(keys):
@@ -230,8 +256,14 @@ class _Store:
         for block, pairs in by_block.items():
             positions, rows = (np.array(side) for side in zip(*pairs, strict=True))
             order = np.argsort(rows)
-            out[positions[order]] = self._blocks[block][rows[order]]
+            out[positions[order]] = self._blocks[block][2][rows[order]]
         return out
+
+
+def _block_name(keys: NDArray[np.uint8], rows: Rows) -> str:
+    form = f"{keys.shape} {rows.shape} {rows.dtype}"
+    parts = (form, values_sha256(keys), values_sha256(rows))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _make_room(wanted: int, keep: Path) -> bool:
@@ -256,18 +288,5 @@ def _last_use(entry: Path) -> float:
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)

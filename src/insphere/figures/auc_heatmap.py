@@ -1,4 +1,4 @@
-"""Heat maps: what every option reaches on every dataset, or on every class of one."""
+"""Heat maps of AUCs: options by data set, or options by class of one data set."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Bars by normal class: baseline and option, what an option changes, published and measured.
 
-Bars of an AUC start at chance, 50 %: what stands above the line was learned, what hangs below it is
+Bars of an AUC start at chance, 50 %: above the line something was learned, below it the order is
 worse than guessing.
 """
 
@@ -26,7 +26,7 @@ _WIDE = 0.4  # of a bar, where the next class is 1 away
 
 @dataclass(frozen=True)
 class Pair:
-    """Two values of each class that stand side by side.
+    """Two values of each class, shown side by side.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Pair:
 
 
 def pairs(runs: Runs, baseline: str) -> list[Pair]:
-    """Set every other option beside the baseline.
+    """Pair every other option with the baseline.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Histograms as they are drawn: edges, and heights of each group."""
+"""Numbers of a histogram: edges of bins, and heights for each group."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def histogram(
 def bin_edges(
     scores: NDArray[np.float64], threshold: float | None, bins: int
 ) -> NDArray[np.float64]:
-    """Return edges of equal bins, one of them on the threshold, blind to very long tails."""
+    """Return edges of equal bins, one of them on the threshold; very long tails are ignored."""
     low, high = float(scores.min()), float(scores.max())
     first, last = (float(value) for value in np.quantile(scores, (0.01, 0.99)))
     reach = last - first

@@ -1,4 +1,4 @@
-"""Which methods differ: average ranks on a line, those that may be the same joined by a bar."""
+"""Critical-difference diagram: average ranks; a bar joins methods that may not differ."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Density2D:
 def density(
     values: ArrayLike, low: float, high: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return places and the density at them; zero everywhere if it cannot be told.
+    """Return places and the density there; zero everywhere if it cannot be estimated.
 
     Parameters
     ----------

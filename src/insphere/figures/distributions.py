@@ -1,4 +1,4 @@
-"""How AUCs of many runs are spread: histogram, violins, boxes; one panel for each dataset."""
+"""Distribution of the AUCs of many runs: histogram, violins, boxes; a panel for each data set."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def by_median(runs: Runs) -> list[tuple[str, NDArray[np.float64]]]:
 
 
 def auc_histogram(runs: Runs, title: str = "") -> Figure:
-    """Draw how many runs reached which AUC, a panel for each dataset.
+    """Draw a histogram of the AUCs of runs, a panel for each data set.
 
     Parameters
     ----------
@@ -157,5 +157,5 @@ def _medians(ax: Axes, groups: Sequence[tuple[str, NDArray[np.float64]]]) -> Non
 
 
 def scattered(n: int) -> NDArray[np.float64]:
-    """Return n numbers between −½ and ½ that look random and are the same each time."""
+    """Return n numbers between −½ and ½ that look random but are always the same."""
     return np.asarray((np.arange(n) * 0.6180339887498949) % 1 - 0.5, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Scores over time beside those of the calibration, and the evidence that they have changed."""
+"""Scores over time, those of the calibration, and the evidence for a change."""
 
 from __future__ import annotations
 

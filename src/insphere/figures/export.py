@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import threading
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
-from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from insphere.errors import InsphereError
 from insphere.figures.style import CSS_NAMES
 
 _RENDERING = threading.Lock()
@@ -96,38 +92,3 @@ def _svg_settings(fonttype: str) -> Iterator[None]:
             yield
         finally:
             settings["svg.fonttype"], settings["svg.hashsalt"] = before
-
-
-def write_whole(path: Path, content: bytes, what: str = "The figure") -> None:
-    """Write a file that appears whole or not at all; an older one of that name is replaced.
-
-    Parameters
-    ----------
-    path : Path
-        Where to; missing folders are made.
-    content : bytes
-        What to write.
-    what : str
-        What it is, for the message.
-
-    Raises
-    ------
-    InsphereError
-        If it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise InsphereError(
-            f"{what} cannot be written to {path}: {error.strerror or error}; choose another "
-            "place, or make room there."
-        ) from error

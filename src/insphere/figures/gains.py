@@ -1,4 +1,4 @@
-"""What each option gains on average, with its uncertainty, beside what was assumed of it."""
+"""Mean gain of each option with its interval, beside the gain that was assumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GAIN_AXIS = "change of the mean AUC in points"
 
 @dataclass(frozen=True)
 class Gain:
-    """What one option gains.
+    """Mean gain of one option.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def mean_gains(runs: Runs, baseline: str, assumed: dict[str, float] | None = Non
 
 
 def gain_bars(gains: Sequence[Gain], title: str = "") -> Figure:
-    """Draw what each option gains, one line for each, with what was assumed of it as a diamond.
+    """Draw the mean gain of each option, with the assumed gain as a diamond.
 
     Parameters
     ----------

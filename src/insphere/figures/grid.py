@@ -75,7 +75,7 @@ def image_grid(
 
 
 def check_pixels(images: NDArray[np.uint8]) -> None:
-    """Refuse what is no batch of images.
+    """Raise an error unless this is a batch of images.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What happened while training: loss, radius, share outside, and what the collapse guard saw."""
+"""Curves of training: loss, radius, share outside, and the quantities that the guard watches."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def training_curves(history: Rows) -> Figure:
 
 
 def guard_curves(history: Rows) -> Figure:
-    """Draw what the collapse guard watches: spread, rank, spread of scores and dead units.
+    """Draw what the guard watches: spread, rank, spread of scores and dead units.
 
     The dotted line is the value of the first epoch, against which a collapse shows.
 

@@ -1,4 +1,4 @@
-"""The latent space in two dimensions, with centre and radius, and what that does to distances."""
+"""The latent space in two dimensions, with centre and radius."""
 
 from __future__ import annotations
 

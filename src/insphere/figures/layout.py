@@ -1,4 +1,4 @@
-"""Figures of several panels: their headings, legends, and names that must not touch each other."""
+"""Layout of figures with several panels: headings, legends, and names that must not overlap."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def panels(
 
 
 def heading(figure: Figure, text: str) -> None:
-    """Write a heading above all panels, at the left, in as many lines as it takes."""
+    """Write a heading above all panels, at the left, in as many lines as needed."""
     if text:
         room = POINTS * (figure.get_figwidth() - 0.2)
         wide = len(text)
@@ -109,7 +109,7 @@ def corner_legend(figure: Figure, ax: Axes) -> None:
 
 
 def below(ax: Axes, names: Sequence[str], *, width: float) -> None:
-    """Write names below the places 0, 1, …: level where they fit, else slanted.
+    """Write names below the places 0, 1, …: horizontally if they fit, otherwise slanted.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def below(ax: Axes, names: Sequence[str], *, width: float) -> None:
 
 
 def slanted(names: Sequence[str], width: float) -> bool:
-    """Tell whether names do not fit side by side into a width in inches."""
+    """Say whether names do not fit side by side into a width in inches."""
     room = POINTS * width / max(len(names), 1) - 3
     return any(text_width(name) > room for name in names)
 
@@ -144,7 +144,7 @@ def of_slant(name: str) -> str:
 
 
 def row_height(names: Sequence[str], wide: int = 26) -> float:
-    """Return how much room, in inches, each of several rows takes whose names stand beside them."""
+    """Return the height in inches of each of several rows that have names beside them."""
     lines = max((wrapped(name, wide).count("\n") + 1 for name in names), default=1)
     return max(0.36, 0.08 + 0.16 * lines)
 
@@ -163,7 +163,7 @@ def wrapped(text: str, wide: int = 26) -> str:
 
 
 def shortened(text: str, wide: int) -> str:
-    """Return the beginning and the end of a text that is too long; its end often tells it apart."""
+    """Shorten a text in its middle; the ends of names often distinguish them."""
     if len(text) <= wide:
         return text
     end = max(1, (wide - 1) // 3)

@@ -5,7 +5,6 @@ All numbers that a figure of runs shows are computed here, once, for print and f
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.errors import DataError
+from insphere.natural_sort import natural_key
 
 AUC = "auc"
 
@@ -91,7 +91,7 @@ def options(runs: Runs) -> list[str]:
 
 def classes(runs: Runs) -> list[str]:
     """Return the normal classes, numbers by their size, names by the alphabet."""
-    return sorted({run.normal for run in runs}, key=_natural)
+    return sorted({run.normal for run in runs}, key=lambda name: natural_key(name.casefold()))
 
 
 def chosen(runs: Runs, *, dataset: str | None = None, option: str | None = None) -> list[Measured]:
@@ -215,8 +215,3 @@ def complete_table(runs: Runs) -> tuple[list[str], list[str], NDArray[np.float64
     table = [[means[data, option, name] for option in whole] for data, name in blocks]
     names = [f"{data} {name}" for data, name in blocks]
     return whole, names, np.array(table, dtype=np.float64).reshape(len(blocks), len(whole))
-
-
-def _natural(name: str) -> list[tuple[int, int, str]]:
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(p), "") if p.isdigit() else (1, 0, p.casefold()) for p in parts if p]

@@ -18,8 +18,9 @@ def heat_overlay(
 ) -> NDArray[np.uint8]:
     """Lay a heat map over an image.
 
-    Below the threshold the image is tinted blue, the more the hotter; at the threshold the colour
-    jumps to yellow and goes on to red. The same value has the same colour on every image.
+    Below the threshold the image is tinted blue, the stronger the higher the value. At the
+    threshold the colour changes to yellow, and then goes on to red. The same value has the same
+    colour on every image.
 
     Parameters
     ----------

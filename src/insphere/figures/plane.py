@@ -54,7 +54,7 @@ class Plane:
 
     @property
     def outside(self) -> NDArray[np.bool_]:
-        """Which points lie outside the sphere, shape (N,)."""
+        """True for the points outside the sphere, shape (N,)."""
         beyond: NDArray[np.bool_] = self.distances > self.radius
         return beyond
 
@@ -67,7 +67,7 @@ class Plane:
 
     @property
     def honesty(self) -> str:
-        """What the projection does to the radius, in two sentences."""
+        """Two sentences on what the projection does to distances."""
         outside = int(self.outside.sum())
         return (
             f"The projection keeps {100 * self.kept:.0f} % of the squared distances from the "
@@ -79,7 +79,7 @@ class Plane:
 def flatten(
     representations: ArrayLike, truth: ArrayLike, center: ArrayLike, radius: float
 ) -> Plane:
-    """Lay representations flat.
+    """Project representations to two dimensions.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ MOST_POINTS = 300  # more would be finer than the line is wide
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A curve, thinned to what can be seen.
+    """A curve, reduced to the points that can be seen.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pictures of pictures: what a dataset looks like, and test images in the order of their scores."""
+"""Images of a data set by class, and test images in the order of their scores."""
 
 from __future__ import annotations
 

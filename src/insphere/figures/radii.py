@@ -1,4 +1,4 @@
-"""What is left of the AUC when attacks may change the pixels more and more."""
+"""AUC under attack, by the size of the change that the attack may make."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHANCE = 50.0
 
 @dataclass(frozen=True)
 class Reached:
-    """What was measured at one radius.
+    """AUCs measured at one size of the change.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How two measured values go together: all pairs of several values, and one pair as a density."""
+"""Relations of measured values: all pairs of several values, and one pair as a density."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the scores of normal and anomalous images lie beside each other and the threshold."""
+"""Histograms of the scores of normal and anomalous images, with the threshold."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def radar_rings(floor: float) -> list[float]:
 
 
 def radar_texts(rings: list[float], floor: float) -> list[str]:
-    """Return what stands at the rings; nothing in the middle, where lines cross."""
+    """Return the labels of the rings; none in the middle, where lines cross."""
     return [f"{ring:g}" if ring > 0.5 * floor + 50 else "" for ring in rings]
 
 

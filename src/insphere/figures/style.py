@@ -111,7 +111,7 @@ LOSS = Look(ANOMALOUS, "////", "/", "v", "triangle-down", (4, 1.5))
 
 
 def look(place: int) -> Look:
-    """Return the look of the thing at a place of a list; forty of them are all different.
+    """Return the look of the thing at a position in a list; the first forty all differ.
 
     Ten colours, and eight kinds of hatching, points and lines: a colour comes back with another
     form.
@@ -206,7 +206,7 @@ def note(ax: Axes, text: str, x: float, y: float, **where: Any) -> None:
 
 
 def empty(ax: Axes, reason: str) -> None:
-    """Say in the middle of an empty plot why there is nothing to draw."""
+    """Write into an empty plot why there is nothing to draw."""
     ax.grid(False)
     note(ax, reason, 0.5, 0.5, ha="center", va="center", wrap=True)
 

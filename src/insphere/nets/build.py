@@ -1,4 +1,4 @@
-"""One function builds a network from its spec and checks that it cannot trivially collapse."""
+"""Builds networks from specs, and checks that they cannot collapse trivially."""
 
 from __future__ import annotations
 

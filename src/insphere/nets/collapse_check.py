@@ -5,7 +5,7 @@ activation that can saturate (proposition 3), weights exist for which φ(x; W) i
 x, the sphere shrinks to a point, and the objective is zero.
 
 A bounded activation on the path of the features is refused. As a mere factor of features it is
-safe; `insphere.nets.gate.Gate` says why, and binds the two together.
+safe; `insphere.nets.attention.Gate` says why, and binds the two together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A sphere at every place of the feature map: the distances are themselves the heat map."""
+"""A centre at every place of the feature map: the distances are the heat map."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ConvolutionalSphere(nn.Module):
 
 
 def pseudo_huber(squared: Tensor) -> Tensor:
-    """√(d² + 1) − 1: like d²/2 near the centre, like d far away, so that no place rules all."""
+    """√(d² + 1) − 1: like d²/2 near the centre, like d far away, so that no place dominates."""
     return (squared + 1).sqrt() - 1
 
 

@@ -1,4 +1,4 @@
-"""Makes a copy of a network for scoring: the same values with fewer passes over memory."""
+"""Copies of networks for scoring: the same values with fewer passes over memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def folded(network: Network) -> Network:
-    """Return a copy for evaluation whose convolutions also do what follows them.
+    """Return a copy for evaluation in which convolutions absorb batch norm and pooling.
 
     Batch norm goes into the weights of the convolution before it, and pooling into a convolution
     of few filters. Only neighbours in an `nn.Sequential` are folded, since there the order is

@@ -1,4 +1,4 @@
-"""What may follow the first dense layer of an encoder: a projection and layer norm; its mirror."""
+"""Layers after the first dense layer of an encoder (projection, layer norm), and their mirror."""
 
 from __future__ import annotations
 

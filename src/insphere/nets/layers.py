@@ -1,4 +1,4 @@
-"""The few layers that encoders and decoders share, made from a spec."""
+"""Layers that encoders and decoders share, made from a spec."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:
 
 
 def input_norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:
-    """Return the spec's normalisation of what the network is given."""
+    """Return the spec's normalisation of the input."""
     return nn.Identity() if spec.input_norm == "none" else batch_norm(spec, width, dimensions)
 
 

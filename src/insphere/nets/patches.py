@@ -1,4 +1,4 @@
-"""The head that looks at patches, with its scaling and its centre, as one module."""
+"""The head on patch features, with its scaling and its centre, as one module."""
 
 from __future__ import annotations
 

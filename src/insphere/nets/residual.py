@@ -1,4 +1,4 @@
-"""A skip around some layers."""
+"""Residual skips: a connection around some layers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Residual(nn.Module):
         self.skip = skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add both ways."""
+        """Return body(x) + skip(x)."""
         out: Tensor = self.body(x) + self.skip(x)
         return out
 

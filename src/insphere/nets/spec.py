@@ -1,4 +1,4 @@
-"""What a network is made of, in a few words that can be written to YAML and JSON."""
+"""Settings of a network, which can be written to YAML and JSON."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from insphere.preprocess.contrast import GlobalContrastSpec
 from insphere.preprocess.scaling import MinMaxSpec, StandardizeSpec
 from insphere.preprocess.step import Step
 from insphere.preprocess.whitening import ZCAWhiteningSpec
+from insphere.validation import first_mistake, shown
 
 StepSpec = Annotated[
     GlobalContrastSpec | MinMaxSpec | StandardizeSpec | ZCAWhiteningSpec,
@@ -58,9 +59,9 @@ def parse_steps(steps: str | Sequence[Any]) -> tuple[StepSpec, ...]:
     try:
         return _STEPS.validate_python(given)
     except ValidationError as error:
-        first = error.errors()[0]
+        said = first_mistake(error).said
         raise SpecError(
-            f"Preprocessing step {steps!r} is not understood ({first['msg']}); "
+            f"Preprocessing step {shown(steps)} is not understood ({said}); "
             "known steps are gcn, minmax, standardize and zca."
         ) from error
 

@@ -30,7 +30,7 @@ class MinMaxSpec(Spec):
 
 
 class MinMax(Step):
-    """Map the extremes seen in training to 0 and 1; new data may lie outside.
+    """Map the extremes of the training data to 0 and 1; new data may lie outside.
 
     Parameters
     ----------

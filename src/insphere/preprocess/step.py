@@ -1,4 +1,4 @@
-"""What every preprocessing step is: a module with buffers, fitted by one pass over batches."""
+"""Base of all preprocessing steps: a module with buffers, fitted in one pass over batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Spec(BaseModel):
 class Step(nn.Module):
     """A transformation of float batches, N×C×H×W or N×F.
 
-    What a step learns lives in buffers, so that it is saved, moved between devices and exported
+    What a step learns is stored in buffers. So it is saved, moved between devices and exported
     together with the network that follows it.
     """
 
@@ -58,5 +58,5 @@ def reduced_dimensions(statistic: Tensor) -> tuple[int, ...]:
 
 
 def nonzero_or_one(scale: Tensor, smallest: float = 1e-7) -> Tensor:
-    """Replace scales too small to divide by, so that a constant stays constant."""
+    """Replace scales that are too small to divide by with 1, so that constants stay constant."""
     return torch.where(scale > smallest, scale, torch.ones_like(scale))

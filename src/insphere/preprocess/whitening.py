@@ -31,7 +31,7 @@ class ZCAWhitening(Step):
 
     With the covariance U Λ Uᵀ of the training normals, a sample is mapped to
     U (Λ + ε λ̄ I)^(-1/2) Uᵀ (x − mean), where λ̄ is the mean eigenvalue. Measuring ε in units of λ̄
-    makes the same setting mean the same at any scale of the pixels. The eigendecomposition runs in
+    gives one setting the same effect at any scale of the pixels. The eigendecomposition runs in
     float64.
 
     Parameters
@@ -87,5 +87,5 @@ class ZCAWhitening(Step):
         return ((x.flatten(1) - self.mean) @ self.whitening).view(x.shape)
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Give the image its correlations back."""
+        """Undo the whitening."""
         return (x.flatten(1) @ self.coloring + self.mean).view(x.shape)

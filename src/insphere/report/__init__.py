@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else and opens anywhere, also offline."""
+"""The report: one self-contained HTML file that opens without a network."""
 
 from insphere.report.data import ReportData
 from insphere.report.heat_section import shown_images

@@ -1,4 +1,4 @@
-"""Everything that a report says, checked."""
+"""The contents of a report, checked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _now() -> str:
 
 @dataclass(frozen=True, eq=False)
 class ReportData:
-    """What a report is made of.
+    """Contents of a report: images, scores, threshold, truth, history and settings.
 
     Parameters
     ----------
@@ -142,6 +142,6 @@ class ReportData:
 
     @property
     def flagged(self) -> NDArray[np.bool_]:
-        """Which images lie beyond the threshold, shape (N,)."""
+        """True for the images whose score lies above the threshold, shape (N,)."""
         beyond: NDArray[np.bool_] = self.scores > self.threshold
         return beyond

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from insphere.atomic import write_whole
 from insphere.errors import InsphereError
-from insphere.figures.export import to_png, to_svg, write_whole
+from insphere.figures.export import to_png, to_svg
 
 Format = Literal["png", "svg", "html"]
 FORMATS: tuple[Format, ...] = ("png", "svg", "html")
@@ -49,7 +50,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Plate:
+class PlannedFigure:
     """One figure of the folder.
 
     Parameters
@@ -80,18 +81,18 @@ class Plate:
 
 
 @dataclass(frozen=True)
-class Hung:
+class DrawnFigure:
     """A figure that was drawn.
 
     Parameters
     ----------
-    plate : Plate
+    planned : PlannedFigure
         What it is.
     files : tuple of str
         Its files, by name, in the order of `FORMATS`.
     """
 
-    plate: Plate
+    planned: PlannedFigure
     files: tuple[str, ...]
 
     @property
@@ -106,12 +107,12 @@ class Hung:
         return next((file for file in self.files if file.endswith(".html")), None)
 
 
-def hang(plate: Plate, folder: Path, formats: Sequence[Format]) -> Hung:
+def write_figure(planned: PlannedFigure, folder: Path, formats: Sequence[Format]) -> DrawnFigure:
     """Draw one figure and write its files, each whole or not at all.
 
     Parameters
     ----------
-    plate : Plate
+    planned : PlannedFigure
         What to draw.
     folder : Path
         Where to; made if it is not there.
@@ -124,39 +125,44 @@ def hang(plate: Plate, folder: Path, formats: Sequence[Format]) -> Hung:
         If a file cannot be written.
     """
     files = []
-    printed = plate.draw() if {"png", "svg"} & set(formats) else None
+    printed = planned.draw() if {"png", "svg"} & set(formats) else None
     for kind in FORMATS:
         if kind not in formats:
             continue
         if kind == "html":
-            if plate.screen is None:
+            if planned.screen is None:
                 continue
-            content = _screen(plate, folder)
+            content = _screen(planned, folder)
         elif printed is not None:
             content = to_png(printed) if kind == "png" else to_svg(printed)
-        write_whole(folder / f"{plate.name}.{kind}", content)
-        files.append(f"{plate.name}.{kind}")
-    return Hung(plate, tuple(files))
+        write_whole(folder / f"{planned.name}.{kind}", content)
+        files.append(f"{planned.name}.{kind}")
+    return DrawnFigure(planned, tuple(files))
 
 
-def _screen(plate: Plate, folder: Path) -> bytes:
+def _screen(planned: PlannedFigure, folder: Path) -> bytes:
     from insphere.figures.interactive import export
 
     script = folder / export.SCRIPT
     wanted = export.script()
     if not script.is_file() or script.read_bytes() != wanted:
         write_whole(script, wanted)
-    return export.to_html(plate.screen(), plate.name) if plate.screen is not None else b""
+    return export.to_html(planned.screen(), planned.name) if planned.screen is not None else b""
 
 
 def write_index(
-    hung: Sequence[Hung], folder: Path, *, title: str, lead: str, left_out: Sequence[str] = ()
+    figures: Sequence[DrawnFigure],
+    folder: Path,
+    *,
+    title: str,
+    lead: str,
+    left_out: Sequence[str] = (),
 ) -> Path:
     """Write the page that shows all figures of a folder.
 
     Parameters
     ----------
-    hung : sequence of Hung
+    figures : sequence of DrawnFigure
         What was drawn.
     folder : Path
         Where it was drawn to.
@@ -178,10 +184,10 @@ def write_index(
         lstrip_blocks=True,
     )
     page = environment.get_template("gallery.html").render(
-        hung=hung, title=title, lead=lead, left_out=left_out
+        figures=figures, title=title, lead=lead, left_out=left_out
     )
     path = folder / INDEX
-    write_whole(path, page.encode("utf-8"), "The page")
+    write_whole(path, page, "The page")
     return path
 
 

@@ -1,4 +1,4 @@
-"""The heat maps of a report: which images need one, and what is said about them."""
+"""The heat maps of a report: which images get one, and the text about them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from insphere.report.data import ReportData
 
 @dataclass(frozen=True)
 class Confusion:
-    """What the threshold does to normal and anomalous images, in numbers of images."""
+    """Confusion table: how many normal and anomalous images lie above the threshold."""
 
     passed: int
     false_alarms: int
@@ -41,7 +41,7 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Quality:
-    """How well scores rank anomalous above normal images; None where that is not defined."""
+    """Measures of the ranking: AUC and others; None where one is not defined."""
 
     auc: float | None
     average_precision: float | None
@@ -78,7 +78,7 @@ def confusion(truth: NDArray[np.bool_], flagged: NDArray[np.bool_]) -> Confusion
 
 
 def quality(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> Quality:
-    """Compute AUC, average precision and the false alarms paid for catching 95 %.
+    """Compute AUC, average precision, and the false-alarm rate at which 95 % are found.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Images as data URIs, small enough to travel inside the page."""
+"""Images as data URIs, small enough to be part of the page."""
 
 from __future__ import annotations
 

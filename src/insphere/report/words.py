@@ -33,17 +33,6 @@ def images(n: int) -> str:
     return f"{n:,} image" + ("" if n == 1 else "s")
 
 
-def seconds(value: float | None) -> str:
-    """Write a duration."""
-    if value is None:
-        return "–"
-    if value >= 120:
-        return f"{value / 60:.1f} min"
-    if value < 0.01:
-        return "<0.01 s"
-    return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
-
-
 def score(value: float) -> str:
     """Write a score with four significant digits, zeros at its end too."""
     if 1e4 <= abs(value) < 1e9:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from insphere import figures
+from insphere.atomic import write_whole
+from insphere.durations import duration
 from insphere.explain import extremes
-from insphere.figures.export import write_whole
 from insphere.figures.history import series
 from insphere.report import words
 from insphere.report.data import ReportData
@@ -75,7 +77,7 @@ def write_report(data: ReportData, path: str | os.PathLike[str]) -> Path:
         If the file cannot be written.
     """
     target = Path(path)
-    write_whole(target, render_report(data).encode("utf-8"), "The report")
+    write_whole(target, render_report(data), "The report")
     return target
 
 
@@ -90,7 +92,7 @@ def render_report(data: ReportData) -> str:
     )
     environment.filters.update(
         percent=words.percent,
-        seconds=words.seconds,
+        seconds=partial(duration, measured=True),
         score=words.score,
         z_score=words.z_score,
         short=words.short_path,

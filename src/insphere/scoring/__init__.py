@@ -1,4 +1,4 @@
-"""What a score means: thresholds, p-values, severity, drift, and how well scores separate."""
+"""From scores to decisions: thresholds, p-values, severity, alarms, drift and metrics."""
 
 from insphere.scoring.alarms import AlarmSet, alarm_set
 from insphere.scoring.drift import Drift, detect_drift

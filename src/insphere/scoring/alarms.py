@@ -38,7 +38,7 @@ class AlarmSet:
     n_calibration: int
 
     def sentence(self) -> str:
-        """Say in one sentence what the set is, or why it is empty."""
+        """Return one sentence: what the set is, or why it is empty."""
         m, chosen = len(self.alarms), int(self.alarms.sum())
         if chosen:
             return (
@@ -63,8 +63,8 @@ class AlarmSet:
 def alarm_set(p_values: ArrayLike, rate: float, n_calibration: int) -> AlarmSet:
     """Choose alarms so that on average at most a share `rate` of them is false.
 
-    Conformal p-values of images that share one calibration set depend on each other in a way
-    under which the procedure keeps its word (Bates et al. 2023, "Testing for outliers with
+    Conformal p-values of images that share one calibration set depend on each other, but in a way
+    under which the procedure stays valid (Bates et al. 2023, "Testing for outliers with
     conformal p-values").
 
     Parameters

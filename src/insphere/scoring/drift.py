@@ -1,10 +1,11 @@
 """Drift: a warning when incoming scores no longer look like those of the calibration.
 
-Two tests share the wanted chance of a false warning. The conformal test martingale looks at the
-scores one after the other and may be looked at after each of them, for ever: a gambler who bets
-against exchangeability gets rich only if it fails (Vovk et al. 2021, "Retrain or not retrain:
-conformal test martingales for change-point detection"). The Kolmogorov–Smirnov test compares all
-incoming scores with all calibration scores once, whatever their order.
+Two tests share the wanted chance of a false warning. The conformal test martingale takes the
+scores one after the other, and its result may be read after each of them. It is the capital of a
+gambler who bets that the scores are not exchangeable with the calibration: he gets rich only if
+they are not (Vovk et al. 2021, "Retrain or not retrain: conformal test martingales for change-point
+detection"). The Kolmogorov–Smirnov test compares all incoming scores with all calibration scores
+once, whatever their order.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ JUMP = 0.01
 
 @dataclass(frozen=True, eq=False)
 class Drift:
-    """What the two tests found.
+    """Result of the two tests for drift.
 
     Attributes
     ----------
@@ -57,7 +58,7 @@ class Drift:
         return self.first_warning is not None or self.ks_p_value <= self.false_warning_rate / 2
 
     def sentence(self) -> str:
-        """Say in one sentence what came out."""
+        """Return the result as one sentence."""
         m = len(self.log10_capital)
         if not self.warned:
             return (

@@ -1,4 +1,4 @@
-"""How well anomaly scores separate normal from anomalous images, once the truth is known."""
+"""Measures of how well scores separate normal from anomalous images, given the truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from insphere.errors import DataError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of merit of one set of scores; anomalous is the positive class.
+    """Measures of one set of scores; anomalous is the positive class.
 
     Attributes
     ----------

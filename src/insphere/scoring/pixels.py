@@ -1,4 +1,4 @@
-"""How well anomaly maps point at what masks say is defective."""
+"""Measures of how well anomaly maps find the defects that masks mark."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EIGHT_NEIGHBOURS = np.ones((3, 3), int)
 
 @dataclass(frozen=True)
 class PixelEvaluation:
-    """Figures of merit of anomaly maps against masks.
+    """Measures of anomaly maps, compared with masks.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ def per_region_overlap(
     At each threshold, the overlap is the share of a region's pixels at or above it, averaged over
     all connected regions (eight neighbours), so that small defects count as much as large ones. It
     is integrated over the false-positive rate of normal pixels from 0 to `fpr_limit` and divided by
-    that limit: 1 is perfect, and maps that say nothing give `fpr_limit` / 2.
+    that limit: 1 is perfect, and maps without information give `fpr_limit` / 2.
 
     Parameters
     ----------

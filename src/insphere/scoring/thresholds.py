@@ -22,7 +22,7 @@ def contamination_threshold(scores: ArrayLike, contamination: float) -> float:
 
     With k = ⌊contamination · n⌋ the threshold lies half-way between the k-th and the (k+1)-th
     largest score (on the largest if k = 0), so that exactly k scores lie above it unless there are
-    ties. An interpolated percentile would let up to one score more through than asked for.
+    ties. With an interpolated percentile up to one score more could lie above.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def conformal_threshold(calibration_scores: ArrayLike, alpha: float) -> float:
 
 
 def false_alarm_interval(n: int, alpha: float, confidence: float = 0.9) -> tuple[float, float]:
-    """Return where the false-alarm rate of one calibrated detector lies, if scores have no ties.
+    """Return the interval of the false-alarm rate of one calibrated detector, without ties.
 
     The guarantee of `conformal_threshold` holds on average over calibration sets. For one set the
     rate is a draw from a Beta distribution (Vovk 2012, "Conditional validity of inductive

@@ -1,4 +1,4 @@
-"""Scores in units of the spread of normal images."""
+"""z-scores: scores in standard deviations above the mean of normal images."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def z_scores(scores: ArrayLike, mean: float, std: float) -> NDArray[np.float64]:
 
 
 def display_z_scores(test_scores: ArrayLike) -> NDArray[np.float64]:
-    """Standardise scores over the very test set that they belong to. For display only.
+    """Standardise scores over the test set that they belong to. For display only.
 
     The transformation is increasing, so it keeps the order of the scores and cannot change an
     AUC or an average precision. It looks at the test data, anomalies included: the value of an
-    image depends on which other images are scored with it, so nothing may be decided on it. Use
-    `score_scale` on training or calibration normals for z-scores that mean something.
+    image depends on which other images are scored with it. Do not base a decision on it. For
+    z-scores with a fixed meaning use `score_scale` on training or calibration normals.
 
     Parameters
     ----------

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,6 +21,19 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 COOKIE = "insphere-token"
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
+# Pages are made of inline scripts and styles (NiceGUI, Vue), so those are allowed; nothing is
+# fetched from elsewhere, no other site may frame a page, and the token in an address goes nowhere.
+HEADERS = {
+    b"content-security-policy": b"default-src 'self'; script-src 'self' 'unsafe-inline' "
+    b"'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
+    b"font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
+    b"form-action 'self'; frame-ancestors 'none'",
+    b"x-frame-options": b"DENY",
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+}
 _PAGE = (
     "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
     "<title>insphere studio</title><body style='font:17px/1.5 system-ui;max-width:32rem;"
@@ -59,18 +71,17 @@ class Guard:
         if self.token is not None and "token" in given and scope["type"] == "http":
             await self._keep_token(scope, given, send)
             return
-        await self.app(scope, _limited(receive, self.limit), send)
+        await self.app(scope, _limited(receive, self.limit), _guarded(send))
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
         host = headers.get("host", "")
         if self.token is None and _name(f"//{host}") not in LOCAL:
             return 403, "Not here", "This studio answers on this machine only."
         origin = headers.get("origin")
-        safe = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-        if origin and not safe and urlsplit(origin).netloc != host:
+        if origin and _place(origin) != host:
             return 403, "Not from there", "Another site tried to use this studio."
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.limit:
+        if not (length.isdecimal() and len(length) < 20 and int(length) <= self.limit):
             limit = self.limit // 1_000_000
             return 413, "Too large", f"At most {limit} MB can be brought at once."
         if self.token is not None and not self._has_token(scope, headers):
@@ -80,22 +91,24 @@ class Guard:
 
     def _has_token(self, scope: Scope, headers: dict[str, str]) -> bool:
         token = (self.token or "").encode()
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         query = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        given = [query, "" if cookie is None else cookie.value]
+        given = [query, *_cookies(headers.get("cookie", ""), COOKIE)]
         checks = [hmac.compare_digest(one.encode(), token) for one in given]
         return any(checks)
 
     async def _keep_token(self, scope: Scope, given: dict[str, list[str]], send: Send) -> None:
         """Put the token into a cookie, and take it out of the address."""
         rest = urlencode({key: value for key, value in given.items() if key != "token"}, doseq=True)
-        target = scope["path"] + (f"?{rest}" if rest else "")
+        # One slash in front: an address that starts with two leads to another host.
+        path = "/" + quote(scope["path"], safe="/").lstrip("/")
+        target = path + (f"?{rest}" if rest else "")
         cookie = f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
         headers = [
-            (b"location", target.encode("latin-1", "replace")),
+            (b"location", target.encode("ascii")),
             (b"set-cookie", cookie.encode()),
             (b"content-length", b"0"),
         ]
+        send = _guarded(send)
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
@@ -105,6 +118,36 @@ def _name(address: str) -> str:
         return urlsplit(address).hostname or ""
     except ValueError:
         return ""
+
+
+def _place(origin: str) -> str | None:
+    """Return host and port of an origin; None if it is no address."""
+    try:
+        return urlsplit(origin).netloc or None
+    except ValueError:
+        return None
+
+
+def _cookies(header: str, name: str) -> list[str]:
+    """Return the values of a cookie; other cookies, however they are written, are passed over."""
+    pairs = (part.strip().partition("=") for part in header.split(";"))
+    return [value.strip('"') for key, _, value in pairs if key == name]
+
+
+def _guarded(send: Send) -> Send:
+    """Add the headers that keep other sites out, and take out those that let them in."""
+
+    async def guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            kept = [
+                (key, value)
+                for key, value in message.get("headers", ())
+                if not key.lower().startswith(b"access-control-") and key.lower() not in HEADERS
+            ]
+            message = {**message, "headers": [*kept, *HEADERS.items()]}
+        await send(message)
+
+    return guarded
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
@@ -134,6 +177,7 @@ async def _refuse(
     headers = [
         (b"content-type", b"text/html; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),
+        *HEADERS.items(),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

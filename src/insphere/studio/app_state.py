@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -16,9 +17,11 @@ from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
+from insphere.data.read_options import ReadOptions
 from insphere.data.split import OneClassSplit
 from insphere.errors import InsphereError
 from insphere.experiments.execution.queue import Queue
+from insphere.experiments.runs.display_names import dataset_titles, run_names
 from insphere.experiments.runs.run_builder import comparable_methods
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.runs.training_snapshots import FILE, Snapshot, snapshots
@@ -53,6 +56,7 @@ class Studio:
         self.brought = self.store.folder / "brought"
         self.sources = Sources(folder, self.brought)
         self._helpers: ProcessPoolExecutor | None = None
+        self._called: tuple[int, dict[str, str], dict[str, str]] = 0, {}, {}
 
     # ------------------------------------------------------------------ help
 
@@ -112,6 +116,22 @@ class Studio:
         """Return a run; None if there is none of that name."""
         return self.store.get(identity)
 
+    def names(self) -> dict[str, str]:
+        """Return what each run of the store is called, by identity; the same on every page."""
+        return self._all_called()[0]
+
+    def titles(self) -> dict[str, str]:
+        """Return what the data sets of the store are called, by name or path."""
+        return self._all_called()[1]
+
+    def _all_called(self) -> tuple[dict[str, str], dict[str, str]]:
+        count = self.store.count()
+        if self._called[0] != count:  # settings of a run never change, and no run is taken out
+            runs = self.store.runs()
+            titles = dataset_titles(run.dataset for run in runs)
+            self._called = count, run_names(runs), titles
+        return self._called[1:]
+
     def has_model(self, identity: str) -> bool:
         """Whether the model of a run was kept."""
         return (self.store.files.model(identity) / "detector.json").is_file()
@@ -169,12 +189,12 @@ def _loaded(dataset: str) -> ImageSet:
 
 def split_of(spec: RunSpec) -> OneClassSplit:
     """Return the split that a run is judged by."""
-    return _split(spec.dataset, spec.normal, spec.seed)
+    return _split(spec.dataset, spec.reading)
 
 
 @lru_cache(maxsize=8)
-def _split(dataset: str, normal: tuple[str, ...], seed: int) -> OneClassSplit:
-    return OneClassSplit(images_of(dataset), list(normal), random_state=seed)
+def _split(dataset: str, reading: ReadOptions) -> OneClassSplit:
+    return reading.split(images_of(dataset))
 
 
 @lru_cache(maxsize=16)
@@ -196,6 +216,16 @@ def _called(function: Callable[..., T], args: tuple[object, ...]) -> T | _Refuse
         return function(*args)
     except InsphereError as error:
         return _Refused(str(error))
+    except MemoryError:
+        return _Refused("That needs more memory than there is; try something smaller.")
+    except (
+        Exception
+    ) as error:  # a fault of the program: the visitor waits for an answer all the same
+        logging.getLogger("insphere").exception("A helper of the studio failed.")
+        return _Refused(
+            f"The program failed at this ({type(error).__name__}: {str(error)[:200]}); its log has "
+            "the details."
+        )
 
 
 def _be_nice() -> None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 from nicegui import ui
 
 from insphere.errors import InsphereError
-from insphere.experiments.plots.run_comparison import FIGURES, draw
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.analysis.run_collection import selected_runs
+from insphere.experiments.plots.catalogue import FIGURES, figures_of, present_name
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
+from insphere.figures import to_inline_svg
+from insphere.report.gallery import PlannedFigure
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import html, message
+from insphere.studio.frame import html, message, show_address
+
+FIRST = "bars"  # the figure that is shown when none is named
 
 
 def show(studio: Studio, identities: list[str], figure: str) -> None:
@@ -27,11 +33,13 @@ def show(studio: Studio, identities: list[str], figure: str) -> None:
         if not finished:
             message("None of these runs is finished yet.")
             return
-        Comparison(studio, finished, figure if figure in FIGURES else "classes").show()
+        name = present_name(figure)
+        known = any(spec.key == name for spec in FIGURES)
+        Comparison(studio, finished, name if known else FIRST).show()
 
 
 class Comparison:
-    """The figures of a selection, one at a time.
+    """The figures of a selection, one kind at a time.
 
     Parameters
     ----------
@@ -40,58 +48,76 @@ class Comparison:
     runs : list of Run
         Finished runs.
     figure : str
-        Which figure is shown first.
+        Which kind of figures is shown first.
     """
 
     def __init__(self, studio: Studio, runs: list[Run], figure: str) -> None:
         self.studio, self.runs, self.figure = studio, runs, figure
         self.names = ",".join(run.identity for run in runs)
+        self.collection = selected_runs(runs, studio.store.files, studio.store.runs())
 
     def show(self) -> None:
         """Lay it out."""
         with ui.element("div").classes("between").style("align-items:end"):
-            controls.select("Figure", list(FIGURES.items()), self.figure, self._choose)
+            offered = [(spec.key, spec.title) for spec in FIGURES]
+            controls.select("Figure", offered, self.figure, self._choose)
             self.downloads()
         self.drawn()
-        html(_table(self.runs))
+        html(_table(self.runs, self.studio.names(), self.studio.titles()))
 
-    @ui.refreshable_method
     def downloads(self) -> None:
-        """Offer the figure, the table and the page."""
+        """Offer the table and the page."""
         with ui.element("div").classes("row"):
             for title, name in (("CSV", "runs.csv"), ("HTML report", "runs.html")):
                 address = f"/download/{name}?runs={self.names}"
                 controls.link(title, address, "btn small", download=True)
-            address = f"/download/runs.png?figure={self.figure}&runs={self.names}"
-            controls.link("PNG", address, "btn small", download=True)
 
     @ui.refreshable_method
     def drawn(self) -> None:
-        """Draw the figure, or say what it needs."""
+        """Draw the figures, or say what they need."""
         try:
-            figure: Any = draw(self.figure, self.runs, self.studio.store.files, printed=False)
+            found = figures_of(self.figure, self.collection)
         except InsphereError as error:
             message(str(error))
             return
-        shown = figure.to_plotly_json()
-        shown["layout"] |= {"autosize": True}
-        height = shown["layout"].get("height") or 440
-        shown["config"] = {"displayModeBar": False, "responsive": False}
-        ui.plotly(shown).style(f"width:100%;height:{height}px").props('data-test="figure"')
+        for planned in found:
+            with ui.element("figure").classes("stack"):
+                self._drawn(planned)
+
+    def _drawn(self, planned: PlannedFigure) -> None:
+        try:
+            if planned.screen is None:
+                html(to_inline_svg(planned.draw(), prefix=planned.name, alt=planned.title))
+            else:
+                _plotly(planned.screen())
+        except InsphereError as error:
+            message(str(error))
+            return
+        with ui.element("div").classes("between"):
+            html(f"<figcaption class=muted>{escape(planned.caption)}</figcaption>")
+            address = f"/download/runs.png?figure={planned.name}&runs={self.names}"
+            controls.link("PNG", address, "btn small", download=True)
 
     def _choose(self, name: str) -> None:
         self.figure = name
         self.drawn.refresh()
-        self.downloads.refresh()
-        target = f"/experiments?compare={self.names}&figure={name}"
-        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        query = urlencode({"compare": self.names, "figure": name}, safe=",")
+        show_address(f"/experiments?{query}")
 
 
-def _table(runs: list[Run]) -> str:
+def _plotly(figure: Any) -> None:
+    shown = figure.to_plotly_json()
+    shown["layout"] |= {"autosize": True}
+    height = shown["layout"].get("height") or 440
+    shown["config"] = {"displayModeBar": False, "responsive": False}
+    ui.plotly(shown).style(f"width:100%;height:{height}px").props('data-test="figure"')
+
+
+def _table(runs: list[Run], names: dict[str, str], titles: dict[str, str]) -> str:
     rows = "".join(
-        f'<tr><td><a href="/runs/{run.identity}">{escape(describe(run.spec))}</a></td>'
-        f"<td>{escape(run.dataset.rsplit('/', 1)[-1])}</td>"
-        f"<td>{escape(formatting.normal_class(run.normal))}</td><td class=r>{run.seed}</td>"
+        f'<tr><td><a href="/runs/{run.identity}">{escape(names[run.identity])}</a></td>'
+        f"<td>{escape(titles[run.dataset])}</td>"
+        f"<td>{escape(normal_title(run.normal))}</td><td class=r>{run.seed}</td>"
         f"<td class=r>{formatting.percent(run.auc)}</td></tr>"
         for run in sorted(runs, key=lambda run: -(run.auc or 0.0))
     )

@@ -94,13 +94,27 @@ class Radio:
         return self._on_choose(key)
 
 
+def whole_number(text: str, least: int, most: int) -> int | None:
+    """Read a whole number; None if the text is none, or the number is out of range.
+
+    Examples
+    --------
+    >>> whole_number("7", 0, 9), whole_number("10", 0, 9), whole_number("7" * 5000, 0, 9)
+    (7, None, None)
+    """
+    if not (text.isascii() and text.isdecimal()) or len(text) > 20:
+        return None
+    return int(text) if least <= int(text) <= most else None
+
+
 def number(
     label: str, value: int | None, on_change: Handler, *, least: int, most: int, hint: str = ""
 ) -> None:
     """Add a field for a whole number; nothing in it is None."""
     with ui.element("label").classes("field"):
         ui.html(escape(label), sanitize=False, tag="span")
-        element = ui.element("input").props(f'type="number" min="{least}" max="{most}" step="1"')
+        element = ui.element("input").props('type="number" step="1"')
+        element.props["min"], element.props["max"] = str(least), str(most)
         # The attribute, not the property: Vue would put the property back at every change nearby.
         element.props["^value"] = "" if value is None else str(value)
         element.props["placeholder"] = hint
@@ -108,7 +122,7 @@ def number(
 
         def changed(event: Any) -> Any:
             text = str(event.args).strip()
-            return on_change(int(text) if text.isdecimal() and least <= int(text) <= most else None)
+            return on_change(whole_number(text, least, most))
 
         element.on("change", changed, js_handler="(e) => emit(e.target.value)")
 
@@ -119,7 +133,8 @@ def select(
     """Add a list to choose from: pairs of value and text."""
     with ui.element("label").classes("field"):
         ui.html(escape(label), sanitize=False, tag="span")
-        element = ui.element("select").props(f'name="{escape(label.lower())}"')
+        element = ui.element("select")
+        element.props["name"] = label.lower()
         with element:
             for key, text in options:
                 option = ui.element("option")

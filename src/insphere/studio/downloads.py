@@ -10,15 +10,17 @@ from pathlib import Path
 from fastapi import HTTPException, Response
 from nicegui import app
 
-from insphere.errors import InsphereError
-from insphere.experiments.plots.run_comparison import as_csv, as_page, draw
+from insphere.detectors.persistence.model_folder import file_names
+from insphere.errors import DataError, InsphereError
+from insphere.experiments.analysis.run_collection import selected_runs
+from insphere.experiments.plots.catalogue import plan
+from insphere.experiments.plots.run_comparison import as_csv, as_page
 from insphere.experiments.store.run_record import Run
 from insphere.figures import to_png
 from insphere.studio.app_state import Studio
 
 MOST = 200  # runs in a figure or a page
 _IDENTITY = re.compile(r"[0-9a-f]{12}")
-_FILES = ("weights.safetensors", "detector.json", "card.md")
 
 
 def register(studio: Studio) -> None:
@@ -27,19 +29,27 @@ def register(studio: Studio) -> None:
     @app.get("/download/runs.csv")
     def runs_csv(runs: str = "") -> Response:
         chosen = studio.store.runs(runs.split(",")) if runs else studio.store.runs()
-        return _file(as_csv(chosen).encode(), "text/csv; charset=utf-8", "runs.csv")
+        return _file(
+            as_csv(chosen, studio.store.runs()).encode(), "text/csv; charset=utf-8", "runs.csv"
+        )
 
     @app.get("/download/runs.png")
-    def runs_png(runs: str, figure: str = "classes") -> Response:
+    def runs_png(runs: str, figure: str = "bars") -> Response:
         try:
-            drawn = draw(figure, _some(studio, runs), studio.store.files, printed=True)
+            chosen, among = _some(studio, runs), studio.store.runs()
+            collection = selected_runs(chosen, studio.store.files, among)
+            found, left_out = plan(collection, [figure])
+            if not found:
+                needs = ", ".join(left_out.values())
+                raise DataError(f"This figure needs {needs}.")
+            drawn = to_png(found[0].draw())
         except InsphereError as error:
             raise HTTPException(422, str(error)) from error
-        return _file(to_png(drawn), "image/png", f"{figure}.png")
+        return _file(drawn, "image/png", f"{found[0].name}.png")
 
     @app.get("/download/runs.html")
     def runs_html(runs: str) -> Response:
-        page = as_page(_some(studio, runs), studio.store.files)
+        page = as_page(_some(studio, runs), studio.store.files, studio.store.runs())
         return _file(page.encode(), "text/html; charset=utf-8", "runs.html")
 
     @app.get("/download/models/{name}.zip")
@@ -54,7 +64,7 @@ def packed_model(folder: Path, name: str) -> bytes:
     """Return a model folder as a zip, with that folder in it."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for part in _FILES:
+        for part in file_names(folder):
             if (folder / part).is_file():
                 archive.write(folder / part, f"insphere-{name}/{part}")
     return file.getvalue()

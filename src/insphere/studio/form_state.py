@@ -7,16 +7,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 from insphere.errors import DataError, InsphereError
+from insphere.experiments.runs.display_names import option_keys
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
     Choice,
     installed_methods,
-    options_of,
     possible_rate,
     trained_on,
 )
 from insphere.experiments.runs.spec import RunSpec
 from insphere.studio.app_state import Studio, class_pictures, split_of
+from insphere.studio.controls import whole_number
 from insphere.studio.image_sources import Source
 
 Z_SCORE = "z-score"
@@ -46,10 +47,10 @@ class Chosen:
         self.objective = "soft-boundary" if objective == "soft-boundary" else "one-class"
         self.options = [name for name in given.get("options", "").split(",") if name in OPTIONS]
         self.recipe = "paper" if given.get("recipe") == "paper" else "fast"
-        self.epochs = _whole(given.get("epochs", ""), 1, MOST_EPOCHS)
-        self.pretrain = _whole(given.get("pretrain", ""), 0, MOST_EPOCHS)
+        self.epochs = whole_number(given.get("epochs", ""), 1, MOST_EPOCHS)
+        self.pretrain = whole_number(given.get("pretrain", ""), 0, MOST_EPOCHS)
         self.held_out = given.get("threshold") != "training"
-        self.seed = _whole(given.get("seed", ""), 0, 2**31 - 1) or 0
+        self.seed = whole_number(given.get("seed", ""), 0, 2**31 - 1) or 0
 
     async def take(self, key: str) -> None:
         """Take a source, and one of its classes unless one is chosen that it has."""
@@ -122,7 +123,7 @@ def address_of(source: Source, spec: RunSpec) -> str:
         "dataset": source.key,
         "normal": spec.normal[0],
         "method": spec.method,
-        "options": ",".join(options_of(spec)),
+        "options": ",".join(option_keys(spec.params)),
         "pretrain": given.get("pretrain_epochs"),
         "threshold": "" if "false_alarm_rate" in given else "training",
         "seed": spec.seed,
@@ -138,7 +139,3 @@ def _address(values: dict[str, Any]) -> str:
     """Leave out what is chosen anyhow."""
     said = {k: v for k, v in values.items() if v not in (None, "", _DEFAULTS.get(k))}
     return "/?" + urlencode(said)
-
-
-def _whole(text: str, least: int, most: int) -> int | None:
-    return int(text) if text.isdecimal() and least <= int(text) <= most else None

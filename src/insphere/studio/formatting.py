@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from insphere.experiments.execution.sweep_progress import span
+from insphere.durations import duration
 
 STATES = {
     "queued": ("○", "waiting"),
@@ -52,7 +52,7 @@ def about(seconds: float) -> str:
     >>> about(0.4), about(12.3), about(400)
     ('about a second', 'about 12 s', 'about 7 min')
     """
-    return "about a second" if seconds < 1.5 else f"about {span(seconds)}"
+    return "about a second" if seconds < 1.5 else f"about {duration(seconds)}"
 
 
 def ago(moment: float | None) -> str:
@@ -63,7 +63,7 @@ def ago(moment: float | None) -> str:
     if seconds < 60:
         return "just now"
     if seconds < 172800:
-        return f"{span(seconds)} ago" if seconds < 7200 else f"{round(seconds / 3600)} h ago"
+        return f"{duration(seconds)} ago" if seconds < 7200 else f"{round(seconds / 3600)} h ago"
     return time.strftime("%Y-%m-%d", time.localtime(moment))
 
 
@@ -71,11 +71,6 @@ def state(name: str) -> str:
     """Return a state as HTML: a sign and a word, never colour alone."""
     sign, word = STATES[name]
     return f'<span class="state {name}"><i aria-hidden="true">{sign}</i> {word}</span>'
-
-
-def normal_class(normal: tuple[str, ...] | list[str]) -> str:
-    """Name the normal classes."""
-    return " + ".join(normal)
 
 
 def picture(image: NDArray[np.uint8], alt: str, css: str = "") -> str:

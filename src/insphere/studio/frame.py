@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -95,9 +96,15 @@ def html(content: str, style: str = "") -> ui.html:
 def message(text: str, kind: str = "") -> ui.element:
     """Show a sentence in a box; `kind` is "", "bad" or "fine"."""
     role = "alert" if kind == "bad" else "status"
-    with ui.element("div").classes(f"message {kind}").props(f'role="{role}"') as box:
+    with ui.element("div").classes(f"message {kind}") as box:
+        box.props["role"] = role
         ui.label(text)
     return box
+
+
+def show_address(target: str) -> None:
+    """Let the browser show an address of this page, without loading it."""
+    ui.run_javascript(f"history.replaceState(null, '', {json.dumps(target)})")
 
 
 def _at_a_glance(studio: Studio) -> str:

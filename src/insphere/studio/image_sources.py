@@ -13,6 +13,7 @@ from pathlib import Path
 from insphere.data.files import is_image_name
 from insphere.data.named import available_datasets
 from insphere.errors import DataError
+from insphere.experiments.runs.display_names import dataset_titles
 
 ARCHIVES = (".zip", ".npz")
 
@@ -59,13 +60,15 @@ class Sources:
         cards = [card for card in available_datasets() if card.available]
         order = {"mnist-5k": 0, "digits-8x8": 1}
         cards.sort(key=lambda card: order.get(card.name, 2))
-        found = [Source(card.name, card.name, card.title, "named") for card in cards]
+        named = {card.name for card in cards}
         used = {Path(card.location) for card in cards if card.location}
-        for path, kind in (*self._own(), *self._visitors()):
-            if path not in used:
-                digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-                found.append(Source(f"{path.stem}-{digest}", str(path), path.stem, kind))
-        return found
+        kinds = dict.fromkeys((card.name for card in cards), "named")
+        kinds |= {str(path): kind for path, kind in self._everyone() if path not in used}
+        titles = dataset_titles(kinds)
+        return [
+            Source(dataset if dataset in named else _key(dataset), dataset, titles[dataset], kind)
+            for dataset, kind in kinds.items()
+        ]
 
     def get(self, key: str) -> Source:
         """Return the source of a key, or of a dataset as specs name it.
@@ -79,6 +82,9 @@ class Sources:
             if key in (source.key, source.dataset):
                 return source
         raise DataError(f"There are no images called {key[:80]!r} here (any more).")
+
+    def _everyone(self) -> list[tuple[Path, str]]:
+        return [*self._own(), *self._visitors()]
 
     def _own(self) -> list[tuple[Path, str]]:
         if self.folder is None or not self.folder.is_dir():
@@ -95,6 +101,11 @@ class Sources:
         if path.name.startswith(".") or not path.resolve().is_relative_to(self.folder or path):
             return False
         return path.suffix.lower() in ARCHIVES if path.is_file() else _holds_images(path)
+
+
+def _key(path: str) -> str:
+    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
+    return f"{Path(path).stem}-{digest}"
 
 
 def _holds_images(folder: Path, depth: int = 3) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from insphere.data.load import load_dataset
-from insphere.data.split import OneClassSplit, take_images
+from insphere.data.read_options import ReadOptions
+from insphere.data.split import take_images
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.model_folder import load_detector
 from insphere.errors import InsphereError
@@ -19,7 +19,7 @@ from insphere.experiments.runs.spec import RunSpec
 from insphere.explain import HeatScale, heat_maps, heat_method, heat_scale
 from insphere.explain.heat import METHODS
 from insphere.report.words import severity as severity_in_words
-from insphere.workflows.scored_source import trained_image_shape
+from insphere.workflows.score_source import score_source
 
 NEAREST = 6
 _REFERENCES = 1000  # training images among which the nearest are looked for
@@ -123,15 +123,45 @@ def look_closer(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Closer:
     )
 
 
-def score_all(model: Path, dataset: str) -> tuple[NDArray[np.float64], float, list[str]]:
-    """Score all images of a source that have the shape of the training images, or are made so.
+@dataclass(frozen=True, eq=False)
+class ScoredList:
+    """What `insphere.workflows.score_source` found, without the model and the images.
 
-    Returns
-    -------
-    scores : ndarray of float64, shape (n,)
-    threshold : float
+    Parameters
+    ----------
+    what, verdict : str
+        Which images were scored, and how many are anomalous, in words; see `Scored`.
+    skipped : int
+        Images that were left out because they cannot be read.
     names : list of str
-        Of the images: file names where there are any.
+        File names, or the index in the source where there are none.
+    scores : ndarray of float64, shape (n,)
+        Their anomaly scores.
+    threshold : float
+        What is beyond it is anomalous.
+    """
+
+    what: str
+    verdict: str
+    skipped: int
+    names: list[str]
+    scores: NDArray[np.float64]
+    threshold: float
+
+
+def score_all(model: Path, dataset: str, every_image: bool = False) -> ScoredList:
+    """Score a source with a saved model, as ``insphere score`` does; called in a helper.
+
+    Images are made as large as those for training, and those that cannot be read are left out.
+
+    Parameters
+    ----------
+    model : pathlib.Path
+        Folder of the model.
+    dataset : str
+        Name or path of the source.
+    every_image : bool
+        Also those that the model was trained on; see `part_to_score`.
 
     Raises
     ------
@@ -139,18 +169,21 @@ def score_all(model: Path, dataset: str) -> tuple[NDArray[np.float64], float, li
         If the source cannot be read.
     """
     detector = _model(str(model))
-    shape = trained_image_shape(detector)
-    data = load_dataset(
-        dataset, size=(shape[0], shape[1]), channels=shape[2], skip_bad=True, progress=False
+    shape = detector.modality_.image_shape
+    reading = ReadOptions(
+        size=None if shape is None else (shape[0], shape[1]),
+        channels=None if shape is None else 3 if shape[2] == 3 else 1,
+        skip_bad=True,
     )
-    scores = np.concatenate(
-        [
-            detector.anomaly_score(data.images[start : start + 1024])
-            for start in range(0, len(data), 1024)
-        ]
+    scored = score_source(detector, dataset, reading, every_image=every_image, progress=False)
+    return ScoredList(
+        scored.what,
+        scored.verdict,
+        len(scored.data.skipped),
+        [Path(scored.name(row)).name for row in range(len(scored))],
+        scored.scores,
+        float(detector.threshold_),
     )
-    paths = data.paths or tuple(str(number) for number in range(len(data)))
-    return scores, float(detector.threshold_), [Path(path).name for path in paths]
 
 
 @lru_cache(maxsize=4)
@@ -163,8 +196,7 @@ def _prepared(folder: str, spec: str) -> tuple[OneClassDetector, NDArray[np.uint
     """Return the model, its training images, and whether it has representations."""
     detector = _model(folder)
     run = RunSpec.model_validate_json(spec)
-    data = load_dataset(run.dataset, progress=False)
-    split = OneClassSplit(data, list(run.normal), random_state=run.seed)
+    split = run.reading.split(run.reading.load(run.dataset, progress=False))
     count = min(_REFERENCES, len(split.train))
     chosen = np.linspace(0, len(split.train) - 1, count).astype(np.int64)
     return detector, take_images(split.X_train, chosen), hasattr(detector, "transform")

@@ -8,7 +8,8 @@ from typing import Any
 
 from nicegui import ui
 
-from insphere.experiments.execution.sweep_progress import epochs_left, span
+from insphere.durations import duration
+from insphere.experiments.execution.sweep_progress import epochs_left
 from insphere.experiments.runs.run_builder import baseline_of
 from insphere.experiments.store.run_record import Run
 from insphere.figures.interactive import live
@@ -109,7 +110,7 @@ class LivePart:
             own = [record for record in history if record["phase"] == progress["phase"]]
             done, epochs = int(own[-1]["epoch"]), int(progress["epochs"])
             share = done / max(epochs, 1)
-            left = span(epochs_left(own, epochs))
+            left = duration(epochs_left(own, epochs))
             text = f"{phase}: epoch {done} of {epochs}, about {left} left in this phase"
             if progress["phase"] == "pretrain":
                 text += "; the sphere comes after"

@@ -54,7 +54,7 @@ class Form:
                 "<p class=muted>Every method on every class with every seed; each ticked option is "
                 "a column of its own beside plain Deep SVDD.</p>"
             )
-            names = [(s.key, s.key if s.kind == "named" else s.title) for s in self.sources]
+            names = [(source.key, source.title) for source in self.sources]
             controls.select("Images", names, self.source.key, self._source)
             self.ticks()
             with ui.element("div").classes("row"):
@@ -76,7 +76,8 @@ class Form:
     def ticks(self) -> None:
         """Show what can be ticked."""
         names = class_names(self.source.dataset)
-        with ui.element("div").classes("stack").props(f'data-source="{self.source.key}"'):
+        with ui.element("div").classes("stack") as box:
+            box.props["data-source"] = self.source.key
             self._tick_lists(names)
 
     def _tick_lists(self, names: tuple[str, ...]) -> None:
@@ -107,17 +108,15 @@ class Form:
         for name in installed_methods():
             if name in self.methods:
                 params = self._choice(name, ()).spec().params
-                methods.append({"method": name, "name": METHODS[name].title, "params": params})
+                methods.append({"method": name, "params": params})
         for option in OPTIONS:
             if option in self.options:
                 params = self._choice("deep-svdd", (option,)).spec().params
-                title = f"Deep SVDD + {OPTIONS[option].title}"
-                methods.append({"method": "deep-svdd", "name": title, "params": params})
+                methods.append({"method": "deep-svdd", "params": params})
         what = "all classes" if len(classes) == len(known) else ", ".join(classes)
         seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''}"
-        title = self.source.key if self.source.kind == "named" else self.source.title
         return {
-            "name": f"{title}: {what}, {seeds}",
+            "name": f"{self.source.title}: {what}, {seeds}",
             "datasets": [self.source.dataset],
             "normal": [[name] for name in classes],
             "methods": methods,

@@ -8,8 +8,8 @@ from typing import Any
 
 from nicegui import ui
 
-from insphere.experiments.execution.planned_sweep import SweepState
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.execution.queue import SweepState
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
@@ -75,12 +75,12 @@ class AtWork:
                     self._sweep(sweep)
 
     def _line(self, run: Run) -> None:
-        normal = escape(formatting.normal_class(run.normal))
+        normal, name = escape(normal_title(run.normal)), escape(self.studio.names()[run.identity])
         text = "stopping…" if run.stop_requested else _progress(run)
         with ui.element("div").classes("between").style("align-items:center;padding:8px 0"):
             html(
                 f'<div>{formatting.state(run.state)} &nbsp;<a href="/runs/{run.identity}">'
-                f"{escape(describe(run.spec))} on {normal}</a> <small>seed {run.seed} {text}"
+                f"{name} on {normal}</a> <small>seed {run.seed} {text}"
                 "</small></div>"
             )
             on_click = partial(self._cancel, run.identity)

@@ -12,14 +12,13 @@ from nicegui import ui
 
 from insphere.errors import DataError
 from insphere.experiments.analysis.published_results import published_column, published_table
+from insphere.experiments.runs.display_names import option_keys
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
     UNTRAINED,
     assumed_gain,
     baseline_of,
     controls_of,
-    describe,
-    options_of,
 )
 from insphere.experiments.store.run_record import Run
 from insphere.explain import extremes
@@ -100,7 +99,7 @@ def hero(found: Beside) -> str:
 
 def assumption(found: Beside) -> str:
     """Say what the report had assumed for these options, beside what was measured."""
-    options = options_of(found.run.spec)
+    options = option_keys(found.run.spec.params)
     gain = assumed_gain(options)
     if baseline_of(found.run.spec) == found.run.spec:
         return "This is the baseline, plain Deep SVDD: what others are compared with."
@@ -120,12 +119,13 @@ def assumption(found: Beside) -> str:
     )
 
 
-def scale(found: Beside) -> str:
+def scale(studio: Studio, found: Beside) -> str:
     """Return all AUCs on one line from 50 to 100 per cent, with published ones."""
+    names = studio.names()
     runs = [found.run, *([found.baseline] if found.baseline else []), *found.controls]
     rows: list[tuple[str, float | None, str, Run | None]] = [
-        (describe(run.spec) if run is not found.baseline else "Baseline: Deep SVDD",
-         run.auc, "own" if run is found.run else "", run)
+        ("Baseline: " * (run is found.baseline) + names[run.identity], run.auc,
+         "own" if run is found.run else "", run)
         for run in runs
     ]  # fmt: skip
     column = published_column(found.run.spec)

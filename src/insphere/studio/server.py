@@ -13,6 +13,7 @@ from insphere.errors import InsphereError
 from insphere.studio import downloads
 from insphere.studio.access import LOCAL, Guard
 from insphere.studio.app_state import Studio
+from insphere.studio.disconnects import EndAbandonedAnswers
 from insphere.studio.frame import FAVICON
 from insphere.studio.pages import compare, experiments, inspect, models, run
 from insphere.studio.uploads import LIMITS
@@ -55,16 +56,19 @@ def find_place(host: str, port: int) -> Place:
     InsphereError
         If something else answers there, or the host is none of this machine.
     """
+    if not 0 <= port <= 65535:
+        raise InsphereError(f"--port is a number from 0 to 65535, but got {port}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             port = int(probe.getsockname()[1])
-    except OSError as error:
+    except (OSError, UnicodeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InsphereError(
-            f"The studio cannot answer at {host}:{port} ({error.strerror or error}); choose "
-            "another port with --port."
+            f"The studio cannot answer at {host[:80]}:{port} ({reason}); choose another address "
+            "with --host or another port with --port."
         ) from error
     return Place(host, port, None if host in LOCAL else secrets.token_urlsafe(24))
 
@@ -87,6 +91,8 @@ def serve(studio: Studio, place: Place, *, show: bool) -> None:
     downloads.register(studio)
     guard: Any = Guard
     app.add_middleware(guard, token=place.token, limit=LIMITS.bytes + _MARGIN)
+    end_abandoned: Any = EndAbandonedAnswers
+    app.add_middleware(end_abandoned)
     app.on_startup(lambda: app.timer(LOOK_AFTER_SECONDS, studio.look_after, immediate=True))
     app.on_startup(studio.warm_up)
     app.on_shutdown(studio.close)

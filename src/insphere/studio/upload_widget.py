@@ -55,7 +55,8 @@ def drop(accept: str, label: str, arrived: Any, rejected: Any) -> ui.upload:
         on_upload=arrived,
         on_rejected=rejected,
     )
-    return uploader.props(f'accept="{accept}" flat bordered no-thumbnails')
+    uploader.props["accept"] = accept
+    return uploader.props("flat bordered no-thumbnails")
 
 
 async def _kept(studio: Studio, file: Any) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from insphere.atomic import atomic_path
 from insphere.data.decode import image_to_array, open_image
 from insphere.data.files import is_image_name
 from insphere.data.load import load_dataset
 from insphere.errors import DataError
+
+ENCRYPTED = 0x1  # the bit of a zip member's flags that says so
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Limits:
         Images in a zip.
     pixels : int
         Pixels of one image.
+    all_pixels : int
+        Pixels of all images of a zip together: what decoding costs, however small the file is.
     side : int
         Larger images are made smaller: longest side in pixels of what is kept.
     """
@@ -41,6 +47,7 @@ class Limits:
     unpacked: int = 1_000_000_000
     images: int = 20_000
     pixels: int = 40_000_000
+    all_pixels: int = 2_000_000_000
     side: int = 64
 
 
@@ -82,7 +89,6 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
         )
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{clean_title(title)}-{uuid4().hex[:6]}.npz"
-    partial = folder / f".{target.name}.part"
     names = np.array(data.class_names)
     arrays: dict[str, NDArray[np.generic]] = {"images": data.images, "labels": names[data.labels]}
     if data.is_test is not None and data.is_test.any():
@@ -93,12 +99,8 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
             "x_test": data.images[test],
             "y_test": names[data.labels[test]],
         }
-    try:
-        with partial.open("wb") as out:
-            np.savez_compressed(out, allow_pickle=False, **arrays)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(target) as partial, partial.open("wb") as out:
+        np.savez_compressed(out, allow_pickle=False, **arrays)
     return target
 
 
@@ -185,12 +187,14 @@ def _check_zip(file: Path, limits: Limits) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if is_image_name(m.filename)]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise DataError(
             "That file is no zip, or a damaged one: pack one folder for each class into a zip."
         ) from error
     if not members:
         raise DataError("There are no images in that zip.")
+    if any(member.flag_bits & ENCRYPTED for member in members):
+        raise DataError("The zip is encrypted: pack the images again without a password.")
     if len(members) > limits.images:
         raise DataError(
             f"The zip holds {len(members):,} images; at most {limits.images:,} will do."
@@ -200,19 +204,31 @@ def _check_zip(file: Path, limits: Limits) -> None:
 
 
 def _size(file: Path, limits: Limits) -> tuple[int, int]:
-    """Choose one size for all images: the usual one, made smaller if it is large."""
+    """Choose one size for all images: the usual one, made smaller if it is large.
+
+    Only the heads of the images are read, so that too many pixels are refused before any is
+    decoded.
+    """
     sizes: Counter[tuple[int, int]] = Counter()
+    pixels = 0
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
-            if not is_image_name(member.filename) or len(sizes) > 200:
+            if not is_image_name(member.filename):
                 continue
             try:
                 image = open_image(archive.read(member))
-                sizes[image.height, image.width] += 1
             except Image.DecompressionBombError as error:
-                raise DataError(f"{member.filename} is too large: {error}.") from error
-            except (OSError, ValueError, zipfile.BadZipFile) as error:
+                raise DataError(f"{member.filename[:80]} is too large: {error}.") from error
+            except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, zlib.error,
+                    NotImplementedError, zipfile.BadZipFile) as error:  # fmt: skip
                 raise DataError(f"{member.filename[:80]} in the zip is no image.") from error
+            sizes[image.height, image.width] += 1
+            pixels += image.height * image.width
+            if pixels > limits.all_pixels:
+                raise DataError(
+                    f"The images of the zip have more than {limits.all_pixels // 1_000_000:,} "
+                    "million pixels together: make them smaller, or bring fewer."
+                )
     height, width = sizes.most_common(1)[0][0]
     scale = min(1.0, limits.side / max(height, width))
     return max(8, round(height * scale)), max(8, round(width * scale))

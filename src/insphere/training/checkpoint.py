@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from insphere.atomic import atomic_path
 from insphere.errors import InsphereError
 from insphere.fingerprint import array_fingerprint
 from insphere.training.training_set import TrainingSet, as_training_set
@@ -77,22 +77,19 @@ class CheckpointNames:
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Write tensors and JSON-able `meta` to one file that is either the old or the new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(
-            {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
-            partial,
-            metadata={_META: json.dumps(meta)},
-        )
-        partial.replace(path)
+        with atomic_path(path) as partial:
+            save_file(
+                {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
+                partial,
+                metadata={_META: json.dumps(meta)},
+            )
     except (OSError, SafetensorError) as error:
         raise InsphereError(
             f"The checkpoint could not be written to {path.parent} ({error}); free some space or "
             "choose another folder."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.registry import build_detector
 from insphere.errors import SpecError
+from insphere.validation import first_mistake, sentence
 
 # Settings that become constructor arguments of the detector under the same name.
 DETECTOR_SETTINGS = (
@@ -36,34 +37,22 @@ _ELSEWHERE = {
 }
 
 
-class FitConfig(BaseModel):
+class FitConfig(ReadOptions):
     """Everything that decides one fit from the command line, and where its results go.
 
     Parameters
     ----------
     source : str
         Folder, zip, file or name of a data set.
-    normal : tuple of str
-        Names of the normal classes; empty where there is only one class.
+    normal, size, channels, skip_bad, download, test_size, seed
+        How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
+        of the detector.
     method : str
         A key of `insphere.detectors.registry.METHODS`.
     recipe, epochs, pretrain_epochs, objective, nu, contamination, false_alarm_rate
         Arguments of the detector; None leaves its default.
     options : dict
         Further constructor arguments of the detector.
-    size : (int, int), optional
-        Resize images to this height and width. In YAML also ``64`` or ``64x48``.
-    channels : {1, 3}, optional
-        Turn images grey or RGB.
-    skip_bad : bool
-        Leave out unreadable images.
-    download : bool
-        Allow torchvision to download a named data set.
-    test_size : float
-        Share of each class kept away from training where the source has several classes and
-        defines no test part.
-    seed : int
-        Seed of the split and of the detector.
     out : str
         Folder of the model.
     checkpoints : str, optional
@@ -74,10 +63,7 @@ class FitConfig(BaseModel):
         Replace a model that stands at `out`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
     source: str = Field(min_length=1)
-    normal: tuple[str, ...] = ()
     method: str = "deep-svdd"
     recipe: str | dict[str, Any] | None = None
     epochs: int | None = Field(default=None, ge=1)
@@ -87,30 +73,10 @@ class FitConfig(BaseModel):
     contamination: float | None = None
     false_alarm_rate: float | None = None
     options: dict[str, Any] = Field(default_factory=dict)
-    size: tuple[int, int] | None = None
-    channels: int | None = None
-    skip_bad: bool = False
-    download: bool = False
-    test_size: float = Field(default=0.5, gt=0, lt=1)
-    seed: int = Field(default=0, ge=0, lt=2**31)
     out: str = "insphere-model"
     checkpoints: str | None = None
     report: str | None = None
     overwrite: bool = False
-
-    @field_validator("normal", mode="before")
-    @classmethod
-    def _as_names(cls, value: Any) -> Any:
-        """Take one class for a list of one, and numbers for names."""
-        items = value if isinstance(value, (list, tuple)) else [value]
-        if all(isinstance(item, (str, int)) and not isinstance(item, bool) for item in items):
-            return tuple(str(item) for item in items)
-        return value
-
-    @field_validator("size", mode="before")
-    @classmethod
-    def _as_size(cls, value: Any) -> Any:
-        return None if value is None else parse_size(value)
 
     @model_validator(mode="after")
     def _options_are_options(self) -> Self:
@@ -132,8 +98,9 @@ class FitConfig(BaseModel):
         return build_detector(self.method, self.params, seed=self.seed, **extra)
 
     def settings(self) -> dict[str, Any]:
-        """Return what differs from the defaults, as JSON and YAML values."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        """Return what differs from the defaults, as JSON and YAML values, the source first."""
+        values = self.model_dump(mode="json", exclude_defaults=True)
+        return {"source": values.pop("source"), **values}
 
     @property
     def identity(self) -> str:
@@ -143,36 +110,6 @@ class FitConfig(BaseModel):
         source = str(path.resolve()) if path.exists() else self.source
         text = json.dumps([source, self.model_dump(mode="json", exclude=places)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def parse_size(value: Any) -> tuple[int, int]:
-    """Read a height and width given as ``64``, ``"64x48"`` or ``[64, 48]``.
-
-    Examples
-    --------
-    >>> parse_size("64x48"), parse_size(32)
-    ((64, 48), (32, 32))
-
-    Raises
-    ------
-    SpecError
-        If it is none of these.
-    """
-    parts = value
-    if isinstance(value, str):
-        parts = [int(part) if part.isdecimal() else part for part in value.lower().split("x")]
-    elif isinstance(value, int):
-        parts = [value]
-    if (
-        isinstance(parts, (list, tuple))
-        and len(parts) in (1, 2)
-        and all(isinstance(part, int) and not isinstance(part, bool) and part > 0 for part in parts)
-    ):
-        return int(parts[0]), int(parts[-1])
-    raise SpecError(
-        f"The size is a number of pixels such as 64, or height x width such as 64x48, but got "
-        f"{value!r}."
-    )
 
 
 def read_config(path: str | PathLike[str]) -> dict[str, Any]:
@@ -251,21 +188,9 @@ def _validate(values: Mapping[str, Any], title: str) -> FitConfig:
     try:
         return FitConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = list(FitConfig.model_fields)
-            close = get_close_matches(name, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
-            raise SpecError(f"{title} has the unknown setting {name}; {hint}") from error
-        if name == "source":
+        if first_mistake(error).place == ("source",):
             raise SpecError(
                 "There is nothing to train on: give a folder, a zip, a file or the name of a data "
                 "set."
             ) from error
-        message = first["msg"].removeprefix("Value error, ")
-        if not name:
-            raise SpecError(f"{title}: {message}.") from error
-        raise SpecError(
-            f"{title} has {name} = {first['input']!r}: {message[0].lower()}{message[1:]}."
-        ) from error
+        raise SpecError(sentence(error, title, FitConfig)) from error

@@ -11,12 +11,10 @@ import numpy as np
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_index
-from insphere.data.load import load_dataset
-from insphere.data.split import OneClassSplit
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.persistence.model_format import TrainedOn
 from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import FitConfig
+from insphere.workflows.provenance import trained_on
 
 
 @dataclass(frozen=True)
@@ -74,43 +72,23 @@ def fit_source(
         If the data or the settings cannot be used.
     """
     config.detector()  # an unknown method or option is said before any reading
-    data = load_dataset(
-        config.source,
-        size=config.size,
-        channels=config.channels,
-        skip_bad=config.skip_bad,
-        download=config.download,
-        progress=progress,
-    )
-    images, normal, test_size = _training_part(data, config)
+    data = config.load(config.source, progress=progress)
+    images, normal, held_out = _training_part(data, config)
     detector = config.detector(checkpoint_dir=checkpoints, callbacks=callbacks)
     started = time.perf_counter()
     detector.fit(images)
     seconds = time.perf_counter() - started
-    detector.trained_on_ = TrainedOn(
-        name=data.name,
-        fingerprint=data.fingerprint,
-        normal=list(normal),
-        size=None if config.size is None else list(config.size),
-        channels=config.channels,
-        test_size=test_size,
-        seed=config.seed,
-    )
+    detector.trained_on_ = trained_on(data, config, normal, held_out=held_out)
     return Fit(config, data, normal, detector, seconds)
 
 
-def _training_part(
-    data: ImageSet, config: FitConfig
-) -> tuple[ImageSet, tuple[str, ...], float | None]:
-    """Return training images, names of the normal classes, and the share held out if any is."""
+def _training_part(data: ImageSet, config: FitConfig) -> tuple[ImageSet, tuple[str, ...], bool]:
+    """Return training images, names of the normal classes, and whether a share is held out."""
     has_parts = data.is_test is not None and bool(data.is_test.any())
     if not config.normal:
         first = training_index(data)[0]
-        return data, (data.class_names[int(data.labels[first])],), None
+        return data, (data.class_names[int(data.labels[first])],), False
     names = tuple(data.class_names[data.class_index(name)] for name in config.normal)
     if not has_parts and len(np.unique(data.labels)) == 1:
-        return data, names, None
-    split = OneClassSplit(
-        data, list(config.normal), test_size=config.test_size, random_state=config.seed
-    )
-    return split.training, names, None if has_parts else config.test_size
+        return data, names, False
+    return config.split(data).training, names, not has_parts

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from insphere.scoring.pixels import PixelEvaluation, evaluate_maps
-from insphere.workflows.scored_source import Scored
+from insphere.workflows.score_source import Scored
 
 
 def has_maps(scored: Scored) -> bool:

@@ -15,7 +15,7 @@ from insphere.report import ReportData
 from insphere.report.heat_section import ReportHeat, shown_images
 from insphere.versions import versions
 from insphere.workflows.localisation import evaluate_pixels
-from insphere.workflows.scored_source import Scored, method_title
+from insphere.workflows.score_source import Scored, method_title
 
 SCALE_IMAGES = 100
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from insphere.atomic import write_whole
 from insphere.cli import console
 from insphere.cli.options import Json
 from insphere.errors import SpecError
@@ -104,5 +105,4 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
 
     first = [row for row in rows if row["seed"] == 0]
     shown = [row for row in first if not row["remedy"]] or first
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(figures.to_svg(figures.collapse_curves(shown[:6])))
+    write_whole(path, figures.to_svg(figures.collapse_curves(shown[:6])))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insphere.cli import console
-from insphere.cli.commands.score import open_in_browser
 from insphere.cli.options import Json, Quiet
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def demo(
     elif not quiet:
         _tell(result, out)
     if open_it:
-        open_in_browser(result.report)
+        console.open_in_browser(result.report)
 
 
 def _tell(result: Demo, out: Path) -> None:

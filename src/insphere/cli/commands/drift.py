@@ -7,16 +7,20 @@ from typing import Annotated
 
 import typer
 
+from insphere.atomic import write_whole
 from insphere.cli import console
-from insphere.cli.options import Download, Grey, Json, Model, Size, SkipBad, Source, channels
-from insphere.errors import InsphereError, SpecError
+from insphere.cli.options import Json, Model, Reading, Source, read_options, reads_images
+from insphere.cli.score_output import tell_what
+from insphere.errors import SpecError
 
 SUFFIXES = (".png", ".svg")
 
 
+@reads_images("size", "grey", "skip_bad", "download")
 def drift(
     model: Model,
     source: Source,
+    *,
     chart: Annotated[
         str | None,
         typer.Option(help="Draw scores and evidence over time: .png or .svg.", metavar="FILE"),
@@ -24,21 +28,18 @@ def drift(
     false_warning_rate: Annotated[
         float, typer.Option(help="Largest chance of a warning although nothing changed.")
     ] = 0.01,
-    size: Size = None,
-    grey: Grey = None,
-    skip_bad: SkipBad = None,
-    download: Download = None,
+    reading: Reading,
     as_json: Json = False,
 ) -> None:
     """Warn when incoming images no longer look like those that the model was calibrated on.
 
     The model must have been fitted with --false-alarm-rate. Images are taken in the order of
-    their names, so names that begin with date and time show when something changed.
+    their names, so names that begin with date and time show when something changed. Which images
+    are taken is said at `insphere score`.
     """
     from insphere.detectors import load_detector
     from insphere.scoring import detect_drift
-    from insphere.workflows.fit_config import parse_size
-    from insphere.workflows.scored_source import score_source
+    from insphere.workflows.score_source import score_source
 
     if chart is not None and Path(chart).suffix.lower() not in SUFFIXES:
         raise SpecError(f"The chart goes to a file ending in {' or '.join(SUFFIXES)}, not {chart}.")
@@ -47,10 +48,7 @@ def drift(
     scored = score_source(
         detector,
         source,
-        size=None if size is None else parse_size(size),
-        channels=channels(grey),
-        skip_bad=bool(skip_bad),
-        download=bool(download),
+        read_options(reading),
         progress=False if as_json else None,
     )
     found = detect_drift(
@@ -68,7 +66,7 @@ def drift(
             first_warning=found.first_warning,
         )
         draw = figures.to_svg if chart.lower().endswith(".svg") else figures.to_png
-        _write(Path(chart), draw(figure))
+        write_whole(Path(chart), draw(figure), "The chart")
     at = found.first_warning
     if as_json:
         console.print_json(
@@ -90,6 +88,7 @@ def drift(
             }
         )
         return
+    tell_what(scored)
     console.explain(found.sentence(), style="bold red" if found.warned else "")
     if at is not None:
         console.say(f"Noticed at: {scored.name(at)}")
@@ -101,21 +100,3 @@ def drift(
     )
     if chart is not None:
         console.say(f"Chart: {console.shown(chart)}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    from uuid import uuid4
-
-    partial = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise InsphereError(
-            f"The chart cannot be written to {path}: {error.strerror or error}; choose another "
-            "place, or make room there."
-        ) from error

@@ -12,7 +12,7 @@ from insphere.cli.options import Json, Quiet
 from insphere.errors import require
 
 if TYPE_CHECKING:
-    from insphere.report.gallery import Plate
+    from insphere.report.gallery import PlannedFigure
 
 
 def figures(
@@ -54,49 +54,49 @@ def figures(
     scores and training need the store of a sweep; the latent space needs models (sweep run
     --save-models), images need the dataset.
     """  # fmt: skip
-    from insphere.experiments.analysis.run_collection import read_material
+    from insphere.experiments.analysis.run_collection import read_collection
     from insphere.experiments.plots.captions import counted
-    from insphere.experiments.plots.gallery import draw
+    from insphere.experiments.plots.figure_folder import draw
     from insphere.report.gallery import check_formats
 
     kinds = check_formats(formats)
     require("seaborn", "figures", "Drawing figures")
     if "html" in kinds:
         require("plotly", "figures", "Drawing interactive figures")
-    material = read_material(files, baseline)
+    collection = read_collection(files, baseline)
 
-    def tell(plate: Plate, number: int, total: int) -> None:
-        console.note(f"{number}/{total} {plate.name}")
+    def tell(planned: PlannedFigure, number: int, total: int) -> None:
+        console.note(f"{number}/{total} {planned.name}")
 
     drawn = draw(
-        material,
+        collection,
         out,
         formats=kinds,
         only=only,
-        title=f"Figures of {counted(len(material.rows), 'run')}",
+        title=f"Figures of {counted(len(collection.rows), 'run')}",
         tell=None if quiet or as_json else tell,
     )
     if as_json:
         console.print_json(
             {
                 "index": str(drawn.index),
-                "runs": len(material.rows),
-                "baseline": material.baseline,
+                "runs": len(collection.rows),
+                "baseline": collection.baseline,
                 "figures": [
                     {
-                        "name": one.plate.name,
-                        "title": one.plate.title,
-                        "caption": f"{one.plate.caption} {one.plate.origin}",
+                        "name": one.planned.name,
+                        "title": one.planned.title,
+                        "caption": f"{one.planned.caption} {one.planned.origin}",
                         "files": list(one.files),
                     }
-                    for one in drawn.hung
+                    for one in drawn.figures
                 ],
                 "left_out": drawn.left_out,
             }
         )
         return
     if not quiet:
-        n = len(drawn.hung)
+        n = len(drawn.figures)
         verb = "is" if n == 1 else "are"
         console.say(f"{counted(n, 'figure')} {verb} in {console.shown(drawn.index)}.")
         if drawn.left_out:

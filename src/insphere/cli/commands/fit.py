@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insphere.cli import console
-from insphere.cli.options import Download, Grey, Json, Normal, Quiet, Size, SkipBad, channels
+from insphere.cli.options import Json, Quiet, Reading, reads_images
 from insphere.detectors.registry import METHODS
+from insphere.durations import duration
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _TRAINING = "Training of Deep SVDD"
 _FILES = "Files"
 
 
+@reads_images()
 def fit(
     source: Annotated[
         str | None,
@@ -32,7 +34,8 @@ def fit(
             show_default=False,
         ),
     ] = None,
-    normal: Normal = None,
+    *,
+    reading: Reading,
     method: Annotated[
         str | None,
         typer.Option(help=", ".join(METHODS) + " (default deep-svdd).", metavar="NAME"),
@@ -47,16 +50,6 @@ def fit(
         float | None,
         typer.Option(help="Place the threshold for this rate, on held-out images, instead."),
     ] = None,
-    size: Size = None,
-    grey: Grey = None,
-    skip_bad: SkipBad = None,
-    download: Download = None,
-    test_size: Annotated[
-        float | None,
-        typer.Option(
-            help="Share kept for evaluation if there are classes but no test part (default 0.5).",
-        ),
-    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,7 +58,6 @@ def fit(
             metavar="NAME=VALUE",
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Source of all randomness (default 0).")] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -141,18 +133,12 @@ def fit(
     again.
     """
     given = {
+        **reading,
         "source": source,
-        "normal": tuple(normal) if normal else None,
         "method": method,
         "contamination": contamination,
         "false_alarm_rate": false_alarm_rate,
-        "size": size,
-        "channels": channels(grey),
-        "skip_bad": skip_bad,
-        "download": download,
-        "test_size": test_size,
         "options": _options(option),
-        "seed": seed,
         "recipe": recipe,
         "epochs": epochs,
         "pretrain_epochs": pretrain_epochs,
@@ -196,9 +182,11 @@ def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
             callbacks=[ProgressBar()] if show else [],
             progress=None if show else False,
         )
-        fitted.detector.save(settings.out, overwrite=settings.overwrite)
+        # The model comes last: where it stands, everything else does, and until then the same
+        # command may run again and continues from the checkpoints.
         if settings.report is not None:
             _write_report(fitted, Path(settings.report), show)
+        fitted.detector.save(settings.out, overwrite=settings.overwrite)
     except KeyboardInterrupt:
         raise console.Stopped(_stopped(folder)) from None
     if own:
@@ -216,13 +204,9 @@ def _stopped(folder: Path) -> str:
 def _write_report(fitted: Fit, path: Path, show: bool) -> None:
     from insphere.report import write_report
     from insphere.workflows.reporting import report_data
-    from insphere.workflows.scored_source import evaluation_part, score_images
+    from insphere.workflows.score_source import score_data
 
-    index, part = evaluation_part(fitted.data, fitted.detector.trained_on_)
-    normal = fitted.normal if len(fitted.data.class_names) > 1 else ()
-    scored = score_images(
-        fitted.detector, fitted.data, index, part, normal, progress=None if show else False
-    )
+    scored = score_data(fitted.detector, fitted.data, progress=None if show else False)
     write_report(report_data(scored, spec=fitted.config.settings()), path)
 
 
@@ -250,17 +234,18 @@ def _summary(fitted: Fit) -> dict[str, Any]:
 def _tell(fitted: Fit) -> None:
     from rich.table import Table
 
-    from insphere.workflows.scored_source import method_title
+    from insphere.workflows.score_source import method_title
 
     detector, config = fitted.detector, fitted.config
     shape = detector.modality_.size
+    took = duration(fitted.seconds, measured=True)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     rows = {
         "method": method_title(detector),
         "normal": f"{', '.join(fitted.normal)} of {fitted.data.name}",
-        "trained on": f"{detector.n_train_:,} images of {shape}, in {fitted.seconds:.1f} s",
+        "trained on": f"{detector.n_train_:,} images of {shape}, in {took}",
         "threshold": f"{detector.threshold_:.4g}: {detector.threshold_rule_}",
     }
     if fitted.data.skipped:

@@ -8,24 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insphere.cli import console
-from insphere.cli.options import (
-    Download,
-    Grey,
-    Json,
-    Model,
-    Normal,
-    Quiet,
-    Size,
-    SkipBad,
-    Source,
-    channels,
-)
+from insphere.cli.options import Json, Model, Quiet, Reading, Source, read_options, reads_images
 from insphere.cli.score_output import most_anomalous, summary, tell_scores, tell_what
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
     from insphere.scoring import AlarmSet
-    from insphere.workflows.scored_source import Scored
+    from insphere.workflows.score_source import Scored
 
 ORDERS = ("source", "severity", "score")
 All = Annotated[
@@ -34,9 +23,11 @@ All = Annotated[
 ]
 
 
+@reads_images("normal", "size", "grey", "skip_bad", "download")
 def score(
     model: Model,
     source: Source,
+    *,
     out: Annotated[
         str | None,
         typer.Option(help="Write the scores: .csv or .parquet.", metavar="FILE"),
@@ -55,12 +46,8 @@ def score(
             help="Choose a set of alarms of which on average this share is false, at most.",
         ),
     ] = None,
-    normal: Normal = None,
-    size: Size = None,
-    grey: Grey = None,
+    reading: Reading,
     every_image: All = False,
-    skip_bad: SkipBad = None,
-    download: Download = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -79,7 +66,7 @@ def score(
         raise SpecError(f"--sort is one of {', '.join(ORDERS)}, but got {sort}.")
     if out is not None:
         check_table(out)
-    scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, quiet)
+    scored = _scored(model, source, reading, every_image, quiet=quiet)
     if sort == "severity":
         scored.detector.severity_scale  # noqa: B018 (says what is missing)
     order = None if sort == "source" else scored.most_anomalous_first.tolist()
@@ -104,15 +91,13 @@ def score(
                 console.say(f"{name}: {console.shown(path)}")
 
 
+@reads_images("normal", "size", "grey", "skip_bad", "download")
 def evaluate(
     model: Model,
     source: Source,
-    normal: Normal = None,
-    size: Size = None,
-    grey: Grey = None,
+    *,
+    reading: Reading,
     every_image: All = False,
-    skip_bad: SkipBad = None,
-    download: Download = None,
     as_json: Json = False,
 ) -> None:
     """Measure a model where the truth is known.
@@ -123,7 +108,7 @@ def evaluate(
     """
     from insphere.workflows.localisation import evaluate_pixels
 
-    scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, False)
+    scored = _scored(model, source, reading, every_image)
     measured = scored.evaluate()
     pixels = evaluate_pixels(scored)
     if as_json:
@@ -160,18 +145,16 @@ def evaluate(
     console.explain(f"\nThreshold {measured.threshold:.4g}: {scored.detector.threshold_rule_}.")
 
 
+@reads_images("normal", "size", "grey", "skip_bad", "download")
 def report(
     model: Model,
     source: Source,
+    *,
     out: Annotated[
         str, typer.Option(help="Where to write it.", metavar="FILE.html")
     ] = "insphere-report.html",
-    normal: Normal = None,
-    size: Size = None,
-    grey: Grey = None,
+    reading: Reading,
     every_image: All = False,
-    skip_bad: SkipBad = None,
-    download: Download = None,
     open_it: Annotated[
         bool, typer.Option("--open", help="Open it in the browser.", show_default=False)
     ] = False,
@@ -181,7 +164,7 @@ def report(
 
     Which images are taken is said at `insphere score`.
     """
-    scored = _scored(model, source, normal, size, grey, every_image, skip_bad, download, False)
+    scored = _scored(model, source, reading, every_image)
     _write_report(scored, out)
     if as_json:
         console.print_json(summary(scored, model) | {"report": out})
@@ -189,15 +172,7 @@ def report(
         tell_what(scored)
         console.say(f"Report: {console.shown(out)}")
     if open_it:
-        open_in_browser(out)
-
-
-def open_in_browser(path: str | Path) -> None:
-    """Open a local page, or say that there is no browser."""
-    import webbrowser
-
-    if not webbrowser.open(Path(path).absolute().as_uri()):
-        console.note("There is no browser here to open the report in.")
+        console.open_in_browser(out)
 
 
 def alarm_set_of(scored: Scored, rate: float | None) -> AlarmSet | None:
@@ -212,29 +187,16 @@ def alarm_set_of(scored: Scored, rate: float | None) -> AlarmSet | None:
 
 
 def _scored(
-    model: str,
-    source: str,
-    normal: list[str] | None,
-    size: str | None,
-    grey: bool | None,
-    every_image: bool,
-    skip_bad: bool | None,
-    download: bool | None,
-    quiet: bool,
+    model: str, source: str, reading: Reading, every_image: bool, *, quiet: bool = False
 ) -> Scored:
     from insphere.detectors import load_detector
-    from insphere.workflows.fit_config import parse_size
-    from insphere.workflows.scored_source import score_source
+    from insphere.workflows.score_source import score_source
 
     return score_source(
         load_detector(model),
         source,
-        normal=normal or (),
-        size=None if size is None else parse_size(size),
-        channels=channels(grey),
+        read_options(reading),
         every_image=every_image,
-        skip_bad=bool(skip_bad),
-        download=bool(download),
         progress=False if quiet else None,
     )
 

@@ -37,7 +37,7 @@ def studio(
     """
     for module in ("nicegui", "plotly", "sqlalchemy"):
         require(module, "studio", "The studio")
-    from insphere.experiments.execution.parallel import available_cores, thread_limit
+    from insphere.experiments.execution.backends import available_cores, thread_limit
     from insphere.studio.app_state import Studio
     from insphere.studio.server import find_place, serve
 

@@ -90,13 +90,16 @@ def status(
 ) -> None:
     """Say how far a sweep is."""
     from insphere.experiments.execution.sweep_progress import look
+    from insphere.experiments.runs.display_names import run_names
     from insphere.experiments.runs.sweep_file import SweepRun, read_sweep
     from insphere.experiments.store.run_store import Store
 
     results = Store(store, create=False)
     results.recover()
     if file is None:
-        planned = [SweepRun(one.spec, one.method) for one in results.runs()]
+        runs = results.runs()
+        names = run_names(runs)
+        planned = [SweepRun(one.spec, names[one.identity]) for one in runs]
         name = str(store)
     else:
         planned = read_sweep(file).runs()

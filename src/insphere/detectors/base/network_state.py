@@ -22,6 +22,7 @@ from insphere.nets.spec import NAMED, EncoderSpec
 from insphere.preprocess.pipeline import StepSpec, chosen_steps, to_batch
 from insphere.training.device import Precision, autocast_dtype
 from insphere.training.memory import keep_freed_memory
+from insphere.validation import sentence
 
 SCORING_BATCH = 256
 
@@ -70,9 +71,7 @@ def settings() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SpecError(f"{where}: {first['msg']}, but got {first['input']!r}.") from error
+        raise SpecError(sentence(error, "The detector")) from error
 
 
 def seed_from(random_state: Any) -> int:

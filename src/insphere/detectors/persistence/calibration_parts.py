@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from insphere.detectors.base.estimator import Array, OneClassDetector
-from insphere.detectors.persistence.model_format import Description
+from insphere.detectors.persistence.model_format import CALIBRATION, Description
 from insphere.scoring.severity import Tail
-
-_CALIBRATION = "calibration_scores_"
 
 
 def save_parts(detector: OneClassDetector) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -17,7 +15,7 @@ def save_parts(detector: OneClassDetector) -> tuple[dict[str, Any], list[dict[st
     described = []
     for position, part in enumerate(detector.parts_):
         state, meta = part._state()
-        state = {**state, _CALIBRATION: part.calibration_scores_}
+        state = {**state, CALIBRATION: part.calibration_scores_}
         arrays |= {f"{_prefix(position)}{name}": value for name, value in state.items()}
         described.append({"state": meta, "tail": part.tail_, "n_train": part.n_train_})
     return arrays, described
@@ -40,7 +38,7 @@ def load_parts(
             if value is not None:
                 setattr(part, name, value)
         part.modality_ = whole.modality_
-        part.calibration_scores_ = own.pop(_CALIBRATION)
+        part.calibration_scores_ = own.pop(CALIBRATION)
         part.n_train_, part.n_calibration_ = saved.n_train, len(part.calibration_scores_)
         part.tail_ = Tail(**saved.tail.model_dump())
         part.parts_ = []

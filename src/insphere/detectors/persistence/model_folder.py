@@ -13,16 +13,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import platform
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from importlib import import_module, metadata
 from os import PathLike
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +27,11 @@ from pydantic import BaseModel
 from safetensors.numpy import save as dump_arrays
 from sklearn.utils.validation import check_is_fitted
 
+from insphere.atomic import atomic_folder, locked_folder, write_atomic
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.calibration_parts import load_parts, save_parts
 from insphere.detectors.persistence.model_format import (
+    CALIBRATION,
     CARD,
     DESCRIPTION,
     FORMAT_VERSION,
@@ -41,16 +40,20 @@ from insphere.detectors.persistence.model_format import (
     Description,
     Fitted,
     SavedTail,
+    check_model_path,
     damaged,
     digest,
+    is_description,
+    is_model_weights,
+    is_weights_name,
     loadable,
     read_description,
-    read_weights,
+    read_model,
+    replacing_weights_name,
 )
 from insphere.errors import ModelError
+from insphere.parsing import ParseError, parse_json
 from insphere.scoring.severity import Tail, fit_tail
-
-_CALIBRATION = "calibration_scores_"
 
 
 def save_detector(
@@ -58,8 +61,10 @@ def save_detector(
 ) -> Path:
     """Write a fitted detector to a folder that `load_detector` reads back.
 
-    The folder is written beside its destination and then renamed, so that it is there as a whole
-    or not at all. The same fitted detector always gives the same bytes.
+    A new folder is written beside its destination and then renamed, so that it is there as a whole
+    or not at all. In a folder that is overwritten only the model's own files are replaced, and a
+    reader gets the old model or the new one at any moment. The same fitted detector always gives
+    the same bytes in a new folder.
 
     Parameters
     ----------
@@ -68,7 +73,8 @@ def save_detector(
     path : path
         Folder to create; its parents are created too.
     overwrite : bool, default=False
-        Replace a model folder that stands there. Anything else is never replaced.
+        Replace a model that stands there. Other files of its folder stay; anything that is no
+        model is never replaced.
 
     Returns
     -------
@@ -83,39 +89,42 @@ def save_detector(
         If the detector is not fitted.
     """
     check_is_fitted(detector)
-    folder = Path(path)
+    folder = check_model_path(path)
     name = type(detector).__name__
     if name not in LOADABLE or _detector_class(name) is not type(detector):
         raise ModelError(f"{name} is not one of the detectors that can be saved: {loadable()}.")
-    files = _files_of(detector)
-    temporary = folder.parent / f".{folder.name}.{uuid4().hex[:12]}.tmp"
-    retired = temporary.with_suffix(".old")
     try:
-        occupied = check_destination(folder, overwrite=overwrite)
-        if not occupied and folder.exists():
-            folder.rmdir()  # empty
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary.mkdir()
-        for title, content in files.items():
-            with (temporary / title).open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        if occupied:
-            folder.rename(retired)
-        temporary.rename(folder)
+        replacing = check_destination(folder, overwrite=overwrite)
+        files = _files_of(detector, replacing=replacing)
+        if replacing:
+            _replace(folder, files)
+        else:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_folder(folder) as temporary:
+                for title, content in files.items():
+                    write_atomic(temporary / title, content)
     except OSError as error:
-        if retired.exists() and not folder.exists():
-            retired.rename(folder)
         raise ModelError(
             f"The model could not be written to {folder} ({error.strerror or error}); free some "
             "space or choose another folder."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if folder.exists():
-            shutil.rmtree(retired, ignore_errors=True)
     return folder
+
+
+def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put a model in the place of another, which is whole for every reader until then.
+
+    The weights come under a name of their own, then the description that names them takes the
+    place of the old one in one step; only then do the old weights go. Files that are no part of a
+    model stay as they are.
+    """
+    with locked_folder(folder):
+        for title, content in files.items():
+            write_atomic(folder / title, content)
+        kept = next(iter(files))
+        for file in folder.iterdir():
+            if file.name != kept and is_weights_name(file.name) and is_model_weights(file):
+                file.unlink(missing_ok=True)
 
 
 def check_destination(path: str | PathLike[str], *, overwrite: bool = False) -> bool:
@@ -136,7 +145,7 @@ def check_destination(path: str | PathLike[str], *, overwrite: bool = False) -> 
     ModelError
         If something stands there that may not be replaced.
     """
-    folder = Path(path)
+    folder = check_model_path(path)
     if not folder.is_symlink() and not folder.exists():
         return False
     if not folder.is_symlink() and folder.is_dir() and not any(folder.iterdir()):
@@ -167,9 +176,8 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         If the folder is no model, comes from a newer version, is damaged or incomplete, or leads
         outside of itself.
     """
-    folder = Path(path)
-    description = read_description(folder)
-    arrays = read_weights(folder, description.weights)
+    folder = check_model_path(path)
+    description, arrays = read_model(folder)
     cls = _detector_class(description.detector)
     try:
         detector = cls(**description.params)
@@ -182,7 +190,7 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
             names = np.array(description.fitted.feature_names_in_, dtype=object)
             detector.feature_names_in_ = names
         detector.trained_on_ = description.fitted.trained_on_
-        detector.calibration_scores_ = arrays.pop(_CALIBRATION)
+        detector.calibration_scores_ = arrays.pop(CALIBRATION)
         detector.tail_ = _tail(description.fitted.tail_, detector.calibration_scores_)
         detector.parts_ = load_parts(detector, arrays, description)
         detector._set_state(arrays, description.state)
@@ -215,9 +223,8 @@ def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
     ModelError
         As in `load_detector`.
     """
-    folder = Path(path)
-    description = read_description(folder)
-    arrays = read_weights(folder, description.weights)
+    folder = check_model_path(path)
+    description, arrays = read_model(folder)
     fitted = description.fitted.model_dump()
     return {
         "detector": description.detector,
@@ -232,12 +239,13 @@ def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
     }
 
 
-def _files_of(detector: OneClassDetector) -> dict[str, bytes]:
+def _files_of(detector: OneClassDetector, *, replacing: bool) -> dict[str, bytes]:
+    """Return the files of a model by name, in the order in which they are written."""
     state, meta = detector._state()
     arrays = {name: _as_array(value) for name, value in state.items()}
-    if _CALIBRATION in arrays:
-        raise ValueError(f"The name {_CALIBRATION} is taken by the base class.")
-    arrays[_CALIBRATION] = detector.calibration_scores_
+    if CALIBRATION in arrays:
+        raise ValueError(f"The name {CALIBRATION} is taken by the base class.")
+    arrays[CALIBRATION] = detector.calibration_scores_
     of_parts, parts = save_parts(detector)
     arrays |= {name: _as_array(value) for name, value in of_parts.items()}
     for name, array in arrays.items():
@@ -245,6 +253,8 @@ def _files_of(detector: OneClassDetector) -> dict[str, bytes]:
             raise ModelError(f"{name} holds NaN or infinite numbers; fit the detector again.")
     # Sorted, so that the same arrays give the same bytes.
     weights = dump_arrays({name: arrays[name] for name in sorted(arrays)})
+    sha256 = hashlib.sha256(weights).hexdigest()
+    weights_name = replacing_weights_name(sha256) if replacing else WEIGHTS
     fitted = {
         name: _plain(name, getattr(detector, name))
         for name in Fitted.model_fields
@@ -267,18 +277,32 @@ def _files_of(detector: OneClassDetector) -> dict[str, bytes]:
         **({"parts": _plain("parts", parts)} if parts else {}),
         "versions": _versions(),
         "weights": {
-            "file": WEIGHTS,
-            "sha256": hashlib.sha256(weights).hexdigest(),
+            "file": weights_name,
+            "sha256": sha256,
             "bytes": len(weights),
         },
     }
     description["sha256"] = digest(description)
-    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
+    card = _card(Description.model_validate(description))
     return {
-        WEIGHTS: weights,
-        DESCRIPTION: text.encode(),
-        CARD: _card(Description.model_validate(description)).encode(),
+        weights_name: weights,
+        DESCRIPTION: _as_json(description),
+        CARD: card.encode(errors="backslashreplace"),
     }
+
+
+def _as_json(description: Mapping[str, Any]) -> bytes:
+    """Write a description that will be read again, in the limits of reading."""
+    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:  # names of files that are not UTF-8
+        content = json.dumps(description, indent=2, allow_nan=False).encode()
+    try:
+        parse_json(content)
+    except ParseError as error:
+        raise ModelError(f"The description of the model {error}; it cannot be saved.") from error
+    return content
 
 
 def _tail(saved: SavedTail | None, calibration_scores: NDArray[Any]) -> Tail | None:
@@ -359,4 +383,15 @@ def _detector_class(name: str) -> type[OneClassDetector]:
 
 
 def _is_model_folder(folder: Path) -> bool:
-    return not folder.is_symlink() and (folder / DESCRIPTION).is_file()
+    return not folder.is_symlink() and is_description(folder / DESCRIPTION)
+
+
+def file_names(path: str | PathLike[str]) -> tuple[str, ...]:
+    """Return the names of the files that make a model.
+
+    Raises
+    ------
+    ModelError
+        As in `load_detector`.
+    """
+    return read_description(check_model_path(path)).weights.file, DESCRIPTION, CARD

@@ -8,25 +8,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import re
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_arrays
 
 from insphere.errors import ModelError
 from insphere.modalities.modality import Modality
 from insphere.modalities.table import restored
+from insphere.parsing import (
+    JSON_LIMITS,
+    ParseError,
+    check_path,
+    parse_json,
+    read_regular,
+    shown_path,
+)
+from insphere.validation import first_mistake, shown
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
 # 3: the kind of data, and the centre as part of a head. In older folders both are recognised.
 FORMAT_VERSION = 3
 DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
+CALIBRATION = "calibration_scores_"  # an array of every model
+_REPLACING = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 
 # The only classes that a file may name.
 LOADABLE = (
@@ -170,19 +182,55 @@ def damaged(file: Path, why: str, cause: Exception | None = None) -> NoReturn:
     ) from cause
 
 
-def _read_inside(folder: Path, name: str) -> bytes:
+def _read_inside(folder: Path, name: str, most: int) -> bytes:
     """Read a file of the folder that is really in the folder."""
     file = folder / name
     try:
         if not file.resolve(strict=True).is_relative_to(folder.resolve()):
             raise ModelError(f"{file} leads outside of the model folder and is not read.")
-        if not file.is_file():
-            raise ModelError(f"{file} is not a file.")
-        return file.read_bytes()
+        return read_regular(file, most)
     except FileNotFoundError:
         raise ModelError(f"{folder} is not a complete model: {name} is missing.") from None
+    except ParseError as error:
+        raise ModelError(f"{file} {error}.") from error
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         raise ModelError(f"{file} cannot be read ({error}).") from error
+
+
+def check_model_path(path: str | PathLike[str]) -> Path:
+    """Return the path of a model folder.
+
+    Raises
+    ------
+    ModelError
+        If it can be no path.
+    """
+    try:
+        check_path(path)
+    except ParseError as error:
+        raise ModelError(f"The name {shown_path(path)!r} of a model {error}.") from error
+    return Path(path)
+
+
+def read_model(folder: Path) -> tuple[Description, dict[str, NDArray[Any]]]:
+    """Read description and weights of one moment, also while the model is being replaced.
+
+    Raises
+    ------
+    ModelError
+        If the folder is no model, comes from a newer version, is damaged or incomplete, or leads
+        outside of itself.
+    """
+    description = read_description(folder)
+    while True:
+        try:
+            return description, read_weights(folder, description.weights)
+        except ModelError:
+            # Weights go when a new description has taken the place of the one that named them.
+            newer = read_description(folder)
+            if newer.sha256 == description.sha256:
+                raise
+            description = newer
 
 
 def read_description(folder: Path) -> Description:
@@ -191,16 +239,11 @@ def read_description(folder: Path) -> Description:
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ModelError(f"{folder} {what}; give the folder that a detector was saved to.")
     file = folder / DESCRIPTION
-    content = _read_inside(folder, DESCRIPTION)
+    content = _read_inside(folder, DESCRIPTION, JSON_LIMITS.bytes)
     try:
-        raw = json.loads(
-            content.decode(),
-            object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-        )
-    except (ValueError, RecursionError) as error:
-        damaged(file, f"not strict JSON: {error}", error)
+        raw = parse_json(content)
+    except ParseError as error:
+        damaged(file, f"it {error}", error)
     if not isinstance(raw, dict) or not isinstance(version := raw.get("format_version"), int):
         damaged(file, "no format version")
     if version > FORMAT_VERSION:
@@ -211,16 +254,16 @@ def read_description(folder: Path) -> Description:
     try:
         description = Description.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        damaged(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}", error)
-    if description.weights.file != WEIGHTS:
+        mistake = first_mistake(error)
+        damaged(file, f"{mistake.name}: {mistake.said}", error)
+    if not is_weights_name(description.weights.file):
         raise ModelError(
-            f"{file} names the weights {description.weights.file!r}, but only {WEIGHTS} inside "
-            "the model folder is ever read."
+            f"{file} names the weights {shown(description.weights.file)}, but only {WEIGHTS} "
+            "inside the model folder is ever read, or the same name with a part of its SHA-256."
         )
     if description.detector not in LOADABLE:
         raise ModelError(
-            f"{folder} holds a {description.detector!r}, but this insphere can load only "
+            f"{folder} holds a {shown(description.detector)}, but this insphere can load only "
             f"{loadable()}."
         )
     if version < 1 or digest(raw) != description.sha256:
@@ -230,10 +273,10 @@ def read_description(folder: Path) -> Description:
 
 def read_weights(folder: Path, expected: Weights) -> dict[str, NDArray[Any]]:
     """Read the weights, refusing any byte that was not saved."""
-    file = folder / WEIGHTS
-    content = _read_inside(folder, WEIGHTS)
-    if len(content) != expected.bytes:
-        damaged(file, f"{len(content)} bytes instead of {expected.bytes}")
+    file = folder / expected.file
+    if file.is_file() and (size := file.stat().st_size) != expected.bytes:
+        damaged(file, f"{size} bytes instead of {expected.bytes}")
+    content = _read_inside(folder, expected.file, expected.bytes)
     if hashlib.sha256(content).hexdigest() != expected.sha256:
         damaged(file, "its SHA-256 does not fit")
     try:
@@ -246,21 +289,32 @@ def read_weights(folder: Path, expected: Weights) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key appears twice")
-    return result
+def is_description(file: Path) -> bool:
+    """Tell whether a file is the description of a model, be it of any version or edited since."""
+    try:
+        raw = parse_json(read_regular(file, JSON_LIMITS.bytes))
+    except (OSError, ParseError):
+        return False
+    return isinstance(raw, dict) and {"format_version", "detector", "weights"} <= set(raw)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a finite number")
+def is_model_weights(file: Path) -> bool:
+    """Tell whether a file holds the weights of a saved detector."""
+    try:
+        with safe_open(file, framework="numpy") as arrays:
+            return not file.is_symlink() and CALIBRATION in set(arrays.keys())
+    except (OSError, SafetensorError):
+        return False
 
 
-def _finite_float(text: str) -> float:
-    if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is not a finite number")
-    return value
+def is_weights_name(name: str) -> bool:
+    """Tell whether a model's weights may have this name."""
+    return name == WEIGHTS or _REPLACING.fullmatch(name) is not None
+
+
+def replacing_weights_name(sha256: str) -> str:
+    """Return the name of weights that replace others in the same folder, from their SHA-256."""
+    return f"weights-{sha256[:16]}.safetensors"
 
 
 def loadable() -> str:

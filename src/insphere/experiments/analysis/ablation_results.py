@@ -20,6 +20,7 @@ from insphere.experiments.analysis.paired_stats import (
     pair,
     smallest_p,
 )
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.sweep_file import SweepRun
 
@@ -199,7 +200,7 @@ def find(
         known = by_params.get(_key(row["params"])) if row["method"] == METHOD else None
         if known is None or (cells is not None and row["dataset"] not in cells):
             continue
-        cell = (" + ".join(row["normal"]), int(row["seed"]))
+        cell = (normal_title(row["normal"]), int(row["seed"]))
         found = aucs.setdefault(row["dataset"], {})
         found.setdefault(known[0].name, {})[cell] = float(row["auc"])
         if known[0].name == BASELINE and "z_score" in row:

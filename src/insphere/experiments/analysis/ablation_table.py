@@ -17,8 +17,9 @@ from insphere.experiments.analysis.ablation_summary import (
     title,
     z_score_words,
 )
-from insphere.experiments.analysis.assumed_gains import REPORTED_Z_SCORE
+from insphere.experiments.analysis.published_results import REPORTED_Z_SCORE
 from insphere.experiments.analysis.text_table import Column, Layout, Text
+from insphere.safe_text import csv_row
 
 
 def layouts(findings: Findings) -> list[Layout]:
@@ -155,11 +156,11 @@ def csv_table(findings: Sequence[Findings]) -> str:
             head = [one.dataset, arm.name, arm.kind, arm.group]
             for name, difference in found.pairs.by_class().items():
                 seeds = sum(cell[0] == name for cell in found.pairs.differences)
-                writer.writerow([*head, name, seeds, "", own[name], difference, *[""] * 6])
+                writer.writerow(csv_row([*head, name, seeds, "", own[name], difference, *[""] * 6]))
             numbers = [e.mean, e.low, e.high, e.p] if e else [None] * 4
             last = [found.pairs.missing, "", *numbers, found.corrected, arm.assumed, found.verdict]
             writer.writerow(
-                [*head, "mean", "", *("" if value is None else value for value in last)]
+                csv_row([*head, "mean", "", *("" if value is None else value for value in last)])
             )
     return file.getvalue()
 

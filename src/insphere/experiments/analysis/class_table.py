@@ -9,15 +9,26 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from insphere.experiments.runs.display_names import normal_title, run_names, settings_key
+
 Published = Mapping[str, Mapping[str, float]]
 
 
 def auc_by_class(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
-    """Collect AUCs in per cent: objective (or method), then class, then one value a seed."""
+    """Collect AUCs in per cent: objective (or method), then class, then one value a seed.
+
+    Rows of one objective that differ in other settings get columns of their own, under their names.
+    """
+    columns: dict[str, set[str]] = {}
+    for row in rows:
+        columns.setdefault(_column(row), set()).add(settings_key(row))
+    names = run_names({**row, "run": settings_key(row)} for row in rows)
     collected: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
-        column = row["params"].get("objective", row["method"])
-        collected[column][" + ".join(row["normal"])].append(100 * row["auc"])
+        column = _column(row)
+        if len(columns[column]) > 1:
+            column = names[settings_key(row)]
+        collected[column][normal_title(row["normal"])].append(100 * row["auc"])
     return collected
 
 
@@ -54,6 +65,10 @@ def class_table(rows: Sequence[Mapping[str, Any]], published: Published) -> Tabl
     table.add_section()
     table.add_row(*means)
     return table
+
+
+def _column(row: Mapping[str, Any]) -> str:
+    return str(row["params"].get("objective", row["method"]))
 
 
 def _mean_and_spread(values: Sequence[float]) -> str:

@@ -6,20 +6,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
+from insphere.data.read_options import ReadOptions
 from insphere.data.split import OneClassSplit
 from insphere.errors import DataError, InsphereError, SpecError
-from insphere.experiments.runs.display_names import dataset_titles, measured_runs, plain_baseline
+from insphere.experiments.runs.display_names import (
+    AnyRun,
+    distinct_runs,
+    measured_runs,
+    plain_baseline,
+)
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.experiments.store.run_files import RunFiles
 from insphere.figures.measured import Measured, chosen, classes, datasets, options, over_classes
+
+if TYPE_CHECKING:
+    from insphere.experiments.store.run_record import Run
 
 SQLITE = b"SQLite format 3\0"
 _SPEC = ("dataset", "normal", "method", "params", "seed")
@@ -27,7 +36,7 @@ _NEEDED = ("run", *_SPEC, "auc")
 
 
 @dataclass
-class Material:
+class RunCollection:
     """Finished runs, and where their scores, histories and models are.
 
     Parameters
@@ -38,11 +47,18 @@ class Material:
         Where files of runs may lie.
     wanted_baseline : str, optional
         Name of the option that others are compared with; by default plain Deep SVDD.
+    selected : bool
+        Whether somebody selected just these runs. Then figures look into each of them, and if
+        plain Deep SVDD is not among them, others are compared with the first.
+    among : list of RunSpec or Run
+        Other runs of the same stores, from which the names tell these apart.
     """
 
     rows: list[dict[str, Any]]
     files: list[RunFiles] = field(default_factory=list)
     wanted_baseline: str | None = None
+    selected: bool = False
+    among: list[AnyRun] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.wanted_baseline is not None and self.wanted_baseline not in options(self.runs):
@@ -55,14 +71,17 @@ class Material:
     @cached_property
     def runs(self) -> list[Measured]:
         """All runs as figures take them, the baseline first."""
-        runs = measured_runs(self.rows)
-        first = self.wanted_baseline or plain_baseline(self.rows)
+        runs = measured_runs(self.rows, self.among)
+        first = self.wanted_baseline or _plain(self.rows, runs)
+        if first is None:
+            return runs
         return sorted(runs, key=lambda run: run.option != first)
 
-    @property
+    @cached_property
     def baseline(self) -> str | None:
         """Name of the option that others are compared with; None if there is none."""
-        return self.wanted_baseline or plain_baseline(self.rows)
+        found = self.wanted_baseline or _plain(self.rows, self.runs)
+        return self.runs[0].option if found is None and self.selected else found
 
     @cached_property
     def by_run(self) -> dict[str, dict[str, Any]]:
@@ -110,8 +129,8 @@ class Material:
             If they are not here; the same again when asked again.
         """
         if dataset not in self._data:
-            titles = dataset_titles(self.rows)
-            name = next(name for name, title in titles.items() if title == dataset)
+            run = next(run for run in self.runs if run.dataset == dataset)
+            name = self.by_run[run.run]["dataset"]
             try:
                 self._data[dataset] = load_dataset(name, progress=False)
             except InsphereError as error:
@@ -130,7 +149,8 @@ class Material:
             If the images are not here.
         """
         row = self.by_run[run.run]
-        return OneClassSplit(self.data(run.dataset), list(row["normal"]), random_state=row["seed"])
+        reading = ReadOptions(normal=tuple(row["normal"]), seed=row["seed"])
+        return reading.split(self.data(run.dataset))
 
     # ------------------------------------------------------------------ which runs to look into
 
@@ -156,13 +176,40 @@ class Material:
         return list(found.values())
 
 
+def _plain(rows: Sequence[dict[str, Any]], runs: Sequence[Measured]) -> str | None:
+    return plain_baseline(rows, {run.run: run.option for run in runs})
+
+
 def typical(runs: Sequence[Measured]) -> Measured:
     """Return the run whose AUC is the median, or the one below it: nobody picked it."""
     return sorted(runs, key=lambda run: (run.values["auc"], run.run))[(len(runs) - 1) // 2]
 
 
-def read_material(paths: Sequence[Path], baseline: str | None = None) -> Material:
-    """Read files of rows and stores; a run that is in several is taken from the first.
+def selected_runs(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> RunCollection:
+    """Collect finished runs that somebody selected in a store, each once.
+
+    Parameters
+    ----------
+    runs : sequence of Run
+        Any runs; those that are not finished are left out.
+    files : RunFiles
+        Their files.
+    among : sequence of Run
+        All runs of the store, from which the names tell these apart.
+
+    Raises
+    ------
+    DataError
+        If none is finished.
+    """
+    rows = [run.row() for run in distinct_runs(run for run in runs if run.auc is not None)]
+    if not rows:
+        raise DataError("None of these runs is finished.")
+    return RunCollection(rows, [files], selected=True, among=[*among, *runs])
+
+
+def read_collection(paths: Sequence[Path], baseline: str | None = None) -> RunCollection:
+    """Read files of rows and stores; a run that is there several times is taken from the first.
 
     Parameters
     ----------
@@ -177,18 +224,21 @@ def read_material(paths: Sequence[Path], baseline: str | None = None) -> Materia
         If a file is missing, is neither, or holds no finished run.
     """
     found: dict[str, dict[str, Any]] = {}
-    files = []
+    files: list[RunFiles] = []
+    among: list[AnyRun] = []
     for path in paths:
-        rows, beside = _read(path)
+        rows, beside, others = _read(path)
         files.append(beside)
+        among += others
         for row in rows:
             found.setdefault(row["run"], row)
     if not found:
         raise DataError(f"{' and '.join(map(str, paths))} holds no finished run yet.")
-    return Material(list(found.values()), files, baseline)
+    return RunCollection(distinct_runs(found.values()), files, baseline, among=among)
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles]:
+def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles, list[RunSpec]]:
+    """Return finished runs of a file, where their files are, and what else was to be run."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not there"
         raise DataError(f"{path} {what}; name a JSONL file of rows, or the store of a sweep.")
@@ -199,7 +249,9 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles]:
 
         store = Store(path, create=False)
         try:
-            return store.rows(), store.files
+            runs = store.runs()
+            finished = [run.row() for run in runs if run.state == "finished"]
+            return finished, store.files, [run.spec for run in runs if run.state != "finished"]
         finally:
             store.close()
     try:
@@ -219,4 +271,4 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles]:
             float(row["auc"])
         except (TypeError, ValueError) as error:
             raise DataError(f"Line {number} of {path} does not say what was run.") from error
-    return rows, RunFiles(path.parent)
+    return rows, RunFiles(path.parent), []

@@ -21,7 +21,9 @@ from insphere.experiments.analysis.published_results import (
     published_table,
 )
 from insphere.experiments.analysis.text_table import Column, Layout, Text
+from insphere.experiments.runs.display_names import dataset_title
 from insphere.experiments.runs.sweep_file import SweepRun
+from insphere.safe_text import csv_row
 
 MEAN = "mean"
 
@@ -204,7 +206,7 @@ def sweep_layout(table: SweepTable) -> Layout:
         (means if name == MEAN else classes).append(line)
     what = "AUC in %, mean ± standard deviation over seeds"
     parts = [part for part in (classes, means) if part]
-    return Layout(table.dataset, what, table.note, columns, parts)
+    return Layout(dataset_title(table.dataset), what, table.note, columns, parts)
 
 
 def csv_table(tables: Sequence[SweepTable]) -> str:
@@ -221,7 +223,7 @@ def csv_table(tables: Sequence[SweepTable]) -> str:
                 source = table.reference(column, name)
                 numbers = [cell.mean, cell.std, cell.n, *(source or (None, None))]
                 shown = ["" if v is None or v != v else v for v in numbers]
-                writer.writerow([table.dataset, name, column, *shown])
+                writer.writerow(csv_row([table.dataset, name, column, *shown]))
     return file.getvalue()
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from insphere.experiments.execution.planned_sweep import SweepState, planned
+from insphere.experiments.execution.backends import start_detached
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.runs.sweep_file import Sweep, make_sweep
 from insphere.experiments.store.queue_models import PlannedSweep, Ticket
@@ -27,7 +27,7 @@ from insphere.experiments.store.run_record import Run, State
 from insphere.experiments.store.run_store import Store
 
 # ruff: isort: split
-from sqlalchemy import delete, literal_column, select, update  # `store` says so if it is missing
+from sqlalchemy import Select, delete, literal_column, select, update  # `store` says if missing
 from sqlalchemy.dialects.sqlite import insert
 
 PAUSED = "Paused."
@@ -35,6 +35,39 @@ CANCELLED = "Cancelled."
 PAUSE = 10.0  # seconds between two starts of a worker that does not stay
 SIGN_OF_LIFE = 20.0  # seconds without a sign of life after which idle workers go home
 _GO_ON: tuple[State, ...] = ("interrupted", "failed")
+
+
+@dataclass(frozen=True)
+class SweepState:
+    """A sweep of the queue, and how far it is.
+
+    Parameters
+    ----------
+    key, name : str
+        Of `PlannedSweep`.
+    identities : tuple of str
+        Of its runs.
+    counts : dict
+        Runs by state.
+    paused : bool
+        Whether its runs wait for somebody to resume it.
+    """
+
+    key: str
+    name: str
+    identities: tuple[str, ...]
+    counts: dict[str, int]
+    paused: bool
+
+    @property
+    def total(self) -> int:
+        """Number of runs."""
+        return sum(self.counts.values())
+
+    @property
+    def open(self) -> int:
+        """Number of runs that are waiting or running."""
+        return self.counts["queued"] + self.counts["running"]
 
 
 class Queue:
@@ -88,30 +121,12 @@ class Queue:
 
     def take(self, worker: str) -> RunSpec | None:
         """Claim the next run for a worker, in one statement; None if there is nothing to do."""
-        first = (
-            select(Ticket.identity)
-            .join(Run, Run.identity == Ticket.identity)
-            .where(Run.state == "queued")
-            .order_by(Ticket.sweep.is_not(None), Ticket.asked, literal_column("tickets.rowid"))
-            .limit(1)
-        )
-        query = update(Run).where(Run.identity == first.scalar_subquery(), Run.state == "queued")
-        with self.store.writing() as session:
-            claimed = self.store.claimed_by(worker)
-            identity = session.scalar(query.values(claimed).returning(Run.identity))
-        run = None if identity is None else self.store.get(identity)
-        return None if run is None else run.spec
+        return self.store.claim_next(worker, _in_turn())
 
     def waiting(self) -> list[str]:
         """Return the identities of what waits, in the order in which it will be taken."""
-        query = (
-            select(Ticket.identity)
-            .join(Run, Run.identity == Ticket.identity)
-            .where(Run.state == "queued")
-            .order_by(Ticket.sweep.is_not(None), Ticket.asked, literal_column("tickets.rowid"))
-        )
         with self.store.reading() as session:
-            return list(session.scalars(query))
+            return list(session.scalars(_in_turn()))
 
     # ------------------------------------------------------------------ sweeps
 
@@ -218,21 +233,12 @@ class Queue:
 
     def _start(self, slot: int) -> None:
         """Start a worker; it ends by itself if another has the slot."""
-        module = "insphere.experiments.execution.queue_worker"
-        command = [sys.executable, "-m", module, str(self.store.path), str(slot), str(self.threads)]
-        environment = os.environ | {
-            "OMP_NUM_THREADS": str(self.threads),
-            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
-        }
-        with (self._folder() / f"slot-{slot}.log").open("ab") as log:
-            process = subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        process = start_detached(
+            "insphere.experiments.execution.queue_worker",
+            [str(self.store.path.absolute()), str(slot), str(self.threads)],
+            threads=self.threads,
+            log=self._folder() / f"slot-{slot}.log",
+        )
         self._processes[slot] = time.monotonic(), process
 
     def _ticket(self, identities: Sequence[str], sweep: str | None) -> None:
@@ -253,7 +259,7 @@ class Queue:
     def _planned(self, key: str) -> tuple[Sweep, tuple[str, ...]]:
         with self.store.reading() as session:
             row = session.get(PlannedSweep, key)
-        return planned(row.content if row is not None else {})
+        return _planned_runs(row.content if row is not None else {})
 
     def _open_runs(self, key: str) -> list[str]:
         """Return what a sweep has open and nobody asked for by itself."""
@@ -264,10 +270,31 @@ class Queue:
         return [identity for identity in identities if identity in of_sweeps]
 
     def _state(self, row: PlannedSweep) -> SweepState:
-        identities = planned(row.content)[1]
+        identities = _planned_runs(row.content)[1]
         counts = dict.fromkeys(("finished", "running", "queued", "interrupted", "failed"), 0)
         runs = self.store.runs(identities)
         for run in runs:
             counts[run.state] += 1
         paused = any(run.state == "interrupted" and run.reason == PAUSED for run in runs)
         return SweepState(row.key, row.name, identities, counts, paused)
+
+
+def _in_turn() -> Select[Any]:
+    """Select what waits: single runs, then those of sweeps, each in the order of asking."""
+    return (
+        select(Ticket.identity)
+        .join(Run, Run.identity == Ticket.identity)
+        .where(Run.state == "queued")
+        .order_by(Ticket.sweep.is_not(None), Ticket.asked, literal_column("tickets.rowid"))
+    )
+
+
+def _planned_runs(content: Mapping[str, Any]) -> tuple[Sweep, tuple[str, ...]]:
+    """Return a sweep and the identities of its runs, which people look at again and again."""
+    return _of_text(json.dumps(dict(content), sort_keys=True))
+
+
+@lru_cache(maxsize=64)
+def _of_text(text: str) -> tuple[Sweep, tuple[str, ...]]:
+    sweep = make_sweep(json.loads(text))
+    return sweep, tuple(run.spec.identity for run in sweep.runs())

@@ -14,6 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from insphere.durations import duration
+from insphere.experiments.runs.display_names import dataset_title, normal_title
 from insphere.experiments.runs.sweep_file import SweepRun
 from insphere.experiments.store.run_record import STATES, Run
 from insphere.experiments.store.run_store import Store
@@ -125,23 +127,23 @@ class Progress:
                 f"{np.mean([run.seconds or 0.0 for run in finished]):.1f}" if finished else "–",
             )
         parts: list[Table | Text | ProgressBar] = [table, Text()]
-        parts += [Text(_at_work(run, self.now), "dim") for run in self._running()]
+        parts += [Text(_at_work(run, column, self.now), "dim") for run, column in self._running()]
         left = self.seconds_left(jobs)
-        remaining = "time left not known yet" if left is None else f"about {span(left)} left"
+        remaining = "time left not known yet" if left is None else f"about {duration(left)} left"
         if self.done == len(self.planned):
             remaining = "done"
         parts.append(ProgressBar(total=len(self.planned), completed=self.done, width=40))
         parts.append(
             Text(
                 f"{self.done} of {len(self.planned)} runs, {jobs} at once, "
-                f"{span(self.now - started)} so far, {remaining}"
+                f"{duration(self.now - started)} so far, {remaining}"
             )
         )
         return Group(*parts)
 
-    def _running(self) -> list[Run]:
-        chosen = [self.runs.get(planned.spec.identity) for planned in self.planned]
-        return [run for run in chosen if run is not None and run.state == "running"]
+    def _running(self) -> list[tuple[Run, str]]:
+        chosen = [(self.runs.get(one.spec.identity), one.column) for one in self.planned]
+        return [(run, column) for run, column in chosen if run and run.state == "running"]
 
 
 def look(store: Store, planned: Sequence[SweepRun]) -> Progress:
@@ -150,29 +152,16 @@ def look(store: Store, planned: Sequence[SweepRun]) -> Progress:
     return Progress(planned, {run.identity: run for run in runs}, time.time())
 
 
-def span(seconds: float) -> str:
-    """Write a duration.
-
-    Examples
-    --------
-    >>> span(8), span(200), span(7300)
-    ('8 s', '3 min', '2 h 2 min')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def _kinds(planned: SweepRun) -> list[tuple[str, ...]]:
     dataset, method = planned.spec.dataset, planned.spec.method
     return [(dataset, planned.column), (dataset, method, ""), (method,), ()]
 
 
-def _at_work(run: Run, now: float) -> str:
-    text = f"{run.dataset} {' + '.join(run.normal)}, {run.method}, seed {run.seed}"
+def _at_work(run: Run, column: str, now: float) -> str:
+    place = f"{dataset_title(run.dataset)} {normal_title(run.normal)}"
+    text = f"{place}, {column}, seed {run.seed}"
     if run.started is not None:
-        text += f": {span(now - run.started)}"
+        text += f": {duration(now - run.started)}"
     if run.progress:
         p = run.progress
         text += f", {p['phase']} epoch {p['epoch']}/{p['epochs']}, loss {p['loss']:.4g}"

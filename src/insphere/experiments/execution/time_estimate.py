@@ -94,7 +94,7 @@ def measure(spec: RunSpec, data: ImageSet) -> Estimate:
         If the run is not possible with these images.
     """
     known = settings_of(spec.method)
-    split = OneClassSplit(data, list(spec.normal), random_state=spec.seed)
+    split = spec.reading.split(data)
     if "callbacks" not in known or "backbone" in known:
         return _from_few(spec, split, _FEW["backbone" in known])
     phases = [{"epochs": 1}, {"pretrain_epochs": 0}] if "pretrain_epochs" in known else [{}]

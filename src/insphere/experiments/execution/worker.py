@@ -1,4 +1,4 @@
-"""What happens in a process that runs specs for a store."""
+"""A worker: it claims runs of a store, runs them and records what came out."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import time
 import traceback
 import uuid
 from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
-from insphere.data.split import OneClassSplit
-from insphere.detectors.persistence.model_format import TrainedOn
 from insphere.errors import InsphereError
 from insphere.experiments.runs.run import RunResult, run
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.runs.training_snapshots import live_view
+from insphere.experiments.store.jsonl_rows import append_row
 from insphere.experiments.store.run_store import Store
 from insphere.training.callbacks import Callback
+from insphere.workflows.provenance import trained_on
 
 LOOK_SECONDS = 0.5  # how often a worker looks whether it is to stop
 BEAT_SECONDS = 5.0
@@ -47,6 +48,11 @@ class Worker:
     live : bool
         Write down beside the run what can be watched; see
         `insphere.experiments.runs.training_snapshots`.
+    rows : pathlib.Path, optional
+        File that each finished run is appended to as a line of JSON, before the store calls it
+        finished.
+    checkpoints : pathlib.Path, optional
+        Folder of checkpoints; by default one beside the store for each dataset, class and seed.
     parent : int, optional
         The process with whose end this one ends too; None for the main process.
     """
@@ -57,11 +63,14 @@ class Worker:
         *,
         save_models: bool = False,
         live: bool = False,
+        rows: Path | None = None,
+        checkpoints: Path | None = None,
         parent: int | None = None,
     ) -> None:
         self.store = store
         self.name = f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
         self.save_models, self.live = save_models, live
+        self.rows, self.checkpoints = rows, checkpoints
         self._parent = parent
         self._lock = store.worker_lock(self.name)
         self._current: tuple[str, threading.Event] | None = None  # identity, whether to stop
@@ -118,18 +127,18 @@ class Worker:
 
     def _measure(self, spec: RunSpec, stop: threading.Event) -> RunResult:
         data = dataset(spec.dataset)
-        shared = f"{data.name}-{'+'.join(spec.normal)}-{spec.seed}"
-        folder = "".join(c if c.isalnum() or c in "+-" else "_" for c in shared)
         callbacks: list[Callback] = [_Reporter(self.store, spec.identity, self.name, stop)]
         if self.live:
-            split = OneClassSplit(data, list(spec.normal), random_state=spec.seed)
+            split = spec.reading.split(data)
             callbacks += live_view(self.store.files.folder(spec.identity), split)
-        return run(
-            spec,
-            data,
-            checkpoints=self.store.folder / "checkpoints" / folder,
-            callbacks=callbacks,
-        )
+        folder = self.checkpoints or self._shared_checkpoints(spec, data)
+        return run(spec, data, checkpoints=folder, callbacks=callbacks)
+
+    def _shared_checkpoints(self, spec: RunSpec, data: ImageSet) -> Path:
+        """Return the folder that runs with the same images and seed share."""
+        shared = f"{data.name}-{'+'.join(spec.normal)}-{spec.seed}"
+        name = "".join(c if c.isalnum() or c in "+-" else "_" for c in shared)
+        return self.store.folder / "checkpoints" / name
 
     def _record(self, result: RunResult, spec: RunSpec) -> None:
         identity, files = spec.identity, self.store.files
@@ -139,18 +148,12 @@ class Worker:
         if history := getattr(result.detector, "history_", []):
             files.save_history(identity, history)
         if self.save_models:
-            data = result.split.data
-            result.detector.trained_on_ = TrainedOn(
-                name=data.name,
-                fingerprint=data.fingerprint,
-                normal=list(spec.normal),
-                size=None,
-                channels=None,
-                test_size=0.5,  # what `run` splits by
-                seed=spec.seed,
-            )
+            result.detector.trained_on_ = trained_on(result.split.data, spec.reading)
             result.detector.save(files.model(identity), overwrite=True)
-        self.store.finish(identity, self.name, result.row())
+        row = result.row()
+        if self.rows is not None:
+            append_row(self.rows, row)
+        self.store.finish(identity, self.name, row)
 
     def _watch(self) -> None:
         beaten = time.monotonic()
@@ -197,7 +200,15 @@ def dataset(name: str) -> ImageSet:
 
 
 def run_group(
-    specs: list[RunSpec], store: str, *, threads: int, save_models: bool, main: int, leave: bool
+    specs: list[RunSpec],
+    store: str,
+    *,
+    threads: int,
+    save_models: bool,
+    main: int,
+    leave: bool,
+    rows: Path | None = None,
+    checkpoints: Path | None = None,
 ) -> None:
     """Run specs that share their data, in whatever process this is called.
 
@@ -215,6 +226,8 @@ def run_group(
         The process that started the sweep.
     leave : bool
         Whether a process started by `main` ends when `main` does.
+    rows, checkpoints : pathlib.Path, optional
+        See `Worker`.
     """
     import torch
 
@@ -226,7 +239,9 @@ def run_group(
     parent = main if own_process and leave else None
     runs = Store(store)
     try:
-        with Worker(runs, save_models=save_models, parent=parent) as worker:
+        with Worker(
+            runs, save_models=save_models, rows=rows, checkpoints=checkpoints, parent=parent
+        ) as worker:
             for spec in specs:
                 worker.run(spec)
     finally:

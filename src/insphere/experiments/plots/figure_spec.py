@@ -1,4 +1,4 @@
-"""What every figure of finished runs has in common: a name, a caption, from which runs it is."""
+"""How a figure of finished runs is declared: once, for command line, studio and page."""
 
 from __future__ import annotations
 
@@ -8,83 +8,114 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from insphere.experiments.analysis.run_collection import Material
+from insphere.experiments.analysis.run_collection import RunCollection
 from insphere.experiments.plots.captions import sentence, sources
 from insphere.figures.measured import Measured
-from insphere.report.gallery import Plate
+from insphere.report.gallery import PlannedFigure
 
 
 class NotEnough(Exception):  # noqa: N818
-    """There is nothing to draw; the text says what the figure needs."""
+    """There is nothing to draw; the text says what the figure needs, in place of `needs`."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Figures of one kind.
+class Content:
+    """What one figure shows.
 
     Parameters
     ----------
-    name : str
-        As on the command line.
+    of : tuple of str
+        What tells it apart from others of its kind, for its name: a dataset, a method; empty if
+        there is one alone.
     title : str
-        What they are, in a list.
-    make : callable
-        Returns the figures, from `Material`.
+        Its heading.
+    caption : str
+        What it shows, in sentences.
+    runs : sequence of Measured
+        Runs that it shows.
+    arguments : tuple
+        What the drawing functions are given, besides ``title``.
+    origin : str
+        What it was drawn from, if not the results of the runs.
     """
 
-    name: str
+    of: tuple[str, ...]
     title: str
-    make: Callable[[Material], list[Plate]]
+    caption: str
+    runs: Sequence[Measured]
+    arguments: tuple[Any, ...]
+    origin: str = ""
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """Declares the figures of one kind.
+
+    Parameters
+    ----------
+    key : str
+        Its name: of ``insphere figures --only``, in the studio's addresses, and the beginning of
+        the names of its files. Small letters alone.
+    title : str
+        What it is called in lists.
+    needs : str
+        What runs must have so that it can be drawn, as the end of a sentence.
+    contents : callable
+        Returns what there is to draw from a collection of runs: nothing, one figure or several,
+        such as one for each dataset. May raise `NotEnough` to say more exactly what is missing.
+    printed : callable
+        Draws a `Content`'s arguments with Matplotlib.
+    screen : callable, optional
+        Draws them with Plotly.
+    formerly : tuple of str
+        Names that it had, which are still understood.
+    """
+
+    key: str
+    title: str
+    needs: str
+    contents: Callable[[RunCollection], list[Content]]
+    printed: Callable[..., Any]
+    screen: Callable[..., Any] | None = None
+    formerly: tuple[str, ...] = ()
+
+    def planned(self, collection: RunCollection) -> list[PlannedFigure]:
+        """Return the figures of this kind, to be drawn later.
+
+        Raises
+        ------
+        NotEnough
+            If there is none.
+        """
+        found = [self._planned(collection, one) for one in self.contents(collection)]
+        if not found:
+            raise NotEnough(self.needs)
+        return found
+
+    def _planned(self, collection: RunCollection, one: Content) -> PlannedFigure:
+        rows = collection.rows_of(one.runs)
+        return PlannedFigure(
+            "-".join([self.key, *map(slug, one.of)]),
+            one.title,
+            one.caption,
+            one.origin or sentence(rows, one.runs),
+            partial(self.printed, *one.arguments, title=one.title),
+            None if self.screen is None else partial(self.screen, *one.arguments, title=one.title),
+            tuple(sources(rows, one.runs)),
+        )
+
+
+def on_screen(name: str) -> Callable[..., Any]:
+    """Return a function of `insphere.figures.interactive`, which needs Plotly when it is called."""
+
+    def show(*arguments: Any, **options: Any) -> Any:
+        from insphere.figures import interactive
+
+        return getattr(interactive, name)(*arguments, **options)
+
+    return show
 
 
 def slug(text: str) -> str:
     """Return a text as a part of a file name: small letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "x"
-
-
-def plate(
-    material: Material,
-    runs: Sequence[Measured],
-    name: str,
-    title: str,
-    caption: str,
-    printed: Callable[..., Any],
-    *arguments: Any,
-    screen: bool = True,
-    origin: str = "",
-) -> Plate:
-    """Return a figure to be drawn later: `printed`, and what `interactive` calls by that name.
-
-    Parameters
-    ----------
-    material : Material
-        Where the runs are from.
-    runs : sequence of Measured
-        Runs that the figure shows.
-    name, title, caption : str
-        See `Plate`.
-    printed : callable
-        Draws it; is given the arguments and, as ``title``, the heading.
-    *arguments
-        What it draws.
-    screen : bool
-        Whether there is a counterpart for the screen.
-    origin : str
-        What it was drawn from, if not the results of the runs.
-    """
-
-    def on_screen() -> Any:
-        from insphere.figures import interactive
-
-        return getattr(interactive, printed.__name__)(*arguments, title=title)
-
-    rows = material.rows_of(runs)
-    return Plate(
-        name,
-        title,
-        caption,
-        origin or sentence(rows, runs),
-        partial(printed, *arguments, title=title),
-        on_screen if screen else None,
-        tuple(sources(rows, runs)),
-    )

@@ -1,128 +1,156 @@
 """Figures that look into single runs: their scores, their training, their images, their models.
 
-Which runs is never a matter of taste: of each dataset the baseline and the option with the best
-mean AUC, one run a class (the smallest seed); where one run has to stand for all, that with the
-median AUC.
+Which runs is never a matter of taste. Of a file of runs: of each dataset the baseline and the
+option with the best mean AUC, one run a class (the smallest seed); where one run has to stand for
+all, that with the median AUC. Of a few runs that somebody selected: these.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from insphere.errors import InsphereError
-from insphere.experiments.analysis.run_collection import Material, typical
-from insphere.experiments.plots.figure_spec import NotEnough, plate, slug
+from insphere.experiments.analysis.run_collection import RunCollection, typical
+from insphere.experiments.plots.figure_spec import Content, FigureSpec, NotEnough, on_screen
 from insphere.figures import curves, epochs, latent_map, previews, scores
 from insphere.figures.bins import histogram
 from insphere.figures.measured import Measured, chosen
 from insphere.figures.plane import flatten
 from insphere.figures.points import precision_recall, roc
-from insphere.report.gallery import Plate
 
 NO_SCORES = "scores in the store of a sweep"
 MOST_POINTS = 1500  # of the latent space: more would hide each other
+MOST_CURVES = 6  # of runs that somebody selected: more could not be told apart
 
 
-def roc_curves(material: Material) -> list[Plate]:
-    """ROC curves by class."""
-    return _curves(material, "roc")
+@dataclass(frozen=True)
+class _Group:
+    """Runs whose curves belong into one figure.
+
+    Parameters
+    ----------
+    of : tuple of str
+        See `Content`.
+    runs : dict of str to Measured
+        The runs, by what their line is called.
+    line : str
+        What a line stands for.
+    """
+
+    of: tuple[str, ...]
+    runs: dict[str, Measured]
+    line: str
+
+    def title(self, what: str) -> str:
+        """Return the heading of a figure that shows `what` of these runs."""
+        return f"{self.of[0]}: {what} of {self.of[1]}" if self.of else f"{what} of these runs"
 
 
-def precision_recall_curves(material: Material) -> list[Plate]:
-    """Precision–recall curves by class."""
-    return _curves(material, "pr")
+def _groups(collection: RunCollection) -> list[_Group]:
+    """Return one group of few selected runs, or else one for each dataset and option."""
+    if collection.selected and len(collection.runs) <= MOST_CURVES:
+        cells = {(run.dataset, run.normal, run.seed) for run in collection.runs}
+        named: dict[str, Measured] = {}
+        for run in collection.runs:
+            cell = f", {run.normal}, seed {run.seed}" if len(cells) > 1 else ""
+            name = f"{run.option}{cell}"
+            named[name if name not in named else f"{name} ({run.run})"] = run
+        return [_Group((), named, "run")]
+    return [
+        _Group((data, option), {run.normal: run for run in runs}, "normal class")
+        for data in collection.datasets
+        for option in collection.shown_options(data)
+        if (runs := collection.first_seed(chosen(collection.on(data), option=option)))
+    ]
 
 
-def _curves(material: Material, kind: str) -> list[Plate]:
-    points, draw, name, text = {
-        "roc": (
-            roc, curves.roc_curves, "ROC",
-            "How many anomalous images are caught for how many false alarms, at every threshold.",
-        ),
-        "pr": (
-            precision_recall, curves.precision_recall_curves, "precision and recall",
-            "How many of the flagged images are anomalous, at every threshold. The dotted line is "
-            "the share of anomalous images.",
-        ),
-    }[kind]  # fmt: skip
+def _curves(
+    collection: RunCollection, points: Callable[..., Any], name: str, caption: str
+) -> list[Content]:
     found = []
-    for data, option, runs in _with_scores(material):
+    for group in _groups(collection):
+        runs = {label: run for label, run in group.runs.items() if _has_scores(collection, run)}
         lines = {}
-        for run in runs:
-            kept = material.scores(run)
+        for label, run in runs.items():
+            kept = collection.scores(run)
             curve = None if kept is None else points(*kept)
             if curve is not None:
-                lines[run.normal] = curve
+                lines[label] = curve
         if lines:
-            found.append(
-                plate(
-                    material, runs, f"{kind}-{slug(data)}-{slug(option)}",
-                    f"{data}: {name} of {option}", text, draw, lines,
-                )
-            )  # fmt: skip
-    if not found:
-        raise NotEnough(NO_SCORES)
+            shown = list(runs.values())
+            found.append(Content(group.of, group.title(name), caption, shown, (lines,)))
     return found
 
 
-def score_distributions(material: Material) -> list[Plate]:
+def _roc(collection: RunCollection) -> list[Content]:
+    """ROC curves by class."""
+    return _curves(
+        collection, roc, "ROC",
+        "How many anomalous images are caught for how many false alarms, at every threshold.",
+    )  # fmt: skip
+
+
+def _precision_recall(collection: RunCollection) -> list[Content]:
+    """Precision–recall curves by class."""
+    return _curves(
+        collection, precision_recall, "precision and recall",
+        "How many of the flagged images are anomalous, at every threshold. The dotted line is "
+        "the share of anomalous images.",
+    )  # fmt: skip
+
+
+def _score_distributions(collection: RunCollection) -> list[Content]:
     """Scores of normal and anomalous images by class."""
     found = []
-    for data, option, runs in _with_scores(material):
+    for data, option, runs in _with_scores(collection):
         panels = {}
         for run in runs:
-            kept = material.scores(run)
+            kept = collection.scores(run)
             if kept is not None:
-                threshold = material.by_run[run.run].get("threshold")
+                threshold = collection.by_run[run.run].get("threshold")
                 panels[f"normal: {run.normal}"] = histogram(kept[0], threshold, kept[1])
         found.append(
-            plate(
-                material, runs, f"scores-{slug(data)}-{slug(option)}",
-                f"{data}: scores of {option}",
+            Content(
+                (data, option), f"{data}: scores of {option}",
                 "Scores of the test images, each group as a share of itself. The outermost bars "
                 "gather long tails.",
-                scores.score_distributions, panels,
+                runs, (panels,),
             )
         )  # fmt: skip
-    if not found:
-        raise NotEnough(NO_SCORES)
     return found
 
 
-def training_lines(material: Material) -> list[Plate]:
+def _training(collection: RunCollection) -> list[Content]:
     """Loss and AUC while training."""
     found = []
-    for data in material.datasets:
-        for option in material.shown_options(data):
-            runs = material.first_seed(chosen(material.on(data), option=option))
-            lines = {run.normal: rows for run in runs if (rows := material.history(run))}
-            parts = epochs.epoch_lines(lines)
-            if not parts:
-                continue
-            more = (
-                " The AUC was measured for this picture only; no epoch was chosen by it."
-                if epochs.AUC_AXIS in parts
-                else ""
-            )
-            found.append(
-                plate(
-                    material, [run for run in runs if run.normal in lines],
-                    f"training-{slug(data)}-{slug(option)}", f"{data}: training of {option}",
-                    f"A line for each normal class.{more}", epochs.training_lines, lines,
-                )
-            )  # fmt: skip
-    if not found:
-        raise NotEnough("histories in the store of a sweep")
+    for group in _groups(collection):
+        histories = {label: collection.history(run) for label, run in group.runs.items()}
+        lines = {label: rows for label, rows in histories.items() if rows}
+        parts = epochs.epoch_lines(lines)
+        if not parts:
+            continue
+        more = (
+            " The AUC was measured for this picture only; no epoch was chosen by it."
+            if epochs.AUC_AXIS in parts
+            else ""
+        )
+        shown = [run for label, run in group.runs.items() if label in lines]
+        caption = f"A line for each {group.line}.{more}"
+        found.append(Content(group.of, group.title("training"), caption, shown, (lines,)))
     return found
 
 
-def dataset_previews(material: Material) -> list[Plate]:
+def _previews(collection: RunCollection) -> list[Content]:
     """Images of every class, for each dataset."""
     found, missing = [], []
-    for name in material.datasets:
+    for name in collection.datasets:
         try:
-            data = material.data(name)
+            data = collection.data(name)
         except InsphereError:
             missing.append(name)
             continue
@@ -136,10 +164,10 @@ def dataset_previews(material: Material) -> list[Plate]:
         )
         images = np.stack([data.images[i] for i in kept])
         found.append(
-            plate(
-                material, material.on(name), f"preview-{slug(name)}", f"{name}: images by class",
+            Content(
+                (name,), f"{name}: images by class",
                 "Images spread evenly over those of each class.",
-                previews.dataset_preview, images, labels[kept], data.class_names, screen=False,
+                collection.on(name), (images, labels[kept], data.class_names),
                 origin=f"From the {len(data):,} images of {name}, fingerprint "
                 f"{data.fingerprint[:12]}.",
             )
@@ -149,14 +177,14 @@ def dataset_previews(material: Material) -> list[Plate]:
     return found
 
 
-def images_by_score(material: Material) -> list[Plate]:
+def _sorted(collection: RunCollection) -> list[Content]:
     """Test images in the order of their scores."""
     found, missing = [], NO_SCORES
-    for data, option, runs in _with_scores(material):
+    for data, option, runs in _with_scores(collection):
         run = typical(runs)
-        kept = material.scores(run)
+        kept = collection.scores(run)
         try:
-            images = material.split(run).X_test
+            images = collection.split(run).X_test
         except InsphereError:
             missing = f"the images of {data}"
             continue
@@ -164,14 +192,12 @@ def images_by_score(material: Material) -> list[Plate]:
             continue
         order = np.concatenate(list(previews.score_ladder(kept[0], 12).values()))
         found.append(
-            plate(
-                material, [run], f"sorted-{slug(data)}-{slug(option)}",
-                f"{data}: by the score of {option}, normal is {run.normal}",
+            Content(
+                (data, option), f"{data}: by the score of {option}, normal is {run.normal}",
                 f"Of {len(images):,} test images the twelve with the lowest scores, twelve spread "
                 "evenly over the ranks, and the twelve with the highest. Of all classes this is "
                 "the one with the median AUC.",
-                previews.images_by_score, images[order], kept[0][order], kept[1][order],
-                screen=False,
+                [run], (images[order], kept[0][order], kept[1][order]),
             )
         )  # fmt: skip
     if not found:
@@ -179,18 +205,18 @@ def images_by_score(material: Material) -> list[Plate]:
     return found
 
 
-def latent_planes(material: Material) -> list[Plate]:
+def _latent_planes(collection: RunCollection) -> list[Content]:
     """Latent space of a run with a model, for each dataset."""
     found, missing = [], "models from sweep run --save-models"
-    for data in material.datasets:
-        for option in material.shown_options(data):
-            runs = material.first_seed(chosen(material.on(data), option=option))
-            with_models = [run for run in runs if material.model(run) is not None]
+    for data in collection.datasets:
+        for option in collection.shown_options(data):
+            runs = collection.first_seed(chosen(collection.on(data), option=option))
+            with_models = [run for run in runs if collection.model(run) is not None]
             if not with_models:
                 continue
             run = typical(with_models)
             try:
-                found.append(_latent(material, run))
+                found.append(_latent(collection, run))
             except InsphereError:
                 missing = f"the images of {data}, and a model with a radius"
     if not found:
@@ -198,12 +224,12 @@ def latent_planes(material: Material) -> list[Plate]:
     return found
 
 
-def _latent(material: Material, run: Measured) -> Plate:
+def _latent(collection: RunCollection, run: Measured) -> Content:
     from insphere.detectors.persistence.model_folder import load_detector
     from insphere.detectors.spheres.deep_svdd import DeepSVDD
 
-    folder = material.model(run)
-    split = material.split(run)
+    folder = collection.model(run)
+    split = collection.split(run)
     detector = None if folder is None else load_detector(folder)
     if not isinstance(detector, DeepSVDD):
         raise InsphereError(f"The model of the run {run.run} has no sphere.")
@@ -212,12 +238,12 @@ def _latent(material: Material, run: Measured) -> Plate:
         detector.transform(split.X_test[here]), split.truth[here], detector.center_,
         detector.radius_,
     )  # fmt: skip
-    return plate(
-        material, [run], f"latent-{slug(run.dataset)}-{slug(run.option)}",
+    return Content(
+        (run.dataset, run.option),
         f"{run.dataset}: latent space of {run.option}, normal is {run.normal}",
         f"{len(here):,} test images, up to half of them normal, in the {len(detector.center_)} "
         f"dimensions of the representation. {plane.honesty}",
-        latent_map.latent_plane, plane,
+        [run], (plane,),
     )  # fmt: skip
 
 
@@ -229,21 +255,49 @@ def sample(truth: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     return np.sort(np.concatenate([first, rest]))
 
 
-def _with_scores(material: Material) -> list[tuple[str, str, list[Measured]]]:
-    """Return datasets and options with one run a class whose scores were kept.
+def _has_scores(collection: RunCollection, run: Measured) -> bool:
+    """Whether the scores of a run were kept, and its AUC is that of these scores.
 
     Runs that were tuned on labelled test images are not among them: their AUC is that of the other
     images, but scores are kept of all.
     """
+    told = collection.by_run[run.run].get("labels", {})
+    return collection.scores(run) is not None and "labelled_test_images" not in told
+
+
+def _with_scores(collection: RunCollection) -> list[tuple[str, str, list[Measured]]]:
+    """Return datasets and options with one run a class whose scores were kept."""
     found = []
-    for data in material.datasets:
-        for option in material.shown_options(data):
+    for data in collection.datasets:
+        for option in collection.shown_options(data):
             runs = [
                 run
-                for run in material.first_seed(chosen(material.on(data), option=option))
-                if material.scores(run) is not None
-                and "labelled_test_images" not in material.by_run[run.run].get("labels", {})
+                for run in collection.first_seed(chosen(collection.on(data), option=option))
+                if _has_scores(collection, run)
             ]
             if runs:
                 found.append((data, option, runs))
     return found
+
+
+PREVIEW = FigureSpec(
+    "preview", "Images by class", "the images of a dataset", _previews, previews.dataset_preview
+)
+TRAINING = FigureSpec(
+    "training", "Loss and AUC by epoch", "histories in the store of a sweep",
+    _training, epochs.training_lines, on_screen("training_lines"),
+)  # fmt: skip
+ROC = FigureSpec("roc", "ROC curves", NO_SCORES, _roc, curves.roc_curves, on_screen("roc_curves"))
+PRECISION_RECALL = FigureSpec(
+    "pr", "Precision–recall curves", NO_SCORES,
+    _precision_recall, curves.precision_recall_curves, on_screen("precision_recall_curves"),
+)  # fmt: skip
+SCORES = FigureSpec(
+    "scores", "Score distributions", NO_SCORES,
+    _score_distributions, scores.score_distributions, on_screen("score_distributions"),
+)  # fmt: skip
+SORTED = FigureSpec("sorted", "Images by score", NO_SCORES, _sorted, previews.images_by_score)
+LATENT = FigureSpec(
+    "latent", "Latent space", "models from sweep run --save-models",
+    _latent_planes, latent_map.latent_plane, on_screen("latent_plane"),
+)  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.atomic import atomic_path
 from insphere.data.image_set import ImageSet
 from insphere.detectors.base.network_state import batched
 from insphere.detectors.spheres.deep_svdd import DeepSVDD
@@ -56,9 +57,8 @@ class KeptEpochs(Callback):
             return
         (written,) = self.checkpoints.glob(f"{PHASE}-*.safetensors")
         self.folder.mkdir(exist_ok=True)
-        partial = self.folder / ".partial"
-        shutil.copyfile(written, partial)
-        partial.replace(self.path(epoch))
+        with atomic_path(self.path(epoch)) as partial:
+            shutil.copyfile(written, partial)
 
     def path(self, epoch: int) -> Path:
         """Return where the checkpoint of an epoch is kept."""

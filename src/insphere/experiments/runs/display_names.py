@@ -1,11 +1,17 @@
-"""What rows of runs are called in figures, and rows as figures take them."""
+"""What runs and data sets are called: on the command line, in the studio, tables, CSV and figures.
+
+Nothing else names a run. Names are given to a set of runs at once: they say what tells the runs of
+the set apart, so two runs share a name if and only if they differ in nothing but data set, normal
+class and seed.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from pathlib import PurePath
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, Protocol
 
 from insphere.data.named import DATASETS
 from insphere.detectors.registry import METHODS
@@ -15,35 +21,159 @@ from insphere.figures.measured import Measured
 
 Row = Mapping[str, Any]
 
+
+class HasSettings(Protocol):
+    """A `RunSpec`, or a run of a store."""
+
+    @property
+    def identity(self) -> str:
+        """Name of the run for machines."""
+
+    @property
+    def dataset(self) -> str:
+        """Name or path of the data set."""
+
+    @property
+    def normal(self) -> Sequence[str]:
+        """Names of the normal classes."""
+
+    @property
+    def method(self) -> str:
+        """Key of the method."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Constructor arguments of the detector."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+
+
+AnyRun = Row | HasSettings
+
 SHARES = (
     *("auc", "average_precision", "fpr_at_95_tpr", "precision", "recall", "f1"),
     *("false_alarm_rate", "balanced_accuracy"),
 )
 _FROM_OPTIONS = ("encoder", "preprocess", "allow_collapse")
+_USUAL = {"objective": "one-class", "recipe": "fast"}  # what every method does that has them
+_FIRST = ("recipe", "objective")  # parameters that are named before the others
 _WORDS = {
     ("objective", "soft-boundary"): "soft boundary",
-    ("objective", "one-class"): "one-class",
-    ("recipe", "fast"): "fast recipe",
     ("recipe", "paper"): "paper recipe",
     ("gamma", "labelled-holdout"): "tuned on labelled test images",
     ("nu", "labelled-holdout"): "",  # tuned together with γ
 }
 _AND_SO_ON = 2  # options that are named one by one
+_ARCHIVES = (".npz", ".npy", ".zip")
 
 
-def measured_runs(rows: Sequence[Row]) -> list[Measured]:
+# ---------------------------------------------------------------------- runs
+
+
+def run_names(runs: Iterable[AnyRun]) -> dict[str, str]:
+    """Return a name for each run of a set, by identity.
+
+    Runs have the same name if and only if they differ in nothing but data set, normal class and
+    seed. A name says the method and those of its parameters that differ between the runs of that
+    method. Processing options are recognised in the parameters (see `apply_options`) and called by
+    their titles. If all runs have the same method, it is left out where an option is named.
+
+    Parameters
+    ----------
+    runs : iterable of mapping, RunSpec or Run
+        Rows of finished runs, specs, or runs of a store, also mixed.
+
+    Examples
+    --------
+    >>> rows = [
+    ...     {"run": "a", "method": "deep-svdd", "params": {}},
+    ...     {"run": "b", "method": "deep-svdd", "params": {"objective": "soft-boundary"}},
+    ...     {"run": "c", "method": "deep-svdd", "params": apply_options(["residual"], {})},
+    ... ]
+    >>> list(run_names(rows).values())
+    ['Deep SVDD', 'Deep SVDD, soft boundary', 'Residual skips']
+    >>> run_names([*rows, {"run": "d", "method": "kde", "params": {}}])["c"]
+    'Deep SVDD + Residual skips'
+    """
+    keys = {_identity(run): settings_key(run) for run in runs}
+    split = {key: _split(*json.loads(key)) for key in dict.fromkeys(keys.values())}
+    methods = {key: json.loads(key)[0] for key in split}
+    differing: dict[str, set[str]] = {}
+    for method in set(methods.values()):
+        own = [base for key, (_, base) in split.items() if methods[key] == method]
+        differing[method] = {
+            name
+            for name in {name for base in own for name in base}
+            if len({json.dumps(base.get(name)) for base in own}) > 1
+        }
+    alone = len(set(methods.values())) == 1 and len(split) > 1
+    short, whole = {}, {}
+    for key, (options, base) in split.items():
+        told = {name: value for name, value in base.items() if name in differing[methods[key]]}
+        short[key] = _title(methods[key], _options_in_short(options), told, named=not alone)
+        whole[key] = _title(methods[key], _titles(options), base, named=True)
+    counts = Counter(short.values())
+    titles: dict[str, str] = {}
+    taken: set[str] = set()
+    for key in split:
+        title = whole[key] if counts[short[key]] > 1 else short[key]
+        unique, number = title, 2
+        while unique in taken:  # not even all parameters in words tell them apart
+            unique, number = f"{title} ({number})", number + 1
+        titles[key] = unique
+        taken.add(unique)
+    return {identity: titles[key] for identity, key in keys.items()}
+
+
+def settings_key(run: AnyRun) -> str:
+    """Return what a run ran but for data set, class and seed: equal settings give equal keys.
+
+    Settings that are written out although every method has them anyway make no difference.
+
+    Examples
+    --------
+    >>> settings_key({"method": "deep-svdd", "params": {"recipe": "fast"}})
+    '["deep-svdd", {}]'
+    """
+    method, params = (
+        (run["method"], run["params"]) if isinstance(run, Mapping) else (run.method, run.params)
+    )
+    told = {name: value for name, value in params.items() if _USUAL.get(name) != value}
+    return json.dumps([method, told], sort_keys=True)
+
+
+def distinct_runs(runs: Iterable[Any]) -> list[Any]:
+    """Return runs without those that only repeat an earlier one: all is equal, and the seed too."""
+    found: dict[Any, Any] = {}
+    for run in runs:
+        row = isinstance(run, Mapping)
+        place = (
+            (run["dataset"], tuple(run["normal"]), run["seed"])
+            if row
+            else (run.dataset, tuple(run.normal), run.seed)
+        )
+        found.setdefault((settings_key(run), *place), run)
+    return list(found.values())
+
+
+def measured_runs(rows: Sequence[Row], among: Iterable[AnyRun] = ()) -> list[Measured]:
     """Return rows in the form that figures take, each with a name for what was run.
 
     Parameters
     ----------
     rows : sequence of mapping
         Finished runs; see `insphere.experiments.runs.run.RunResult.row`.
+    among : iterable of mapping, RunSpec or Run
+        Further runs from which the names tell these apart.
     """
-    names, titles = option_names(rows), dataset_titles(rows)
+    everyone = [*among, *rows]
+    names, titles = run_names(everyone), dataset_titles(map(_dataset, everyone))
     return [
         Measured(
             titles[row["dataset"]],
-            " + ".join(row["normal"]),
+            normal_title(row["normal"]),
             names[row["run"]],
             row["seed"],
             {key: float(row[key]) for key in SHARES if row.get(key) is not None},
@@ -53,61 +183,28 @@ def measured_runs(rows: Sequence[Row]) -> list[Measured]:
     ]
 
 
-def dataset_titles(rows: Sequence[Row]) -> dict[str, str]:
-    """Return what people call the datasets of rows; of a path, its last part if no other has it."""
-    names = list(dict.fromkeys(row["dataset"] for row in rows))
-    titles = {name: _dataset_title(name) for name in names}
-    shared = [title for title in titles.values() if list(titles.values()).count(title) > 1]
-    return {name: name if title in shared else title for name, title in titles.items()}
+def plain_baseline(rows: Sequence[AnyRun], names: Mapping[str, str] | None = None) -> str | None:
+    """Return the name of plain Deep SVDD among the rows: no options, one-class, fast recipe.
 
-
-def _dataset_title(name: str) -> str:
-    if name not in DATASETS:
-        return PurePath(name).name
-    what, comma, which = DATASETS[name].title.partition(", ")
-    return f"{what} ({which})" if comma else what  # a list of datasets has commas of its own
-
-
-def option_names(rows: Sequence[Row]) -> dict[str, str]:
-    """Return a name for what each row ran, by identity; the same for all that differ in no setting.
-
-    A name says the method and those of its parameters that differ between rows of that method.
-    Processing options are recognised in the parameters (see `apply_options`) and called by their
-    titles; with them, the method is left out.
+    None if there is none; of several that are left, the one with the fewest other parameters, and
+    of these the one with the most runs.
 
     Parameters
     ----------
-    rows : sequence of mapping
-        Finished runs.
-
-    Examples
-    --------
-    >>> names = option_names([
-    ...     {"run": "a", "method": "deep-svdd", "params": {}},
-    ...     {"run": "b", "method": "deep-svdd", "params": {"objective": "soft-boundary"}},
-    ...     {"run": "c", "method": "deep-svdd", "params": apply_options(["residual"], {})},
-    ...     {"run": "d", "method": "kde", "params": {}},
-    ... ])
-    >>> list(names.values())
-    ['Deep SVDD', 'Deep SVDD, soft boundary', 'Residual skips', 'KDE']
+    rows : sequence of mapping, RunSpec or Run
+        Some runs.
+    names : mapping, optional
+        Their names by identity; by default those that tell them apart.
     """
-    split = {_key(row): _split(row) for row in rows}
-    differing: dict[str, list[str]] = {}
-    for method in {row["method"] for row in rows}:
-        own = [base for key, (_, base) in split.items() if key[0] == method]
-        keys = list(dict.fromkeys(name for base in own for name in base))
-        differing[method] = [
-            name for name in keys if len({json.dumps(base.get(name)) for base in own}) > 1
-        ]
-    titles: dict[tuple[str, str], str] = {}
-    for key, (options, base) in split.items():
-        title = _title(key[0], options, {k: v for k, v in base.items() if k in differing[key[0]]})
-        taken = set(titles.values())
-        unique, number = title, 2
-        while unique in taken:
-            unique, number = f"{title} ({number})", number + 1
-        titles[key] = unique
-    return {row["run"]: titles[_key(row)] for row in rows}
+    names = run_names(rows) if names is None else names
+    counts: dict[tuple[int, str], int] = {}
+    for row in rows:
+        method, params = json.loads(settings_key(row))
+        if method != "deep-svdd" or {*_FROM_OPTIONS, *_USUAL} & set(params):
+            continue
+        key = len(params), names[_identity(row)]
+        counts[key] = counts.get(key, 0) + 1
+    return min(counts, key=lambda key: (key[0], -counts[key]))[1] if counts else None
 
 
 def options_of(params: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]] | None:
@@ -144,23 +241,21 @@ def options_of(params: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, An
     return (tuple(whole), base) if same else None
 
 
-def plain_baseline(rows: Sequence[Row]) -> str | None:
-    """Return the name of plain Deep SVDD among the rows: no options, one-class, fast recipe.
+def option_keys(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the options that `apply_options` put into parameters; none if it was not used.
 
-    None if there is none; of several that are left, the one with the most runs.
+    Examples
+    --------
+    >>> option_keys(apply_options(["zca", "attention"], {"epochs": 3}))
+    ('zca', 'attention')
     """
-    names = option_names(rows)
-    counts: dict[str, int] = {}
-    for row in rows:
-        found = options_of(row["params"]) if row["method"] == "deep-svdd" else None
-        if found is None or found[0]:
-            continue
-        base = found[1]
-        if base.get("objective", "one-class") == "one-class" and (
-            base.get("recipe", "fast") == "fast"
-        ):
-            counts[names[row["run"]]] = counts.get(names[row["run"]], 0) + 1
-    return max(counts, key=lambda name: counts[name]) if counts else None
+    found = options_of(params)
+    return () if found is None else found[0]
+
+
+def normal_title(normal: Iterable[str]) -> str:
+    """Name the normal classes."""
+    return " + ".join(normal)
 
 
 def in_words(params: Mapping[str, Any]) -> str:
@@ -168,27 +263,100 @@ def in_words(params: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {_value(value)}" for key, value in params.items())
 
 
-def _split(row: Row) -> tuple[tuple[str, ...], dict[str, Any]]:
-    found = options_of(row["params"]) if row["method"] == "deep-svdd" else None
-    return found or ((), dict(row["params"]))
+# ---------------------------------------------------------------------- data sets
 
 
-def _title(method: str, options: Sequence[str], told: Mapping[str, Any]) -> str:
+def dataset_title(dataset: str) -> str:
+    """Return what people call a data set.
+
+    Examples
+    --------
+    >>> dataset_title("mnist-5k"), dataset_title("/data/screws.npz")
+    ('MNIST (500 of each digit)', 'screws')
+    """
+    return dataset_titles([dataset])[dataset]
+
+
+def dataset_titles(datasets: Iterable[str]) -> dict[str, str]:
+    """Return what people call each of several data sets, by name or path; all are different.
+
+    Of a path it is the last part, and as many parts before it as tell it from the others.
+
+    Parameters
+    ----------
+    datasets : iterable of str
+        Names or paths, as `insphere.data.load_dataset` takes them.
+
+    Examples
+    --------
+    >>> list(dataset_titles(["cifar10", "/a/photos", "/b/photos"]).values())
+    ['CIFAR-10', 'a/photos', 'b/photos']
+    """
+    names = list(dict.fromkeys(datasets))
+    titles = {name: _dataset_title(name, 1) for name in names}
+    most = max((len(_parts(name)) for name in names), default=0)
+    for length in range(2, most + 1):
+        taken = list(titles.values())
+        titles = {
+            name: _dataset_title(name, length) if taken.count(title) > 1 else title
+            for name, title in titles.items()
+        }
+    taken = list(titles.values())
+    return {name: name if taken.count(title) > 1 else title for name, title in titles.items()}
+
+
+def _dataset_title(name: str, parts: int) -> str:
+    if name not in DATASETS:
+        title = "/".join(_parts(name)[-parts:]) or name
+        return next((title.removesuffix(end) for end in _ARCHIVES if title.endswith(end)), title)
+    what, comma, which = DATASETS[name].title.partition(", ")
+    return f"{what} ({which})" if comma else what  # a list of datasets has commas of its own
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(p for p in PurePosixPath(path.replace("\\", "/")).parts if p != "/")
+
+
+# ---------------------------------------------------------------------- inside
+
+
+def _dataset(run: AnyRun) -> str:
+    """Return the name or path of the data set of a run."""
+    return str(run["dataset"]) if isinstance(run, Mapping) else run.dataset
+
+
+def _identity(run: AnyRun) -> str:
+    return str(run["run"]) if isinstance(run, Mapping) else run.identity
+
+
+def _split(method: str, params: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """Return the options in parameters and the others, the most important first."""
+    options, base = options_of(params) or ((), params)
+    order = [*(name for name in _FIRST if name in base), *base]
+    return options, {name: base[name] for name in order}
+
+
+def _title(method: str, options: str, told: Mapping[str, Any], *, named: bool) -> str:
     words = [
         _WORDS.get((key, value) if isinstance(value, str) else (key, ""), f"{key} {_value(value)}")
         for key, value in told.items()
     ]
-    if options:
-        name = " + ".join(OPTIONS[option].title for option in options)
-        if len(options) > _AND_SO_ON:
-            groups = list(dict.fromkeys(OPTIONS[option].group for option in options))
-            name = f"{len(options)} options {' and '.join(groups)}"
-            if len(groups) > _AND_SO_ON:
-                name = f"{len(options)} options, all groups"
-    else:
-        name = METHODS[method].title if method in METHODS else method
-    usual = [word for word in words if word not in ("", "one-class", "fast recipe")]
-    return ", ".join([name, *usual])
+    title = METHODS[method].title if method in METHODS else method
+    name = " + ".join(part for part in (title if named or not options else "", options) if part)
+    return ", ".join([name, *(word for word in words if word)])
+
+
+def _titles(options: Sequence[str]) -> str:
+    return " + ".join(OPTIONS[option].title for option in options)
+
+
+def _options_in_short(options: Sequence[str]) -> str:
+    if len(options) <= _AND_SO_ON:
+        return _titles(options)
+    groups = list(dict.fromkeys(OPTIONS[option].group for option in options))
+    if len(groups) > _AND_SO_ON:
+        return f"{len(options)} options, all groups"
+    return f"{len(options)} options {' and '.join(groups)}"
 
 
 def _value(value: Any) -> str:
@@ -213,7 +381,3 @@ def _within_another(name: str, found: Sequence[str]) -> bool:
     return any(
         other != name and own and own < set(OPTIONS[other].encoder.items()) for other in found
     )
-
-
-def _key(row: Row) -> tuple[str, str]:
-    return row["method"], json.dumps(row["params"], sort_keys=True)

@@ -91,7 +91,7 @@ def run(
         Further arguments for detectors that know them (verbose, callbacks), which do not change
         the result.
     """
-    split = OneClassSplit(data, list(spec.normal), random_state=spec.seed)
+    split = spec.reading.split(data)
     unfitted = spec.detector(checkpoint_dir=checkpoints, **extra)
     started = time.perf_counter()
     fit = fit_to_split(unfitted, split, seed=spec.seed)

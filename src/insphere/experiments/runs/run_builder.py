@@ -1,4 +1,4 @@
-"""From what a person chooses to a spec, the baseline to compare it with, and back."""
+"""From what a person chooses to a spec, and the baseline to compare it with."""
 
 from __future__ import annotations
 
@@ -194,69 +194,13 @@ def trained_on(normals: int, *, held_out: bool) -> int:
     return normals - round(0.2 * normals) if held_out else normals
 
 
-def options_of(spec: RunSpec) -> tuple[str, ...]:
-    """Name the options that a run was given; empty if its settings are none of theirs.
-
-    Examples
-    --------
-    >>> params = apply_options(["zca", "attention"], {})
-    >>> options_of(RunSpec(dataset="mnist", normal=("3",), params=params))
-    ('zca', 'attention')
-    """
-    if not {"encoder", "preprocess", "allow_collapse"} & set(spec.params):
-        return ()
-    rest = {k: v for k, v in spec.params.items() if k in _KEPT}
-    encoder = spec.params.get("encoder")
-    found = [name for name, option in OPTIONS.items() if _holds(option.encoder, encoder)]
-    found += [
-        name
-        for name, option in OPTIONS.items()
-        if option.steps and _has_steps(option.steps, spec.params.get("preprocess"))
-    ]
-    whole = [
-        name
-        for name in OPTIONS
-        if name in found
-        and not any(
-            name != other and dict(OPTIONS[name].encoder).items() < OPTIONS[other].encoder.items()
-            for other in found
-            if OPTIONS[name].encoder
-        )
-    ]
-    same = apply_options(whole, rest) == dict(spec.params)
-    return tuple(whole) if same else ()
-
-
 def assumed_gain(options: tuple[str, ...]) -> float | None:
     """Add up what the report assumed for options; None if it stated nothing for any of them."""
     stated = [gain for name in options if (gain := OPTIONS[name].assumed) is not None]
     return sum(stated) if stated else None
 
 
-def describe(spec: RunSpec) -> str:
-    """Name a run's method with what is special about it, for headings."""
-    parts = [spec.title]
-    if spec.params.get("objective") == "soft-boundary":
-        parts = [f"{spec.title}, soft boundary"]
-    parts += [OPTIONS[name].title for name in options_of(spec)]
-    return " + ".join(parts)
-
-
 def _changed(spec: RunSpec, method: str, params: dict[str, Any]) -> RunSpec:
     return RunSpec(
         dataset=spec.dataset, normal=spec.normal, method=method, params=params, seed=spec.seed
     )
-
-
-def _holds(wanted: Any, given: Any) -> bool:
-    if not wanted or not isinstance(given, dict):
-        return False
-    return all(
-        given.get(key) == (list(value) if isinstance(value, tuple) else value)
-        for key, value in wanted.items()
-    )
-
-
-def _has_steps(wanted: Any, given: Any) -> bool:
-    names = [step["step"] if isinstance(step, dict) else step for step in given or ()]
-    return all((step["step"] if isinstance(step, dict) else step) in names for step in wanted)

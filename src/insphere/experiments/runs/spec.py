@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.registry import METHODS, build_detector
 
@@ -53,6 +54,11 @@ class RunSpec(BaseModel):
             If the method or one of `params` is unknown.
         """
         return build_detector(self.method, self.params, seed=self.seed, **extra)
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How its images are split."""
+        return ReadOptions(normal=self.normal, seed=self.seed)
 
     @property
     def title(self) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
 from os import PathLike
@@ -16,7 +15,9 @@ from insphere.data.load import load_dataset
 from insphere.data.named import CLASS_NAMES
 from insphere.detectors.registry import METHODS
 from insphere.errors import SpecError
+from insphere.experiments.runs.display_names import normal_title, run_names, settings_key
 from insphere.experiments.runs.spec import RunSpec
+from insphere.validation import sentence
 from insphere.workflows.fit_config import read_config
 
 EVERY = "*"  # stands for all datasets that are not named
@@ -31,7 +32,7 @@ class SweepRun:
     spec : RunSpec
         What is run.
     column : str
-        What its method, with its options, is called in tables.
+        What it is called in tables: as the file says, else as everywhere; see `run_names`.
     option : str
         Name of the option; empty if the sweep has none.
     """
@@ -43,7 +44,7 @@ class SweepRun:
     @property
     def normal(self) -> str:
         """Names of the normal classes in one."""
-        return " + ".join(self.spec.normal)
+        return normal_title(self.spec.normal)
 
 
 def _list(value: Any) -> Any:
@@ -100,8 +101,8 @@ class MethodPart(_Part):
     method : str
         A key of `insphere.detectors.registry.METHODS`.
     name : str, optional
-        Title of its column, to which values of `grid` are added; by default that of the method,
-        with its params.
+        Title of its column, to which values of `grid` are added; by default its runs are called
+        as everywhere (see `insphere.experiments.runs.display_names.run_names`).
     params : dict
         Constructor arguments of the detector.
     grid : dict
@@ -128,18 +129,12 @@ class MethodPart(_Part):
         return self
 
     def variants(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return title and arguments of each combination."""
+        """Return title, empty if it has no name of its own, and arguments of each combination."""
         found = []
         for values in product(*self.grid.values()):
             chosen = dict(zip(self.grid, values, strict=True))
-            if self.name is not None:
-                title, told = self.name, [str(value) for value in values]
-            else:
-                told = [f"{key} {value}" for key, value in (self.params | chosen).items()]
-                title = METHODS[self.method].title
-            if told:
-                title += f" ({', '.join(told)})"
-            found.append((title, self.params | chosen))
+            told = f" ({', '.join(map(str, values))})" if values else ""
+            found.append((f"{self.name}{told}" if self.name else "", self.params | chosen))
         return found
 
 
@@ -224,20 +219,20 @@ class Sweep(_Part):
             If a dataset has no class of a name, an exclusion leaves nothing out, or nothing is
             left.
         """
-        found: dict[str, SweepRun] = {}
+        found: dict[str, tuple[SweepRun, RunSpec]] = {}
         used = [False] * len(self.exclude)
         for seed, (dataset, normal) in product(self._all_seeds(), self._cells()):
-            for run in self._runs_of(dataset, normal, seed):
+            for run, base in self._runs_of(dataset, normal, seed):
                 rules = [rule.matches(run) for rule in self.exclude]
                 used = [a or b for a, b in zip(used, rules, strict=True)]
                 if not any(rules):
-                    found.setdefault(run.spec.identity, run)
+                    found.setdefault(run.spec.identity, (run, base))
         if not all(used):
             rule = self.exclude[used.index(False)].model_dump(exclude_none=True)
             raise SpecError(f"The sweep {self.name} has no run that its exclude {rule} leaves out.")
         if not found:
             raise SpecError(f"The sweep {self.name} leaves out all of its runs.")
-        return list(found.values())
+        return _with_columns(list(found.values()))
 
     def check(self) -> None:
         """Build every detector once, without fitting it.
@@ -273,23 +268,48 @@ class Sweep(_Part):
                 cells.append((dataset, tuple(classes)))
         return cells
 
-    def _runs_of(self, dataset: str, normal: tuple[str, ...], seed: int) -> list[SweepRun]:
+    def _runs_of(
+        self, dataset: str, normal: tuple[str, ...], seed: int
+    ) -> list[tuple[SweepRun, RunSpec]]:
+        """Return runs, named as far as the file names them, and each without its option."""
         runs = []
         for part in self.methods:
             if seed not in (self.seeds if part.seeds is None else part.seeds):
                 continue
             options = self.options if part.options and self.options else {"": {}}
             for (title, params), (option, more) in product(part.variants(), options.items()):
-                spec = RunSpec(
-                    dataset=dataset,
-                    normal=normal,
-                    method=part.method,
-                    params=params | more,
-                    seed=seed,
+                spec, base = (
+                    RunSpec(
+                        dataset=dataset, normal=normal, method=part.method, params=own, seed=seed
+                    )
+                    for own in (params | more, params)
                 )
-                column = f"{title}, {option}" if option else title
-                runs.append(SweepRun(spec, column, option))
+                runs.append((SweepRun(spec, title, option), base))
         return runs
+
+
+def _with_columns(planned: Sequence[tuple[SweepRun, RunSpec]]) -> list[SweepRun]:
+    """Give every run its column; different settings never share one.
+
+    Parameters
+    ----------
+    planned : sequence of (SweepRun, RunSpec)
+        Runs whose column is what the file calls them, or empty; and each without its option.
+    """
+    names = run_names(run.spec for run, _ in planned)
+    bases = run_names(base for _, base in planned)
+    columns: dict[str, str] = {}
+    settings: dict[str, set[str]] = {}
+    for run, base in planned:
+        column = run.column or bases[base.identity]
+        if run.option:
+            column = f"{column}, {run.option}"
+        columns[run.spec.identity] = column
+        settings.setdefault(column, set()).add(settings_key(run.spec))
+    for identity, column in columns.items():
+        if len(settings[column]) > 1:
+            columns[identity] = f"{column} ({names[identity]})"
+    return [replace(run, column=columns[run.spec.identity]) for run, _ in planned]
 
 
 @lru_cache(maxsize=16)
@@ -329,25 +349,4 @@ def make_sweep(values: Mapping[str, Any], title: str = "The sweep") -> Sweep:
     try:
         return Sweep.model_validate(dict(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        place: Sequence[Any] = first["loc"]
-        name = ".".join(str(part) for part in place)
-        if first["type"] == "missing":
-            message = f"{title} lacks {name}."
-        elif first["type"] == "extra_forbidden":
-            known = list(_part_at(place).model_fields)
-            close = get_close_matches(str(place[-1]), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
-            message = f"{title} has the unknown key {name}; {hint}"
-        else:
-            said = first["msg"].removeprefix("Value error, ")
-            said = said[0].lower() + said[1:]
-            own = first["type"] == "value_error"  # our own words name the value themselves
-            where = f" in {name}" if own else f" {name} = {first['input']!r}"
-            message = f"{title} has a mistake{where if name else ''}: {said}."
-        raise SpecError(message) from error
-
-
-def _part_at(place: Sequence[Any]) -> type[BaseModel]:
-    parts: dict[str, type[BaseModel]] = {"methods": MethodPart, "exclude": Exclude}
-    return Sweep if len(place) == 1 else parts[str(place[0])]
+        raise SpecError(sentence(error, title, Sweep, "key")) from error

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock
 
 from insphere.errors import DataError, InsphereError, require
+from insphere.parsing import ParseError, check_path, shown_path
 
 require("sqlalchemy", "experiments", "The store of runs")
 
 from sqlalchemy import Engine, MetaData, create_engine, event  # noqa: E402
+from sqlalchemy.engine import ExceptionContext  # noqa: E402
 
 VERSION = 1
 Journal = Literal["wal", "delete"]
 _BUSY_SECONDS = 60
+_ADVICE = {
+    sqlite3.SQLITE_BUSY: "another program holds it; try again when that is done",
+    sqlite3.SQLITE_LOCKED: "another program holds it; try again when that is done",
+    sqlite3.SQLITE_READONLY: "make it writable or choose another place",
+    sqlite3.SQLITE_CANTOPEN: "choose another place",
+}
 
 
 def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engine:
@@ -38,42 +47,55 @@ def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engi
     DataError
         If the file is something else, or of another version.
     InsphereError
-        If the place cannot be written.
+        If it cannot be read or written: now, or at any later moment by what uses the engine.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            _prepare(path, journal, tables)
-    except (sqlite3.OperationalError, OSError) as error:
-        raise InsphereError(f"The store {path} cannot be used: {error}.") from error
-    except sqlite3.DatabaseError as error:
-        raise DataError(f"{path} is no store of runs; name another file.") from error
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_SECONDS})
     event.listen(engine, "connect", _connected)
     event.listen(engine, "begin", _begun)
+    event.listen(engine, "handle_error", partial(_refused, path))
+    try:
+        check_path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            _prepare(engine, path, journal, tables)
+    except ParseError as error:
+        raise InsphereError(
+            f"The store {shown_path(path)} {error}; choose another name."
+        ) from error
+    except OSError as error:
+        raise InsphereError(
+            f"The store {path} cannot be used: {error.strerror or error}; choose another place."
+        ) from error
     return engine
 
 
-def _prepare(path: Path, journal: Journal | None, tables: MetaData) -> None:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
-    try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        new = version == 0 and count == 0
-        if not new and version != VERSION:
-            raise DataError(
-                f"{path} is no store of runs in the format {VERSION}; name another file."
-            )
-        if journal or new:
-            connection.execute(f"PRAGMA journal_mode={journal or 'wal'}")
-    finally:
-        connection.close()
+def _prepare(engine: Engine, path: Path, journal: Journal | None, tables: MetaData) -> None:
+    """Look at the version of a file, and make the tables of a new one, all of them or none."""
+    with engine.connect() as connection:
+        version = connection.exec_driver_sql("PRAGMA user_version").scalar()
+        count = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
+    new = version == 0 and count == 0
+    if not new and version != VERSION:
+        raise DataError(f"{path} is no store of runs in the format {VERSION}; name another file.")
+    if journal or new:
+        with engine.execution_options(begin=False).connect() as connection:
+            connection.exec_driver_sql(f"PRAGMA journal_mode={journal or 'wal'}")
     if new:
-        engine = create_engine(f"sqlite:///{path}")
-        with engine.begin() as setup:
-            tables.create_all(setup)
-            setup.exec_driver_sql(f"PRAGMA user_version={VERSION}")
-        engine.dispose()
+        with engine.execution_options(write=True).begin() as connection:
+            tables.create_all(connection)
+            connection.exec_driver_sql(f"PRAGMA user_version={VERSION}")
+
+
+def _refused(path: Path, context: ExceptionContext) -> None:
+    """Turn whatever SQLite refuses, at whatever moment, into one sentence."""
+    error = context.original_exception
+    if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+        return None  # a fault of the program
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        raise DataError(f"{path} is no store of runs, or is damaged; name another file.") from error
+    advice = _ADVICE.get(code, "make room there or choose another place")
+    raise InsphereError(f"The store {path} cannot be used: {error}; {advice}.") from error
 
 
 def _connected(connection: Any, _: object) -> None:
@@ -82,5 +104,6 @@ def _connected(connection: Any, _: object) -> None:
 
 
 def _begun(connection: Any) -> None:
-    writes = connection.get_execution_options().get("write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    if options.get("begin", True):  # the journal is changed outside of transactions
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("write") else "BEGIN")

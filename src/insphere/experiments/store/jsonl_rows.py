@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from insphere.atomic import write_atomic
 from insphere.errors import DataError
 
 
@@ -63,9 +63,7 @@ def merge_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
             json.dumps(row, ensure_ascii=False) + "\n"
             for row in sorted(merged.values(), key=_order)
         )
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_atomic(path, text)
     return len(merged) - before
 
 

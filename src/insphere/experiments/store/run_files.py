@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.atomic import atomic_path, write_atomic
 from insphere.errors import DataError
 
 
@@ -44,9 +44,8 @@ class RunFiles:
             ("scores", np.asarray(scores, np.float64)),
             ("truth", np.asarray(truth, np.uint8)),
         ):
-            partial = folder / f".{name}.{os.getpid()}.npy"
-            np.save(partial, values, allow_pickle=False)
-            partial.replace(folder / f"{name}.npy")
+            with atomic_path(folder / f"{name}.npy") as partial, partial.open("wb") as file:
+                np.save(file, values, allow_pickle=False)
 
     def scores(self, identity: str) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
         """Return anomaly scores of the test images, and their truth (0 normal, 1 anomalous).
@@ -72,11 +71,8 @@ class RunFiles:
 
     def save_history(self, identity: str, records: Sequence[Mapping[str, Any]]) -> None:
         """Write the whole history of a finished training."""
-        folder = self.folder(identity)
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".history.{os.getpid()}.jsonl"
-        partial.write_text("".join(json.dumps(r) + "\n" for r in records), encoding="utf-8")
-        partial.replace(folder / "history.jsonl")
+        text = "".join(json.dumps(record) + "\n" for record in records)
+        write_atomic(self.folder(identity) / "history.jsonl", text)
 
     def history(self, identity: str) -> list[dict[str, Any]]:
         """Return the record of each epoch so far; empty for methods without epochs."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from insphere.errors import DataError, InsphereError
+from insphere.errors import DataError
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.database import Journal, open_database
 from insphere.experiments.store.run_files import RunFiles
@@ -30,9 +30,8 @@ from insphere.experiments.store.run_record import (
 )
 
 # ruff: isort: split
-from sqlalchemy import case, func, literal_column, select, update  # `database` says so if missing
+from sqlalchemy import Select, case, func, literal_column, select, update  # `database` checks
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import Session
 
 SILENCE = 60.0  # seconds without a heartbeat, where there is no lock to look at
@@ -120,14 +119,8 @@ class Store:
         InsphereError
             If the file cannot be written.
         """
-        try:
-            with Session(self._writer) as session, session.begin():
-                yield session
-        except DatabaseError as error:
-            raise InsphereError(
-                f"The store {self.path} cannot be written: {error.orig}; make room there or choose "
-                "another place."
-            ) from error
+        with Session(self._writer) as session, session.begin():
+            yield session
 
     # ------------------------------------------------------------------ what is there
 
@@ -154,6 +147,11 @@ class Store:
                 for part in _parts(identities)
                 for run in session.scalars(query.where(Run.identity.in_(part)))
             ]
+
+    def count(self) -> int:
+        """Return how many runs there are, whatever their state."""
+        with Session(self._engine) as session:
+            return int(session.scalar(select(func.count()).select_from(Run)) or 0)
 
     def get(self, identity: str) -> Run | None:
         """Return one run; None if it is not there."""
@@ -215,16 +213,22 @@ class Store:
         with self.writing() as session:
             return _count(session.execute(query.values(_claimed(worker)))) == 1
 
-    @staticmethod
-    def claimed_by(worker: str) -> dict[str, Any]:
-        """Return the columns of a run that a worker has just taken."""
-        return _claimed(worker)
+    def claim_next(self, worker: str, waiting: Select[Any] | None = None) -> RunSpec | None:
+        """Take the first run of the queue, in one statement; None if the queue is empty.
 
-    def claim_next(self, worker: str) -> RunSpec | None:
-        """Take the run that has been queued for longest; None if the queue is empty."""
-        first = select(Run.identity).where(Run.state == "queued")
-        first = first.order_by(Run.created, literal_column("runs.rowid")).limit(1)
-        query = update(Run).where(Run.identity == first.scalar_subquery())
+        Parameters
+        ----------
+        worker : str
+            Who takes it.
+        waiting : Select, optional
+            The identities that may be taken, in their order; by default all that are queued,
+            those first that have waited for longest.
+        """
+        if waiting is None:
+            waiting = select(Run.identity).where(Run.state == "queued")
+            waiting = waiting.order_by(Run.created, literal_column("runs.rowid"))
+        first = waiting.limit(1).scalar_subquery()
+        query = update(Run).where(Run.identity == first, Run.state == "queued")
         with self.writing() as session:
             identity = session.scalar(query.values(_claimed(worker)).returning(Run.identity))
         run = None if identity is None else self.get(identity)

@@ -1,4 +1,4 @@
-"""Bars and heat maps for the screen; the numbers are those of the printed ones."""
+"""Bars for the screen; the numbers are those of the printed ones."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from insphere.errors import DataError
-from insphere.figures import auc_heatmap, bars, gains, style
-from insphere.figures.auc_heatmap import HeatTable
+from insphere.figures import bars, style
 from insphere.figures.bars import CHANCE, Pair, pairs, signed
-from insphere.figures.gains import Gain
 from insphere.figures.interactive.style import axes, go, hatched, new_figure, plain
 from insphere.figures.measured import Runs, Spread, changes, classes, options
 
@@ -84,89 +82,6 @@ def change_bars(runs: Runs, baseline: str, title: str = "") -> Any:
     figure.update_xaxes(categoryarray=[plain(name) for name in names])
     axes(figure, y=bars.CHANGE_AXIS)
     figure.add_hline(y=0, line={"color": style.INK, "width": 1})
-    return figure
-
-
-def gain_bars(found: Sequence[Gain], title: str = "") -> Any:
-    """Show what each option gains on average, with what was assumed of it.
-
-    The parameters are those of `insphere.figures.gains.gain_bars`.
-    """
-    if not found:
-        raise DataError("There is no option whose gain could be drawn.")
-    figure = new_figure(title)
-    names = [plain(gain.option) for gain in found]
-    looks = [style.GAIN if gain.mean >= 0 else style.LOSS for gain in found]
-    spans = np.array([[gain.high - gain.mean, gain.mean - gain.low] for gain in found])
-    whole = bool(np.isfinite(spans).any())
-    marker = hatched(style.GAIN)
-    marker["color"] = [look.colour for look in looks]
-    marker["pattern"]["shape"] = [look.pattern for look in looks]
-    figure.add_trace(
-        go.Bar(
-            x=[gain.mean for gain in found],
-            y=names,
-            orientation="h",
-            marker=marker,
-            name="measured",
-            error_x={"array": spans[:, 0], "arrayminus": spans[:, 1], "color": style.INK}
-            if whole
-            else None,
-            hovertemplate="%{y}: %{x:+.2f}<extra></extra>",
-        )
-    )
-    told = [gain for gain in found if gain.assumed is not None]
-    if told:
-        figure.add_trace(
-            go.Scatter(
-                x=[gain.assumed for gain in told],
-                y=[plain(gain.option) for gain in told],
-                mode="markers",
-                name="assumed",
-                marker={
-                    "symbol": "diamond",
-                    "size": 11,
-                    "color": style.PAPER,
-                    "line": {"color": style.INK, "width": 1.5},
-                },
-                hovertemplate="%{y}: assumed %{x:+.2f}<extra></extra>",
-            )
-        )
-    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], showgrid=False)
-    figure.add_vline(x=0, line={"color": style.INK, "width": 1})
-    axes(figure, x=gains.GAIN_AXIS)
-    figure.update_layout(height=190 + 34 * len(found))
-    return figure
-
-
-def heat_map(table: HeatTable, title: str = "") -> Any:
-    """Show a heat map with its numbers in the cells.
-
-    The parameters are those of `insphere.figures.auc_heatmap.heat_map`.
-    """
-    if not np.isfinite(table.values).any():
-        raise DataError("A heat map needs at least one number.")
-    figure = new_figure(title)
-    figure.add_trace(
-        go.Heatmap(
-            z=table.values,
-            x=[plain(name) for name in table.columns],
-            y=[plain(name) for name in table.rows],
-            text=[list(row) for row in table.texts],
-            texttemplate="%{text}",
-            colorscale="Cividis",
-            xgap=2,
-            ygap=2,
-            colorbar={
-                "title": {"text": auc_heatmap.COLOUR_BAR, "side": "right"},
-                "outlinewidth": 0,
-            },
-            hovertemplate="%{y}, %{x}: %{z:.2f}<extra></extra>",
-        )
-    )
-    figure.update_xaxes(showgrid=False, type="category")
-    figure.update_yaxes(showgrid=False, type="category", autorange="reversed")
-    figure.update_layout(height=210 + 36 * len(table.rows))
     return figure
 
 

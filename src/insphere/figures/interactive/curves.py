@@ -1,4 +1,4 @@
-"""Scores, ROC and precision–recall curves, and training for the screen."""
+"""ROC and precision–recall curves for the screen."""
 
 from __future__ import annotations
 
@@ -10,59 +10,9 @@ from numpy.typing import ArrayLike
 
 from insphere.errors import DataError
 from insphere.figures import style
-from insphere.figures.bins import Histogram, histogram
 from insphere.figures.curves import ONE_KIND, PR_AXES, ROC_AXES
-from insphere.figures.epochs import LOSS_AXIS, epoch_lines, is_wide, log_ticks
-from insphere.figures.history import Rows
 from insphere.figures.interactive.style import axes, go, line, new_figure, plain, tinted
 from insphere.figures.points import Curve, precision_recall, roc
-
-
-def score_histogram(
-    scores: ArrayLike,
-    threshold: float | None = None,
-    truth: ArrayLike | None = None,
-    *,
-    bins: int = 40,
-    title: str = "",
-) -> Any:
-    """Show the histogram of the scores with the threshold marked.
-
-    The parameters are those of `insphere.figures.score_histogram`.
-    """
-    data = histogram(scores, threshold, truth, bins=bins)
-    figure = new_figure(title)
-    _histogram(figure, data)
-    suffix = f" (outermost bars gather {data.gathered:,} beyond the axis)" if data.gathered else ""
-    axes(figure, x=f"anomaly score{suffix}", y="share of each group" if data.shares else "images")
-    figure.update_layout(barmode="overlay", bargap=0, legend={"orientation": "h", "y": 1.08})
-    return figure
-
-
-def score_distributions(histograms: Mapping[str, Histogram], title: str = "") -> Any:
-    """Show the scores of several runs, a panel for each.
-
-    The parameters are those of `insphere.figures.scores.score_distributions`.
-    """
-    if not histograms:
-        raise DataError("There are no scores to draw.")
-    columns = 2 if len(histograms) > 1 else 1
-    rows = -(-len(histograms) // columns)
-    many: dict[str, Any] = {} if rows * columns == 1 else {
-        "subplot_titles": [plain(name) for name in histograms],
-        "vertical_spacing": min(0.12, 0.4 / rows), "horizontal_spacing": 0.09,
-    }  # fmt: skip
-    figure = new_figure(title, rows=rows, columns=columns, **many)
-    for place, data in enumerate(histograms.values()):
-        where = {"row": place // columns + 1, "col": place % columns + 1} if many else {}
-        _histogram(figure, data, legend=place == 0, **where)
-    below: dict[str, Any] = {"row": rows} if many else {}
-    axes(figure, x="anomaly score", **below)
-    figure.update_layout(
-        barmode="overlay", bargap=0, height=130 + 210 * rows,
-        legend={"orientation": "h", "y": -0.4 / rows, "yanchor": "top"},
-    )  # fmt: skip
-    return figure
 
 
 def roc_curve(
@@ -96,75 +46,6 @@ def precision_recall_curves(curves: Mapping[str, Curve], title: str = "") -> Any
     The parameters are those of `insphere.figures.curves.precision_recall_curves`.
     """
     return _several(curves, "AP", PR_AXES, title)
-
-
-def training_lines(histories: Mapping[str, Rows], title: str = "") -> Any:
-    """Show loss and, where it was measured, AUC while training, a line for each run.
-
-    The parameters are those of `insphere.figures.epochs.training_lines`.
-    """
-    found = epoch_lines(histories)
-    if not found:
-        raise DataError("There is no training whose loss could be drawn.")
-    names = list(histories)
-    many: dict[str, Any] = {"shared_xaxes": True, "vertical_spacing": 0.06}
-    figure = new_figure(title, rows=len(found), **(many if len(found) > 1 else {}))
-    for row, (axis, lines) in enumerate(found.items(), start=1):
-        where = {"row": row, "col": 1} if len(found) > 1 else {}
-        for one in lines:
-            figure.add_trace(
-                go.Scatter(
-                    x=one.epochs, y=one.values, mode="lines", name=plain(one.name),
-                    legendgroup=one.name, showlegend=row == 1,
-                    line=line(style.look(names.index(one.name))),
-                    hovertemplate="epoch %{x}: %{y:.4g}",
-                ),
-                **where,
-            )  # fmt: skip
-        if axis == LOSS_AXIS and is_wide(lines):
-            ticks = log_ticks(lines)
-            texts = [f"{tick:g}" for tick in ticks]
-            figure.update_yaxes(type="log", tickvals=ticks, ticktext=texts, **where)
-        axes(figure, x="epoch" if row == len(found) else "", y=axis, **where)
-    figure.update_layout(height=140 + 280 * len(found))
-    return figure
-
-
-def _histogram(figure: Any, data: Histogram, *, legend: bool = True, **where: int) -> None:
-    middles, widths = (data.edges[:-1] + data.edges[1:]) / 2, np.diff(data.edges)
-    for group in data.groups:
-        colour = style.ANOMALOUS if group.anomalous else style.NORMAL
-        figure.add_trace(
-            go.Bar(
-                x=middles, y=group.heights, width=widths, legendgroup=group.name, showlegend=legend,
-                name=f"{group.name} ({group.size:,})" if not where else group.name,
-                marker={
-                    "color": tinted(colour, 0.28),
-                    "line": {"color": colour, "width": 1.2},
-                    "pattern": {
-                        "shape": "/" if group.anomalous else "", "fgcolor": colour, "size": 7,
-                        "solidity": 0.2, "fillmode": "replace", "bgcolor": tinted(colour, 0.2),
-                    },
-                },
-                hovertemplate="%{x:.3g}: %{y:.1%}" if data.shares else "%{x:.3g}: %{y}",
-            ),
-            **where,
-        )  # fmt: skip
-    if data.threshold is not None:
-        figure.add_vline(
-            x=data.threshold, line={"color": style.INK, "width": 1.6, "dash": "6px,4px"}, **where
-        )
-        if legend:
-            figure.add_trace(
-                go.Scatter(
-                    x=[None], y=[None], mode="lines", legendgroup="threshold",
-                    name=f"threshold {data.threshold:.3g}" if not where else "threshold",
-                    line={"color": style.INK, "width": 1.6, "dash": "6px,4px"},
-                ),
-                **where,
-            )  # fmt: skip
-    if data.shares:
-        figure.update_yaxes(tickformat=".0%", **where)
 
 
 def _one(curve: Curve | None, area: str, names: tuple[str, str], title: str) -> Any:

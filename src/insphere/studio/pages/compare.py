@@ -23,7 +23,7 @@ from insphere.studio import controls, estimates, formatting, method_list, option
 from insphere.studio.app_state import Studio
 from insphere.studio.controls import Radio
 from insphere.studio.form_state import MOST_EPOCHS, Z_SCORE, Chosen
-from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
 
 RECIPES = {
@@ -111,8 +111,7 @@ class ComparePage:
         radio = Radio("Images", self.chosen.source.key, self._take)
         for source in self.chosen.sources:
             named = source.kind == "named"
-            title, note = (source.key, source.title) if named else (source.title, "your own")
-            radio.add(source.key, title, note)
+            radio.add(source.key, source.title, source.key if named else "your own")
         if self.chosen.problem:
             message(self.chosen.problem, "bad")
         with ui.element("details"):
@@ -270,7 +269,7 @@ class ComparePage:
     def _changed(self) -> None:
         self.summary.refresh()
         self.button.set_visibility(self._choice()[0] is not None)
-        ui.run_javascript(f"history.replaceState(null, '', {self.chosen.address()!r})")
+        show_address(self.chosen.address())
 
     def _choice(self) -> tuple[Choice | None, str]:
         """Return what is to be trained, or None and why it cannot be."""

@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from nicegui import ui
 
 from insphere.experiments.plots.run_comparison import groups
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.display_names import dataset_title, normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.studio import comparison_view, controls, formatting, new_sweep, queue_view
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import PATIENCE, frame, html
+from insphere.studio.frame import PATIENCE, frame, html, show_address
 
 LOOK_SECONDS = 1.5
 GROUPS = (
@@ -96,7 +96,8 @@ class ExperimentsPage:
         ui.timer(LOOK_SECONDS, self.look)
 
     def _filters(self) -> None:
-        datasets = sorted({run.dataset for run in self.runs})
+        titles = self.studio.titles()
+        datasets = {name: titles[name] for name in sorted({run.dataset for run in self.runs})}
         with ui.element("div").classes("row"):
             with ui.element("label").classes("field"):
                 html("<span>Search</span>", "display:contents")
@@ -109,7 +110,7 @@ class ExperimentsPage:
                 )  # fmt: skip
             states = [("", "any"), *((key, word) for key, (_, word) in formatting.STATES.items())]
             controls.select("State", states, self.given["state"], partial(self._filter, "state"))
-            names = [("", "any"), *((name, _short(name)) for name in datasets)]
+            names = [("", "any"), *datasets.items()]
             on_change = partial(self._filter, "dataset")
             controls.select("Images", names, self.given["dataset"], on_change)
             on_change = partial(self._filter, "group")
@@ -130,16 +131,18 @@ class ExperimentsPage:
     @ui.refreshable_method
     def table_or_groups(self) -> None:
         """Show the runs that fit, one by one or in groups."""
-        shown = [run for run in self.runs if self._fits(run)]
+        names = self.studio.names()
+        shown = [run for run in self.runs if self._fits(run, names[run.identity])]
         if not self.runs:
             html('<p class=muted>There is no run yet. <a href="/">Start the first</a>.</p>')
         elif self.given["group"]:
-            html(_grouped(shown, self.given["group"]))
+            html(_grouped(shown, self.given["group"], self.runs))
         else:
-            self._table(shown)
+            self._table(shown, names)
 
-    def _table(self, runs: list[Run]) -> None:
-        rows = [_row(run) for run in reversed(runs)]
+    def _table(self, runs: list[Run], names: dict[str, str]) -> None:
+        titles = self.studio.titles()
+        rows = [_row(run, names[run.identity], titles[run.dataset]) for run in reversed(runs)]
         self.table = ui.table(
             rows=rows,
             columns=COLUMNS,
@@ -177,35 +180,33 @@ class ExperimentsPage:
     def _filter(self, name: str, value: str) -> None:
         self.given[name] = value
         query = urlencode({key: given for key, given in self.given.items() if given})
-        target = "/experiments" + (f"?{query}" if query else "")
-        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        show_address("/experiments" + (f"?{query}" if query else ""))
         self.table_or_groups.refresh()
 
-    def _fits(self, run: Run) -> bool:
+    def _fits(self, run: Run, name: str) -> bool:
         if self.given["state"] not in ("", run.state):
             return False
         if self.given["dataset"] not in ("", run.dataset):
             return False
         words_ = self.given["search"].lower().split()
-        text = (
-            f"{run.identity} {describe(run.spec)} {run.method} {run.dataset} {run.normal}".lower()
-        )
+        title, normal = dataset_title(run.dataset), normal_title(run.normal)
+        text = f"{run.identity} {name} {run.method} {run.dataset} {title} {normal}".lower()
         return all(word in text for word in words_)
 
 
-def _row(run: Run) -> dict[str, Any]:
+def _row(run: Run, name: str, dataset: str) -> dict[str, Any]:
     sign, word = formatting.STATES[run.state]
     return {
         "run": run.identity, "state": f"{sign} {word}",
-        "auc": None if run.auc is None else 100 * run.auc, "method": describe(run.spec),
-        "dataset": _short(run.dataset), "normal": formatting.normal_class(run.normal),
+        "auc": None if run.auc is None else 100 * run.auc, "method": name,
+        "dataset": dataset, "normal": normal_title(run.normal),
         "seed": run.seed, "seconds": run.seconds,
     }  # fmt: skip
 
 
-def _grouped(runs: list[Run], by: str) -> str:
+def _grouped(runs: list[Run], by: str, among: list[Run]) -> str:
     rows = []
-    for group in groups(runs, by):
+    for group in groups(runs, by, among):
         spread = "" if group["std"] is None else f" ± {100 * group['std']:.1f}"
         compare = f"/experiments?compare={','.join(group['runs'][:40])}"
         rows.append(
@@ -216,7 +217,3 @@ def _grouped(runs: list[Run], by: str) -> str:
     head = "<tr><th>group</th><th class=r>runs</th><th class=r>AUC, %</th><th></th></tr>"
     body = "".join(rows) or "<tr><td colspan=4 class=muted>No finished run fits.</td></tr>"
     return f'<div class="scroll"><table class="table" data-test="groups">{head}{body}</table></div>'
-
-
-def _short(dataset: str) -> str:
-    return dataset.rsplit("/", 1)[-1].removesuffix(".npz")

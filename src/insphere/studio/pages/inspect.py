@@ -5,18 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 from nicegui import ui
 
 from insphere.detectors.persistence.model_folder import describe_model
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting, image_view, upload_widget
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import PATIENCE, frame, html, message, read_asset
+from insphere.studio.frame import PATIENCE, frame, html, message, read_asset, show_address
 from insphere.studio.inspect_image import Closer, look_closer
 from insphere.studio.uploads import LIMITS, drawn_digit, one_image
 
@@ -69,7 +70,10 @@ class LookPage:
             return
         with ui.element("div").classes("side look"):
             with ui.element("section").classes("card stack"):
-                names = [(run.identity, _name(run)) for run in self.runs[:200]]
+                called = self.studio.names()
+                names = [
+                    (one.identity, _name(one, called[one.identity])) for one in self.runs[:200]
+                ]
                 controls.select("Model", names, self.run.identity, self._choose).style("width:100%")
                 html(_CANVAS)
                 with ui.element("div").classes("row"):
@@ -90,8 +94,7 @@ class LookPage:
 
     async def _choose(self, identity: str) -> None:
         self.run = next((run for run in self.runs if run.identity == identity), self.run)
-        target = f"/look?model={identity}"
-        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        show_address(f"/look?{urlencode({'model': identity})}")
         if self.last is not None:
             await self._judge(*self.last)
 
@@ -167,6 +170,6 @@ def _shrunk(image: np.ndarray[Any, np.dtype[np.uint8]], shape: tuple[int, int, i
     return convert_images(image[None], size=(shape[0], shape[1]), channels=shape[2])[0]
 
 
-def _name(run: Run) -> str:
+def _name(run: Run, name: str) -> str:
     auc = f"{formatting.percent(run.auc)} %"
-    return f"{describe(run.spec)}, normal {formatting.normal_class(run.normal)}, AUC {auc}"
+    return f"{name}, normal {normal_title(run.normal)}, AUC {auc}"

@@ -6,20 +6,20 @@ import csv
 import io
 from functools import partial
 from html import escape
-from typing import Any
 
 import numpy as np
 from nicegui import ui
 
 from insphere.detectors.persistence.model_folder import describe_model
 from insphere.errors import InsphereError
-from insphere.experiments.runs.run_builder import describe
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
+from insphere.safe_text import csv_row
 from insphere.studio import controls, formatting, upload_widget
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
-from insphere.studio.inspect_image import score_all
+from insphere.studio.inspect_image import ScoredList, score_all
 
 SHOWN = 24
 LISTED = 20
@@ -55,6 +55,8 @@ class ModelsPage:
         runs = studio.store.runs(states=("finished",))
         self.runs = [run for run in reversed(runs) if studio.has_model(run.identity)]
         self.shown = SHOWN
+        self.source: Source | None = None
+        self.every = False
 
     def build(self) -> None:
         """Lay the page out."""
@@ -65,7 +67,7 @@ class ModelsPage:
         chosen = next((run for run in self.runs if run.identity == self.chosen), None)
         if chosen is not None:
             self.score(chosen)
-        self.dialog.on_value_change(lambda event: None if event.value else _address("/models"))
+        self.dialog.on_value_change(lambda event: None if event.value else show_address("/models"))
 
     @ui.refreshable_method
     def cards(self) -> None:
@@ -86,10 +88,14 @@ class ModelsPage:
 
     def _card(self, run: Run) -> None:
         with ui.element("article").classes("card stack").style("gap:14px"):
-            name, normal = escape(describe(run.spec)), escape(formatting.normal_class(run.normal))
+            name, normal = (
+                escape(self.studio.names()[run.identity]),
+                escape(normal_title(run.normal)),
+            )
+            place = escape(self.studio.titles()[run.dataset])
             html(
                 f'<div><h2><a href="/runs/{run.identity}" style="color:inherit">{name}</a></h2>'
-                f"<small>normal is {normal} of {escape(_short(run.dataset))}, seed {run.seed}"
+                f"<small>normal is {normal} of {place}, seed {run.seed}"
                 "</small></div>"
             )
             html(self._facts(run))
@@ -123,15 +129,19 @@ class ModelsPage:
     def score(self, run: Run) -> None:
         """Open a sheet to score a folder with a model."""
         self.sheet.clear()
-        _address(f"/models?model={run.identity}")
+        show_address(f"/models?model={run.identity}")
         with self.sheet:
             with ui.element("div").classes("between"):
-                html(f"<h2>Score images with {escape(describe(run.spec))}</h2>")
+                html(f"<h2>Score images with {escape(self.studio.names()[run.identity])}</h2>")
                 controls.button("Close", self.dialog.close, "small")
             sources = self.studio.sources.all()
             names = [("", "choose …")]
-            names += [(s.key, s.key if s.kind == "named" else s.title) for s in sources]
+            names += [(source.key, source.title) for source in sources]
+            self.source, self.every = None, False
             controls.select("Images that are here", names, "", partial(self._from_key, run))
+            with ui.element("label").classes("row").style("gap:7px;cursor:pointer"):
+                controls.checkbox(partial(self._take_every, run), checked=False, name="every-image")
+                html("<span>Also images that the model was trained on</span>", "display:contents")
             html("<p class=muted>or a zip of your own, with a folder for each class:</p>")
             upload_widget.drop_zip(self.studio, partial(self._score, run))
             self.result = ui.element("div").classes("stack").props('aria-live="polite"')
@@ -141,13 +151,19 @@ class ModelsPage:
         if key:
             await self._score(run, self.studio.sources.get(key))
 
+    async def _take_every(self, run: Run, ticked: bool) -> None:
+        self.every = ticked
+        if self.source is not None:
+            await self._score(run, self.source)
+
     async def _score(self, run: Run, source: Source) -> None:
+        self.source = source
         self.result.clear()
         with self.result:
             ui.label("Scoring…").classes("muted")
         model = self.studio.store.files.model(run.identity)
         try:
-            scores, threshold, names = await self.studio.ask(score_all, model, source.dataset)
+            found = await self.studio.ask(score_all, model, source.dataset, self.every)
         except InsphereError as error:
             self.result.clear()
             with self.result:
@@ -155,12 +171,15 @@ class ModelsPage:
             return
         self.result.clear()
         with self.result:
-            _show_scores(np.asarray(scores), threshold, names, source.title)
+            _show_scores(found)
 
 
-def _show_scores(scores: Any, threshold: float, names: list[str], title: str) -> None:
-    odd = int((scores > threshold).sum())
-    message(f"{odd:,} of {len(scores):,} images of {title} are called anomalous.", "fine")
+def _show_scores(found: ScoredList) -> None:
+    names, scores, threshold = found.names, found.scores, found.threshold
+    message(found.verdict, "fine")
+    html(f'<p class="muted" data-test="scored">{escape(found.what)}</p>')
+    if found.skipped:
+        html(f"<p class=muted>Left out, because they cannot be read: {found.skipped:,}</p>")
     order = np.argsort(-scores)
     rows = "".join(
         f"<tr><td>{escape(names[place])}</td><td class=r>{scores[place]:.4g}</td>"
@@ -176,14 +195,6 @@ def _show_scores(scores: Any, threshold: float, names: list[str], title: str) ->
     writer.writerow(["image", "score", "threshold", "anomalous"])
     for place in order:
         verdict = int(scores[place] > threshold)
-        writer.writerow([names[place], float(scores[place]), threshold, verdict])
+        writer.writerow(csv_row([names[place], float(scores[place]), threshold, verdict]))
     content = file.getvalue().encode()
     controls.button("Download all as CSV", lambda: ui.download(content, "scores.csv"), "small")
-
-
-def _short(dataset: str) -> str:
-    return dataset.rsplit("/", 1)[-1].removesuffix(".npz")
-
-
-def _address(target: str) -> None:
-    ui.run_javascript(f"history.replaceState(null, '', {target!r})")

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from html import escape
-from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
 from nicegui import ui
 
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.runs.run_builder import baseline_of, controls_of, describe
+from insphere.experiments.runs.display_names import in_words, normal_title
+from insphere.experiments.runs.run_builder import baseline_of, controls_of
 from insphere.experiments.store.run_record import Run
-from insphere.studio import controls, formatting, image_view, run_results, run_widgets
+from insphere.studio import controls, formatting, image_view, run_widgets
 from insphere.studio.app_state import Studio, class_pictures, split_of
 from insphere.studio.form_state import address_of
-from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
 from insphere.studio.inspect_image import look_closer
 from insphere.studio.live_view import LivePart
+from insphere.studio.run_results import RunActions, RunResults
 
 LOOK_SECONDS = 0.8
 GOES_ON = ("queued", "running")
@@ -32,15 +33,15 @@ def register(studio: Studio) -> None:
     @ui.page("/runs/{identity}", response_timeout=PATIENCE)
     async def show(identity: str, image: str = "", threshold: str = "", scores: str = "") -> None:
         found = studio.run(identity)
-        with frame(studio, "Run" if found is None else describe(found.spec), "/"):
+        with frame(studio, "Run" if found is None else studio.names()[identity], "/"):
             if found is None:
                 html("<h1>There is no such run</h1>")
                 html('<p class=lead>It may be in another store. <a href="/">Start one</a>.</p>')
                 return
             page = RunPage(studio, found, threshold, scores)
             await page.build()
-            if image.isdecimal():  # once the page is there, which must not wait for it
-                place = int(image)
+            place = controls.whole_number(image, 0, 2**31)
+            if place is not None:  # once the page is there, which must not wait for it
                 ui.timer(0.05, lambda: page.open_image(place), once=True)
 
 
@@ -65,7 +66,7 @@ class RunPage:
         with contextlib.suppress(DataError):  # it may have been offered by another studio
             self.source = studio.sources.get(found.dataset)
         self.baseline_auc: float | None = None
-        self.hero: ui.html
+        self.results: RunResults
         self.scale: ui.html
 
     async def build(self) -> None:
@@ -92,18 +93,15 @@ class RunPage:
                 picture = formatting.picture(pictures[spec.normal[0]], f"a {spec.normal[0]}")
         except InsphereError:
             pass  # the images have gone; the numbers stay
-        normal = escape(formatting.normal_class(spec.normal))
-        place = escape(self._dataset_title())
+        name = escape(self.studio.names()[self.found.identity])
+        normal = escape(normal_title(spec.normal))
+        place = escape(self.studio.titles()[spec.dataset])
+        told = f"<br><small>{escape(in_words(spec.params))}</small>" if spec.params else ""
         html(
-            f'<div class="title">{picture}<div><h1>{escape(describe(spec))}</h1><p class="muted" '
-            f'style="margin-top:6px">learned from {normal} of {place}, seed {spec.seed}</p></div>'
-            "</div>"
+            f'<div class="title">{picture}<div><h1>{name}</h1><p class="muted" '
+            f'style="margin-top:6px">learned from {normal} of {place}, seed {spec.seed}{told}</p>'
+            "</div></div>"
         )
-
-    def _dataset_title(self) -> str:
-        if self.source is None:
-            return self.found.dataset.rsplit("/", 1)[-1]
-        return self.source.key if self.source.kind == "named" else self.source.title
 
     def _choices(self) -> str:
         return "/" if self.source is None else address_of(self.source, self.found.spec)
@@ -114,20 +112,30 @@ class RunPage:
     def body(self) -> None:
         """Show what there is to show in the run's state."""
         found = self.found
-        with ui.element("div").classes("gap stack").props(f'data-state="{found.state}"'):
+        with ui.element("div").classes("gap stack") as box:
+            box.props["data-state"] = found.state
             if found.state in GOES_ON:
                 self.live = LivePart(self.studio, found)
                 self.live.show()
                 self._beside()
             elif found.state == "finished":
-                run_results.show(self)
+                self.results = RunResults(
+                    self.studio,
+                    found,
+                    self.address["threshold"],
+                    self.address["scores"],
+                    RunActions(self.compare, self.again, self.open_image, self.moved),
+                )
+                self.results.show()
             else:
                 self._stopped(found)
 
     def _beside(self) -> None:
         with ui.element("section").classes("card stack").style("gap:8px"):
             html("<h2>Beside it</h2>")
-            self.scale = html(run_widgets.scale(run_widgets.beside(self.studio, self.found)))
+            self.scale = html(
+                run_widgets.scale(self.studio, run_widgets.beside(self.studio, self.found))
+            )
 
     def _stopped(self, found: Run) -> None:
         failed = found.state == "failed"
@@ -156,11 +164,11 @@ class RunPage:
         self.found, self.baseline_auc = now, done
         if changed:
             self.body.refresh()
-        elif now.state in GOES_ON or now.state == "finished":
-            self.scale.set_content(run_widgets.scale(around))
-            if now.state == "finished":
-                self.hero.set_content(run_widgets.hero(around))
-            elif self.live is not None:
+        elif now.state == "finished":
+            self.results.update(around)
+        elif now.state in GOES_ON:
+            self.scale.set_content(run_widgets.scale(self.studio, around))
+            if self.live is not None:
                 self.live.update(now, done)
         if now.state == "finished" and not _moving(around):
             self.timer.cancel()
@@ -235,8 +243,7 @@ class RunPage:
 
     def _write_address(self) -> None:
         query = urlencode({key: value for key, value in self.address.items() if value})
-        target: Any = f"/runs/{self.found.identity}" + (f"?{query}" if query else "")
-        ui.run_javascript(f"history.replaceState(null, '', {target!r})")
+        show_address(f"/runs/{self.found.identity}" + (f"?{query}" if query else ""))
 
 
 def _moving(found: run_widgets.Beside) -> bool:

@@ -1,4 +1,8 @@
-"""A source of images scored by a fitted detector, with the truth where it is known."""
+"""Score a source with a fitted detector: which of its images, in which words, with which truth.
+
+Everything that scores images of a source asks here which ones: the commands ``score``,
+``evaluate``, ``report``, ``drift`` and ``fit --report``, the studio and Python.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
-from insphere.data.load import load_dataset
 from insphere.data.progress import Progress
-from insphere.data.split import OneClassSplit, take_images
+from insphere.data.read_options import ReadOptions
+from insphere.data.split import take_images
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.model_format import TrainedOn
 from insphere.detectors.registry import METHODS
@@ -21,6 +25,11 @@ from insphere.errors import DataError
 from insphere.scoring.metrics import Evaluation, evaluate_scores
 from insphere.scoring.pvalues import conformal_p_values
 from insphere.scoring.zscores import z_scores
+from insphere.workflows.provenance import (
+    provenance_of,
+    read_like_training,
+    split_of_training,
+)
 
 CHUNK = 4096  # images scored between two moves of the bar; a multiple of every detector's batch
 
@@ -100,6 +109,22 @@ class Scored:
         """Whether the source tells classes apart."""
         return len(self.data.class_names) > 1
 
+    @property
+    def what(self) -> str:
+        """Which method scored which images, and how many, in words."""
+        normal = f" (normal: {', '.join(self.normal)})" if self.normal else ""
+        count = "1 image" if len(self) == 1 else f"{len(self):,} images"
+        return f"{method_title(self.detector)} on {self.data.name}{normal}, {self.part}: {count}"
+
+    @property
+    def verdict(self) -> str:
+        """How many of them are anomalous, in a sentence."""
+        flagged = int(self.flagged.sum())
+        return (
+            f"{flagged:,} of {len(self):,} ({flagged / len(self):.1%}) are anomalous: beyond the "
+            f"threshold {self.detector.threshold_:.4g}."
+        )
+
     def name(self, row: int) -> str:
         """Return the path of a scored image as it can be shown, or its index in the source."""
         position = int(self.index[row])
@@ -143,19 +168,12 @@ def method_title(detector: OneClassDetector) -> str:
 def score_source(
     detector: OneClassDetector,
     source: str | PathLike[str],
+    reading: ReadOptions | None = None,
     *,
-    normal: Sequence[str] = (),
-    size: tuple[int, int] | None = None,
-    channels: int | None = None,
     every_image: bool = False,
-    skip_bad: bool = False,
-    download: bool = False,
     progress: bool | None = None,
 ) -> Scored:
     """Read a source as the detector's training images were read, and score it.
-
-    Scored are the test part of a source that defines one; of the very data that the detector was
-    trained on, the images held out at that time; of anything else, all images.
 
     Parameters
     ----------
@@ -163,14 +181,13 @@ def score_source(
         Fitted on images.
     source : str or path
         Name, file, folder or zip.
-    normal : sequence of str
-        Names of the normal classes; by default those trained on, if the source has them.
-    size, channels
-        How to resize and colour images; by default as for training.
+    reading : ReadOptions, optional
+        How to read it. Size and channels are by default those for training, and the normal classes
+        those trained on, if the source has them.
     every_image : bool
-        Score all images of the source, also those trained on.
-    skip_bad, download, progress
-        See `insphere.data.load_dataset`.
+        Score all images of the source, also those trained on; see `part_to_score`.
+    progress : bool, optional
+        Show bars while images are decoded and scored; by default if stderr is a terminal.
 
     Raises
     ------
@@ -178,23 +195,38 @@ def score_source(
         If the source cannot be read or its images do not fit the detector.
     """
     wanted = trained_image_shape(detector)
-    trained = detector.trained_on_
-    if trained is not None:
-        if size is None and trained.size is not None:
-            size = (trained.size[0], trained.size[1])
-        channels = channels or trained.channels
-    if channels is None and wanted[2] == 3:
-        channels = 3  # grey as RGB loses nothing
-    data = load_dataset(
-        source,
-        size=size,
-        channels=channels,
-        skip_bad=skip_bad,
-        download=download,
-        progress=progress,
-    )
+    reading = read_like_training(detector, reading or ReadOptions())
+    data = reading.load(source, progress=progress)
     _check_shape(data, wanted)
-    index, part = _part(data, trained, every_image)
+    return score_data(detector, data, reading.normal, every_image=every_image, progress=progress)
+
+
+def score_data(
+    detector: OneClassDetector,
+    data: ImageSet,
+    normal: Sequence[str] = (),
+    *,
+    every_image: bool = False,
+    progress: bool | None = None,
+) -> Scored:
+    """Score those images of a loaded source that `part_to_score` names.
+
+    Parameters
+    ----------
+    detector, every_image, progress
+        As in `score_source`.
+    data : ImageSet
+        All images of the source.
+    normal : sequence of str
+        Names of the normal classes; by default those trained on, if the source has them.
+
+    Raises
+    ------
+    DataError
+        If the source has no such class.
+    """
+    trained = provenance_of(detector)
+    index, part = part_to_score(data, trained, every_image=every_image)
     names = _normal_names(data, tuple(normal), trained)
     return score_images(detector, data, index, part, names, progress=progress)
 
@@ -238,26 +270,39 @@ def score_images(
     return Scored(detector, data, index, part, scores, truth, normal)
 
 
-def evaluation_part(data: ImageSet, trained: TrainedOn | None) -> tuple[NDArray[np.int64], str]:
-    """Return which images to judge a detector by, and what they are, in words."""
-    return _part(data, trained, every_image=False)
-
-
-def _part(
-    data: ImageSet, trained: TrainedOn | None, every_image: bool
+def part_to_score(
+    data: ImageSet, trained: TrainedOn | None, *, every_image: bool = False
 ) -> tuple[NDArray[np.int64], str]:
+    """Decide which images of a source are scored.
+
+    These are the test part of a source that defines one; of the very data that the detector was
+    trained on, the images held out at that time; of anything else, all images.
+
+    Parameters
+    ----------
+    data : ImageSet
+        All images of the source.
+    trained : TrainedOn or None
+        What the detector was trained on, if it remembers.
+    every_image : bool
+        All images in any case.
+
+    Returns
+    -------
+    index : ndarray of int64, shape (N,)
+        Which images, ascending.
+    part : str
+        What they are, in words: "the test part", "the images held out from training",
+        "all images", "all images, also those trained on".
+    """
     every = np.arange(len(data))
     if not every_image and data.is_test is not None and data.is_test.any():
         return np.flatnonzero(data.is_test), "the test part"
-    same = trained is not None and data.fingerprint == trained.fingerprint
-    if trained is None or not same:
+    if trained is None or data.fingerprint != trained.fingerprint:
         return every, "all images"
     if trained.test_size is None or every_image:
         return every, "all images, also those trained on"
-    split = OneClassSplit(
-        data, trained.normal, test_size=trained.test_size, random_state=trained.seed
-    )
-    return split.test, "the images held out from training"
+    return split_of_training(trained).split(data).test, "the images held out from training"
 
 
 def _normal_names(

@@ -1,0 +1,147 @@
+"""How a source is read, which of its classes are normal, and how it is split: declared once."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from insphere.data.image_set import ImageSet
+from insphere.data.load import load_dataset
+from insphere.data.split import OneClassSplit
+from insphere.errors import SpecError
+from insphere.validation import sentence
+
+
+def parse_size(value: Any) -> tuple[int, int]:
+    """Read a height and width given as ``64``, ``"64x48"`` or ``[64, 48]``.
+
+    Examples
+    --------
+    >>> parse_size("64x48"), parse_size(32)
+    ((64, 48), (32, 32))
+
+    Raises
+    ------
+    SpecError
+        If it is none of these.
+    """
+    parts = value
+    if isinstance(value, str):
+        parts = [int(part) if part.isdecimal() else part for part in value.lower().split("x")]
+    elif isinstance(value, int):
+        parts = [value]
+    if (
+        isinstance(parts, (list, tuple))
+        and len(parts) in (1, 2)
+        and all(isinstance(part, int) and not isinstance(part, bool) and part > 0 for part in parts)
+    ):
+        return int(parts[0]), int(parts[-1])
+    raise SpecError(
+        f"The size is a number of pixels such as 64, or height x width such as 64x48, but got "
+        f"{value!r}."
+    )
+
+
+def _size(value: Any) -> Any:
+    return None if value is None else parse_size(value)
+
+
+def _names(value: Any) -> Any:
+    """Take one class for a list of one, and numbers for names."""
+    items = value if isinstance(value, (list, tuple)) else [value]
+    if all(isinstance(item, (str, int)) and not isinstance(item, bool) for item in items):
+        return tuple(str(item) for item in items)
+    return value
+
+
+class ReadOptions(BaseModel):
+    """How a source of images is read, which of its classes are normal, and how it is split.
+
+    Parameters
+    ----------
+    normal : tuple of str
+        Names of the normal classes; empty where there is only one class, or where a model knows
+        them. One name alone, and numbers, are understood.
+    size : (int, int), optional
+        Resize images to this height and width, in pixels. Also ``64`` or ``"64x48"``.
+    channels : {1, 3}, optional
+        Turn images grey or RGB.
+    skip_bad : bool
+        Leave out images that cannot be read.
+    download : bool
+        Allow torchvision to download a named data set.
+    test_size : float, in (0, 1)
+        Share of each class kept away from training where the source has several classes and
+        defines no test part.
+    seed : int
+        Seed of that split.
+
+    Raises
+    ------
+    SpecError
+        If a setting is unknown or out of range.
+
+    Examples
+    --------
+    >>> from insphere.data import ReadOptions
+    >>> reading = ReadOptions(normal="3")
+    >>> reading.split(reading.load("digits-8x8"))
+    OneClassSplit('digits-8x8', normal: 3; 92 to train, 0 to calibrate, 896 to test, of which 804 \
+anomalous)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    normal: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    size: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = None
+    channels: Literal[1, 3] | None = None
+    skip_bad: bool = False
+    download: bool = False
+    test_size: float = Field(default=0.5, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            if type(self) is not ReadOptions:
+                raise  # what was derived knows better what to call it
+            raise SpecError(sentence(error, "ReadOptions", ReadOptions)) from error
+
+    def load(self, source: str | PathLike[str], *, progress: bool | None = None) -> ImageSet:
+        """Read a source; see `insphere.data.load_dataset`.
+
+        Parameters
+        ----------
+        source : str or path
+            Name, file, folder or zip.
+        progress : bool, optional
+            Show a bar while images are decoded; by default if stderr is a terminal.
+
+        Raises
+        ------
+        InsphereError
+            If the source cannot be read; the message says what to do.
+        """
+        return load_dataset(
+            source,
+            size=self.size,
+            channels=self.channels,
+            skip_bad=self.skip_bad,
+            download=self.download,
+            progress=progress,
+        )
+
+    def split(self, data: ImageSet) -> OneClassSplit:
+        """Split images into those to train on and those to test; see `OneClassSplit`.
+
+        Raises
+        ------
+        InsphereError
+            If there is no normal class, or too few images of one.
+        """
+        return OneClassSplit(
+            data, list(self.normal), test_size=self.test_size, random_state=self.seed
+        )

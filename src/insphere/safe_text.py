@@ -1,0 +1,68 @@
+"""Text from elsewhere (names of files, classes, data sets) on its way out of the program.
+
+A terminal obeys control characters, and a spreadsheet computes a cell that starts like a formula.
+Both are only shown.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# C0 and C1 controls, line and paragraph separators, and marks that reverse the reading direction.
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_BUT_NEWLINES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def visible(text: str) -> str:
+    r"""Write control characters as escapes, newlines too.
+
+    Parameters
+    ----------
+    text : str
+        A name that is to stay on its line.
+
+    Examples
+    --------
+    >>> visible("a\x1b[2Jb\nError: c")
+    'a\\x1b[2Jb\\nError: c'
+    """
+    return _CONTROLS.sub(_escaped, text)
+
+
+def visible_lines(text: str) -> str:
+    r"""Write control characters as escapes, but leave newlines.
+
+    Examples
+    --------
+    >>> visible_lines("one\r\ntwo")
+    'one\\r\ntwo'
+    """
+    return _BUT_NEWLINES.sub(_escaped, text)
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a value for a cell of a CSV file; text that starts like a formula gets a quote first.
+
+    Numbers stay as they are. See OWASP, "CSV injection".
+
+    Examples
+    --------
+    >>> csv_cell("=cmd()"), csv_cell("good/1.png"), csv_cell(-1.5)
+    ("'=cmd()", 'good/1.png', -1.5)
+    """
+    if isinstance(value, str) and value.lstrip(" \u00a0").startswith(_FORMULA):
+        return "'" + value
+    return value
+
+
+def csv_row(values: Any) -> Any:
+    """Apply `csv_cell` to a list, or to the values of a dict."""
+    if isinstance(values, dict):
+        return {key: csv_cell(value) for key, value in values.items()}
+    return [csv_cell(value) for value in values]
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")

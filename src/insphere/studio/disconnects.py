@@ -1,0 +1,53 @@
+"""Visitors who leave while an answer is on its way."""
+
+from __future__ import annotations
+
+from insphere.studio.access import App, Message, Receive, Scope, Send
+
+CLIENT_CLOSED_REQUEST = 499
+
+
+class EndAbandonedAnswers:
+    """An ASGI layer that ends an answer whose visitor has left.
+
+    A browser closes a connection whenever a page is left before all its files have arrived.
+    Starlette then stops sending the file. Layers further out (compression, and those of NiceGUI)
+    wait for the beginning of an answer that never comes, and log an error, "No response
+    returned". This layer gives them an end. It reaches nobody, because the connection is closed.
+
+    Parameters
+    ----------
+    app : callable
+        What answers.
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through; end its answer if the visitor left before it was complete."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        left = started = ended = False
+
+        async def watched_receive() -> Message:
+            nonlocal left
+            message = await receive()
+            left = left or message["type"] == "http.disconnect"
+            return message
+
+        async def watched_send(message: Message) -> None:
+            nonlocal started, ended
+            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.body":
+                ended = not message.get("more_body", False)
+            await send(message)
+
+        await self.app(scope, watched_receive, watched_send)
+        if not left or ended:
+            return
+        if not started:
+            status = CLIENT_CLOSED_REQUEST
+            await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})

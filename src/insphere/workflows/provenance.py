@@ -1,0 +1,72 @@
+"""What a saved model says about its training images, and how new images are read alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from insphere.data.image_set import ImageSet
+from insphere.data.read_options import ReadOptions
+from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.persistence.model_format import TrainedOn
+
+
+def trained_on(
+    data: ImageSet, reading: ReadOptions, normal: Sequence[str] = (), *, held_out: bool = True
+) -> TrainedOn:
+    """Return what a fitted detector remembers of its training images.
+
+    Parameters
+    ----------
+    data : ImageSet
+        All images of the source.
+    reading : ReadOptions
+        How it was read and split.
+    normal : sequence of str
+        Names of the normal classes; by default those of `reading`.
+    held_out : bool
+        Whether a share of each class was kept away from training.
+    """
+    return TrainedOn(
+        name=data.name,
+        fingerprint=data.fingerprint,
+        normal=list(normal or reading.normal),
+        size=None if reading.size is None else list(reading.size),
+        channels=reading.channels,
+        test_size=reading.test_size if held_out else None,
+        seed=reading.seed,
+    )
+
+
+def provenance_of(detector: OneClassDetector) -> TrainedOn | None:
+    """Return what a detector remembers; None if it was fitted to arrays."""
+    found: TrainedOn | None = getattr(detector, "trained_on_", None)
+    return found
+
+
+def read_like_training(detector: OneClassDetector, asked: ReadOptions) -> ReadOptions:
+    """Fill in what was not asked for: size and colour of the detector's training images.
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        Fitted on images.
+    asked : ReadOptions
+        What is asked for comes first.
+    """
+    trained, shape = provenance_of(detector), detector.image_shape_
+    size, channels = asked.size, asked.channels
+    if trained is not None:
+        if size is None and trained.size is not None:
+            size = (trained.size[0], trained.size[1])
+        channels = channels or (3 if trained.channels == 3 else 1 if trained.channels else None)
+    if channels is None and shape is not None and shape[2] == 3:
+        channels = 3  # grey as RGB loses nothing
+    return asked.model_copy(update={"size": size, "channels": channels})
+
+
+def split_of_training(trained: TrainedOn) -> ReadOptions:
+    """Return the options that split the very same source as it was split for training."""
+    found = ReadOptions(normal=tuple(trained.normal), seed=trained.seed)
+    if trained.test_size is None:
+        return found
+    return found.model_copy(update={"test_size": trained.test_size})
