@@ -53,14 +53,14 @@ class Images(Modality):
     @classmethod
     def read(cls, X: Any, *, fitting: bool, estimator: Any) -> Array:
         """Return images N×H×W×C; see `insphere.data.inputs.as_images`."""
-        data = training_images(X) if fitting else as_images(X)
+        data = np.asanyarray(training_images(X) if fitting else as_images(X))
         if fitting:
             if len(data) < 2:
                 raise DataError(
                     f"Training needs at least 2 normal images, but got n_samples = {len(data)}."
                 )
             forget_columns(estimator)
-        return np.asanyarray(data)
+        return data
 
     @classmethod
     def of(cls, data: Array) -> Self:

@@ -151,7 +151,8 @@ class Modality(ABC):
 
     def saved(self) -> dict[str, Any]:
         """Return JSON values from which `insphere.modalities.table.restored` makes this again."""
-        return {"kind": self.key, **asdict(self)}
+        fields = asdict(self).items()
+        return {"kind": self.key} | {k: list(v) if isinstance(v, tuple) else v for k, v in fields}
 
     @classmethod
     def restore(cls, fields: Mapping[str, Any]) -> Self:

@@ -33,7 +33,7 @@ class Tables(Modality):
         ndim = getattr(X, "ndim", None)
         if ndim is not None:
             return bool(ndim <= 2)
-        if holds_images(X) or not isinstance(X, (list, tuple)):
+        if holds_images(X):
             return False
         try:
             return np.asanyarray(X).ndim == 2
