@@ -36,7 +36,7 @@ class Tables(Modality):
         if holds_images(X):
             return False
         try:
-            return np.asanyarray(X).ndim == 2
+            return bool(np.asanyarray(X).ndim == 2)
         except ValueError:
             return False
 
