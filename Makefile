@@ -3,15 +3,17 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Processes that share the tests, one thread each; JOBS=0 runs them in one process (for --pdb).
+JOBS ?= 2
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo studio test lint docs clean
+.PHONY: help demo studio test test-processors lint docs clean
 
 help: ## list the targets
 	@echo "make PYTHON=python3.12 ... picks the Python for a new .venv; ARGS=... is passed on."
-	@sed -n 's/^\([a-z]*\):.*## /  \1: /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /  \1: /p' Makefile
 
 demo: .venv/.installed-demo ## train on real digits, compare with rivals, write a report
 	$(BIN)/insphere demo $(ARGS)
@@ -21,7 +23,10 @@ studio: .venv/.installed-studio ## choose, train and compare in a browser
 	$(BIN)/insphere studio $(ARGS)
 
 test: .venv/.installed-dev ## run the tests, for example with ARGS="-k data"
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-processors: .venv/.installed-dev ## run the numerical tests as on other processors (an hour)
+	PYTHON=$(BIN)/python .ci/processors -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/.installed-dev ## check style, format, types and which room imports which
 	$(BIN)/ruff check .

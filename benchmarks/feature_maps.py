@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from insphere.data.load import load_dataset
 from insphere.data.perturb import LOCAL, perturb
 from insphere.data.split import OneClassSplit
-from insphere.detectors.registry import METHODS, detector_class
+from insphere.detectors.registry import detector_class, method_title
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.explain.heat import heat_scale
 from insphere.figures.grid import image_grid
@@ -64,7 +64,7 @@ def main() -> None:
             row = {
                 "dataset": "gtsrb",
                 "method": method,
-                "title": METHODS[method].title,
+                "title": method_title(method),
                 "params": PARAMS,
                 "damage": kind,
                 "strength": STRENGTH,

@@ -17,7 +17,7 @@ import numpy as np
 from insphere.data.load import load_dataset
 from insphere.data.perturb import LOCAL, perturb
 from insphere.data.split import OneClassSplit
-from insphere.detectors.registry import METHODS, detector_class
+from insphere.detectors.registry import detector_class, method_title
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.explain import deletion_and_insertion, heat_maps, localisation
 from insphere.versions import versions
@@ -57,7 +57,7 @@ def main() -> None:
             row: dict[str, Any] = {
                 "method": method,
                 "params": params,
-                "title": METHODS[method].title,
+                "title": method_title(method),
                 "map": name,
                 "dataset": "mnist-5k",
                 "normal": [NORMAL],

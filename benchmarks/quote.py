@@ -2,7 +2,8 @@
 
 Text between ``<!-- results: NAME -->`` and ``<!-- end -->`` is replaced by the table NAME, made
 from the rows in ``results/``. With ``--check`` nothing is written, and the exit code is 1 if a page
-says anything else than the data.
+says anything else than the data. The table of methods, and the names of their classes that
+``insphere.detectors`` offers to type checkers, are made from the cards of the methods.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
 from insphere.experiments.analysis.published_results import published_auc
 from insphere.experiments.store.jsonl_rows import read_rows
+from method_blocks import BLOCKS as METHODS
+from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
 from table1_blocks import BLOCKS as TABLE1
@@ -30,6 +33,8 @@ from table1_blocks import BLOCKS as TABLE1
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGES = (HERE.parent / "README.md", *sorted((HERE.parent / "docs").glob("*.md")))
+EXPORTS = HERE.parent / "src" / "insphere" / "detectors" / "__init__.py"
+EXPORTED = re.compile(r"(of methods\.\n).*?(# end\n)", re.DOTALL)
 BLOCK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -222,6 +227,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cifar10-controls": lambda: controls("cifar10"),
     **ABLATION,
     **FEATURES,
+    **METHODS,
     **PERFORMANCE,
     **SIGNS,
     **TABLE1,
@@ -234,12 +240,14 @@ def quoted(text: str) -> str:
 
 
 def main() -> int:
-    """Rewrite the pages, or check them."""
-    stale = [page for page in PAGES if quoted(page.read_text()) != page.read_text()]
+    """Rewrite the pages, and what type checkers read of the methods, or check them."""
+    wanted = {page: quoted(page.read_text()) for page in PAGES}
+    wanted[EXPORTS] = EXPORTED.sub(lambda m: m[1] + exports() + m[2], EXPORTS.read_text())
+    stale = [page for page, text in wanted.items() if text != page.read_text()]
     for page in stale:
         print(f"{page.name}: differs from the data")
         if "--check" not in sys.argv:
-            page.write_text(quoted(page.read_text()))
+            page.write_text(wanted[page])
     return int(bool(stale) and "--check" in sys.argv)
 
 

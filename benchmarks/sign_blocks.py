@@ -20,7 +20,7 @@ from insphere.data.signs import (
     damage_class,
     read_attacks,
 )
-from insphere.detectors.registry import METHODS
+from insphere.detectors.registry import method_title
 from insphere.experiments.analysis.published_results import Published, published_table
 from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.figures.auc_heatmap import HeatTable, heat_map
@@ -47,7 +47,7 @@ def by_title(path: Path = ROWS) -> dict[str, list[Row]]:
         wanted = (part["method"], part.get("params", {}))
         rows = [row for row in read_rows(path) if (row["method"], row["params"]) == wanted]
         if rows:
-            found[part.get("name", METHODS[part["method"]].title)] = rows
+            found[part.get("name", method_title(part["method"]))] = rows
     return found
 
 

@@ -324,6 +324,7 @@ def test_a_run_measures_the_auc_of_its_z_scores():
     np.testing.assert_array_equal(standard, scaled)
 
 
+@pytest.mark.slow
 @given(
     scores=st.lists(st.floats(0, 2.0**20, width=32), min_size=4, max_size=60),
     mean=st.floats(0, 100, width=32),

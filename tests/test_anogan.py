@@ -60,6 +60,7 @@ def test_auc_on_real_digits_and_training_is_what_makes_it(digits, zeros, fitted)
     assert trained > start + 0.1
 
 
+@pytest.mark.slow
 def test_generated_images_come_to_look_like_the_normals(zeros, fitted):
     """The median of three trainings; a single one may be in a swing of the adversaries.
 

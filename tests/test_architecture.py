@@ -43,12 +43,11 @@ def test_the_table_shows_the_real_imports():
 
 
 def test_import_linter_has_the_same_layers():
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
-    if "importlinter" not in settings:
-        pytest.skip("import-linter is not used")
-    (contract,) = (c for c in settings["importlinter"]["contracts"] if c.get("id") == "rooms")
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    (contract,) = (c for c in settings["contracts"] if c.get("id") == "rooms")
     layers = [set(re.split(r"\s*[|:]\s*", layer)) for layer in contract["layers"]]
-    assert layers == [set(row) for row in LAYERS]
+    shown = [set(row) for row in LAYERS]
+    assert layers == [*shown[:-2], shown[-2] | shown[-1]]  # the lowest layer takes two lines
 
 
 def test_paths_on_the_page_exist():

@@ -5,6 +5,7 @@ import errno
 import inspect
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -226,7 +227,8 @@ def few_digits(tmp_path_factory) -> str:
 @pytest.mark.parametrize("method", FROM_NORMALS)
 def test_every_method_fits_saves_scores_and_evaluates(method, few_digits, capsys):
     parameters = inspect.signature(detector_class(method)).parameters
-    tiny = ["--epochs", "15"] if "epochs" in parameters else []
+    epochs = "150" if method == "dcae" else "15"  # an autoencoder learns its images from nothing
+    tiny = ["--epochs", epochs] if "epochs" in parameters else []
     tiny += ["--pretrain-epochs", "1"] if "pretrain_epochs" in parameters else []
     tiny += ["--option", "resolution=64"] if "backbone" in parameters else []
     fitted = json_of(
@@ -557,6 +559,7 @@ def test_a_full_disk_while_scores_are_written(normals, capsys, monkeypatch):
     load_detector("model")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "limit", "says"),
     [("knn", 1000, "disk is full"), ("deep-svdd", 6000, "checkpoint could not be written")],
@@ -581,6 +584,64 @@ def test_files_that_may_not_grow(method, limit, says, normals, tmp_path):
     assert files_here() == []
     rest = [path for path in (tmp_path / "limited").rglob("*") if path.is_file()]
     assert not [path for path in rest if ".partial" in path.name or "building" in str(path)]
+
+
+@pytest.mark.skipif(not Path("/bin/sh").exists(), reason="needs a shell")
+@pytest.mark.parametrize("output", ["datasets", "cache --json", "nonsense 2>&1"])
+def test_a_reader_that_has_gone_is_no_error(output):
+    """As ``| head -3`` does, but surely before anything is written."""
+    program = shlex.join(PROGRAM)
+    done = subprocess.run(
+        ["sh", "-c", f"( sleep 1; {program} {output}; echo $? >code ) | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert int(Path("code").read_text()) == 141
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+YAML_FAULTS = {
+    "options: &a {x: *a}": "alias that leads back to itself",
+    "options: {x: " + "[" * 3000 + "]" * 3000 + "}": "is nested more than 30 deep",
+    "seed: 2024-01-31": "has seed = '2024-01-31'",
+    "seed: " + "9" * 5000: "number that cannot be read",
+    "epochs: 0x" + "f" * 30: "too large",
+    'source: "a\\0b"': "holds a NUL character",
+    "report: " + "a" * 300: "too long for a file's name",
+    "options: {power: .inf}": "not a finite number",
+    "size: '99999999999999999999x3'": "ize is a number of pixels",
+}
+
+
+@pytest.mark.parametrize("text", YAML_FAULTS, ids=range(len(YAML_FAULTS)))
+def test_settings_that_are_none(text, normals, capsys):
+    Path("c.yaml").write_text(text, encoding="utf-8")
+    source = [] if text.startswith("source") else [str(normals)]
+    refused(capsys, "fit", *source, "--config", "c.yaml", says=YAML_FAULTS[text])
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["score", "a\0b", "NORMALS"], "holds a NUL character"),
+        (["score", "model", "a\0b"], "holds a NUL character"),
+        (["score", "model", "a" * 5000], "too long for a file's name"),
+        (["score", "model", "~nobody-of-that-name/x"], "cannot be read"),
+        (["score", "model", "NORMALS", "--out", "a\0b.csv"], "holds a NUL character"),
+        (["report", "model", "NORMALS", "--out", "a" * 300 + ".html"], "too long"),
+        (["fit", "NORMALS", "--out", "a\0b"], "holds a NUL character"),
+        (["fit", "NORMALS", "--out", "a" * 300], "too long for a file's name"),
+        (["fit", "NORMALS", "--option", "x=&a [*a]"], "alias that leads back to itself"),
+        (["fit", "NORMALS", "--option", "x=" + "9" * 5000], "number that cannot be read"),
+        (["studio", "--port", "99999"], "65535"),
+    ],
+)
+def test_arguments_that_nothing_can_be_done_with(command, says, normals, capsys):
+    main([*knn(str(normals)), "-q"])
+    given = [str(normals) if word == "NORMALS" else word for word in command]
+    refused(capsys, *given, says=says)
 
 
 FIT_AND_DIE = """
@@ -654,6 +715,7 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own_checkpoints", [False, True])
 def test_interrupted_training_continues_and_ends_as_if_it_had_not_been(
     own_checkpoints, one_thread, tmp_path, capsys

@@ -13,8 +13,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import insphere
 from insphere import DeepSVDD
-from insphere.detectors.shallow.neighbors import KNNDetector
-from insphere.detectors.spheres.deep_svdd import UntrainedDeepSVDD
+from insphere.detectors.shallow.knn import KNNDetector
+from insphere.detectors.spheres.untrained import UntrainedDeepSVDD
 from insphere.errors import CollapseError, DataError, ModelError, SpecError
 from insphere.nets import EncoderSpec
 from insphere.training.recipe import FAST, Phase, Recipe
@@ -55,6 +55,7 @@ def test_scikit_learn_checks(estimator, check):
 # ---------------------------------------------------------------- it works on real digits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["one-class", "soft-boundary"])
 def test_auc_on_real_digits(digits, objective):
     images, target = digits
@@ -66,6 +67,7 @@ def test_auc_on_real_digits(digits, objective):
     assert auc > 0.97
 
 
+@pytest.mark.slow
 def test_training_beats_the_same_network_untrained(digits):
     images, target = digits
     aucs = {DeepSVDD: [], UntrainedDeepSVDD: []}

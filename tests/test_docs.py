@@ -20,6 +20,7 @@ import api_pages  # noqa: E402
 import tutorial  # noqa: E402
 
 
+@pytest.mark.slow
 def test_every_quoted_number_is_the_one_in_the_data():
     script = ROOT / "benchmarks" / "quote.py"
     done = subprocess.run(
@@ -28,6 +29,7 @@ def test_every_quoted_number_is_the_one_in_the_data():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_every_picture_was_drawn_from_the_rows_there_are():
     script = ROOT / "benchmarks" / "draw.py"
     done = subprocess.run(

@@ -475,6 +475,7 @@ def planned_figures():
     return found
 
 
+@pytest.mark.slow
 def test_every_figure_of_the_committed_rows_is_legible_and_none_stays_open(planned_figures):
     seen = set()
     for planned in planned_figures:

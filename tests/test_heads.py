@@ -14,13 +14,14 @@ from insphere.detectors import DeepSVDD
 from insphere.errors import ModelError, SpecError
 from insphere.nets import EncoderSpec
 from insphere.nets.build import build_decoder, build_encoder
+from insphere.nets.draws import initial_weights
 from insphere.preprocess import Preprocessor, default_steps
 from insphere.preprocess.pipeline import to_batch
 from insphere.training.batch import Batch
 from insphere.training.deep_svdd import SphereSpec
 from insphere.training.heads.head import Head, HeadSpec
 from insphere.training.heads.table import HEADS, parse_head
-from insphere.training.loop import seeded
+from insphere.training.loop import mixed_seed, seeded
 from insphere.training.objectives import Objective
 from insphere.training.pretraining.pretraining import Pretraining
 from insphere.training.pretraining.table import PRETRAININGS, parse_pretraining
@@ -56,9 +57,9 @@ def plain_deep_svdd(X, seed):
     """Deep SVDD written down in one piece: one-class objective, no checkpoints, no seams."""
     pre = Preprocessor(default_steps((1, 8, 8)), (1, 8, 8)).fit(X)
     x = pre(to_batch(X, CPU)).permute(0, 2, 3, 1).contiguous()
-    with seeded(seed):
+    with initial_weights(mixed_seed(seed)):
         encoder = build_encoder(SMALL, (1, 8, 8)).to(memory_format=torch.channels_last)
-    with seeded(seed, 1):
+    with initial_weights(mixed_seed(seed, 1)):
         decoder = build_decoder(SMALL, (1, 8, 8), bounded_output=True)
         decoder = decoder.to(memory_format=torch.channels_last)
 
@@ -263,7 +264,7 @@ class Rotation(Pretraining):
     width: int = 4
 
     def objective(self, start, stage, seed):
-        with seeded(seed, 1):
+        with initial_weights(mixed_seed(seed, 1)):
             layer = torch.nn.Linear(stage.encoder.rep_dim, 4)
         return TurnObjective(start.encoder, layer.to(start.device, start.dtype))
 

@@ -19,7 +19,7 @@ from insphere.detectors import (
 from insphere.errors import DataError, SpecError
 from insphere.experiments.analysis.published_results import published_column
 from insphere.experiments.runs import labelled_data
-from insphere.experiments.runs.labelled_data import GRIDS, fit_to_split, tune_on_labelled_holdout
+from insphere.experiments.runs.labelled_data import fit_to_split, tune_on_labelled_holdout
 from insphere.experiments.runs.run import run
 from insphere.experiments.runs.spec import RunSpec
 from insphere.preprocess import Preprocessor, default_steps
@@ -44,7 +44,7 @@ def eights():
 
 
 def test_grid_is_the_papers():
-    grid = GRIDS["OCSVMDetector"]
+    grid = OCSVMDetector.card.grid
     assert grid["gamma"] == tuple(2.0**power for power in range(-10, 0))
     assert grid["nu"] == (0.01, 0.1)
 

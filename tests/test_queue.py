@@ -112,6 +112,7 @@ def test_a_mistake_in_a_sweep_is_told_and_nothing_is_queued(store):
     assert queue.sweeps() == []
 
 
+@pytest.mark.slow
 def test_workers_work_outlive_a_kill_and_go_home(store):
     queue = Queue(store, workers=1)
     long = spec(method="deep-svdd", params={"pretrain_epochs": 100_000})
@@ -182,6 +183,7 @@ def test_the_rate_that_few_normals_can_promise():
 # ---------------------------------------------------------------------- estimate, live
 
 
+@pytest.mark.slow
 def test_an_estimate_is_measured_and_known_runs_are_believed(store):
     data = load_dataset("digits-8x8", progress=False)
     short = spec(method="deep-svdd", params={"pretrain_epochs": 100, "epochs": 100})

@@ -10,8 +10,8 @@ from insphere.data.gtsrb import CLASS_NAMES
 from insphere.data.perturb import KINDS, STRENGTHS, perturb
 from insphere.data.signs import BUDGETS, STOP, read_attacks, stop_signs
 from insphere.detectors import KNNDetector
-from insphere.detectors.base.calibration import deal, held_out
 from insphere.errors import DataError, SpecError
+from insphere.scoring.conformal import deal, held_out
 
 TRACKS, FRAMES = 6, 5
 

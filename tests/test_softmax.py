@@ -9,7 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import insphere
 from insphere.data import OneClassSplit, load_dataset
 from insphere.detectors import DeepSVDD, OneClassDetector, SoftmaxThreshold
-from insphere.detectors.registry import METHODS, detector_class
+from insphere.detectors.registry import METHODS, method_card, method_title
 from insphere.detectors.supervised.softmax import _one_minus_largest
 from insphere.errors import DataError, ModelError, SpecError
 from insphere.experiments.runs import labelled_data
@@ -121,11 +121,11 @@ def test_false_alarm_rate_is_calibrated_on_held_out_normals_alone(digits):
 
 
 def test_it_says_that_it_is_supervised():
-    assert SoftmaxThreshold.supervised is True
+    assert SoftmaxThreshold.card.needs_labels is True
     assert "supervised" in SoftmaxThreshold.__doc__.lower()
-    supervised = [name for name in METHODS if getattr(detector_class(name), "supervised", False)]
+    supervised = [name for name in METHODS if method_card(name).needs_labels]
     assert supervised == ["softmax"]
-    assert "supervised" in METHODS["softmax"].title
+    assert "supervised" in method_title("softmax")
 
 
 @pytest.mark.parametrize("y", [None, [3] * 400])

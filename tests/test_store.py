@@ -55,6 +55,7 @@ def store(tmp_path):
     return Store(tmp_path / "runs.sqlite")
 
 
+@pytest.mark.slow
 def test_two_processes_write_at_once_and_share_the_runs(tmp_path):
     path = tmp_path / "runs.sqlite"  # made by both, at the same moment
     processes = [

@@ -16,6 +16,8 @@ import yaml
 from insphere.experiments.store.run_record import Run
 from insphere.experiments.store.run_store import Store
 
+pytestmark = pytest.mark.slow
+
 SHORT = "dataset=digits-8x8&pretrain=3&epochs=6"
 LONG = "dataset=digits-8x8&pretrain=1000&epochs=1000"
 WAIT = 240_000

@@ -11,6 +11,8 @@ from insphere.experiments.execution.worker import Worker
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_store import Store
 
+pytestmark = pytest.mark.slow
+
 WAIT = 240_000
 PAGES = ("/", "/experiments", "/models", "/look")
 
@@ -133,10 +135,12 @@ def test_a_drawn_digit_and_a_dropped_file_are_judged(visit, deep, tmp_path):
 
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_fit_and_are_readable(visit, deep, width, scheme):
+def test_pages_fit_and_are_readable(visit, studio, deep, width, scheme):
+    page = visit(PAGES[0], color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 844})
     for path in (*PAGES, f"/runs/{deep.identity}"):
-        page = visit(path, color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 844})
+        page.goto(studio.address + path)
+        page.wait_for_selector("h1")
         page.wait_for_function(
             "dark => document.body.classList.contains('body--dark') === dark", arg=scheme == "dark"
         )
@@ -144,7 +148,6 @@ def test_pages_fit_and_are_readable(visit, deep, width, scheme):
         assert wide <= 0, f"{path} is {wide} pixels too wide"
         assert page.evaluate(UNNAMED) == []
         assert page.evaluate(CONTRAST) > 4.5
-        page.context.close()
 
 
 def test_the_keyboard_reaches_and_chooses(visit):

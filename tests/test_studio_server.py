@@ -34,7 +34,7 @@ from insphere.studio.disconnects import EndAbandonedAnswers
 from insphere.studio.downloads import packed_model
 from insphere.studio.form_state import address_of
 from insphere.studio.formatting import about, percent, points
-from insphere.studio.method_list import FAMILIES
+from insphere.studio.method_list import by_family
 from insphere.studio.server import find_place
 
 TOKEN = "a-token"
@@ -131,10 +131,11 @@ def test_a_visitor_who_leaves_before_an_answer_is_complete_is_no_error(
 
     async def visit(app):
         gone, sent = asyncio.Event(), []
+        bodies = iter([{"type": "http.request", "body": b""}])
         if not patience:
             gone.set()
 
-        async def receive(bodies=iter([{"type": "http.request", "body": b""}])):
+        async def receive():
             if (message := next(bodies, None)) is not None:
                 return message
             await gone.wait()
@@ -367,7 +368,7 @@ def test_a_selection_makes_figures_groups_and_files(measured):
     assert {"bars", "change", "roc", "training", "heat", "boxes", "ranks", "latent"} <= set(drawn)
     (roc,) = figures_of("roc", collection)  # one figure of all that were selected, not one a method
     assert len(roc.draw().axes[0].get_lines()) >= len(runs)
-    assert [one.name for one in figures_of("changes", collection)] == ["change-digits-8x8"]
+    assert [one.name for one in figures_of("changes", collection)] == ["change-optical-digits-8-8"]
     with pytest.raises(SpecError, match=r"no figure boxen; did you mean boxes\?"):
         figures_of("boxen", collection)
     without_plain = selected_runs([run for run in runs if run.method != "deep-svdd"],
@@ -422,7 +423,7 @@ def test_a_model_travels_as_a_zip(measured, tmp_path):
 def test_every_method_is_offered_or_says_what_to_install(monkeypatch):
     comparable_methods.cache_clear()
     everything = set(comparable_methods())
-    assert {name for family in FAMILIES.values() for name in family} | {"deep-svdd"} == everything
+    assert {card.key for cards in by_family().values() for card in cards} == everything
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
     comparable_methods.cache_clear()
     try:

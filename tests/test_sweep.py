@@ -86,7 +86,7 @@ def test_equal_runs_are_listed_once():
         ({"methods": [{"method": "knn", "parms": {}}]}, r"methods\.0\.parms; did you mean params"),
         (
             {"methods": ["crystal-ball"]},
-            r"methods\.0: unknown method crystal-ball; use one of deep",
+            r"methods\.0\.method: unknown method crystal-ball; use one of deep",
         ),
         ({"methods": []}, "methods = "),
         ({"methods": [{"method": "knn", "params": {"a": 1}, "grid": {"a": [2]}}]}, "a is both"),
@@ -182,6 +182,7 @@ def test_a_fault_of_the_program_is_recorded_with_its_traceback(tmp_path):
     assert "no-such-data" in found[2].reason
 
 
+@pytest.mark.slow
 def test_processes_share_the_work_and_give_what_one_would(tmp_path):
     specs = specs_of(methods=["knn", "oc-svm"], seeds=2)
     store = Store(tmp_path / "runs.sqlite")
@@ -243,6 +244,7 @@ def trains(path, planned, epochs):
     return any(one.progress and epochs < one.progress["epoch"] < EPOCHS - 50 for one in runs)
 
 
+@pytest.mark.slow
 def test_after_kill_9_and_ctrl_c_nothing_is_lost_or_done_twice(tmp_path):
     path = tmp_path / "runs.sqlite"
     exclude = [{"method": "deep-svdd", "normal": 5}]
@@ -288,6 +290,7 @@ def test_after_kill_9_and_ctrl_c_nothing_is_lost_or_done_twice(tmp_path):
     assert (store.files.scores(one.identity)[0] == direct.scores).all()
 
 
+@pytest.mark.slow
 def test_when_one_process_is_killed_the_others_work_is_done_all_the_same(tmp_path):
     params = {"epochs": 300, "pretrain_epochs": 0}
     specs = specs_of(methods=["knn", {"method": "deep-svdd", "params": params}])

@@ -270,6 +270,62 @@ def test_damaged_checkpoint_is_trained_again(threes, tmp_path):
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+def drop(tensors, meta):
+    del tensors[next(name for name in sorted(tensors) if name.startswith("objective."))]
+
+
+def reshape(tensors, meta):
+    name = next(n for n in sorted(tensors) if n.startswith("objective.") and tensors[n].ndim == 4)
+    tensors[name] = tensors[name][:1]
+
+
+def retype(tensors, meta):
+    name = next(n for n in sorted(tensors) if n.startswith("objective."))
+    tensors[name] = tensors[name].double()
+
+
+CHANGES = {
+    "a missing tensor": drop,
+    "another shape": reshape,
+    "another type": retype,
+    "an odd key": lambda t, m: t.update(nonsense=torch.zeros(1)),
+    "an odd part": lambda t, m: t.update({"elsewhere.a.b": torch.zeros(1)}),
+    "an optimizer of more": lambda t, m: t.update({"optimizer.99999.step": torch.zeros(())}),
+    "an optimizer of words": lambda t, m: t.update({"optimizer.x.step": torch.zeros(())}),
+    "half an optimizer": lambda t, m: t.pop("optimizer.0.exp_avg"),
+    "no history": lambda t, m: m.pop("history"),
+    "a history of words": lambda t, m: m.update(history=["a", "b"]),
+    "a history of other epochs": lambda t, m: m["history"].reverse(),
+    "no notes": lambda t, m: m.update(notes=None),
+    "other notes": lambda t, m: m.update(notes={"x": 1}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_checkpoint_of_another_form_is_said_and_trained_again(threes, tmp_path, change):
+    whole = train_sphere(threes, spec(), seed=1, device=CPU, checkpoints=tmp_path)
+    (path,) = tmp_path.glob("train-*.safetensors")
+    tensors, meta = read_checkpoint(path)
+    CHANGES[change](tensors, meta)
+    write_checkpoint(path, tensors, meta)
+    with pytest.warns(UserWarning, match="is damaged or of another training .* and is not used"):
+        again = train_sphere(threes, spec(), seed=1, device=CPU, checkpoints=tmp_path)
+    a, b = whole.sphere.state_dict(), again.sphere.state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_checkpoint_with_other_bytes_is_said_and_trained_again(threes, tmp_path):
+    whole = train_sphere(threes, spec(), seed=1, device=CPU, checkpoints=tmp_path)
+    (path,) = tmp_path.glob("train-*.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(UserWarning, match="its SHA-256 does not fit"):
+        again = train_sphere(threes, spec(), seed=1, device=CPU, checkpoints=tmp_path)
+    a, b = whole.sphere.state_dict(), again.sphere.state_dict()
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
 def test_checkpoint_is_replaced_as_a_whole(tmp_path):
     path = tmp_path / "phase.safetensors"
     write_checkpoint(path, {"w": torch.arange(3.0)}, {"epoch": 1})

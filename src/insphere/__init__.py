@@ -29,8 +29,8 @@ __all__ = [
 
 # Imported when first asked for, so that `import insphere` stays light.
 _HOME = {
-    "DeepSVDD": ("insphere.detectors.spheres.deep_svdd", "DeepSVDD"),
-    "FeaturePatchSVDD": ("insphere.detectors.pretrained.fpsvdd", "FeaturePatchSVDD"),
+    "DeepSVDD": ("insphere.detectors", "DeepSVDD"),
+    "FeaturePatchSVDD": ("insphere.detectors", "FeaturePatchSVDD"),
     "ImageSet": ("insphere.data", "ImageSet"),
     "OneClassSplit": ("insphere.data", "OneClassSplit"),
     "ReadOptions": ("insphere.data", "ReadOptions"),

@@ -18,6 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from insphere.errors import InsphereError
+from insphere.parsing import ParseError, check_path, shown_path
 
 try:
     import fcntl
@@ -180,7 +181,13 @@ def refusals(what: str, path: Path) -> Iterator[None]:
         If an OSError is raised inside.
     """
     try:
+        check_path(path)
         yield
+    except ParseError as error:
+        raise InsphereError(
+            f"{what} cannot be written to {shown_path(path)!r}, which {error}; choose another "
+            "place."
+        ) from error
     except OSError as error:
         raise InsphereError(
             f"{what} cannot be written to {path}: {error.strerror or error}; choose another "
@@ -195,6 +202,12 @@ def clear_abandoned(path: Path) -> None:
         for entry in entries:
             if own.fullmatch(entry.name) and not entry.is_symlink():
                 _remove_if_abandoned(Path(entry.path))
+
+
+def meant_by(name: str) -> str | None:
+    """Return the name of the file that a temporary one was to become; None if it is none."""
+    found = re.fullmatch(r"\.(.+)\.[0-9a-f]{12}" + re.escape(SUFFIX), name)
+    return None if found is None else found[1]
 
 
 def _stem(path: Path) -> str:

@@ -67,10 +67,12 @@ def read_regular(path: Path, most: int) -> bytes:
     """
     check_path(path)
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise ParseError("is not a file")
+    descriptor = os.open(path, flags)
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(descriptor)
+        raise ParseError("is not a file")
+    with os.fdopen(descriptor, "rb") as file:
         content = b"" if about.st_size > most else file.read(most + 1)
     if about.st_size > most or len(content) > most:
         raise ParseError(f"is larger than {_size(most)}")
@@ -107,7 +109,7 @@ def _size(count: int) -> str:
 # ------------------------------------------------------------------ JSON
 
 
-def parse_json(content: bytes, limits: Limits = JSON_LIMITS) -> Any:
+def parse_json(content: bytes, limits: Limits = JSON_LIMITS, *, finite: bool = True) -> Any:
     """Read strict JSON.
 
     Parameters
@@ -116,6 +118,8 @@ def parse_json(content: bytes, limits: Limits = JSON_LIMITS) -> Any:
         UTF-8.
     limits : Limits
         What is read at most.
+    finite : bool, default=True
+        Refuse NaN and infinite numbers, which Python writes and JSON does not know.
 
     Examples
     --------
@@ -134,8 +138,8 @@ def parse_json(content: bytes, limits: Limits = JSON_LIMITS) -> Any:
         return json.loads(
             content.decode(),
             object_pairs_hook=_unique_keys,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
+            parse_constant=_refuse_constant if finite else float,
+            parse_float=_finite_float if finite else float,
             parse_int=_bounded_int,
         )
     except (ValueError, RecursionError) as error:
@@ -251,7 +255,7 @@ def _check_events(events: Iterator[yaml.Event], limits: Limits) -> None:
             raise ParseError(f"holds more than {limits.items:,} values")
         if getattr(event, "tag", None) is not None:
             line = event.start_mark.line + 1 if event.start_mark else 1
-            raise ParseError(f"has a tag (!) in line {line}; give plain values")
+            raise ParseError(f"is not YAML of plain values: there is a tag (!) in line {line}")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -93,8 +93,12 @@ def sentence(
     if not mistake.name:
         return f"{title}: {mistake.said}."
     if mistake.kind == "value_error":  # our own words name the value themselves
-        return f"{title} has a mistake in {mistake.name}: {mistake.said}."
+        return _ended(f"{title} has a mistake in {mistake.name}: {mistake.said}")
     return f"{title} has {mistake.name} = {mistake.shown}: {mistake.said}."
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def shown(value: Any) -> str:

@@ -88,9 +88,9 @@ def boundary_attack(
         )
     model = foolbox.PyTorchModel(rounded, bounds=(0, 1), device="cpu")
     attack = foolbox.attacks.BoundaryAttack(steps=steps)
-    torch.manual_seed(seed)  # foolbox draws from the generator of the process
     criterion = foolbox.criteria.Misclassification(torch.from_numpy(classes))
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng():
+        torch.manual_seed(seed)  # foolbox draws from the generator of the process
         found, _, _ = attack(
             model, _tensor(images), criterion, starting_points=_tensor(starts), epsilons=None
         )

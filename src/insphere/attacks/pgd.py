@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.errors import DataError, SpecError
-from insphere.explain.attribution import scoring_module
 
 if TYPE_CHECKING:
     from insphere.detectors.base.estimator import OneClassDetector
@@ -58,7 +58,7 @@ def fool(
     Parameters
     ----------
     detector : OneClassDetector
-        One with a single network: Deep SVDD, the autoencoder, the convolutional SVDD.
+        One with `scoring_module`: all that have a network.
     images : ndarray of uint8, shape (N, H, W, C)
         Images, anomalous ones as a rule.
     norm : {"linf", "l2"}
@@ -80,13 +80,12 @@ def fool(
     DataError
         If the images are not uint8 of shape N×H×W×C.
     """
-    module = scoring_module(detector)
-    if module is None:
+    if not isinstance(detector, NetworkDetector):
         raise SpecError(
             f"{type(detector).__name__} has no single network to take gradients of, so this attack "
             "cannot be used on it."
         )
-    changed = descend(module, images, norm=norm, epsilon=epsilon, steps=steps)
+    changed = descend(detector.scoring_module(), images, norm=norm, epsilon=epsilon, steps=steps)
     before, after = detector.anomaly_score(images), detector.anomaly_score(changed)
     worse = after > before  # by the rounding of another number format
     changed[worse], after[worse] = np.asarray(images)[worse], before[worse]

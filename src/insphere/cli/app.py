@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -87,8 +88,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit code: 0, 2 after a mistake of the user, 130 after Ctrl-C.
+        Exit code: 0, 2 after a mistake of the user, 130 after Ctrl-C, 141 where what reads the
+        output has gone.
     """
+    streams = sys.stdout, sys.stderr
+    try:
+        return _run(arguments)
+    except BrokenPipeError:
+        pass
+    except SystemExit as end:
+        if end.code != 1:  # with which Click ends where what reads has gone
+            raise
+        sys.stdout, sys.stderr = streams
+    for stream in streams:
+        try:
+            stream.flush()
+        except OSError:  # Python would complain of it when it flushes at the end
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return BROKEN_PIPE
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     # OpenMP reads it when torch is imported. Threads that spin while they wait cost little on an
     # idle machine, but make training ten times slower beside any other program that computes.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -102,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             given = list(sys.argv[1:] if arguments is None else arguments)
             code = app(given, prog_name="insphere", standalone_mode=False)
+            sys.stdout.flush()
         except InsphereError as error:
             console.fail(str(error))
             return USER_MISTAKE
@@ -115,9 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (KeyboardInterrupt, typer.Abort):
             code = INTERRUPTED
         except BrokenPipeError:
-            # What reads our output has gone; Python would complain when it flushes at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return BROKEN_PIPE
+            raise
         except OSError as error:
             if error.errno not in (*_DISK_FULL, *_REFUSED):
                 raise

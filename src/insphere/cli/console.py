@@ -25,6 +25,10 @@ class SafeConsole(Console):
             text = segment.text if segment.control else visible_lines(segment.text)
             yield segment if text == segment.text else Segment(text, segment.style)
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to the program what to do when nobody reads on."""
+        raise BrokenPipeError
+
 
 out = SafeConsole(highlight=False)
 err = SafeConsole(stderr=True, highlight=False)

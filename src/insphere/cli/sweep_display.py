@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from insphere.experiments.execution.engine import Watch
-    from insphere.experiments.execution.sweep_progress import Progress
+    from insphere.experiments.execution.sweep_progress import SweepProgress
     from insphere.experiments.runs.sweep_file import SweepRun
     from insphere.experiments.store.run_record import Run
     from insphere.experiments.store.run_store import Store
@@ -42,7 +42,7 @@ def run_planned(
     retry_failed: bool = False,
     save_models: bool = False,
     quiet: bool = False,
-) -> Progress:
+) -> SweepProgress:
     """Run all that is not finished, show how far it is, and return how it ended.
 
     Ctrl-C says how to continue and ends the command.
@@ -80,7 +80,7 @@ def run_planned(
     return look(store, planned)
 
 
-def counts_of(progress: Progress) -> dict[str, Any]:
+def counts_of(progress: SweepProgress) -> dict[str, Any]:
     """Count runs by state, and list failures, as JSON values."""
     counts = progress.counts
     waiting = counts["queued"] + counts.pop("new")
@@ -92,7 +92,7 @@ def counts_of(progress: Progress) -> dict[str, Any]:
     return {"runs": len(progress.planned)} | counts | {"queued": waiting, "failures": failures}
 
 
-def in_words(progress: Progress) -> str:
+def in_words(progress: SweepProgress) -> str:
     """Say how far it is."""
     counts = counts_of(progress)
     names = ("finished", "running", "interrupted", "failed", "queued")
@@ -100,7 +100,7 @@ def in_words(progress: Progress) -> str:
     return f"{', '.join(parts)}, of {counts['runs']} runs"
 
 
-def say_failures(progress: Progress) -> None:
+def say_failures(progress: SweepProgress) -> None:
     """Say which runs failed, and why."""
     for one in progress.planned:
         found = progress.runs.get(one.spec.identity)
@@ -117,7 +117,7 @@ def _shown(planned: Sequence[SweepRun], jobs: int, quiet: bool) -> Iterator[Watc
     from rich.live import Live
 
     from insphere.experiments.execution.engine import as_they_end
-    from insphere.experiments.execution.sweep_progress import Progress
+    from insphere.experiments.execution.sweep_progress import SweepProgress
 
     if quiet:
         yield None
@@ -130,7 +130,7 @@ def _shown(planned: Sequence[SweepRun], jobs: int, quiet: bool) -> Iterator[Watc
     with Live(console=console.err, auto_refresh=False) as live:
 
         def show(runs: list[Run]) -> None:
-            progress = Progress(planned, {run.identity: run for run in runs}, time.time())
+            progress = SweepProgress(planned, {run.identity: run for run in runs}, time.time())
             live.update(progress.renderable(jobs, started), refresh=True)
 
         yield show

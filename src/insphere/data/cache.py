@@ -78,7 +78,8 @@ def cached(key: str, build: Callable[[Path], Mapping[str, Any]]) -> CacheEntry:
     with SHELF.refusals():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with SHELF.lock(key):
-            entry = _read(folder)  # another process may have built it in the meantime
+            # Another process may have built it in the meantime.
+            entry = _read(folder, say_damage=True)
             if entry is None:
                 _remove_stale(held=key)
                 entry = _build(folder, build)
@@ -103,7 +104,7 @@ class _Meta(BaseModel):
     sha256: str  # of the two others
 
 
-def _read(folder: Path) -> CacheEntry | None:
+def _read(folder: Path, *, say_damage: bool = False) -> CacheEntry | None:
     """Open an entry, or return None if it is missing or is not, byte by byte, as it was built."""
     try:
         content = read_regular(folder / META, LIMITS.bytes)
@@ -122,11 +123,12 @@ def _read(folder: Path) -> CacheEntry | None:
                 raise ValueError(f"{name} was changed")
             arrays[name] = array
     except (OSError, ValueError):  # what pydantic refuses is a ValueError too
-        warnings.warn(
-            f"Decoded images in the cache ({folder}) are damaged or were changed, and are decoded "
-            "again.",
-            stacklevel=2,
-        )
+        if say_damage:
+            warnings.warn(
+                f"Decoded images in the cache ({folder}) are damaged or were changed, and are "
+                "decoded again.",
+                stacklevel=2,
+            )
         return None
     return CacheEntry(arrays, about.meta)
 

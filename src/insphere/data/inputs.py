@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from insphere.data.split import take_images
 from insphere.errors import DataError
 
 FINITE_CHUNK = 1 << 22  # values checked at a time
+LARGEST = 1e18  # of values, whose squares float32 still holds
 
 
 def as_images(
@@ -235,6 +237,30 @@ def _checked(values: NDArray[Any]) -> NDArray[Any]:
         values = values.astype(np.float32, copy=False)
     rows = max(1, FINITE_CHUNK // max(1, values[0].size))
     for start in range(0, len(values), rows):
-        if not np.isfinite(values[start : start + rows]).all():
-            raise DataError("Images contain NaN or infinite values: replace or remove them.")
+        check_magnitude(values[start : start + rows], "Images")
     return values
+
+
+def check_magnitude(values: NDArray[Any], what: str) -> None:
+    """Refuse numbers that are not finite, or so large that their squares would not be.
+
+    Parameters
+    ----------
+    values : ndarray
+        Of any shape.
+    what : str
+        What they are, as the subject of the sentence.
+
+    Raises
+    ------
+    DataError
+        If there are any.
+    """
+    largest = float(np.max(np.abs(values), initial=0.0))
+    if not math.isfinite(largest):
+        raise DataError(f"{what} contain NaN or infinite values: replace or remove them.")
+    if largest > LARGEST:
+        raise DataError(
+            f"{what} contain values up to {largest:.3g}, which are too large to compute with: "
+            f"rescale them to at most {LARGEST:.0g}."
+        )

@@ -37,6 +37,7 @@ from insphere.data.named import (
 from insphere.data.signs import SIDE, stop_signs
 from insphere.data.stack import FileStack, MemoryStack
 from insphere.errors import DataError, SpecError
+from insphere.parsing import ParseError, check_path, shown_path
 
 Size = int | tuple[int, int]
 
@@ -152,12 +153,21 @@ def _pair(size: Size | None) -> tuple[int, int] | None:
 
 
 def _existing(text: str) -> Path:
-    path = Path(text).expanduser()
-    if path.exists():
-        return path
+    try:
+        check_path(text)
+        path = Path(text).expanduser()
+        if path.exists():
+            return path
+    except ParseError as error:
+        raise DataError(f"The source {shown_path(text)!r} {error}.") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody without a home
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise DataError(f"The source {shown_path(text)!r} cannot be read: {reason}.") from error
     close = get_close_matches(text.lower(), DATASETS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known names are {', '.join(DATASETS)}."
-    raise DataError(f"There is no file or folder {text} and no data set of that name; {hint}")
+    raise DataError(
+        f"There is no file or folder {shown_path(text)} and no data set of that name; {hint}"
+    )
 
 
 def _load_named(

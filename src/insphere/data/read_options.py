@@ -11,7 +11,7 @@ from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.errors import SpecError
-from insphere.validation import sentence
+from insphere.validation import sentence, shown
 
 
 def parse_size(value: Any) -> tuple[int, int]:
@@ -29,7 +29,8 @@ def parse_size(value: Any) -> tuple[int, int]:
     """
     parts = value
     if isinstance(value, str):
-        parts = [int(part) if part.isdecimal() else part for part in value.lower().split("x")]
+        words = value.lower().split("x")
+        parts = [int(word) if word.isdecimal() and len(word) < 10 else word for word in words]
     elif isinstance(value, int):
         parts = [value]
     if (
@@ -40,7 +41,7 @@ def parse_size(value: Any) -> tuple[int, int]:
         return int(parts[0]), int(parts[-1])
     raise SpecError(
         f"The size is a number of pixels such as 64, or height x width such as 64x48, but got "
-        f"{value!r}."
+        f"{shown(value)}."
     )
 
 

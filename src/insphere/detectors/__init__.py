@@ -5,89 +5,63 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from insphere.detectors.base.estimator import OneClassDetector
-    from insphere.detectors.persistence.model_folder import (
-        describe_model,
-        load_detector,
-        save_detector,
-    )
-    from insphere.detectors.pretrained.feature_rivals import (
-        FeatureKNN,
-        FeatureMahalanobis,
-        FeaturePCA,
-    )
-    from insphere.detectors.pretrained.feature_svdd import FeatureSVDD
-    from insphere.detectors.pretrained.fpsvdd import FeaturePatchSVDD
-    from insphere.detectors.pretrained.patch_memory import PatchMemory
-    from insphere.detectors.reconstruction.anogan import AnoGAN
-    from insphere.detectors.reconstruction.autoencoder import DeepCAE
-    from insphere.detectors.shallow.shallow import (
-        IsolationForestDetector,
-        KDEDetector,
-        KNNDetector,
-        MahalanobisDetector,
-        OCSVMDetector,
-    )
-    from insphere.detectors.spheres.convolutional_svdd import ConvolutionalSVDD
-    from insphere.detectors.spheres.deep_svdd import DeepSVDD, UntrainedDeepSVDD
-    from insphere.detectors.supervised.softmax import SoftmaxThreshold
+from insphere.detectors.method_table import METHODS
 
-__all__ = [
-    "AnoGAN",
-    "ConvolutionalSVDD",
-    "DeepCAE",
-    "DeepSVDD",
-    "FeatureKNN",
-    "FeatureMahalanobis",
-    "FeaturePCA",
-    "FeaturePatchSVDD",
-    "FeatureSVDD",
-    "IsolationForestDetector",
-    "KDEDetector",
-    "KNNDetector",
-    "MahalanobisDetector",
-    "OCSVMDetector",
-    "OneClassDetector",
-    "PatchMemory",
-    "SoftmaxThreshold",
-    "UntrainedDeepSVDD",
-    "describe_model",
-    "load_detector",
-    "save_detector",
-]
+if TYPE_CHECKING:
+    from insphere.detectors.base.estimator import OneClassDetector as OneClassDetector
+    from insphere.detectors.base.method_card import MethodCard as MethodCard
+    from insphere.detectors.persistence.model_folder import describe_model as describe_model
+    from insphere.detectors.persistence.model_folder import load_detector as load_detector
+    from insphere.detectors.persistence.model_folder import save_detector as save_detector
+    from insphere.detectors.pretrained.pretrained_features import (
+        PretrainedFeatures as PretrainedFeatures,
+    )
+
+# For type checkers; written by `python benchmarks/quote.py` from the table of methods.
+if TYPE_CHECKING:
+    from insphere.detectors.pretrained.feature_knn import FeatureKNN as FeatureKNN
+    from insphere.detectors.pretrained.feature_mahalanobis import (
+        FeatureMahalanobis as FeatureMahalanobis,
+    )
+    from insphere.detectors.pretrained.feature_pca import FeaturePCA as FeaturePCA
+    from insphere.detectors.pretrained.feature_svdd import FeatureSVDD as FeatureSVDD
+    from insphere.detectors.pretrained.fpsvdd import FeaturePatchSVDD as FeaturePatchSVDD
+    from insphere.detectors.pretrained.patch_memory import PatchMemory as PatchMemory
+    from insphere.detectors.reconstruction.anogan import AnoGAN as AnoGAN
+    from insphere.detectors.reconstruction.autoencoder import DeepCAE as DeepCAE
+    from insphere.detectors.shallow.isolation_forest import (
+        IsolationForestDetector as IsolationForestDetector,
+    )
+    from insphere.detectors.shallow.kde import KDEDetector as KDEDetector
+    from insphere.detectors.shallow.knn import KNNDetector as KNNDetector
+    from insphere.detectors.shallow.mahalanobis import MahalanobisDetector as MahalanobisDetector
+    from insphere.detectors.shallow.oc_svm import OCSVMDetector as OCSVMDetector
+    from insphere.detectors.spheres.convolutional_svdd import ConvolutionalSVDD as ConvolutionalSVDD
+    from insphere.detectors.spheres.deep_svdd import DeepSVDD as DeepSVDD
+    from insphere.detectors.spheres.untrained import UntrainedDeepSVDD as UntrainedDeepSVDD
+    from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold
+# end
 
 # Imported when first asked for, so that a shallow detector does not pay for torch.
-_HOME = {
-    "AnoGAN": "reconstruction.anogan",
-    "ConvolutionalSVDD": "spheres.convolutional_svdd",
-    "DeepCAE": "reconstruction.autoencoder",
-    "DeepSVDD": "spheres.deep_svdd",
-    "FeatureKNN": "pretrained.feature_rivals",
-    "FeatureMahalanobis": "pretrained.feature_rivals",
-    "FeaturePCA": "pretrained.feature_rivals",
-    "FeaturePatchSVDD": "pretrained.fpsvdd",
-    "FeatureSVDD": "pretrained.feature_svdd",
-    "IsolationForestDetector": "shallow.shallow",
-    "KDEDetector": "shallow.shallow",
-    "KNNDetector": "shallow.shallow",
-    "MahalanobisDetector": "shallow.shallow",
-    "OCSVMDetector": "shallow.shallow",
+_OTHERS = {
+    "MethodCard": "base.method_card",
     "OneClassDetector": "base.estimator",
-    "PatchMemory": "pretrained.patch_memory",
-    "SoftmaxThreshold": "supervised.softmax",
-    "UntrainedDeepSVDD": "spheres.deep_svdd",
+    "PretrainedFeatures": "pretrained.pretrained_features",
     "describe_model": "persistence.model_folder",
     "load_detector": "persistence.model_folder",
     "save_detector": "persistence.model_folder",
 }
 
+__all__ = sorted([*_OTHERS, *(entry.class_name for entry in METHODS.values())])
+
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    modules = {entry.class_name: entry.module for entry in METHODS.values()}
+    modules |= {other: f"{__name__}.{module}" for other, module in _OTHERS.items()}
+    if name not in modules:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(modules[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return list(__all__)

@@ -1,72 +1,97 @@
-"""Every method that can be compared, by the name used in specs and on the command line."""
+"""From the name of a method to its class, its card and an unfitted detector."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from insphere.errors import SpecError
+from insphere.detectors.base.method_card import FAMILIES, Family, MethodCard
+from insphere.detectors.method_table import METHODS, find_method, method_key, method_of_class
+from insphere.errors import SpecError, require
 
 if TYPE_CHECKING:
     from insphere.detectors.base.estimator import OneClassDetector
 
-
-@dataclass(frozen=True)
-class Method:
-    """One detector class.
-
-    Parameters
-    ----------
-    title : str
-        Name for tables.
-    path : str
-        Module and class, imported when used.
-    """
-
-    title: str
-    path: str
-
-
-METHODS = {
-    "deep-svdd": Method("Deep SVDD", "spheres.deep_svdd.DeepSVDD"),
-    "untrained": Method("Deep SVDD, untrained", "spheres.deep_svdd.UntrainedDeepSVDD"),
-    "fcdd": Method(
-        "Convolutional SVDD (FCDD-like)", "spheres.convolutional_svdd.ConvolutionalSVDD"
-    ),
-    "dcae": Method("DCAE", "reconstruction.autoencoder.DeepCAE"),
-    "anogan": Method("AnoGAN", "reconstruction.anogan.AnoGAN"),
-    "fpsvdd": Method("FPSVDD", "pretrained.fpsvdd.FeaturePatchSVDD"),
-    "feature-svdd": Method("Deep SVDD on pooled features", "pretrained.feature_svdd.FeatureSVDD"),
-    "feature-knn": Method("Nearest neighbours on features", "pretrained.feature_rivals.FeatureKNN"),
-    "feature-mahalanobis": Method(
-        "Mahalanobis on features", "pretrained.feature_rivals.FeatureMahalanobis"
-    ),
-    "feature-pca": Method("PCA reconstruction of features", "pretrained.feature_rivals.FeaturePCA"),
-    "patch-memory": Method("Patch memory (PatchCore)", "pretrained.patch_memory.PatchMemory"),
-    "oc-svm": Method("OC-SVM", "shallow.shallow.OCSVMDetector"),
-    "isolation-forest": Method("Isolation forest", "shallow.shallow.IsolationForestDetector"),
-    "knn": Method("2-nearest-neighbour on pixels", "shallow.shallow.KNNDetector"),
-    "kde": Method("KDE", "shallow.shallow.KDEDetector"),
-    "mahalanobis": Method("Mahalanobis", "shallow.shallow.MahalanobisDetector"),
-    "softmax": Method("Softmax threshold (supervised)", "supervised.softmax.SoftmaxThreshold"),
-}
+__all__ = [
+    "FAMILIES",
+    "METHODS",
+    "Family",
+    "MethodCard",
+    "build_detector",
+    "check_installed",
+    "detector_class",
+    "find_method",
+    "method_card",
+    "method_key",
+    "method_of_class",
+    "method_title",
+    "parameters_of",
+]
 
 
 def detector_class(method: str) -> type[OneClassDetector]:
-    """Return the class behind a method's name.
+    """Return the class behind a method's name, importing its module only now.
+
+    Parameters
+    ----------
+    method : str
+        Key or alias; see `insphere.detectors.method_table.method_key`.
 
     Raises
     ------
     SpecError
         If there is no such method.
     """
-    if method not in METHODS:
-        raise SpecError(f"Unknown method {method!r}; use one of {', '.join(METHODS)}.")
-    module, _, name = METHODS[method].path.rpartition(".")
-    cls: type[OneClassDetector] = getattr(import_module(f"insphere.detectors.{module}"), name)
+    key = method_key(method)
+    entry = METHODS[key]
+    cls: type[OneClassDetector] = getattr(import_module(entry.module), entry.class_name)
+    if cls.card.key != key:
+        raise RuntimeError(f"{entry.place} calls itself {cls.card.key!r}, not {key!r}.")
     return cls
+
+
+def method_card(method: str) -> MethodCard:
+    """Return what a method says about itself.
+
+    Raises
+    ------
+    SpecError
+        If there is no such method.
+    """
+    return detector_class(method).card
+
+
+def method_title(method: str) -> str:
+    """Return the name of a method for tables; one that is not known is called what it is called.
+
+    Rows of runs may come from a newer version, and still have to be shown.
+    """
+    return method if find_method(method) is None else method_card(method).title
+
+
+def parameters_of(method: str) -> set[str]:
+    """Return the names of a method's parameters that make a difference."""
+    cls = detector_class(method)
+    return set(cls().get_params(deep=False)) - set(cls.card.idle)
+
+
+def check_installed(method: str) -> None:
+    """Check that the packages which a method needs are there.
+
+    Raises
+    ------
+    MissingExtraError
+        If one is not installed; the message says which extra brings it.
+    """
+    card = method_card(method)
+    if card.needs_package is not None:
+        module, extra = card.needs_package
+        require(module, extra, card.title)
+    if card.needs_pretrained:
+        from insphere.nets.backbones import lite
+
+        lite.check_installed()
 
 
 def build_detector(
@@ -77,7 +102,7 @@ def build_detector(
     Parameters
     ----------
     method : str
-        A key of `METHODS`.
+        Key or alias of a method.
     params : mapping
         Constructor arguments that differ from the defaults.
     seed : int
@@ -95,7 +120,8 @@ def build_detector(
     unknown = sorted(set(params) - known)
     if unknown:
         raise SpecError(
-            f"{method} has no option {', '.join(unknown)}; it has: {', '.join(sorted(known))}."
+            f"{method_key(method)} has no option {', '.join(unknown)}; it has: "
+            f"{', '.join(sorted(known))}."
         )
     arguments = {key: value for key, value in extra.items() if key in known}
     if "random_state" in known:

@@ -15,7 +15,7 @@ from insphere.atomic import write_whole
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
 from insphere.detectors.persistence.model_folder import check_destination
-from insphere.detectors.registry import METHODS
+from insphere.detectors.registry import method_title
 from insphere.errors import MissingExtraError, SpecError
 from insphere.experiments.runs.run import RunResult, run
 from insphere.experiments.runs.spec import RunSpec
@@ -120,7 +120,7 @@ def run_demo(
     check_destination(model, overwrite=True)
     results: dict[str, RunResult] = {}
     for method in ("deep-svdd", *RIVALS):
-        started(METHODS[method].title)
+        started(method_title(method))
         own = (params or {}) if method in ("deep-svdd", "untrained") else {}
         spec = RunSpec(
             dataset=data.name, normal=(str(digit),), method=method, params=own, seed=seed

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.errors import SpecError, require
 
 if TYPE_CHECKING:
@@ -19,33 +20,6 @@ Maps = NDArray[np.float32]
 BATCH = 128
 STEPS = 32  # of the path of integrated gradients
 WINDOW = 7  # a side is this many windows long; they overlap by half
-
-
-class _Uncertainty(nn.Module):
-    """1 − the largest probability of the classes that count as normal."""
-
-    def __init__(self, classifier: nn.Module, normal: NDArray[np.int64]) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.normal = torch.from_numpy(normal)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(x)
-        return 1 - logits.softmax(dim=1)[:, self.normal.to(x.device)].amax(dim=1)
-
-
-def scoring_module(detector: OneClassDetector) -> nn.Module | None:
-    """Return the module from raw images to scores of a detector with one network, or None."""
-    if hasattr(detector, "backbone"):
-        return None  # its network takes features, not images
-    for name in ("sphere_", "autoencoder_"):
-        module = getattr(detector, name, None)
-        if isinstance(module, nn.Module):
-            return module
-    classifier = getattr(detector, "classifier_", None)
-    if isinstance(classifier, nn.Module):
-        return _Uncertainty(classifier, detector._normal)
-    return None
 
 
 def as_floats(images: NDArray[Any]) -> NDArray[np.float32]:
@@ -146,13 +120,12 @@ def occlusion(
 
 
 def _module(detector: OneClassDetector) -> nn.Module:
-    module = scoring_module(detector)
-    if module is None:
+    if not isinstance(detector, NetworkDetector):
         raise SpecError(
             f"{type(detector).__name__} has no single network to take gradients of; use own or "
             "occlusion."
         )
-    return module
+    return detector.scoring_module()
 
 
 def _device(module: nn.Module) -> torch.device:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from insphere.errors import SpecError
-from insphere.explain.inputs import as_scores, as_truth
+from insphere.explain.score_checks import as_scores, as_truth
 
 
 @dataclass(frozen=True, eq=False)

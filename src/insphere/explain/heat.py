@@ -39,9 +39,7 @@ def heat_method(detector: OneClassDetector) -> str:
     """
     if hasattr(detector, "anomaly_map"):
         return "own"
-    from insphere.explain.attribution import scoring_module
-
-    if scoring_module(detector) is None:
+    if not hasattr(detector, "scoring_module") or detector.card.needs_pretrained:
         return "occlusion"
     return "gradient" if find_spec("captum") is None else "integrated-gradients"
 

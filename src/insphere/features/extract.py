@@ -105,12 +105,16 @@ class Extractor:
             If floats lie elsewhere.
         """
         x = torch.from_numpy(np.array(images)).to(self.device).permute(0, 3, 1, 2)
+        if x.dtype != torch.uint8 and (float(x.min()) < 0 or float(x.max()) > 1):
+            raise DataError(
+                "A pretrained network takes uint8 images, or floats between 0 and 1, but "
+                f"these lie in {float(x.min()):g}…{float(x.max()):g}; rescale them."
+            )
+        return self.prepare_tensor(x)
+
+    def prepare_tensor(self, x: Tensor) -> Tensor:
+        """Resize and normalise a batch N×C×H×W on the device, as `prepare`, without its check."""
         if x.dtype != torch.uint8:
-            if float(x.min()) < 0 or float(x.max()) > 1:
-                raise DataError(
-                    "A pretrained network takes uint8 images, or floats between 0 and 1, but "
-                    f"these lie in {float(x.min()):g}…{float(x.max()):g}; rescale them."
-                )
             x = x * 255
         size = (int(self.resolution), int(self.resolution))
         if x.shape[2:] != size:
@@ -120,7 +124,7 @@ class Extractor:
         # Row by row, since broadcasting over three channels at a time is slow on CPUs.
         rows = x.permute(0, 2, 3, 1).reshape(-1, 3 * size[1]).to(torch.float32)
         rows = torch.addcmul(self._shift, rows, self._scale).to(self.dtype)
-        return rows.view(len(x), *size, 3).permute(0, 3, 1, 2)
+        return rows.view(x.shape[0], *size, 3).permute(0, 3, 1, 2)
 
     @torch.inference_mode()
     def __call__(self, images: NDArray[Any], forms: Sequence[Form]) -> list[NDArray[np.float16]]:
@@ -129,12 +133,13 @@ class Extractor:
         stages = [name for form in forms for name in form.stages]
         parts: list[list[Tensor]] = [[] for _ in forms]
         for start in range(0, len(images), BATCH):
-            maps = self._maps(self.prepare(images[start : start + BATCH]), stages)
+            maps = self.maps(self.prepare(images[start : start + BATCH]), stages)
             for form, part in zip(forms, parts, strict=True):
                 part.append(form.compute(maps).cpu())
         return [torch.cat(part).numpy() for part in parts]
 
-    def _maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
+    def maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
+        """Return the maps of some stages of a batch that was prepared."""
         maps: dict[str, Tensor] = self.backbone(x, stages)
         if not self.mirrored:
             return maps

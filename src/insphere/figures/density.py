@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from insphere.explain.inputs import as_scores
+from insphere.explain.score_checks import as_scores
 
 GRID = 80
 LEVELS = (0.25, 0.5, 0.75, 0.95)  # shares of the probability that contours hold

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from insphere.errors import DataError
-from insphere.explain.inputs import as_scores
+from insphere.explain.score_checks import as_scores
 from insphere.figures import style
 
 WINDOW = 25

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from insphere.errors import DataError
-from insphere.explain.inputs import as_truth
+from insphere.explain.score_checks import as_truth
 
 
 @dataclass(frozen=True, eq=False)

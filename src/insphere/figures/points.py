@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn import metrics
 
-from insphere.explain.inputs import as_scores, as_truth
+from insphere.explain.score_checks import as_scores, as_truth
 
 MOST_POINTS = 300  # more would be finer than the line is wide
 

@@ -11,7 +11,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import ArrayLike, NDArray
 
 from insphere.errors import DataError, SpecError
-from insphere.explain.inputs import as_scores, as_truth
+from insphere.explain.score_checks import as_scores, as_truth
 from insphere.figures import layout, style
 from insphere.figures.grid import check_pixels
 

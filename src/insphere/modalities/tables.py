@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from insphere.data.inputs import as_images, holds_images
+from insphere.data.inputs import as_images, check_magnitude, holds_images
 from insphere.modalities.modality import Array, Modality
 
 
@@ -54,6 +54,7 @@ class Tables(Modality):
         table: Array = validate_data(
             estimator, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
         )
+        check_magnitude(table, "Tables")
         return table
 
     @classmethod

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from insphere.preprocess.pipeline import Preprocessor
@@ -40,3 +43,34 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map raw samples N×C×H×W or N×F to logits, shape (N, classes)."""
         return self.logits(self.preprocessor(x))
+
+
+class Uncertainty(nn.Module):
+    """1 − the largest probability among some classes.
+
+    It is summed from the other probabilities, so that a classifier that is sure of many samples
+    still orders them.
+
+    Parameters
+    ----------
+    classifier : torch.nn.Module
+        From raw samples to logits.
+    classes : sequence of int
+        Columns of the logits among which the largest is taken.
+    """
+
+    classes: Tensor
+
+    def __init__(self, classifier: nn.Module, classes: Sequence[int]) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.register_buffer("classes", torch.tensor(list(classes)))
+        self.to(next(classifier.parameters()).device)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map raw samples N×C×H×W or N×F to (N,)."""
+        logits: Tensor = self.classifier(x)
+        chosen = self.classes[logits[:, self.classes].argmax(dim=1)]
+        others = torch.arange(logits.shape[1], device=logits.device) != chosen[:, None]
+        share: Tensor = (logits.softmax(dim=1) * others).sum(dim=1)
+        return share

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from insphere.nets.batch_norm import BatchNorm2d
+from insphere.nets.draws import Dropout
 from insphere.nets.spec import EncoderSpec
 
 NORM_EPS = 1e-4
@@ -62,4 +63,4 @@ def dropout(spec: EncoderSpec, dimensions: int) -> list[nn.Module]:
     if spec.dropout == 0:
         return []
     whole_maps = dimensions == 2 and spec.dropout_kind == "channel"
-    return [nn.Dropout2d(spec.dropout) if whole_maps else nn.Dropout(spec.dropout)]
+    return [Dropout(spec.dropout, whole_maps=whole_maps)]

@@ -20,7 +20,7 @@ INDEX = "index.html"
 
 
 @dataclass(frozen=True)
-class Source:
+class FigureSource:
     """Runs on one dataset that differ in nothing but class and seed.
 
     Parameters
@@ -67,7 +67,7 @@ class PlannedFigure:
         Returns the printed figure.
     screen : callable, optional
         Returns the Plotly figure.
-    sources : tuple of Source
+    sources : tuple of FigureSource
         From which runs, in full.
     """
 
@@ -77,7 +77,7 @@ class PlannedFigure:
     origin: str
     draw: Callable[[], Figure]
     screen: Callable[[], Any] | None = None
-    sources: tuple[Source, ...] = field(default=())
+    sources: tuple[FigureSource, ...] = field(default=())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
 
-from insphere.report.data import ReportData
+from insphere.report.report_data import ReportData
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from insphere.report.data import ReportData
 from insphere.report.numbers import Confusion, Method, Quality
+from insphere.report.report_data import ReportData
 from insphere.scoring.severity import severity_step
 
 

@@ -21,9 +21,9 @@ from insphere.durations import duration
 from insphere.explain import extremes
 from insphere.figures.history import series
 from insphere.report import words
-from insphere.report.data import ReportData
 from insphere.report.heat_section import GRID_SIZE, QUEUE_SIZE
 from insphere.report.numbers import Quality, comparison, confusion, quality
+from insphere.report.report_data import ReportData
 from insphere.report.thumbnails import PIXELATED_UP_TO, data_uri
 
 

@@ -94,6 +94,8 @@ class SeverityScale:
 
     Attributes
     ----------
+    calibration_scores : ndarray of float64, shape (n,)
+        Ascending.
     tail : Tail
         What severities beyond the calibration scores rest on.
     resolution : float
@@ -101,9 +103,9 @@ class SeverityScale:
     """
 
     def __init__(self, calibration_scores: ArrayLike, tail: Tail | None = None) -> None:
-        self._ordered = _finite(calibration_scores)
-        self.tail = fit_tail(self._ordered) if tail is None else tail
-        self.resolution = math.log10(len(self._ordered) + 1)
+        self.calibration_scores = _finite(calibration_scores)
+        self.tail = fit_tail(self.calibration_scores) if tail is None else tail
+        self.resolution = math.log10(len(self.calibration_scores) + 1)
 
     def __call__(self, scores: ArrayLike) -> NDArray[np.float64]:
         """Return the severity of each score.
@@ -122,7 +124,7 @@ class SeverityScale:
             0 or more; finite for finite scores.
         """
         values = np.asarray(scores, dtype=np.float64)
-        ordered, tail = self._ordered, self.tail
+        ordered, tail = self.calibration_scores, self.tail
         n = len(ordered)
         knots, first = np.unique(ordered[ordered <= tail.start], return_index=True)
         above = n - np.append(first[1:], np.searchsorted(ordered, tail.start, side="right"))

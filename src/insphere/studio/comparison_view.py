@@ -13,7 +13,6 @@ from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.plots.catalogue import FIGURES, figures_of, present_name
 from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
-from insphere.figures import to_inline_svg
 from insphere.report.gallery import PlannedFigure
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
@@ -35,10 +34,10 @@ def show(studio: Studio, identities: list[str], figure: str) -> None:
             return
         name = present_name(figure)
         known = any(spec.key == name for spec in FIGURES)
-        Comparison(studio, finished, name if known else FIRST).show()
+        ComparisonView(studio, finished, name if known else FIRST).show()
 
 
-class Comparison:
+class ComparisonView:
     """The figures of a selection, one kind at a time.
 
     Parameters
@@ -85,17 +84,18 @@ class Comparison:
                 self._drawn(planned)
 
     def _drawn(self, planned: PlannedFigure) -> None:
-        try:
-            if planned.screen is None:
-                html(to_inline_svg(planned.draw(), prefix=planned.name, alt=planned.title))
-            else:
+        address = f"/download/runs.png?figure={planned.name}&runs={self.names}"
+        if planned.screen is None:  # pictures take long to draw: the browser fetches them later
+            alt = escape(planned.title, quote=True)
+            html(f'<img src="{address}" alt="{alt}" style="max-width:100%" data-test="figure">')
+        else:
+            try:
                 _plotly(planned.screen())
-        except InsphereError as error:
-            message(str(error))
-            return
+            except InsphereError as error:
+                message(str(error))
+                return
         with ui.element("div").classes("between"):
             html(f"<figcaption class=muted>{escape(planned.caption)}</figcaption>")
-            address = f"/download/runs.png?figure={planned.name}&runs={self.names}"
             controls.link("PNG", address, "btn small", download=True)
 
     def _choose(self, name: str) -> None:

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from insphere.detectors.registry import METHODS
-from insphere.experiments.runs.run_builder import comparable_methods
+from insphere.detectors.registry import FAMILIES, MethodCard, method_card
+from insphere.experiments.runs.run_builder import BASELINE, comparable_methods
 from insphere.studio.controls import Handler, Radio
 
 OBJECTIVES = {
     "one-class": ("Deep SVDD, one-class", "pulls all of normal to one centre"),
     "soft-boundary": ("Deep SVDD, soft boundary", "a sphere that a few may leave"),
 }
-FAMILIES = {
-    "A network learns the sphere": {
-        "untrained": "the same network, no training",
-        "fcdd": "a sphere for every place of the image",
-    },
-    "A network learns to restore or imitate": {
-        "dcae": "autoencoder: what it cannot restore is odd",
-        "anogan": "what it cannot imitate is odd",
-    },
-    "On features of a pretrained network": {
-        "fpsvdd": "a sphere on features of patches",
-        "feature-svdd": "a sphere on features of the image",
-        "feature-knn": "closest features",
-        "feature-mahalanobis": "spread of features",
-        "feature-pca": "what few directions cannot restore",
-        "patch-memory": "closest patches in memory",
-    },
-    "On pixels, without a network": {
-        "oc-svm": "a boundary with kernels",
-        "isolation-forest": "how soon trees isolate it",
-        "knn": "distance to the closest images",
-        "kde": "density of pixels",
-        "mahalanobis": "distance in units of spread",
-    },
-}
+
+
+def by_family() -> dict[str, list[MethodCard]]:
+    """Return the methods that learn from normal images alone, below the heading of their family."""
+    cards = [method_card(name) for name in comparable_methods()]
+    found = {
+        heading: [card for card in cards if card.family == family]
+        for family, heading in FAMILIES.items()
+    }
+    return {heading: own for heading, own in found.items() if own}
 
 
 def show(method: str, objective: str, on_choose: Handler) -> None:
@@ -47,15 +32,15 @@ def show(method: str, objective: str, on_choose: Handler) -> None:
     on_choose : callable
         Told of a key of `OBJECTIVES` or of a method.
     """
-    now = objective if method == "deep-svdd" else method
+    now = objective if method == BASELINE else method
     radio = Radio("Method", now, on_choose)
     needs = comparable_methods()
-    first = True
-    for family, methods in FAMILIES.items():
-        radio.heading(family)
-        if first:
-            for key, (title, note) in OBJECTIVES.items():
-                radio.add(key, title, note)
-            first = False
-        for name, note in methods.items():
-            radio.add(name, METHODS[name].title, needs[name] or note, enabled=not needs[name])
+    for heading, cards in by_family().items():
+        radio.heading(heading)
+        for card in cards:
+            if card.key == BASELINE:  # offered once for each objective
+                for key, (title, note) in OBJECTIVES.items():
+                    radio.add(key, title, note)
+            else:
+                missing = needs[card.key]
+                radio.add(card.key, card.title, missing or card.summary, enabled=not missing)

@@ -9,7 +9,7 @@ from typing import Any
 
 from nicegui import ui
 
-from insphere.detectors.registry import METHODS
+from insphere.detectors.registry import method_title
 from insphere.errors import InsphereError
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import Choice, installed_methods
@@ -82,7 +82,7 @@ class Form:
 
     def _tick_lists(self, names: tuple[str, ...]) -> None:
         _ticks("Normal classes", {n: n for n in names}, self.classes, self._tick)
-        methods = {name: METHODS[name].title for name in installed_methods()}
+        methods = {name: method_title(name) for name in installed_methods()}
         _ticks("Methods", methods, self.methods, self._tick)
         options = {n: o.title for n, o in OPTIONS.items() if o.encoder or o.steps}
         _ticks("Options of Deep SVDD", options, self.options, self._tick)

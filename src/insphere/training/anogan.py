@@ -15,10 +15,12 @@ from torch.nn import functional as F
 
 from insphere.errors import InsphereError
 from insphere.nets.dcgan import Discriminator, Generator
+from insphere.nets.draws import initial_weights
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
 from insphere.training.callbacks import Callback, Record
+from insphere.training.gradients import with_gradients
 from insphere.training.images import TrainingImages
-from insphere.training.loop import seeded
+from insphere.training.loop import mixed_seed, seeded
 from insphere.training.start import place
 
 PHASE = "adversarial"
@@ -92,6 +94,7 @@ class GAN(nn.Module):
         return scaled
 
 
+@with_gradients
 def train_gan(
     X: NDArray[Any],
     spec: AnoGANSpec,
@@ -127,7 +130,7 @@ def train_gan(
         One record for each epoch: phase, epoch, loss (of the generator), discriminator_loss, lr,
         seconds, images_per_second.
     """
-    with seeded(seed):
+    with initial_weights(mixed_seed(seed)):
         gan = GAN(spec, (X.shape[3], X.shape[1], X.shape[2]))
     place(gan, device, torch.float32)
     gan.preprocessor.fit(X)
@@ -196,6 +199,7 @@ class _Adversaries:
         self.optimizers[which].step()
 
 
+@with_gradients
 def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
     """Look for the generated image that comes closest to each given one.
 
@@ -228,21 +232,12 @@ def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
     z = gan.starts[nearest].clone().requires_grad_()
     adam = torch.optim.Adam([z], lr=spec.search_lr)
 
-    def losses() -> Tensor:
-        image = gan.generator(z)
-        residual = (target - image).abs().flatten(1).sum(dim=1)
-        features = gan.discriminator.features(image)
-        discrimination = (wanted - features).abs().flatten(1).sum(dim=1)
-        share = spec.discrimination_weight
-        total: Tensor = (1 - share) * residual + share * discrimination
-        return total
-
     best = torch.full((len(x),), torch.inf, device=x.device)
     found = z.detach().clone()
     for step in range(spec.search_steps + 1):
         last = step == spec.search_steps
         with torch.set_grad_enabled(not last):
-            loss = losses()
+            loss = _distance(gan, target, wanted, z, spec.discrimination_weight)
         better = loss.detach() < best
         best = torch.where(better, loss.detach(), best)
         found = torch.where(better[:, None], z.detach(), found)
@@ -250,6 +245,41 @@ def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
             (z.grad,) = torch.autograd.grad(loss.sum(), z)
             adam.step()
     return best, found
+
+
+class SearchedLoss(nn.Module):
+    """From raw images to what remains of the loss after a search.
+
+    Parameters
+    ----------
+    gan : GAN
+        Trained, in evaluation mode.
+    spec : AnoGANSpec
+        Budget of the search.
+    """
+
+    def __init__(self, gan: GAN, spec: AnoGANSpec) -> None:
+        super().__init__()
+        self.gan = gan
+        self.spec = spec
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map raw images N×C×H×W to (N,); differentiable where the search ended."""
+        with torch.enable_grad():
+            _, z = search(self.gan, x.detach(), self.spec)
+        target = self.gan.resize(self.gan.preprocessor(x))
+        wanted = self.gan.discriminator.features(target)
+        return _distance(self.gan, target, wanted, z, self.spec.discrimination_weight)
+
+
+def _distance(gan: GAN, target: Tensor, wanted: Tensor, z: Tensor, share: float) -> Tensor:
+    """Weigh the differences of pixels and of features between images and those made from z."""
+    image = gan.generator(z)
+    residual = (target - image).abs().flatten(1).sum(dim=1)
+    features = gan.discriminator.features(image)
+    discrimination = (wanted - features).abs().flatten(1).sum(dim=1)
+    total: Tensor = (1 - share) * residual + share * discrimination
+    return total
 
 
 def _record(epoch: int, losses: Tensor, lr: float, images: int, started: float) -> Record:

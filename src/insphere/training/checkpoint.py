@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,12 @@ from torch import Tensor
 from insphere.atomic import atomic_path
 from insphere.errors import InsphereError
 from insphere.fingerprint import array_fingerprint
+from insphere.parsing import parse_json
 from insphere.training.training_set import TrainingSet, as_training_set
 
-_META = "insphere"
+_META, _SHA256 = "insphere", "sha256"
+_ADAM = ("step", "exp_avg", "exp_avg_sq")
+_PARTS = {"objective", "optimizer"}
 
 
 class CheckpointNames:
@@ -77,14 +83,12 @@ class CheckpointNames:
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
     """Write tensors and JSON-able `meta` to one file that is either the old or the new one."""
+    kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
+    text = json.dumps(meta)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as partial:
-            save_file(
-                {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()},
-                partial,
-                metadata={_META: json.dumps(meta)},
-            )
+            save_file(kept, partial, metadata={_META: text, _SHA256: _digest(kept, text)})
     except (OSError, SafetensorError) as error:
         raise InsphereError(
             f"The checkpoint could not be written to {path.parent} ({error}); free some space or "
@@ -93,14 +97,77 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Read a checkpoint; None if there is none or it cannot be read."""
+    """Read a checkpoint; None if there is none, or, said, if it is not as it was written."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("it is not a file")
         with safe_open(path, framework="pt") as file:
-            meta = json.loads((file.metadata() or {})[_META])
+            about = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (FileNotFoundError, SafetensorError, KeyError, ValueError):
+        text = about.get(_META, "")
+        if about.get(_SHA256) != _digest(tensors, text):
+            raise ValueError("its SHA-256 does not fit")
+        meta = parse_json(text.encode(), finite=False)
+        if not isinstance(meta, dict):
+            raise ValueError("it holds something else")
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError, ValueError) as error:
+        refuse_checkpoint(path, str(error))
         return None
     return tensors, meta
+
+
+def refuse_checkpoint(path: Path, why: str) -> None:
+    """Say that a checkpoint is not used."""
+    warnings.warn(
+        f"The checkpoint {path} is damaged or of another training ({why}), and is not used.",
+        stacklevel=3,
+    )
+
+
+def misfit(
+    parts: Mapping[str, Mapping[str, Tensor]],
+    wanted: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> str | None:
+    """Say why saved tensors are not those of an objective and its optimizer; None if they are.
+
+    Parameters
+    ----------
+    parts : mapping
+        The saved tensors of ``"objective"`` and ``"optimizer"``.
+    wanted : mapping
+        The state of the objective.
+    optimizer : torch.optim.Optimizer
+        Adam, over one group of parameters.
+    """
+    saved = parts.get("objective", {})
+    if odd := sorted(set(saved) ^ set(wanted)):
+        return f"{odd[0]!r} is {'missing' if odd[0] in wanted else 'unknown'}"
+    for name, tensor in wanted.items():
+        if saved[name].shape != tensor.shape or saved[name].dtype != tensor.dtype:
+            return f"{name!r} has another shape or type"
+    shapes = {
+        f"{position}.{key}": torch.Size() if key == "step" else parameter.shape
+        for position, parameter in enumerate(optimizer.param_groups[0]["params"])
+        for key in _ADAM
+    }
+    for name, tensor in parts.get("optimizer", {}).items():
+        if shapes.get(name) != tensor.shape:
+            return f"{name!r} of the optimizer does not fit"
+    trained = {name.split(".")[0] for name in parts.get("optimizer", {})}
+    if len(parts.get("optimizer", {})) != len(_ADAM) * len(trained) or set(parts) - _PARTS:
+        return "the optimizer's state is not whole"
+    return None
+
+
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    found = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

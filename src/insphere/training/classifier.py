@@ -10,14 +10,16 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from insphere.nets.classifier import Classifier
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
 from insphere.training.batch import Batch, weighted_mean
 from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import CheckpointNames
 from insphere.training.device import Precision, autocast_dtype
+from insphere.training.gradients import with_gradients
 from insphere.training.images import TrainingImages
-from insphere.training.loop import PhaseRun, seeded
+from insphere.training.loop import PhaseRun, mixed_seed
 from insphere.training.objectives import Objective
 from insphere.training.recipe import Phase
 from insphere.training.start import new_encoder, place, sample_dtype, sample_shape
@@ -76,6 +78,7 @@ class CrossEntropy(Objective):
         return {"accuracy": accuracy}
 
 
+@with_gradients
 def train_classifier(
     train: TrainingSet,
     spec: ClassifierSpec,
@@ -118,7 +121,7 @@ def train_classifier(
     preprocessor = Preprocessor(spec.preprocess, shape).to(device, dtype).fit(X)
     images = TrainingImages(train, preprocessor, device, ordered=True)
     encoder = new_encoder(spec.encoder, shape, seed, device, dtype, allow_collapse=True)
-    with seeded(seed, 1):
+    with initial_weights(mixed_seed(seed, 1)):
         network = Classifier(preprocessor, encoder, spec.encoder.rep_dim, int(labels.max()) + 1)
     place(network, device, dtype)
     autocast = autocast_dtype(precision, network)

@@ -17,14 +17,16 @@ from insphere.nets.convolutional_sphere import (
     ConvolutionalSphere,
     pseudo_huber,
 )
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
 from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.deep_svdd import SphereSpec, first_pass
 from insphere.training.device import Precision
+from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.center import Center, choose_center
-from insphere.training.loop import PhaseRun, seeded
+from insphere.training.loop import PhaseRun, mixed_seed
 from insphere.training.objectives import Hypersphere
 from insphere.training.pretraining.pretraining import pretrain
 from insphere.training.start import place
@@ -74,6 +76,7 @@ def of_places(z: Tensor) -> Tensor:
     return z.movedim(1, -1).flatten(0, 2)
 
 
+@with_gradients
 def train_places(
     samples: NDArray[Any] | TrainingSet,
     spec: SphereSpec,
@@ -104,7 +107,7 @@ def train_places(
         samples, spec.stage, spec.pretraining, seed=seed, device=device, precision=precision,
         checkpoints=checkpoints, callbacks=callbacks,
     )  # fmt: skip
-    with seeded(seed, 2):
+    with initial_weights(mixed_seed(seed, 2)):
         head = convolutional_head(start.encoder, spec.encoder, spec.allow_collapse)
     place(head, device, start.dtype)
     batch = spec.recipe.train.batch_size

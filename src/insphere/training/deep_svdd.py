@@ -19,18 +19,20 @@ from pydantic import (
 from torch import nn
 
 from insphere.errors import CollapseError
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import StepSpec
 from insphere.training.batch import Batch, joined
 from insphere.training.callbacks import Callback, Record
 from insphere.training.device import Precision
+from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.center import CenterSpec
 from insphere.training.heads.head import Head
 from insphere.training.heads.table import AnyHead
 from insphere.training.images import TrainingImages
-from insphere.training.loop import PhaseRun, seeded
+from insphere.training.loop import PhaseRun, mixed_seed, seeded
 from insphere.training.objectives import Hypersphere
 from insphere.training.pretraining.autoencoder import AutoencoderPretraining
 from insphere.training.pretraining.pretraining import Pretrained, pretrain
@@ -140,6 +142,7 @@ class TrainedSphere:
     guard: CollapseGuard = field(default_factory=CollapseGuard)
 
 
+@with_gradients
 def train_sphere(
     samples: NDArray[Any] | TrainingSet,
     spec: SphereSpec,
@@ -221,7 +224,7 @@ def sphere_objective(start: Pretrained, spec: SphereSpec, seed: int) -> Hypersph
     if spec.regularizers is None:
         return Hypersphere(start.encoder, head, guard, **arguments)
     scale = float(z.var(dim=0).mean().sqrt())
-    with seeded(seed, 3):
+    with initial_weights(mixed_seed(seed, 3)):
         return RegularizedSphere(
             start.encoder, head, guard, regularizers=spec.regularizers, scale=scale,
             rep_dim=z.shape[1], **arguments,
@@ -233,7 +236,7 @@ def placed_head(start: Pretrained, spec: SphereSpec, seed: int) -> tuple[Head, B
     size = spec.recipe.train.batch_size
     normals = first_pass(start.encoder, start.images, size, seed, start.autocast)
     normals = normals.with_x(normals.x.to(start.dtype))
-    with seeded(seed, 4):
+    with initial_weights(mixed_seed(seed, 4)):
         head = spec.build_head().to(start.device, start.dtype)
         head.fit(normals)
     return head, normals

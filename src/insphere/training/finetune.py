@@ -19,6 +19,7 @@ from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import CheckpointNames
 from insphere.training.contrastive import MeanShifted, ViewRows
 from insphere.training.device import Precision, has_fast_bfloat16
+from insphere.training.gradients import with_gradients
 from insphere.training.loop import PhaseRun
 from insphere.training.panda import Compactness, MapRows, normalised
 from insphere.training.recipe import Phase
@@ -81,6 +82,7 @@ class Finetuned:
     findings: list[str]
 
 
+@with_gradients
 def finetune(
     maps: NDArray[np.float16],
     tail: Tail,

@@ -7,16 +7,20 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from insphere.errors import InsphereError
+from insphere.nets.draws import drawing
 from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import (
+    misfit,
     optimizer_tensors,
     read_checkpoint,
+    refuse_checkpoint,
     restore_optimizer,
     write_checkpoint,
 )
@@ -163,23 +167,50 @@ class PhaseRun:
 
     def _resume(self) -> None:
         saved = None if self.checkpoint is None else read_checkpoint(self.checkpoint)
-        if saved is None:
+        if saved is None or self.checkpoint is None:
             return
         tensors, meta = saved
         parts: dict[str, dict[str, Tensor]] = {"objective": {}, "optimizer": {}}
         for name, tensor in tensors.items():
-            part, key = name.split(".", 1)
-            parts[part][key] = tensor
+            part, _, key = name.partition(".")
+            parts.setdefault(part, {})[key] = tensor
+        why = misfit(parts, self.objective.state_dict(), self.optimizer) or self._misfit(meta)
+        if why is not None:
+            refuse_checkpoint(self.checkpoint, why)
+            return
         self.objective.load_state_dict(parts["objective"])
         restore_optimizer(self.optimizer, parts["optimizer"])
         self.objective.restore_notes(meta["notes"])
         self.history = meta["history"]
 
+    def _misfit(self, meta: dict[str, Any]) -> str | None:
+        """Say why what a checkpoint notes beside its tensors is not of this phase."""
+        history, notes = meta.get("history"), meta.get("notes")
+        if not isinstance(notes, dict) or set(notes) != set(self.objective.notes()):
+            return "its notes are of another kind"
+        if not isinstance(history, list) or len(history) > self.epochs:
+            return "its history is of another kind"
+        for number, record in enumerate(history, start=1):
+            known = {"phase": self.name, "epoch": number}
+            if not isinstance(record, dict) or not known.items() <= record.items():
+                return "its history is of another kind"
+        return None
+
 
 @contextmanager
 def seeded(seed: int, epoch: int = 0) -> Iterator[torch.Generator]:
-    """Fix every random draw inside, and leave the caller's random state as it was."""
-    mixed = (seed * 1_000_003 + epoch) % (2**63)
-    with torch.random.fork_rng():
-        torch.manual_seed(mixed)
+    """Fix every random draw of an epoch; see `insphere.nets.draws`.
+
+    Yields
+    ------
+    torch.Generator
+        For the order of the batches; dropout and the like have another one with the same seed.
+    """
+    mixed = mixed_seed(seed, epoch)
+    with drawing(mixed):
         yield torch.Generator().manual_seed(mixed)
+
+
+def mixed_seed(seed: int, part: int = 0) -> int:
+    """Return a seed of its own for each epoch or part of a fit."""
+    return (seed * 1_000_003 + part) % (2**63)

@@ -23,6 +23,7 @@ from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import CheckpointNames
 from insphere.training.device import Precision, autocast_dtype
+from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.center import Center, choose_center, squared_distances
 from insphere.training.images import equal_batches
@@ -179,6 +180,7 @@ class TrainedPatches:
     guard: CollapseGuard
 
 
+@with_gradients
 def train_patches(
     features: NDArray[np.float16],
     spec: PatchSpec,

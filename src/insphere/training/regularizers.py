@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from insphere.nets.draws import current_draws
 from insphere.training.batch import Batch
 from insphere.training.objectives import Hypersphere
 
@@ -82,7 +83,9 @@ class RegularizedSphere(Hypersphere):
         if weights.covariance:
             total = total + weights.covariance * covariance_loss(scaled)
         if weights.noise:
-            labels = torch.randint(0, 2, (len(z),)).to(z.device)
+            labels = torch.randint(
+                0, 2, (len(z),), generator=current_draws(torch.device("cpu"))
+            ).to(z.device)
             total = total + weights.noise * F.cross_entropy(self.noise(z), labels)
         return total
 

@@ -14,12 +14,13 @@ from torch import nn
 
 from insphere.modalities.table import kind_of
 from insphere.nets.build import build_encoder
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
 from insphere.training.checkpoint import CheckpointNames
 from insphere.training.device import Precision, autocast_dtype
 from insphere.training.images import TrainingImages
-from insphere.training.loop import seeded
+from insphere.training.loop import mixed_seed
 from insphere.training.recipe import Phase
 from insphere.training.training_set import TrainingSet, as_training_set
 
@@ -113,7 +114,7 @@ def new_encoder(
     allow_collapse: bool = False,
 ) -> nn.Module:
     """Build an encoder with the initial weights of this seed."""
-    with seeded(seed):
+    with initial_weights(mixed_seed(seed)):
         encoder = build_encoder(spec, shape, allow_collapse=allow_collapse)
     return place(encoder, device, dtype)
 

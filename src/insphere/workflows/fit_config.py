@@ -7,15 +7,22 @@ import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.registry import build_detector
+from insphere.detectors.registry import build_detector, method_key
 from insphere.errors import SpecError
+from insphere.parsing import (
+    YAML_LIMITS,
+    ParseError,
+    check_path,
+    parse_yaml,
+    read_regular,
+    shown_path,
+)
 from insphere.validation import first_mistake, sentence
 
 # Settings that become constructor arguments of the detector under the same name.
@@ -37,6 +44,17 @@ _ELSEWHERE = {
 }
 
 
+def _as_path(value: str) -> str:
+    try:
+        check_path(value)
+    except ParseError as error:
+        raise ValueError(f"it {error}") from error
+    return value
+
+
+PathText = Annotated[str, AfterValidator(_as_path)]
+
+
 class FitConfig(ReadOptions):
     """Everything that decides one fit from the command line, and where its results go.
 
@@ -48,7 +66,7 @@ class FitConfig(ReadOptions):
         How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
         of the detector.
     method : str
-        A key of `insphere.detectors.registry.METHODS`.
+        Name of a method, its key or another; see `insphere.detectors.method_table`.
     recipe, epochs, pretrain_epochs, objective, nu, contamination, false_alarm_rate
         Arguments of the detector; None leaves its default.
     options : dict
@@ -63,7 +81,7 @@ class FitConfig(ReadOptions):
         Replace a model that stands at `out`.
     """
 
-    source: str = Field(min_length=1)
+    source: PathText = Field(min_length=1)
     method: str = "deep-svdd"
     recipe: str | dict[str, Any] | None = None
     epochs: int | None = Field(default=None, ge=1)
@@ -73,10 +91,15 @@ class FitConfig(ReadOptions):
     contamination: float | None = None
     false_alarm_rate: float | None = None
     options: dict[str, Any] = Field(default_factory=dict)
-    out: str = "insphere-model"
-    checkpoints: str | None = None
-    report: str | None = None
+    out: PathText = "insphere-model"
+    checkpoints: PathText | None = None
+    report: PathText | None = None
     overwrite: bool = False
+
+    @field_validator("method")
+    @classmethod
+    def _as_key(cls, value: str) -> str:
+        return method_key(value)
 
     @model_validator(mode="after")
     def _options_are_options(self) -> Self:
@@ -121,18 +144,15 @@ def read_config(path: str | PathLike[str]) -> dict[str, Any]:
         If there is no such file, it is no YAML, or no list of ``name: value``.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
+        content = parse_yaml(read_regular(Path(path), YAML_LIMITS.bytes).decode())
+    except ParseError as error:
+        raise SpecError(f"{shown_path(path)} {error}.") from error
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise SpecError(f"The settings in {path} cannot be read: {reason}.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark is not None else ""
-        raise SpecError(f"{path} is not YAML: there is a mistake{where}.") from error
+        raise SpecError(f"The settings in {shown_path(path)} cannot be read: {reason}.") from error
     if content is None:
         return {}
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not isinstance(content, dict):
         raise SpecError(f"{path} must hold settings, one 'name: value' a line.")
     return content
 
@@ -188,7 +208,7 @@ def _validate(values: Mapping[str, Any], title: str) -> FitConfig:
     try:
         return FitConfig.model_validate(values)
     except ValidationError as error:
-        if first_mistake(error).place == ("source",):
+        if (mistake := first_mistake(error)).place == ("source",) and mistake.kind != "value_error":
             raise SpecError(
                 "There is nothing to train on: give a folder, a zip, a file or the name of a data "
                 "set."

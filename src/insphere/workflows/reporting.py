@@ -88,7 +88,7 @@ def _heat(scored: Scored) -> ReportHeat | None:
     """
     detector = scored.detector
     method = heat_method(detector)
-    if method == "occlusion" and hasattr(detector, "backbone"):
+    if method == "occlusion" and detector.card.needs_pretrained:
         return None
     passed = np.flatnonzero(~scored.flagged)
     if not len(passed):

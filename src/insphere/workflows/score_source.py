@@ -20,7 +20,6 @@ from insphere.data.read_options import ReadOptions
 from insphere.data.split import take_images
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.model_format import TrainedOn
-from insphere.detectors.registry import METHODS
 from insphere.errors import DataError
 from insphere.scoring.metrics import Evaluation, evaluate_scores
 from insphere.scoring.pvalues import conformal_p_values
@@ -160,9 +159,7 @@ class Scored:
 
 def method_title(detector: OneClassDetector) -> str:
     """Return the name of a detector's method for tables."""
-    name = type(detector).__name__
-    titles = {method.path.rpartition(".")[2]: method.title for method in METHODS.values()}
-    return titles.get(name, name)
+    return detector.card.title or type(detector).__name__
 
 
 def score_source(

@@ -23,7 +23,7 @@ from insphere.errors import SpecError
 
 if TYPE_CHECKING:
     from insphere.experiments.analysis.ablation_results import Findings
-    from insphere.experiments.execution.sweep_progress import Progress
+    from insphere.experiments.execution.sweep_progress import SweepProgress
 
 Datasets = Annotated[
     list[str] | None,
@@ -168,7 +168,7 @@ def _of_files(
 
 
 def _print(
-    found: list[Findings], form: str, as_json: bool, progress: Progress | None = None
+    found: list[Findings], form: str, as_json: bool, progress: SweepProgress | None = None
 ) -> None:
     from insphere.experiments.analysis.ablation_summary import in_words as what_helps
     from insphere.experiments.analysis.ablation_summary import title

@@ -12,7 +12,7 @@ import typer
 
 from insphere.cli import console
 from insphere.cli.options import Json, Quiet, Reading, reads_images
-from insphere.detectors.registry import METHODS
+from insphere.detectors.method_table import METHODS
 from insphere.durations import duration
 from insphere.errors import SpecError
 
@@ -269,7 +269,7 @@ def _tell(fitted: Fit) -> None:
 def _options(given: list[str] | None) -> dict[str, Any] | None:
     if not given:
         return None
-    import yaml
+    from insphere.parsing import ParseError, parse_yaml, shown_path
 
     options = {}
     for item in given:
@@ -277,9 +277,9 @@ def _options(given: list[str] | None) -> dict[str, Any] | None:
         if not equals or not name:
             raise SpecError(f"--option takes NAME=VALUE, but got {item!r}.")
         try:
-            options[name.strip().replace("-", "_")] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise SpecError(f"The value of --option {item!r} is not understood.") from error
+            options[name.strip().replace("-", "_")] = parse_yaml(value)
+        except ParseError as error:
+            raise SpecError(f"The value of --option {shown_path(item)!r} {error}.") from error
     return options
 
 

@@ -14,7 +14,9 @@ STORE = Path("runs.sqlite")
 
 
 def studio(
-    port: Annotated[int, typer.Option(help="Port; 0 takes any that is free.")] = 8421,
+    port: Annotated[
+        int, typer.Option(help="Port; 0 takes any that is free.", min=0, max=65535)
+    ] = 8421,
     host: Annotated[
         str, typer.Option(help="Address to bind; any but this machine's own asks for a token.")
     ] = "127.0.0.1",

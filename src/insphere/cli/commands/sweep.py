@@ -22,7 +22,7 @@ from insphere.cli.sweep_display import (
 from insphere.cli.table_output import TableFormat, check_format, print_layouts
 
 if TYPE_CHECKING:
-    from insphere.experiments.execution.sweep_progress import Progress
+    from insphere.experiments.execution.sweep_progress import SweepProgress
     from insphere.experiments.runs.sweep_file import Sweep
 
 File = Annotated[
@@ -174,6 +174,6 @@ def export(
     console.say(f"{len(rows)} runs are in {console.shown(path)}, {len(new)} of them new{left_out}.")
 
 
-def _summary(chosen: Sweep, progress: Progress) -> dict[str, Any]:
+def _summary(chosen: Sweep, progress: SweepProgress) -> dict[str, Any]:
     rows = [one.row() for one in progress.runs.values() if one.state == "finished"]
     return {"name": chosen.name, **counts_of(progress), "rows": rows}

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from insphere.detectors.base.calibration import few_groups, guarantee
 from insphere.errors import SpecError
 from insphere.scoring.alarms import AlarmSet, alarm_set
+from insphere.scoring.conformal import few_groups, guarantee
 from insphere.scoring.pvalues import conformal_p_values
 from insphere.scoring.severity import SeverityScale, Tail
 from insphere.scoring.zscores import z_scores

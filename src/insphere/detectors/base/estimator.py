@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from insphere.data.inputs import opened, training_groups
 from insphere.detectors.base.calibrated_scores import CalibratedScores
-from insphere.detectors.base.calibration import (
-    cross_scores,
-    cross_tail,
-    deal,
-    held_out,
-    is_cross,
-    trained_parts,
-)
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.savable import Savable
 from insphere.errors import DataError, SpecError
 from insphere.modalities.modality import Modality
 from insphere.modalities.table import kind_of_input
+from insphere.scoring.conformal import cross_scores, cross_tail, deal, held_out, is_cross
 from insphere.scoring.severity import fit_tail
 from insphere.scoring.thresholds import (
     check_contamination,
@@ -35,16 +29,15 @@ from insphere.scoring.thresholds import (
 from insphere.scoring.zscores import score_scale
 from insphere.training.training_set import TrainingSet
 
-if TYPE_CHECKING:
-    from insphere.detectors.persistence.model_format import TrainedOn
-
 Array = NDArray[Any]
 
 
-class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
+@parameters
+class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Learns what normal looks like and scores how far anything else lies outside.
 
-    A concrete detector takes its own parameters and the four below in its constructor, and
+    A concrete detector takes its own parameters and the four below in its constructor (see
+    `insphere.detectors.base.parameters`), says in its `card` what people should know about it, and
     implements ``_fit``, ``_anomaly_score``, ``_state`` and ``_set_state``; this class does
     everything else: reading the input, holding out calibration images, threshold, verdicts,
     p-values, severity, z-scores, saving.
@@ -61,7 +54,7 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         Share of the training images held out, in (0, 1); or, for small sets, a number of parts
         from 2 on (cross-conformal): for each part a detector is trained on the others, and scores
         are then the number of training images that an image lies beyond; see
-        `insphere.detectors.base.calibration`. Used only with `false_alarm_rate`.
+        `insphere.scoring.conformal`. Used only with `false_alarm_rate`.
     random_state : int, RandomState or None, default=None
         Source of all randomness, consumed in `fit`: an integer makes every fit the same.
 
@@ -98,15 +91,12 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         Where the training data came from, if whoever read it has noted that down.
     """
 
-    # Parameters that belong to one machine or one run: a saved model has their defaults instead.
-    _not_saved: ClassVar[tuple[str, ...]] = ("callbacks", "checkpoint_dir", "device")
+    card: ClassVar[MethodCard] = MethodCard()
 
-    contamination: float
-    false_alarm_rate: float | None
-    calibration: float | int
-    random_state: Any
-    modality_: Modality
-    trained_on_: TrainedOn | None
+    contamination: float = 0.05
+    false_alarm_rate: float | None = None
+    calibration: float | int = 0.2
+    random_state: Any = None
 
     # ------------------------------------------------------------------ for subclasses
 
@@ -156,14 +146,6 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         X has the form that `_fit` got. Work in batches: it may be a memory map larger than the
         memory.
         """
-
-    @abstractmethod
-    def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Return what ``_anomaly_score`` needs: arrays (or tensors) and JSON values, by name."""
-
-    @abstractmethod
-    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        """Restore what `_state` returned; constructor parameters are already in place."""
 
     def _training_scores(self, X: Array) -> Array:
         """Return the scores of the images given to `_fit`, as if each were new.
@@ -267,7 +249,10 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         check_is_fitted(self)
         data = self._read(X)
         if self.parts_:
-            return cross_scores(self.parts_, data)
+            return cross_scores(
+                [part.anomaly_score(data) for part in self.parts_],
+                [part.severity_scale for part in self.parts_],
+            )
         return self._checked(self._anomaly_score(data), len(data))
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
@@ -281,12 +266,6 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Return +1 for each normal and -1 for each anomalous image."""
         return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int64)
-
-    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
-        """Write the fitted detector to a folder; see `insphere.detectors.save_detector`."""
-        from insphere.detectors.persistence.model_folder import save_detector
-
-        return save_detector(self, path, overwrite=overwrite)
 
     @property
     def image_shape_(self) -> tuple[int, int, int] | None:
@@ -372,7 +351,19 @@ class OneClassDetector(CalibratedScores, OutlierMixin, BaseEstimator, ABC):  # t
         assert self.false_alarm_rate is not None
         parts, normals = int(self.calibration), train.normals
         masks = deal(len(normals), self.false_alarm_rate, parts, self.random_state, normals.groups)
-        return trained_parts(self, train, [train.among_all(mask) for mask in masks])
+        params = self.get_params(deep=False) | {"false_alarm_rate": None}
+        if "callbacks" in params:
+            params["callbacks"] = ()  # they follow the training on all images
+        found = []
+        for mask in map(train.among_all, masks):
+            others = train.take(~mask)
+            known = {} if others.weights is None else {"sample_weight": others.weights}
+            part = type(self)(**params).fit(others.data, others.labels, **known)
+            part.calibration_scores_ = np.sort(part.anomaly_score(train.data[mask]))
+            part.n_calibration_ = int(mask.sum())
+            part.tail_ = fit_tail(part.calibration_scores_)
+            found.append(part)
+        return found
 
     def _checked(self, scores: Array, n: int) -> NDArray[np.float64]:
         values = np.asarray(scores, dtype=np.float64)

@@ -18,6 +18,7 @@ from insphere.detectors.base.estimator import batches
 from insphere.errors import ModelError, SpecError
 from insphere.modalities.modality import Modality
 from insphere.nets.build import default_encoder
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import NAMED, EncoderSpec
 from insphere.preprocess.pipeline import StepSpec, chosen_steps, to_batch
 from insphere.training.device import Precision, autocast_dtype
@@ -132,15 +133,16 @@ def load_arrays(
 
 @contextmanager
 def matching_weights() -> Iterator[None]:
-    """Say in one sentence that saved settings and weights contradict each other.
+    """Build a network for saved weights; its initial weights, soon replaced, leave no trace.
 
     Raises
     ------
     ModelError
-        If they do.
+        If saved settings and weights contradict each other.
     """
     try:
-        yield
+        with initial_weights(0):
+            yield
     except (KeyError, ValueError, RuntimeError) as error:
         raise ModelError(
             "The model's settings and weights do not belong together; save it again."

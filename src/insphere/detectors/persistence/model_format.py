@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_arrays
 
+from insphere.detectors.method_table import class_names, method_of_class
 from insphere.errors import ModelError
 from insphere.modalities.modality import Modality
 from insphere.modalities.table import restored
@@ -40,26 +41,10 @@ DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 CALIBRATION = "calibration_scores_"  # an array of every model
 _REPLACING = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 
-# The only classes that a file may name.
-LOADABLE = (
-    "AnoGAN",
-    "ConvolutionalSVDD",
-    "DeepCAE",
-    "DeepSVDD",
-    "FeatureKNN",
-    "FeatureMahalanobis",
-    "FeaturePCA",
-    "FeaturePatchSVDD",
-    "FeatureSVDD",
-    "IsolationForestDetector",
-    "KDEDetector",
-    "KNNDetector",
-    "MahalanobisDetector",
-    "OCSVMDetector",
-    "PatchMemory",
-    "SoftmaxThreshold",
-    "UntrainedDeepSVDD",
-)
+
+def part_prefix(position: int) -> str:
+    """Return how the names of the arrays of a part of the calibration begin."""
+    return f"part{position}/"
 
 
 class _Strict(BaseModel):
@@ -261,10 +246,10 @@ def read_description(folder: Path) -> Description:
             f"{file} names the weights {shown(description.weights.file)}, but only {WEIGHTS} "
             "inside the model folder is ever read, or the same name with a part of its SHA-256."
         )
-    if description.detector not in LOADABLE:
+    if method_of_class(description.detector) is None:  # the only classes that a file may name
         raise ModelError(
             f"{folder} holds a {shown(description.detector)}, but this insphere can load only "
-            f"{loadable()}."
+            f"{', '.join(class_names())}."
         )
     if version < 1 or digest(raw) != description.sha256:
         damaged(file, "its SHA-256 does not fit")
@@ -315,8 +300,3 @@ def is_weights_name(name: str) -> bool:
 def replacing_weights_name(sha256: str) -> str:
     """Return the name of weights that replace others in the same folder, from their SHA-256."""
     return f"weights-{sha256[:16]}.safetensors"
-
-
-def loadable() -> str:
-    """Return the loadable classes as a phrase."""
-    return ", ".join(LOADABLE)

@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from insphere.detectors.base.estimator import Array
+from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
     load_arrays,
     matching_weights,
     seed_from,
 )
-from insphere.detectors.pretrained.backbone_detector import without_backbone
+from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.patch_head import head_spec
-from insphere.detectors.pretrained.pooled_detector import (
-    Floats,
-    Normalize,
-    PooledDetector,
-    Statistic,
-)
-from insphere.features.extract import Resampling
-from insphere.nets.backbones import DEFAULT
+from insphere.detectors.pretrained.pooled_detector import PooledDetector
+from insphere.detectors.pretrained.pooled_features import Floats
+from insphere.detectors.pretrained.pretrained_network import without_backbone
+from insphere.detectors.pretrained.scoring_heads import SphereOfVectors
 from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
-from insphere.training.callbacks import Callback
-from insphere.training.device import Precision, resolve_device
-from insphere.training.finetune import FinetuneSpec
+from insphere.training.device import resolve_device
 from insphere.training.patches import DEFAULT_PHASE, PatchSpec, train_patches, untrained_patches
 from insphere.training.progress_bar import ProgressBar
 
 PHASE = DEFAULT_PHASE.model_copy(update={"batch_size": 200})
 
 
+@parameters
 class FeatureSVDD(PooledDetector):
     """A small head trained with the Deep SVDD objective on pooled features; it has no maps.
 
@@ -52,10 +49,10 @@ class FeatureSVDD(PooledDetector):
     epochs, lr, batch_size, nu, allow_collapse, checkpoint_dir, callbacks, verbose
         See `FeaturePatchSVDD`; the batch size is 200 images.
     backbone, weights, stages, statistic, focus, normalize, resolution, resampling
-    mirrored, finetune, cache
-        See `FeatureKNN`.
-    contamination, false_alarm_rate, calibration, device, precision, random_state
-        See `FeatureKNN`.
+    mirrored, finetune, cache, device, precision
+        See `PooledFeatures`.
+    contamination, false_alarm_rate, calibration, random_state
+        See `OneClassDetector`.
 
     Attributes
     ----------
@@ -63,66 +60,26 @@ class FeatureSVDD(PooledDetector):
         See `FeaturePatchSVDD`.
     """
 
+    card = MethodCard(
+        key="feature-svdd",
+        title="Deep SVDD on pooled features",
+        summary="Deep SVDD on one pretrained feature vector for each image",
+        family="pretrained",
+        takes=("images",),
+        needs_pretrained=True,
+    )
+
     _stored = ()
 
-    def __init__(
-        self,
-        *,
-        head: EncoderSpec | Mapping[str, Any] | None = None,
-        whiten: float | None = None,
-        epochs: int | None = None,
-        lr: float | None = None,
-        batch_size: int | None = None,
-        nu: float = 0.1,
-        backbone: str = DEFAULT,
-        weights: str | PathLike[str] | None = None,
-        stages: Sequence[str] | None = None,
-        statistic: Statistic = "mean",
-        focus: float | None = None,
-        normalize: Normalize | None = "root-l2",
-        resolution: int | None = None,
-        resampling: Resampling = "bicubic",
-        mirrored: bool = False,
-        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
-        cache: bool = True,
-        allow_collapse: bool = False,
-        contamination: float = 0.05,
-        false_alarm_rate: float | None = None,
-        calibration: float = 0.2,
-        device: str = "auto",
-        precision: Precision = "auto",
-        checkpoint_dir: str | PathLike[str] | None = None,
-        callbacks: Sequence[Callback] = (),
-        verbose: bool = False,
-        random_state: Any = None,
-    ) -> None:
-        self.head = head
-        self.whiten = whiten
-        self.epochs = epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.nu = nu
-        self.backbone = backbone
-        self.weights = weights
-        self.stages = stages
-        self.statistic = statistic
-        self.focus = focus
-        self.normalize = normalize
-        self.resolution = resolution
-        self.resampling = resampling
-        self.mirrored = mirrored
-        self.finetune = finetune
-        self.cache = cache
-        self.allow_collapse = allow_collapse
-        self.contamination = contamination
-        self.false_alarm_rate = false_alarm_rate
-        self.calibration = calibration
-        self.device = device
-        self.precision = precision
-        self.checkpoint_dir = checkpoint_dir
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.random_state = random_state
+    head: EncoderSpec | Mapping[str, Any] | None = None
+    whiten: float | None = None
+    epochs: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    nu: float = 0.1
+    allow_collapse: bool = False
+    checkpoint_dir: str | PathLike[str] | None = None
+    verbose: bool = False
 
     def _fit(self, X: Array) -> None:
         self._spec()  # a wrong setting is said before any work
@@ -148,6 +105,9 @@ class FeatureSVDD(PooledDetector):
         with torch.inference_mode():
             distances: Floats = self.sphere_(rows)[1].double().cpu().numpy()
         return distances
+
+    def _head(self) -> nn.Module:
+        return SphereOfVectors(self.sphere_)
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         meta = super()._state()[1]

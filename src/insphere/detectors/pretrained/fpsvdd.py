@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
     load_arrays,
     matching_weights,
     seed_from,
 )
-from insphere.detectors.pretrained.backbone_detector import CHUNK, without_backbone
+from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
 from insphere.detectors.pretrained.patch_head import head_spec
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
-from insphere.features.extract import Resampling
-from insphere.nets.backbones import DEFAULT
+from insphere.detectors.pretrained.pretrained_network import CHUNK, require_images, without_backbone
+from insphere.detectors.pretrained.scoring_heads import SphereOfPatches
 from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
-from insphere.training.callbacks import Callback
-from insphere.training.device import Precision, resolve_device
-from insphere.training.finetune import FinetuneSpec
+from insphere.training.device import resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
 from insphere.training.patches import (
@@ -42,6 +42,7 @@ from insphere.training.progress_bar import ProgressBar
 SCORED_AT_ONCE = 1 << 15  # patches
 
 
+@parameters
 class FeaturePatchSVDD(PatchDetector):
     """Feature patching with the Deep SVDD objective (after Huang et al., Sensors 2025, 25(1), 67).
 
@@ -59,8 +60,6 @@ class FeaturePatchSVDD(PatchDetector):
     pooling : {"max", "top", "weighted", "mean"}, default="top"
         How patches make an image's score; see
         `insphere.detectors.pretrained.patch_scores.pool_patches`.
-    top_share : float, default=0.1
-        Share of the patches that "top" averages.
     head : EncoderSpec, dict or None, default=None
         φ, of kind mlp; None is one hidden layer of 128 and a representation of 64.
     whiten : float or None, default=None
@@ -71,39 +70,14 @@ class FeaturePatchSVDD(PatchDetector):
         images are trained on for at least 250 steps.
     nu : float, default=0.1
         Share of the training patches outside the radius that the history records.
-    backbone : str, default="efficientnet-lite0"
-        Network; see `insphere.nets.backbones.load_backbone`.
-    weights : str, path or None, default=None
-        File of its weights; None takes the pretrained ones, "random" none.
-    stages : sequence of str or None, default=None
-        Whose maps are patched; None takes middle ones (strides 8 and 16).
-    neighbourhood : int, default=3
-        Side of the square over which each map is averaged around a position.
-    grid : int or None, default=None
-        Patches in a row and in a column. None takes as many as the finest map has, or the coarsest
-        where images were enlarged four times or more and have no more detail than that.
-    resolution : int or None, default=None
-        Pixels that images are resized to; None is the backbone's own.
-    resampling : {"bilinear", "bicubic"}, default="bicubic"
-        How.
-    mirrored : bool, default=False
-        Average the features of each image and of its mirror image.
-    finetune : int, FinetuneSpec, dict or None, default=None
-        Fine-tune so many of the last stages on the training normals first, and take features from
-        these; a spec says more, see `insphere.training.finetune.FinetuneSpec`.
-    smoothing : float or None, default=None
-        Standard deviation, in pixels, of the Gaussian over maps; None is half the distance of two
-        patches.
-    cache : bool, default=True
-        Keep features on disk; see `insphere.features.store`.
+    top_share, stages, neighbourhood, grid, smoothing
+        See `PatchDetector`.
+    backbone, weights, resolution, resampling, mirrored, finetune, cache, device, precision
+        See `PretrainedNetwork`.
     allow_collapse : bool, default=False
         Allow heads that can map everything onto the centre, and do not stop when they do.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
-    device : str, default="auto"
-        "auto", "cpu", "cuda", "cuda:1", "mps".
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Number format of both networks.
     checkpoint_dir : path, optional
         Folder for checkpoints of the head after each epoch.
     callbacks : sequence of Callback, default=()
@@ -124,78 +98,34 @@ class FeaturePatchSVDD(PatchDetector):
     sphere_ : PatchSphere
         The head with its scaling and centre.
     backbone_, backbone_fingerprint_, form_
-        See `BackboneDetector` and `PatchDetector`.
+        See `PretrainedNetwork` and `PatchDetector`.
     """
 
-    def __init__(
-        self,
-        *,
-        objective: Unit = "patch",
-        pooling: Pooling = "top",
-        top_share: float = 0.1,
-        head: EncoderSpec | Mapping[str, Any] | None = None,
-        whiten: float | None = None,
-        epochs: int | None = None,
-        lr: float | None = None,
-        batch_size: int | None = None,
-        nu: float = 0.1,
-        backbone: str = DEFAULT,
-        weights: str | PathLike[str] | None = None,
-        stages: Sequence[str] | None = None,
-        neighbourhood: int = 3,
-        grid: int | None = None,
-        resolution: int | None = None,
-        resampling: Resampling = "bicubic",
-        mirrored: bool = False,
-        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
-        smoothing: float | None = None,
-        cache: bool = True,
-        allow_collapse: bool = False,
-        contamination: float = 0.05,
-        false_alarm_rate: float | None = None,
-        calibration: float = 0.2,
-        device: str = "auto",
-        precision: Precision = "auto",
-        checkpoint_dir: str | PathLike[str] | None = None,
-        callbacks: Sequence[Callback] = (),
-        verbose: bool = False,
-        random_state: Any = None,
-    ) -> None:
-        self.objective = objective
-        self.pooling = pooling
-        self.top_share = top_share
-        self.head = head
-        self.whiten = whiten
-        self.epochs = epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.nu = nu
-        self.backbone = backbone
-        self.weights = weights
-        self.stages = stages
-        self.neighbourhood = neighbourhood
-        self.grid = grid
-        self.resolution = resolution
-        self.resampling = resampling
-        self.mirrored = mirrored
-        self.finetune = finetune
-        self.smoothing = smoothing
-        self.cache = cache
-        self.allow_collapse = allow_collapse
-        self.contamination = contamination
-        self.false_alarm_rate = false_alarm_rate
-        self.calibration = calibration
-        self.device = device
-        self.precision = precision
-        self.checkpoint_dir = checkpoint_dir
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.random_state = random_state
+    card = MethodCard(
+        key="fpsvdd",
+        title="FPSVDD",
+        summary="Deep SVDD on patches of pretrained features",
+        family="pretrained",
+        takes=("images",),
+        needs_pretrained=True,
+    )
+
+    objective: Unit = "patch"
+    pooling: Pooling = "top"
+    head: EncoderSpec | Mapping[str, Any] | None = None
+    whiten: float | None = None
+    epochs: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    nu: float = 0.1
+    allow_collapse: bool = False
+    checkpoint_dir: str | PathLike[str] | None = None
+    verbose: bool = False
 
     # ------------------------------------------------------------------ OneClassDetector
 
     def _fit(self, X: Array) -> None:
-        self._require_images()
+        require_images(X, self)
         keep_freed_memory()
         spec = self._resolve()
         self._open()
@@ -228,6 +158,9 @@ class FeaturePatchSVDD(PatchDetector):
 
     def _patch_scores(self, F: Half) -> Floats:
         return self._distances(F)[0]
+
+    def _head(self) -> nn.Module:
+        return SphereOfPatches(self.sphere_, self.spec_.unit, self.scales_, self._pooling())
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         meta = {

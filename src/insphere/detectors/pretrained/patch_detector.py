@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
+from insphere.detectors.base.checks import is_real, require, require_count
 from insphere.detectors.base.estimator import Array, batches
-from insphere.detectors.pretrained.backbone_detector import CHUNK, BackboneDetector
+from insphere.detectors.base.network_detector import NetworkDetector
+from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.patch_scores import (
     Floats,
     Pooling,
@@ -17,16 +20,43 @@ from insphere.detectors.pretrained.patch_scores import (
     image_maps,
     pool_patches,
 )
-from insphere.detectors.shallow.vector_detector import is_real, require, require_count
+from insphere.detectors.pretrained.pretrained_network import CHUNK, PretrainedNetwork
+from insphere.detectors.pretrained.scoring_heads import PatchPooling
 from insphere.features import Form
+from insphere.features.module import FeatureModule
 from insphere.nets.backbones import check_stages
 
 Half = NDArray[np.float16]
 ENLARGED = 4  # times, from which images have no detail for the finest map to show
 
 
-class PatchDetector(BackboneDetector):
+@parameters
+class PatchDetector(NetworkDetector, PretrainedNetwork):
     """Patches of some stages' maps on one grid; see the concrete detectors.
+
+    Parameters
+    ----------
+    pooling : {"max", "top", "weighted", "mean"}, default="max"
+        How patches make an image's score; see
+        `insphere.detectors.pretrained.patch_scores.pool_patches`.
+    top_share : float, default=0.1
+        Share of the patches that "top" averages.
+    stages : sequence of str or None, default=None
+        Whose maps are patched; None takes middle ones (strides 8 and 16).
+    neighbourhood : int, default=3
+        Side of the square over which each map is averaged around a position.
+    grid : int or None, default=None
+        Patches in a row and in a column. None takes as many as the finest map has, or the coarsest
+        where images were enlarged four times or more and have no more detail than that.
+    smoothing : float or None, default=None
+        Standard deviation, in pixels, of the Gaussian over maps; None is half the distance of two
+        patches.
+    backbone, weights, resolution, resampling, mirrored, finetune, cache
+        See `PretrainedNetwork`.
+    device, precision, callbacks
+        See `PretrainedNetwork`.
+    contamination, false_alarm_rate, calibration, random_state
+        See `OneClassDetector`.
 
     Attributes
     ----------
@@ -34,13 +64,13 @@ class PatchDetector(BackboneDetector):
         What patches are made of.
     """
 
-    stages: Any
-    neighbourhood: int
-    grid: int | None
-    pooling: Pooling
-    top_share: float
-    smoothing: float | None
-    form_: Form
+    _not_saved = PretrainedNetwork._not_saved
+
+    pooling: Pooling = "max"
+    top_share: float = 0.1
+    neighbourhood: int = 3
+    grid: int | None = None
+    smoothing: float | None = None
 
     def _patch_scores(self, F: Half) -> Floats:
         """Score patches of shape (N, P, C); (N, P), higher is more anomalous."""
@@ -71,6 +101,17 @@ class PatchDetector(BackboneDetector):
             grids = scores.reshape(len(part), side, side)
             parts.append(image_maps(grids, (height, width), self.smoothing))
         return np.concatenate(parts)
+
+    def _head(self) -> nn.Module:
+        """Return the module from patches (N, G, G, C) to scores."""
+        raise NotImplementedError
+
+    def _module(self) -> nn.Module:
+        head = self._head().to(self._extractor.device)
+        return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), head).eval()
+
+    def _pooling(self) -> PatchPooling:
+        return PatchPooling(self.pooling, self.top_share)
 
     def _resolve_form(self, size: tuple[int, int]) -> Form:
         """Return what patches are made of for images of this height and width."""
@@ -112,4 +153,4 @@ class PatchDetector(BackboneDetector):
     def _restore_form(self, meta: Any) -> None:
         form = dict(meta["form"])
         form["stages"] = tuple(form["stages"])
-        self.form_ = Form(**form)
+        self.form_: Form = Form(**form)

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from os import PathLike
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.random_projection import GaussianRandomProjection
+from torch import nn
 
+from insphere.detectors.base.checks import require_count
 from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import seed_from
-from insphere.detectors.pretrained.backbone_detector import CHUNK
+from insphere.detectors.base.parameters import parameters
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
-from insphere.detectors.pretrained.patch_scores import Floats, Pooling
-from insphere.detectors.shallow.vector_detector import require_count
-from insphere.features.extract import Resampling
-from insphere.nets.backbones import DEFAULT
-from insphere.training.callbacks import Callback
-from insphere.training.device import Precision
-from insphere.training.finetune import FinetuneSpec
+from insphere.detectors.pretrained.patch_scores import Floats
+from insphere.detectors.pretrained.pretrained_network import CHUNK, require_images
+from insphere.detectors.pretrained.scoring_heads import NearestPatches
 
 CANDIDATES = 50_000  # patches that the coreset is chosen from
 PROJECTED = 64  # dimensions in which it is chosen
 AT_ONCE = 4096  # patches compared with the bank at once
 
 
+@parameters
 class PatchMemory(PatchDetector):
     """Distance of each patch to the nearest remembered one (after Roth et al. 2022, "PatchCore").
 
@@ -39,72 +38,35 @@ class PatchMemory(PatchDetector):
     ----------
     bank_size : int, default=2000
         Patches to remember; all candidates if they are fewer.
-    pooling : {"max", "top", "weighted", "mean"}, default="max"
-        How patches make an image's score.
-    top_share : float, default=0.1
-        Share of the patches that "top" averages.
-    backbone, weights, stages, neighbourhood, grid, resolution, resampling, mirrored, smoothing
-        See `FeaturePatchSVDD`.
-    cache, contamination, false_alarm_rate, calibration, device, precision, callbacks, random_state
-        See `FeaturePatchSVDD`.
+    pooling, top_share, stages, neighbourhood, grid, smoothing
+        See `PatchDetector`; `pooling` is "max" by default.
+    backbone, weights, resolution, resampling, mirrored, finetune, cache, device, precision
+    callbacks
+        See `PretrainedNetwork`.
+    contamination, false_alarm_rate, calibration, random_state
+        See `OneClassDetector`.
 
     Attributes
     ----------
     bank_ : ndarray of float32, shape (bank_size, C)
         The remembered patches.
     form_, backbone_, backbone_fingerprint_
-        See `PatchDetector` and `BackboneDetector`.
+        See `PatchDetector` and `PretrainedNetwork`.
     """
 
-    def __init__(
-        self,
-        *,
-        bank_size: int = 2000,
-        pooling: Pooling = "max",
-        top_share: float = 0.1,
-        backbone: str = DEFAULT,
-        weights: str | PathLike[str] | None = None,
-        stages: Sequence[str] | None = None,
-        neighbourhood: int = 3,
-        grid: int | None = None,
-        resolution: int | None = None,
-        resampling: Resampling = "bicubic",
-        mirrored: bool = False,
-        finetune: int | Mapping[str, Any] | FinetuneSpec | None = None,
-        smoothing: float | None = None,
-        cache: bool = True,
-        contamination: float = 0.05,
-        false_alarm_rate: float | None = None,
-        calibration: float = 0.2,
-        device: str = "auto",
-        precision: Precision = "auto",
-        callbacks: Sequence[Callback] = (),
-        random_state: Any = None,
-    ) -> None:
-        self.bank_size = bank_size
-        self.pooling = pooling
-        self.top_share = top_share
-        self.backbone = backbone
-        self.weights = weights
-        self.stages = stages
-        self.neighbourhood = neighbourhood
-        self.grid = grid
-        self.resolution = resolution
-        self.resampling = resampling
-        self.mirrored = mirrored
-        self.finetune = finetune
-        self.smoothing = smoothing
-        self.cache = cache
-        self.contamination = contamination
-        self.false_alarm_rate = false_alarm_rate
-        self.calibration = calibration
-        self.device = device
-        self.precision = precision
-        self.callbacks = callbacks
-        self.random_state = random_state
+    card = MethodCard(
+        key="patch-memory",
+        title="Patch memory (PatchCore)",
+        summary="distance of patches to the nearest stored normal patches",
+        family="pretrained",
+        takes=("images",),
+        needs_pretrained=True,
+    )
+
+    bank_size: int = 2000
 
     def _fit(self, X: Array) -> None:
-        self._require_images()
+        require_images(X, self)
         require_count("bank_size", self.bank_size, 1)
         self._open()
         self._adapt(X)
@@ -130,6 +92,9 @@ class PatchMemory(PatchDetector):
 
     def _patch_scores(self, F: Half) -> Floats:
         return self._nearest(F)
+
+    def _head(self) -> nn.Module:
+        return nn.Sequential(NearestPatches(self.bank_), self._pooling())
 
     def _nearest(self, F: Half, owners: NDArray[np.int64] | None = None) -> Floats:
         """Return the distance of each patch to the bank, without the patches of its own image."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from insphere.detectors.shallow.vector_detector import is_real, require
+from insphere.detectors.base.checks import is_real, require
 
 Pooling = Literal["max", "top", "weighted", "mean"]
 Floats = NDArray[np.float64]

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from torch import nn
 
 from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import seed_from
-from insphere.detectors.pretrained.backbone_detector import CHUNK, BackboneDetector
-from insphere.detectors.shallow.vector_detector import is_real, require
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.pretrained.pooled_features import Floats, PooledFeatures
+from insphere.detectors.pretrained.pretrained_network import CHUNK, require_images
 from insphere.errors import DataError
-from insphere.features import choose_pooled, pooled_form
-from insphere.nets.backbones import Stage, check_stages
 
-Floats = NDArray[np.float64]
-Statistic = Literal["mean", "max", "both"]
-Normalize = Literal["root-l2", "l2"]
 FOLDS = 5
 
 
-class PooledDetector(BackboneDetector):
-    """Pooled vectors of some stages, normalised, joined; see the concrete detectors."""
+@parameters
+class PooledDetector(NetworkDetector, PooledFeatures):
+    """Learns from pooled vectors of some stages; see the concrete detectors."""
 
-    stages: Any
-    statistic: Statistic
-    focus: float | None
-    normalize: Normalize | None
+    _not_saved = PooledFeatures._not_saved
     _stored: ClassVar[tuple[str, ...]]
 
     def _learn(self, F: Floats) -> None:
@@ -40,8 +35,16 @@ class PooledDetector(BackboneDetector):
         """Score features of shape (n, d)."""
         raise NotImplementedError
 
+    def _head(self) -> nn.Module:
+        """Return what `_score` computes, as a module on vectors (N, d)."""
+        raise NotImplementedError
+
+    def _module(self) -> nn.Module:
+        head = self._head().to(self._extractor.device)
+        return nn.Sequential(*cast(nn.Sequential, self._vector_module()), head).eval()
+
     def _fit(self, X: Array) -> None:
-        self._require_images()
+        require_images(X, self)
         self._open()
         self._adapt(X)
         F = self._pooled(X, fitting=True)
@@ -76,20 +79,6 @@ class PooledDetector(BackboneDetector):
         parts = [self._score(self._pooled(part)) for part in batches(X, CHUNK)]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def _pooled(self, X: Array, *, fitting: bool = False) -> Floats:
-        card = self.backbone_
-        require(
-            self.focus is None or (is_real(self.focus) and self.focus > 0),
-            f"focus is None or a positive number, but got {self.focus!r}.",
-        )
-        form = pooled_form(card, self._stages_in_use, self.focus)
-        names = card.stage_names[-1:] if self.stages is None else check_stages(card, self.stages)
-        self._check_in_use(names)
-        values = self._extract(X, form, fitting=fitting)
-        described = [card.stage(name) for name in form.stages]
-        vectors = pooled_vectors(values, described, names, self.statistic, self.normalize)
-        return vectors.astype(np.float64)
-
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays = {name: np.asarray(getattr(self, name)) for name in self._stored}
         return arrays | self._backbone_arrays(), self._backbone_meta() | {
@@ -102,55 +91,3 @@ class PooledDetector(BackboneDetector):
             value = arrays[name]
             setattr(self, name, value if value.ndim else value.item())
         self.guard_findings_ = list(meta["guard_findings"])
-
-
-def pooled_vectors(
-    values: NDArray[np.float16],
-    described: Sequence[Stage],
-    names: Sequence[str],
-    statistic: Statistic,
-    normalize: Normalize | None,
-) -> NDArray[np.float32]:
-    """Choose stages and statistics, and normalise each of them by itself.
-
-    Parameters
-    ----------
-    values : ndarray of float16, shape (N, 2 ΣC)
-        Features of `pooled_form`.
-    described : sequence of Stage
-        The stages in it.
-    names : sequence of str
-        Those whose vectors to join.
-    statistic : {"mean", "max", "both"}
-        What was pooled.
-    normalize : {"root-l2", "l2"} or None
-        "l2": every vector has length 1. "root-l2": the same after a square root that keeps the
-        sign, so that few large values do not decide alone (Perronnin et al. 2010).
-
-    Returns
-    -------
-    ndarray of float32, shape (N, d)
-    """
-    require(
-        normalize in ("root-l2", "l2", None),
-        f'normalize is "root-l2", "l2" or None, but got {normalize!r}.',
-    )
-    require(
-        statistic in ("mean", "max", "both"),
-        f'statistic is "mean", "max" or "both", but got {statistic!r}.',
-    )
-    kinds = ("mean", "max") if statistic == "both" else (statistic,)
-    parts = []
-    for name in names:
-        for kind in kinds:
-            part: NDArray[Any] = choose_pooled(values, described, (name,), (kind,)).astype(
-                np.float32
-            )
-            if normalize == "root-l2":
-                part = np.sign(part) * np.sqrt(np.abs(part))
-            if normalize is not None:
-                length = np.linalg.norm(part, axis=1, keepdims=True)
-                part = part / np.where(length > 0, length, 1)
-            parts.append(part)
-    joined: NDArray[np.float32] = np.concatenate(parts, axis=1)
-    return joined

@@ -10,8 +10,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
-from insphere.detectors.base.estimator import OneClassDetector, batches
+from insphere.detectors.base.estimator import batches
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     load_arrays,
@@ -23,7 +26,7 @@ from insphere.detectors.base.network_state import (
 from insphere.nets.dcgan import SIDES
 from insphere.preprocess.pipeline import to_batch
 from insphere.preprocess.scaling import MinMaxSpec
-from insphere.training.anogan import GAN, AnoGANSpec, search, train_gan
+from insphere.training.anogan import GAN, AnoGANSpec, SearchedLoss, search, train_gan
 from insphere.training.callbacks import Callback
 from insphere.training.device import resolve_device
 from insphere.training.memory import keep_freed_memory
@@ -32,7 +35,7 @@ from insphere.training.progress_bar import ProgressBar
 SEARCH_BATCH = 256
 
 
-class AnoGAN(OneClassDetector):
+class AnoGAN(NetworkDetector):
     """AnoGAN (Schlegl et al. 2017): search a generator's images for the closest one.
 
     A DCGAN learns to make images like the training normals. To score an image, its networks stay
@@ -95,6 +98,14 @@ class AnoGAN(OneClassDetector):
     offset_, threshold_, score_mean_, score_std_
         See `OneClassDetector`.
     """
+
+    card = MethodCard(
+        key="anogan",
+        title="AnoGAN",
+        family="reconstruction",
+        summary="generator; the score is the distance to the closest image that it can make",
+        takes=("images",),
+    )
 
     def __init__(
         self,
@@ -187,6 +198,9 @@ class AnoGAN(OneClassDetector):
             parts.append(sized[:, 0].cpu().numpy())
         maps: NDArray[np.float32] = np.concatenate(parts)
         return maps
+
+    def _module(self) -> nn.Module:
+        return SearchedLoss(self.gan_, self.spec_)
 
     # ------------------------------------------------------------------ OneClassDetector
 

@@ -12,7 +12,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -28,6 +31,7 @@ from insphere.errors import SpecError
 from insphere.nets.autoencoder import Autoencoder
 from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.collapse_check import collapse_paths
+from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor
 from insphere.training.callbacks import Callback
@@ -45,7 +49,12 @@ from insphere.training.start import StageSpec
 from insphere.training.training_set import TrainingSet
 
 
-class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetector):  # type: ignore[misc]
+class DeepCAE(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    WeightedDetector,
+    NetworkDetector,
+):
     """Deep convolutional autoencoder: what it cannot restore is anomalous.
 
     It is the network that `DeepSVDD` pretrains, with the decoder kept, as in the comparison of
@@ -105,6 +114,13 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetecto
     >>> detector.predict(np.vstack([normal[:3], 8 + normal[:2]]))
     array([ 1,  1,  1, -1, -1])
     """
+
+    card = MethodCard(
+        key="dcae",
+        title="DCAE",
+        family="reconstruction",
+        summary="autoencoder; the score is the reconstruction error",
+    )
 
     def __init__(
         self,
@@ -204,6 +220,9 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetecto
         data = self._read_images(X)
         return batched(data, self.autoencoder_.error_map, self.autoencoder_, self.precision)
 
+    def _module(self) -> nn.Module:
+        return self.autoencoder_
+
     # ------------------------------------------------------------------ OneClassDetector
 
     def _fit(self, X: NDArray[Any], *, weights: NDArray[np.float64] | None = None) -> None:
@@ -268,5 +287,6 @@ class DeepCAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetecto
                 raise SpecError("An autoencoder needs at least one epoch of training, not 0.")
             # Part of the checkpoint's name: whether Deep SVDD must be told to accept the encoder.
             shape = self.modality_.sample_shape
-            unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
+            with initial_weights(0):
+                unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
             return StageSpec(encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe)

@@ -8,26 +8,53 @@ contrast as the paper does, which its fixed grids of kernel widths suppose.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.metaestimators import available_if
 
+from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.estimator import Array, OneClassDetector, batches
+from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.principal_components import principal_components
-from insphere.errors import DataError, SpecError
+from insphere.errors import DataError
 
 Floats = NDArray[np.float64]
 
 BATCH = 1024
 
 
-class FlatDetector(OneClassDetector):
-    """Flattening, principal components, batches and state; see the concrete detectors."""
+Method = TypeVar("Method", bound=Callable[..., Any])
 
-    pca: float | None
-    preprocess: str | None = None
+
+def of_pixels(method: Method) -> Method:
+    """Offer a method only by detectors that compare pixels, not features of a network."""
+    offered: Method = available_if(lambda detector: detector.features is None)(method)
+    return offered
+
+
+@parameters
+class FlatDetector(OneClassDetector):
+    """Vectors of images, principal components, batches and state; see the concrete detectors.
+
+    Parameters
+    ----------
+    features : PretrainedFeatures, dict or None, default=None
+        Where the vector of an image comes from: a pretrained network (see
+        `insphere.detectors.PretrainedFeatures`; a dict are its parameters), or None for the pixels
+        or the columns of a table themselves.
+    contamination, false_alarm_rate, calibration, random_state
+        See `OneClassDetector`.
+    """
+
+    features: Any = None
+
+    # Parameters of those subclasses that declare them again.
+    pca: float | None = field(init=False, default=None)
+    preprocess: str | None = field(init=False, default=None)
     _stored: ClassVar[tuple[str, ...]]
 
     def _learn(self, F: Floats) -> None:
@@ -51,7 +78,14 @@ class FlatDetector(OneClassDetector):
             self.preprocess in (None, "gcn"),
             f'preprocess is "gcn" or None, but got {self.preprocess!r}.',
         )
-        F = _flat(X)
+        require(
+            self.features is None or self.preprocess is None,
+            f"preprocess={self.preprocess!r} is for pixels, but features takes others; leave one "
+            "of them out.",
+        )
+        if self.features is not None:
+            self._adopt_features(X)
+        F = self._vectors(X)
         if self.preprocess == "gcn":
             F = _contrast_normalised(F)
             self.low_, self.high_ = float(F.min()), float(F.max())
@@ -96,8 +130,24 @@ class FlatDetector(OneClassDetector):
         joined: NDArray[np.float32] = np.concatenate(parts)
         return joined
 
+    def _adopt_features(self, X: Array) -> None:
+        """Fit a copy of `features` to the training images."""
+        from insphere.detectors.pretrained.pretrained_features import unfitted_features
+
+        component = unfitted_features(self.features)
+        if component.random_state is None:
+            component.random_state = self.random_state
+        self.features_ = component.fit(X)
+
+    def _vectors(self, X: Array) -> Floats:
+        """Return what stands for each image, before any other step, shape (n, d)."""
+        if self.features is None:
+            return _flat(X)
+        vectors: Floats = self.features_.transform(X)
+        return vectors
+
     def _pixels(self, X: Array) -> Floats:
-        F = _flat(X)
+        F = self._vectors(X)
         return F if self.preprocess is None else self._scaled_to_extremes(_contrast_normalised(F))
 
     def _scaled_to_extremes(self, F: Floats) -> Floats:
@@ -111,12 +161,20 @@ class FlatDetector(OneClassDetector):
         return projected
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        return {name: np.asarray(getattr(self, name)) for name in self._names()}, {}
+        arrays = {name: np.asarray(getattr(self, name)) for name in self._names()}
+        if self.features is None:
+            return arrays, {}
+        of_features, described = self.features_.state()
+        return arrays | of_features, {"features": described}
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
         for name in self._names():
             value = arrays[name]
             setattr(self, name, value if value.ndim else value.item())
+        if self.features is not None:
+            from insphere.detectors.pretrained.pretrained_features import unfitted_features
+
+            self.features_ = unfitted_features(self.features).restore(arrays, meta["features"])
 
     def _names(self) -> tuple[str, ...]:
         extremes = () if self.preprocess is None else ("low_", "high_")
@@ -134,22 +192,3 @@ def _contrast_normalised(F: Floats) -> Floats:
 def _flat(X: Array) -> Floats:
     flat: Floats = X.reshape(len(X), -1).astype(np.float64)
     return flat / 255 if X.dtype == np.uint8 else flat
-
-
-def is_real(value: object) -> bool:
-    """Tell whether `value` is a number, bool not counting as one."""
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool)
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise SpecError with `message` unless `condition` holds."""
-    if not condition:
-        raise SpecError(message)
-
-
-def require_count(name: str, value: object, least: int) -> None:
-    """Raise SpecError unless `value` is a whole number of at least `least`."""
-    require(
-        isinstance(value, int | np.integer) and not isinstance(value, bool) and int(value) >= least,
-        f"{name} is a whole number from {least} on, but got {value!r}.",
-    )

@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -34,7 +36,7 @@ from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
 
 
-class ConvolutionalSVDD(OneClassDetector):
+class ConvolutionalSVDD(NetworkDetector):
     """Deep SVDD at every place of the feature map, in the manner of FCDD.
 
     The network has no dense layer: it gives a representation for each place of the image, with a
@@ -87,6 +89,14 @@ class ConvolutionalSVDD(OneClassDetector):
     sphere_ : ConvolutionalSphere
         The torch module that maps raw images to distances.
     """
+
+    card = MethodCard(
+        key="fcdd",
+        title="Convolutional SVDD (FCDD-like)",
+        family="sphere",
+        summary="Deep SVDD at every position of the image",
+        takes=("images",),
+    )
 
     def __init__(
         self,
@@ -144,6 +154,9 @@ class ConvolutionalSVDD(OneClassDetector):
         """
         data = self._read_images(X)
         return batched(data, self.sphere_.heat, self.sphere_, self.precision)
+
+    def _module(self) -> nn.Module:
+        return self.sphere_
 
     # ------------------------------------------------------------------ OneClassDetector
 

@@ -12,7 +12,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -30,7 +33,7 @@ from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import Preprocessor
 from insphere.training.callbacks import Callback
-from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere, untrained_sphere
+from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere
 from insphere.training.device import Precision, resolve_device
 from insphere.training.heads.center import Center
 from insphere.training.heads.head import HeadSpec
@@ -45,7 +48,12 @@ from insphere.training.regularizers import Regularizers
 from insphere.training.training_set import TrainingSet
 
 
-class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetector):  # type: ignore[misc]
+class DeepSVDD(
+    ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    WeightedDetector,
+    NetworkDetector,
+):
     """Deep Support Vector Data Description (Ruff et al. 2018, "Deep One-Class Classification").
 
     A network φ(x; W) is trained so that normal samples fall close to a fixed centre c. The anomaly
@@ -134,6 +142,14 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetect
     array([ 1,  1,  1, -1, -1])
     """
 
+    card = MethodCard(
+        key="deep-svdd",
+        title="Deep SVDD",
+        family="sphere",
+        summary="trains a network to map normal images close to one centre",
+        has_options=True,
+    )
+
     def __init__(
         self,
         *,
@@ -203,6 +219,9 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetect
         check_is_fitted(self)
         scorer = self._scorer
         return batched(self._read(X), scorer.represent, scorer, self.precision)
+
+    def _module(self) -> nn.Module:
+        return self.sphere_
 
     # ------------------------------------------------------------------ OneClassDetector
 
@@ -290,20 +309,3 @@ class DeepSVDD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, WeightedDetect
                 pretraining=parse_pretraining(self.pretraining or "autoencoder"),
                 head=parse_head(self.head),
             )
-
-
-class UntrainedDeepSVDD(DeepSVDD):
-    """The same network with the same seed and a centre, but never trained.
-
-    A random network already scores well, so no result of `DeepSVDD` means much without this one
-    beside it. Takes the same parameters.
-    """
-
-    def _train(self, train: TrainingSet, spec: SphereSpec) -> TrainedSphere:
-        return untrained_sphere(
-            train,
-            spec,
-            seed=seed_from(self.random_state),
-            device=resolve_device(self.device),
-            precision=self.precision,
-        )

@@ -10,8 +10,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags
+from torch import nn
 
 from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -25,7 +28,7 @@ from insphere.detectors.base.network_state import (
 from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import DataError, SpecError
 from insphere.nets.build import build_encoder
-from insphere.nets.classifier import Classifier
+from insphere.nets.classifier import Classifier, Uncertainty
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor
 from insphere.training.callbacks import Callback
@@ -42,7 +45,7 @@ _ADVICE = (
 )
 
 
-class SoftmaxThreshold(WeightedDetector):
+class SoftmaxThreshold(WeightedDetector, NetworkDetector):
     """Supervised: a classifier's lack of confidence (Hendrycks and Gimpel, 2017).
 
     **This detector is told what all others are not: the class of each training image, of at least
@@ -105,7 +108,13 @@ class SoftmaxThreshold(WeightedDetector):
         See `OneClassDetector`.
     """
 
-    supervised: ClassVar[bool] = True
+    card = MethodCard(
+        key="softmax",
+        title="Softmax threshold (supervised)",
+        family="supervised",
+        summary="lack of confidence of a classifier of the known classes",
+        needs_labels=True,
+    )
     _takes: ClassVar[tuple[str, ...]] = ("labels", "weights")
 
     def __init__(
@@ -183,6 +192,9 @@ class SoftmaxThreshold(WeightedDetector):
     def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.int64]:
         """Return +1 for each normal and -1 for each anomalous image, after fitting to them."""
         return self.fit(X, y).predict(X)
+
+    def _module(self) -> nn.Module:
+        return Uncertainty(self.classifier_, self._normal.tolist())
 
     # ------------------------------------------------------------------ OneClassDetector
 

@@ -19,6 +19,7 @@ from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.errors import CollapseError, SpecError
 from insphere.nets.build import build_encoder, default_encoder
+from insphere.nets.draws import initial_weights
 from insphere.preprocess.pipeline import default_steps, to_batch
 from insphere.scoring.metrics import evaluate_scores
 from insphere.training.callbacks import Callback, Record
@@ -221,7 +222,8 @@ _CPU = torch.device("cpu")
 def _refusal(X: NDArray[Any], spec: SphereSpec, shape: tuple[int, ...]) -> str | None:
     """Return what is said to these settings when collapse is not allowed, before any training."""
     try:
-        build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
+        with initial_weights(0):
+            build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
         if spec.center == "zero":
             train_sphere(X, spec, seed=0, device=_CPU)
     except CollapseError as error:

@@ -43,7 +43,7 @@ def epochs_left(history: Sequence[Mapping[str, Any]], epochs: int) -> float:
 
 
 @dataclass(frozen=True)
-class Progress:
+class SweepProgress:
     """A look at the runs of a sweep.
 
     Parameters
@@ -146,10 +146,10 @@ class Progress:
         return [(run, column) for run, column in chosen if run and run.state == "running"]
 
 
-def look(store: Store, planned: Sequence[SweepRun]) -> Progress:
+def look(store: Store, planned: Sequence[SweepRun]) -> SweepProgress:
     """Look at the runs of a sweep now."""
     runs = store.runs(run.spec.identity for run in planned)
-    return Progress(planned, {run.identity: run for run in runs}, time.time())
+    return SweepProgress(planned, {run.identity: run for run in runs}, time.time())
 
 
 def _kinds(planned: SweepRun) -> list[tuple[str, ...]]:

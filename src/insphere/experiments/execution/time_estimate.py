@@ -17,6 +17,7 @@ import numpy as np
 
 from insphere.data.image_set import ImageSet
 from insphere.data.split import OneClassSplit, take_images
+from insphere.detectors.registry import method_card
 from insphere.experiments.runs.run_builder import settings_of
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_record import Run
@@ -94,9 +95,10 @@ def measure(spec: RunSpec, data: ImageSet) -> Estimate:
         If the run is not possible with these images.
     """
     known = settings_of(spec.method)
+    pretrained = method_card(spec.method).needs_pretrained
     split = spec.reading.split(data)
-    if "callbacks" not in known or "backbone" in known:
-        return _from_few(spec, split, _FEW["backbone" in known])
+    if "callbacks" not in known or pretrained:
+        return _from_few(spec, split, _FEW[pretrained])
     phases = [{"epochs": 1}, {"pretrain_epochs": 0}] if "pretrain_epochs" in known else [{}]
     seconds = 0.0
     for changes in phases:

@@ -7,14 +7,14 @@ from typing import Any
 
 from insphere.experiments.runs.display_names import in_words, measured_runs
 from insphere.figures.measured import Measured
-from insphere.report.gallery import Source
+from insphere.report.gallery import FigureSource
 
 Row = Mapping[str, Any]
 _NAMES = ("insphere", "torch", "numpy", "scikit-learn", "python")
 _TOLD = 6  # options that are named in a sentence
 
 
-def sources(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> list[Source]:
+def sources(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> list[FigureSource]:
     """Return what the rows are, a line for each dataset and option.
 
     Parameters
@@ -29,7 +29,7 @@ def sources(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> list
     for row, run in zip(rows, measured_runs(rows) if runs is None else runs, strict=True):
         groups.setdefault((run.dataset, run.option), []).append(row)
     return [
-        Source(
+        FigureSource(
             dataset,
             option,
             method=own[0]["method"],

@@ -69,6 +69,9 @@ class FigureSpec:
         Draws them with Plotly.
     formerly : tuple of str
         Names that it had, which are still understood.
+    pictures : bool
+        Whether it consists of images of the data. It takes seconds to draw, and a page that holds
+        all its figures itself leaves it out.
     """
 
     key: str
@@ -78,6 +81,7 @@ class FigureSpec:
     printed: Callable[..., Any]
     screen: Callable[..., Any] | None = None
     formerly: tuple[str, ...] = ()
+    pictures: bool = False
 
     def planned(self, collection: RunCollection) -> list[PlannedFigure]:
         """Return the figures of this kind, to be drawn later.

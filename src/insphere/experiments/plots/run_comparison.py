@@ -11,7 +11,7 @@ from typing import Any
 from insphere import figures
 from insphere.errors import DataError
 from insphere.experiments.analysis.run_collection import selected_runs
-from insphere.experiments.plots.catalogue import plan
+from insphere.experiments.plots.catalogue import FIGURES, plan
 from insphere.experiments.runs.display_names import (
     dataset_titles,
     distinct_runs,
@@ -96,7 +96,7 @@ def as_csv(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
 
 
 def as_page(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> str:
-    """Write finished runs with all figures that can be drawn of them as one HTML page.
+    """Write finished runs with all figures that can be drawn of their numbers as one page.
 
     `among` are further runs from which the names tell these apart.
     """
@@ -111,7 +111,8 @@ def as_page(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> 
         cells = "".join(f"<td>{escape(str(value))}</td>" for value in values)
         body.append(f"<tr>{cells}<td class=r>{100 * run.auc:.2f}</td><td>{run.identity}</td></tr>")
     parts = []
-    for planned in plan(selected_runs(runs, files, among))[0]:
+    light = [spec.key for spec in FIGURES if not spec.pictures]
+    for planned in plan(selected_runs(runs, files, among), light)[0]:
         try:
             svg = figures.to_inline_svg(planned.draw(), prefix=planned.name, alt=planned.title)
         except DataError:

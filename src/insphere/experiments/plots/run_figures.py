@@ -281,8 +281,9 @@ def _with_scores(collection: RunCollection) -> list[tuple[str, str, list[Measure
 
 
 PREVIEW = FigureSpec(
-    "preview", "Images by class", "the images of a dataset", _previews, previews.dataset_preview
-)
+    "preview", "Images by class", "the images of a dataset",
+    _previews, previews.dataset_preview, pictures=True,
+)  # fmt: skip
 TRAINING = FigureSpec(
     "training", "Loss and AUC by epoch", "histories in the store of a sweep",
     _training, epochs.training_lines, on_screen("training_lines"),
@@ -296,7 +297,9 @@ SCORES = FigureSpec(
     "scores", "Score distributions", NO_SCORES,
     _score_distributions, scores.score_distributions, on_screen("score_distributions"),
 )  # fmt: skip
-SORTED = FigureSpec("sorted", "Images by score", NO_SCORES, _sorted, previews.images_by_score)
+SORTED = FigureSpec(
+    "sorted", "Images by score", NO_SCORES, _sorted, previews.images_by_score, pictures=True
+)
 LATENT = FigureSpec(
     "latent", "Latent space", "models from sweep run --save-models",
     _latent_planes, latent_map.latent_plane, on_screen("latent_plane"),

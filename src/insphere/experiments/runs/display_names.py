@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any, Protocol
 
 from insphere.data.named import DATASETS
-from insphere.detectors.registry import METHODS
+from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.figures.measured import Measured
@@ -341,7 +341,7 @@ def _title(method: str, options: str, told: Mapping[str, Any], *, named: bool) -
         _WORDS.get((key, value) if isinstance(value, str) else (key, ""), f"{key} {_value(value)}")
         for key, value in told.items()
     ]
-    title = METHODS[method].title if method in METHODS else method
+    title = method_title(method)
     name = " + ".join(part for part in (title if named or not options else "", options) if part)
     return ", ".join([name, *(word for word in words if word)])
 

@@ -26,14 +26,6 @@ LABELLED_HOLDOUT = "labelled-holdout"
 
 HOLDOUT_SHARE = 0.1
 
-# Ruff et al. 2018, section 4.1, by class of the detector.
-GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
-    "OCSVMDetector": {
-        "gamma": tuple(2.0**power for power in range(-10, 0)),
-        "nu": (0.01, 0.1),
-    }
-}
-
 
 @dataclass(frozen=True)
 class Fitted:
@@ -60,8 +52,8 @@ def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int)
     Parameters
     ----------
     detector : OneClassDetector
-        Unfitted. One with ``supervised = True`` is given all images of the training part and
-        their classes; parameters that are `LABELLED_HOLDOUT` are tuned (see
+        Unfitted. One whose card says that it needs labels is given all images of the training part
+        and their classes; parameters that are `LABELLED_HOLDOUT` are tuned (see
         `tune_on_labelled_holdout`).
     split : OneClassSplit
         Training and test images.
@@ -69,7 +61,7 @@ def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int)
         Chooses the hold-out.
     """
     everything = np.ones(len(split.test), dtype=bool)
-    if getattr(detector, "supervised", False):
+    if detector.card.needs_labels:
         images, labels = training_labels(split)
         names = [split.data.class_names[index] for index in split.normal_classes]
         detector.set_params(normal=names).fit(images, labels)
@@ -119,7 +111,7 @@ def tune_on_labelled_holdout(
     seed : int
         Chooses the hold-out, in which both kinds have the share that they have in the test set.
     grid : mapping, optional
-        Values to try, by parameter; by default those of the paper, which are in `GRIDS`.
+        Values to try, by parameter; by default those on the method's card.
 
     Raises
     ------
@@ -128,7 +120,7 @@ def tune_on_labelled_holdout(
     DataError
         If the test images do not allow a hold-out with both kinds.
     """
-    known = GRIDS.get(type(detector).__name__, {}) if grid is None else grid
+    known = detector.card.grid if grid is None else grid
     unknown = [name for name in parameters if name not in known]
     if unknown:
         raise SpecError(

@@ -5,19 +5,23 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from insphere.detectors.registry import METHODS, detector_class
+from insphere.detectors.registry import (
+    METHODS,
+    check_installed,
+    find_method,
+    method_card,
+    parameters_of,
+)
 from insphere.errors import MissingExtraError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.experiments.runs.spec import RunSpec
-from insphere.nets.backbones import lite
 from insphere.scoring.thresholds import conformal_calibration_size
 from insphere.training.recipe import parse_recipe
 
 BASELINE = "deep-svdd"
 UNTRAINED = "untrained"
-_SCHEDULE = {"recipe", "epochs", "pretrain_epochs"}
 _NETWORK = ("encoder", "preprocess", "allow_collapse")
 _KEPT = ("recipe", "epochs", "pretrain_epochs", "objective", "nu", "false_alarm_rate")
 _RATES = (0.05, 0.1)
@@ -33,7 +37,7 @@ class Choice(BaseModel):
     normal : tuple of str
         Names of the normal classes.
     method : str
-        A key of `METHODS`.
+        Name of a method, its key or another.
     objective : {"one-class", "soft-boundary"}
         Of Deep SVDD.
     options : tuple of str
@@ -60,6 +64,11 @@ class Choice(BaseModel):
     pretrain_epochs: int | None = Field(default=None, ge=0)
     false_alarm_rate: float | None = Field(default=None, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @field_validator("method")
+    @classmethod
+    def _as_key(cls, value: str) -> str:
+        return find_method(value) or value
 
     def spec(self) -> RunSpec:
         """Return the run; defaults are left out, so that it is the one that others name too.
@@ -97,13 +106,12 @@ class Choice(BaseModel):
 
 def settings_of(method: str) -> set[str]:
     """Return the names of a method's arguments that make a difference."""
-    names = set(detector_class(method)().get_params(deep=False))
-    return names - _SCHEDULE if method == UNTRAINED else names
+    return parameters_of(method)
 
 
 def takes_options(method: str) -> bool:
-    """Whether the processing options apply to a method: it must train an encoder on a sphere."""
-    return {"encoder", "preprocess", "objective", "allow_collapse"} <= settings_of(method)
+    """Whether the processing options apply to a method."""
+    return method_card(method).has_options
 
 
 @cache
@@ -118,10 +126,9 @@ def comparable_methods() -> dict[str, str]:
     found = {}
     for method in METHODS:
         try:
-            if getattr(detector_class(method), "supervised", False):
+            if method_card(method).needs_labels:
                 continue
-            if "backbone" in settings_of(method):
-                lite.check_installed()
+            check_installed(method)
         except MissingExtraError as error:
             found[method] = str(error)
         else:
@@ -165,11 +172,18 @@ def baseline_of(spec: RunSpec) -> RunSpec:
 
 
 def controls_of(spec: RunSpec) -> list[RunSpec]:
-    """Return the same class and seed, judged by the same network untrained, and by raw pixels."""
+    """Return the same class and seed, judged by each control: untrained, and by raw pixels.
+
+    A control that takes the processing options gets the network of the run.
+    """
     held_out = {k: v for k, v in spec.params.items() if k == "false_alarm_rate"}
     network = {k: v for k, v in spec.params.items() if k in _NETWORK}
-    own = network if takes_options(spec.method) else {}
-    return [_changed(spec, UNTRAINED, held_out | own), _changed(spec, "knn", held_out)]
+    found = []
+    for control in METHODS:
+        if method_card(control).is_control:
+            same = takes_options(spec.method) and takes_options(control)
+            found.append(_changed(spec, control, held_out | (network if same else {})))
+    return found
 
 
 def possible_rate(normals: int) -> float | None:

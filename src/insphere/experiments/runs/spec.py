@@ -7,11 +7,11 @@ import json
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.registry import METHODS, build_detector
+from insphere.detectors.registry import build_detector, find_method, method_title
 
 
 class RunSpec(BaseModel):
@@ -24,7 +24,8 @@ class RunSpec(BaseModel):
     normal : tuple of str
         Names of the normal classes.
     method : str
-        A key of `insphere.detectors.registry.METHODS`.
+        A key of `insphere.detectors.method_table.METHODS`, or another name of one, in place of
+        which the key is kept.
     params : dict
         Constructor arguments of the detector that differ from its defaults; JSON values.
     seed : int
@@ -38,6 +39,12 @@ class RunSpec(BaseModel):
     method: str = "deep-svdd"
     params: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _as_key(cls, value: Any) -> Any:
+        """Keep the key of a method, so that one run has one name; unknown ones stay as they are."""
+        return (find_method(value) or value) if isinstance(value, str) else value
 
     @cached_property
     def identity(self) -> str:
@@ -63,4 +70,4 @@ class RunSpec(BaseModel):
     @property
     def title(self) -> str:
         """Name of the method for tables."""
-        return METHODS[self.method].title
+        return method_title(self.method)

@@ -9,11 +9,19 @@ from itertools import product
 from os import PathLike
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from insphere.data.load import load_dataset
 from insphere.data.named import CLASS_NAMES
-from insphere.detectors.registry import METHODS
+from insphere.detectors.registry import find_method, method_key
 from insphere.errors import SpecError
 from insphere.experiments.runs.display_names import normal_title, run_names, settings_key
 from insphere.experiments.runs.spec import RunSpec
@@ -99,7 +107,7 @@ class MethodPart(_Part):
     Parameters
     ----------
     method : str
-        A key of `insphere.detectors.registry.METHODS`.
+        Name of a method, its key or another; see `insphere.detectors.method_table`.
     name : str, optional
         Title of its column, to which values of `grid` are added; by default its runs are called
         as everywhere (see `insphere.experiments.runs.display_names.run_names`).
@@ -120,10 +128,13 @@ class MethodPart(_Part):
     seeds: Seeds | None = None
     options: bool = True
 
+    @field_validator("method")
+    @classmethod
+    def _as_key(cls, value: str) -> str:
+        return method_key(value)
+
     @model_validator(mode="after")
-    def _is_known(self) -> Self:
-        if self.method not in METHODS:
-            raise ValueError(f"unknown method {self.method}; use one of {', '.join(METHODS)}")
+    def _is_told_once(self) -> Self:
         if both := sorted(set(self.params) & set(self.grid)):
             raise ValueError(f"{both[0]} is both in params and in grid")
         return self
@@ -146,6 +157,11 @@ class Exclude(_Part):
     method: Names | None = None
     option: Names | None = None
     seed: Annotated[list[int], BeforeValidator(_list)] | None = None
+
+    @field_validator("method")
+    @classmethod
+    def _as_keys(cls, value: list[str] | None) -> list[str] | None:
+        return None if value is None else [find_method(name) or name for name in value]
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

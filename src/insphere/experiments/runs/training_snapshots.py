@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from insphere.data.split import OneClassSplit, take_images
 from insphere.errors import DataError
+from insphere.parsing import parse_json
 from insphere.scoring.metrics import evaluate_scores
 from insphere.training.callbacks import Callback, Record
 from insphere.training.images import TrainingImages
@@ -128,7 +129,7 @@ def snapshots(folder: Path) -> list[Snapshot]:
     found: dict[int, Snapshot] = {}
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            value = json.loads(line)
+            value = parse_json(line.encode(), finite=False)
             found[value["epoch"]] = Snapshot(
                 value["epoch"],
                 value["auc"],

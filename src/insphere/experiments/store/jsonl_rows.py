@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from insphere.atomic import write_atomic
 from insphere.errors import DataError
+from insphere.parsing import ParseError, parse_json
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -19,7 +20,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     Raises
     ------
     DataError
-        If a line before the last is no JSON.
+        If a line before the last is no JSON, or a line is no row.
     """
     if not path.exists():
         return []
@@ -29,11 +30,14 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         if not line:
             continue
         try:
-            rows.append(json.loads(line))
-        except ValueError as error:
+            row = parse_json(line.encode(), finite=False)
+        except ParseError as error:
             if number == len(lines):
                 break
-            raise DataError(f"Line {number} of {path} is not JSON; remove that line.") from error
+            raise DataError(f"Line {number} of {path} {error}; remove that line.") from error
+        if not isinstance(row, dict):
+            raise DataError(f"Line {number} of {path} is no row of a run; remove that line.")
+        rows.append(row)
     return rows
 
 

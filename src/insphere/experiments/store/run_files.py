@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.atomic import atomic_path, write_atomic
 from insphere.errors import DataError
+from insphere.parsing import ParseError, parse_json
 
 
 class RunFiles:
@@ -82,8 +83,9 @@ class RunFiles:
         records = {}
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
-                record = json.loads(line)
-            except ValueError:  # a killed worker left it half-written; the epoch was repeated
+                record = parse_json(line.encode(), finite=False)
+            except ParseError:  # a killed worker left it half-written; the epoch was repeated
                 continue
-            records[record["phase"], record["epoch"]] = record
+            if isinstance(record, dict) and {"phase", "epoch"} <= set(record):
+                records[str(record["phase"]), str(record["epoch"])] = record
         return list(records.values())

@@ -7,13 +7,12 @@ from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 
-import torch
-
 from insphere.errors import ModelError, SpecError
 from insphere.nets.backbones import lite, resnets, timm_models
 from insphere.nets.backbones.card import BackboneCard
 from insphere.nets.backbones.network import Backbone
 from insphere.nets.backbones.weights import RANDOM
+from insphere.nets.draws import initial_weights
 
 DEFAULT = lite.CARD.name
 ENVIRONMENT = "INSPHERE_BACKBONE_WEIGHTS"
@@ -68,8 +67,7 @@ def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = 
         raise SpecError(f"Unknown backbone {name!r}; {hint} or timm/NAME.")
     random = weights == RANDOM
     file = None if weights is None or random else _existing(weights)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_RANDOM_SEED)
+    with initial_weights(_RANDOM_SEED):
         backbone = _load(name, file, random)
     if random:
         told = f"random (seed {_RANDOM_SEED}), not pretrained"

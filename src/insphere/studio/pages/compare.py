@@ -8,7 +8,7 @@ from typing import Any
 
 from nicegui import ui
 
-from insphere.detectors.registry import METHODS
+from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
@@ -139,7 +139,7 @@ class ComparePage:
         """Show the options in their three groups."""
         enabled = takes_options(self.chosen.method)
         if not enabled:
-            title = escape(METHODS[self.chosen.method].title)
+            title = escape(method_title(self.chosen.method))
             html(f"<p class=muted>{title} does not take these options.</p>")
         option_list.show(self.chosen.options, self._tick, enabled=enabled)
 
@@ -211,7 +211,7 @@ class ComparePage:
 
     def _what(self) -> str:
         chosen = self.chosen
-        title = METHODS[chosen.method].title
+        title = method_title(chosen.method)
         if chosen.method == "deep-svdd":
             title = method_list.OBJECTIVES[chosen.objective][0]
         names = chosen.options if takes_options(chosen.method) else []

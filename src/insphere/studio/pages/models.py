@@ -57,6 +57,7 @@ class ModelsPage:
         self.shown = SHOWN
         self.source: Source | None = None
         self.every = False
+        self.turn = 0
 
     def build(self) -> None:
         """Lay the page out."""
@@ -158,6 +159,8 @@ class ModelsPage:
 
     async def _score(self, run: Run, source: Source) -> None:
         self.source = source
+        self.turn += 1
+        turn = self.turn
         self.result.clear()
         with self.result:
             ui.label("Scoring…").classes("muted")
@@ -169,6 +172,8 @@ class ModelsPage:
             with self.result:
                 message(str(error), "bad")
             return
+        if turn != self.turn:
+            return  # something else was chosen in the meantime
         self.result.clear()
         with self.result:
             _show_scores(found)

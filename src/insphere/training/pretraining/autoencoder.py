@@ -7,8 +7,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from insphere.nets.build import build_decoder
+from insphere.nets.draws import initial_weights
 from insphere.training.batch import Batch, weighted_mean
-from insphere.training.loop import seeded
+from insphere.training.loop import mixed_seed
 from insphere.training.objectives import Objective
 from insphere.training.pretraining.pretraining import Pretraining
 from insphere.training.start import StageSpec, Start, place
@@ -21,7 +22,7 @@ class AutoencoderPretraining(Pretraining):
 
     def objective(self, start: Start, stage: StageSpec, seed: int) -> Reconstruction:
         """Return the squared error of the reconstruction."""
-        with seeded(seed, 1):
+        with initial_weights(mixed_seed(seed, 1)):
             decoder = build_decoder(
                 stage.encoder, start.images.shape, bounded_output=bounded_output(stage)
             )

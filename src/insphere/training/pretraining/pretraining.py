@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from insphere.training.callbacks import Callback, Record
 from insphere.training.device import Precision
+from insphere.training.gradients import with_gradients
 from insphere.training.images import Samples
 from insphere.training.loop import PhaseRun
 from insphere.training.objectives import Objective
@@ -69,6 +70,7 @@ class Pretrained(Start):
     history: list[Record] = field(default_factory=list)
 
 
+@with_gradients
 def pretrain(
     samples: NDArray[Any] | TrainingSet,
     stage: StageSpec,

@@ -1,4 +1,4 @@
-"""What detectors on features of a pretrained network share: opening it, extracting, loading."""
+"""A frozen pretrained network with its settings: opening it, extracting features, loading."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 
-from insphere.detectors.base.estimator import Array, OneClassDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     load_arrays,
@@ -19,23 +19,61 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
-from insphere.errors import ModelError, SpecError
+from insphere.detectors.base.parameters import parameters
+from insphere.errors import DataError, ModelError, SpecError
 from insphere.features import Extractor, Form, features
 from insphere.features.adapted import adapted_features, map_form
 from insphere.features.extract import Resampling
 from insphere.features.views import random_views
-from insphere.nets.backbones import BackboneCard, StagedBackbone, backbone_cards, load_backbone
+from insphere.modalities.table import kind_of
+from insphere.nets.backbones import (
+    DEFAULT,
+    BackboneCard,
+    StagedBackbone,
+    backbone_cards,
+    load_backbone,
+)
 from insphere.nets.backbones.network import Tail
 from insphere.training.callbacks import Callback
 from insphere.training.device import Precision, resolve_device
 from insphere.training.finetune import FinetuneSpec, finetune
 
+Array = NDArray[Any]
 TAIL = "backbone."  # how the names of a fine-tuned backbone's arrays begin
 CHUNK = 512  # images whose features are in memory at once while scoring
 
 
-class BackboneDetector(OneClassDetector):
-    """Images through a frozen pretrained network; see the concrete detectors.
+@parameters
+class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
+    """Images through a frozen pretrained network; the concrete classes say what is kept of them.
+
+    Parameters
+    ----------
+    backbone : str, default="efficientnet-lite0"
+        Network; see `insphere.nets.backbones.load_backbone`.
+    weights : str, path or None, default=None
+        File of its weights; None takes the pretrained ones, "random" none.
+    stages : sequence of str or None, default=None
+        Stages whose maps are used; None leaves the choice to the concrete class.
+    resolution : int or None, default=None
+        Pixels that images are resized to; None is the backbone's own.
+    resampling : {"bilinear", "bicubic"}, default="bicubic"
+        How.
+    mirrored : bool, default=False
+        Average the features of each image and of its mirror image.
+    finetune : int, FinetuneSpec, dict or None, default=None
+        Fine-tune so many of the last stages on the training normals first, and take features from
+        these; a spec says more, see `insphere.training.finetune.FinetuneSpec`.
+    cache : bool, default=True
+        Keep features on disk; see `insphere.features.store`.
+    device : str, default="auto"
+        "auto", "cpu", "cuda", "cuda:1", "mps".
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Number format of the network.
+    callbacks : sequence of Callback, default=()
+        Followers of the extraction.
+    random_state : int, RandomState or None, default=None
+        Source of all randomness, consumed in `fit`.
 
     Attributes
     ----------
@@ -48,25 +86,23 @@ class BackboneDetector(OneClassDetector):
         that at the start.
     """
 
-    _not_saved: ClassVar[tuple[str, ...]] = (*OneClassDetector._not_saved, "cache", "verbose")
+    # Belong to one machine or one run: a saved model has their defaults instead.
+    _not_saved: ClassVar[tuple[str, ...]] = (
+        *("callbacks", "checkpoint_dir", "device", "cache", "verbose"),
+    )
 
-    backbone: str
-    weights: str | PathLike[str] | None
-    resolution: int | None
-    resampling: Resampling
-    mirrored: bool
-    device: str
-    precision: Precision
-    cache: bool
-    finetune: int | Mapping[str, Any] | FinetuneSpec | None
-    callbacks: Sequence[Callback]
-    random_state: Any
-
-    backbone_: BackboneCard
-    backbone_fingerprint_: str
-    finetune_history_: list[dict[str, Any]]
-    _extractor: Extractor
-    _tail: Tail | None
+    backbone: str = DEFAULT
+    weights: str | PathLike[str] | None = None
+    stages: Sequence[str] | None = None
+    resolution: int | None = None
+    resampling: Resampling = "bicubic"
+    mirrored: bool = False
+    finetune: int | Mapping[str, Any] | FinetuneSpec | None = None
+    cache: bool = True
+    device: str = "auto"
+    precision: Precision = "auto"
+    callbacks: Sequence[Callback] = ()
+    random_state: Any = None
 
     def _open(self) -> None:
         """Load the network and note what it is."""
@@ -79,11 +115,11 @@ class BackboneDetector(OneClassDetector):
             precision=self.precision,
             device=resolve_device(self.device),
         )
-        self.backbone_ = network.card
-        self.backbone_fingerprint_ = network.fingerprint
-        self._tail = None
+        self.backbone_: BackboneCard = network.card
+        self.backbone_fingerprint_: str = network.fingerprint
+        self._tail: Tail | None = None
         self._tuned: list[str] = []
-        self.finetune_history_ = []
+        self.finetune_history_: list[dict[str, Any]] = []
 
     def _finetune_spec(self) -> FinetuneSpec | None:
         """Return what is to be fine-tuned, or refuse it."""
@@ -179,11 +215,6 @@ class BackboneDetector(OneClassDetector):
             for follower in followers:
                 follower.phase_end("features")
 
-    def _require_images(
-        self, instead: str = "use another detector, such as DeepSVDD, for tables."
-    ) -> None:
-        super()._require_images(instead)
-
     def _findings(self) -> list[str]:
         """Say in a sentence if the network was not trained, and how fine-tuning ended."""
         if self.backbone_.pretrained:
@@ -236,3 +267,12 @@ class BackboneDetector(OneClassDetector):
 def without_backbone(arrays: Mapping[str, Array]) -> dict[str, Array]:
     """Return the arrays that are not those of a fine-tuned backbone."""
     return {name: value for name, value in arrays.items() if not name.startswith(TAIL)}
+
+
+def require_images(X: Array, who: object) -> None:
+    """Raise DataError if what `who` is fitted to is no images."""
+    if not (kind := kind_of(X)).has_maps:
+        raise DataError(
+            f"{type(who).__name__} takes images, but got {kind.noun}; use another detector, such "
+            "as DeepSVDD, for tables."
+        )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.errors import DataError
-from insphere.explain.inputs import as_scores, as_truth
+from insphere.explain.score_checks import as_scores, as_truth
 from insphere.report.heat_section import ReportHeat
 
 

@@ -1,4 +1,4 @@
-"""Detectors that keep the training images and look at the distances to them."""
+"""A density of the training images."""
 
 from __future__ import annotations
 
@@ -8,116 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp, softmax
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import normalize as normalize_rows
 from sklearn.utils import check_random_state
 
+from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.estimator import Array, batches
-from insphere.detectors.shallow.vector_detector import (
-    BATCH,
-    FlatDetector,
-    Floats,
-    is_real,
-    require,
-    require_count,
-)
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.shallow.vector_detector import BATCH, FlatDetector, Floats, of_pixels
 
 FOLDS = 5
 
 
-class KNNDetector(FlatDetector):
-    """Mean distance to the nearest training images: the control that every method must beat.
-
-    With two neighbours on L2-normalised pixels its mean AUC on MNIST is 97.98 % (all training and
-    test images, mean over the ten classes; the distance to the second neighbour alone gives 97.94,
-    without normalising the mean distance gives 95.50).
-
-    The threshold rests on leave-one-out distances, since a training image is its own nearest.
-
-    Parameters
-    ----------
-    n_neighbors : int, default=2
-        Neighbours whose Euclidean distances are averaged.
-    normalize : "l2" or None, default="l2"
-        Scale every image to length 1, so that brightness does not count. None suits tables.
-    contamination, false_alarm_rate, calibration, random_state
-        See `OneClassDetector`.
-    """
-
-    pca: float | None = None
-    _stored = ("training_",)
-
-    def __init__(
-        self,
-        *,
-        n_neighbors: int = 2,
-        normalize: str | None = "l2",
-        contamination: float = 0.05,
-        false_alarm_rate: float | None = None,
-        calibration: float = 0.2,
-        random_state: Any = None,
-    ) -> None:
-        self.n_neighbors = n_neighbors
-        self.normalize = normalize
-        self.contamination = contamination
-        self.false_alarm_rate = false_alarm_rate
-        self.calibration = calibration
-        self.random_state = random_state
-
-    def _learn(self, F: Floats) -> None:
-        require_count("n_neighbors", self.n_neighbors, 1)
-        require(
-            self.normalize in ("l2", None),
-            f'normalize is "l2" or None, but got {self.normalize!r}.',
-        )
-        require(
-            len(F) > self.n_neighbors,
-            f"n_neighbors={self.n_neighbors} needs more than {self.n_neighbors} training samples, "
-            f"but there are {len(F)}.",
-        )
-        self.training_ = self._scaled(F)
-
-    def _score(self, F: Floats) -> Floats:
-        return self._mean_distance(self._scaled(F))
-
-    def _training_scores(self, X: Array) -> Floats:
-        return self._mean_distance(None)
-
-    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
-        """Return the squared distance of each pixel from the mean of the nearest training images.
-
-        Parameters
-        ----------
-        X : array, tensor, path or ImageSet
-            Images like those trained on.
-
-        Returns
-        -------
-        ndarray of float32, shape (n, H, W)
-            0 or more; higher is more anomalous.
-        """
-        return self._pixel_distances(X)
-
-    def _comparable(self, F: Floats) -> Floats:
-        return self._scaled(F)
-
-    def _expected(self, F: Floats) -> Floats:
-        search = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute")
-        index = search.fit(self.training_).kneighbors(self._scaled(F), return_distance=False)
-        expected: Floats = self.training_[index].mean(axis=1)
-        return expected
-
-    def _mean_distance(self, F: Floats | None) -> Floats:
-        search = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute")
-        distances: Floats = search.fit(self.training_).kneighbors(F)[0]
-        mean: Floats = distances.mean(axis=1)
-        return mean
-
-    def _scaled(self, F: Floats) -> Floats:
-        scaled: Floats = F if self.normalize is None else normalize_rows(F)
-        return scaled
-
-
+@parameters
 class KDEDetector(FlatDetector):
     """Gaussian kernel density estimate (Parzen, 1962).
 
@@ -136,30 +38,23 @@ class KDEDetector(FlatDetector):
     preprocess : "gcn" or None, default=None
         "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
         paper does; None takes pixels as they are.
+    features
+        A pretrained network in place of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
     """
 
+    card = MethodCard(
+        key="kde",
+        title="KDE",
+        family="shallow",
+        summary="kernel density estimate on raw pixels",
+    )
     _stored = ("training_", "bandwidth_")
 
-    def __init__(
-        self,
-        *,
-        bandwidth: float | str | None = None,
-        pca: float | None = 0.95,
-        preprocess: str | None = None,
-        contamination: float = 0.05,
-        false_alarm_rate: float | None = None,
-        calibration: float = 0.2,
-        random_state: Any = None,
-    ) -> None:
-        self.bandwidth = bandwidth
-        self.pca = pca
-        self.preprocess = preprocess
-        self.contamination = contamination
-        self.false_alarm_rate = false_alarm_rate
-        self.calibration = calibration
-        self.random_state = random_state
+    bandwidth: float | str | None = None
+    pca: float | None = 0.95
+    preprocess: str | None = None
 
     def _learn(self, F: Floats) -> None:
         self.training_ = F
@@ -206,6 +101,7 @@ class KDEDetector(FlatDetector):
         ]
         return np.concatenate(parts)
 
+    @of_pixels
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:
         """Return the squared distance of each pixel from a mean of training images.
 

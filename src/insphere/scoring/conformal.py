@@ -8,22 +8,19 @@ are used better, at the price of one more training for each part and slower scor
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from insphere.errors import SpecError
-from insphere.scoring.severity import Tail, fit_tail
+from insphere.scoring.severity import SeverityScale, Tail
 from insphere.scoring.thresholds import conformal_calibration_size, false_alarm_interval
 
-if TYPE_CHECKING:
-    from insphere.detectors.base.estimator import OneClassDetector
-    from insphere.training.training_set import TrainingSet
+Groups = NDArray[np.int64] | None
 
 
 def is_cross(calibration: Any) -> bool:
@@ -42,9 +39,6 @@ def is_cross(calibration: Any) -> bool:
         "calibration is the share of training images to hold out, between 0 and 1, or a number of "
         f"parts from 2 on that are left out in turn, but got {calibration!r}."
     )
-
-
-Groups = NDArray[np.int64] | None
 
 
 def held_out(
@@ -118,37 +112,10 @@ def deal(
     return [place == part for part in range(int(n_parts))]
 
 
-def trained_parts(
-    detector: OneClassDetector, train: TrainingSet, masks: Sequence[NDArray[np.bool_]]
-) -> list[OneClassDetector]:
-    """Train a detector like this one on the others of each part, and calibrate it on the part.
-
-    Parameters
-    ----------
-    detector : OneClassDetector
-        Gives class and parameters; stays as it is.
-    train : TrainingSet
-        All n training samples.
-    masks : sequence of ndarray of bool, shape (n,)
-        The parts, of normal samples alone.
-    """
-    params = detector.get_params(deep=False) | {"false_alarm_rate": None}
-    if "callbacks" in inspect.signature(type(detector)).parameters:
-        params["callbacks"] = ()  # they follow the training on all images
-    found = []
-    for mask in masks:
-        others = train.take(~mask)
-        known = {} if others.weights is None else {"sample_weight": others.weights}
-        part = type(detector)(**params).fit(others.data, others.labels, **known)
-        part.calibration_scores_ = np.sort(part.anomaly_score(train.data[mask]))
-        part.n_calibration_ = int(mask.sum())
-        part.tail_ = fit_tail(part.calibration_scores_)
-        found.append(part)
-    return found
-
-
-def cross_scores(parts: Sequence[OneClassDetector], X: Any) -> NDArray[np.float64]:
-    """Score by how many of the n training images, each in its turn, an image lies beyond.
+def cross_scores(
+    scores: Sequence[NDArray[np.float64]], scales: Sequence[SeverityScale]
+) -> NDArray[np.float64]:
+    """Say by how many of the n training images, each in its turn, an image lies beyond.
 
     The whole part is that number, so that the conformal p-value against 1, 2, …, n is the
     cross-conformal one. The fraction follows the severities under the parts' detectors; beyond all
@@ -156,21 +123,20 @@ def cross_scores(parts: Sequence[OneClassDetector], X: Any) -> NDArray[np.float6
 
     Parameters
     ----------
-    parts : sequence of OneClassDetector
-        From `trained_parts`.
-    X : array, tensor, path or ImageSet
-        What to score.
+    scores : sequence of ndarray, shape (m,)
+        Of the same m images, by the detector of each part.
+    scales : sequence of SeverityScale
+        From the scores that each detector gave to its part.
 
     Returns
     -------
     ndarray of float64, shape (m,)
     """
-    scores = [part.anomaly_score(X) for part in parts]
-    n = sum(part.n_calibration_ for part in parts)
+    n = sum(len(scale.calibration_scores) for scale in scales)
     beyond, chance = np.zeros(len(scores[0])), np.zeros(len(scores[0]))
-    for part, values in zip(parts, scores, strict=True):
-        beyond += np.searchsorted(part.calibration_scores_, values, side="left")
-        chance += part.n_calibration_ / n * 10.0 ** -part.severity_scale(values)
+    for scale, values in zip(scales, scores, strict=True):
+        beyond += np.searchsorted(scale.calibration_scores, values, side="left")
+        chance += len(scale.calibration_scores) / n * 10.0 ** -scale(values)
     severity = -np.log10(np.maximum(chance, 1e-300))
     fraction = (severity + 1) / (severity + 2)
     excess = np.maximum(severity - math.log10(n + 1), 0) + 1e-3 * fraction

@@ -1,0 +1,105 @@
+"""What is written down of a fitted detector."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from insphere.detectors.method_table import METHODS, class_names, method_of_class
+from insphere.detectors.persistence.model_format import CALIBRATION, Fitted, TrainedOn
+from insphere.detectors.persistence.model_writer import ModelData, PartData, write_model
+from insphere.errors import ModelError
+from insphere.modalities.modality import Modality
+from insphere.scoring.severity import Tail
+
+
+class Savable:
+    """Gathers what a saved detector needs; a part of `OneClassDetector`."""
+
+    # Parameters that belong to one machine or one run: a saved model has their defaults instead.
+    _not_saved: ClassVar[tuple[str, ...]] = ("callbacks", "checkpoint_dir", "device")
+
+    calibration_scores_: NDArray[np.float64]
+    modality_: Modality
+    n_train_: int
+    tail_: Tail | None
+    trained_on_: TrainedOn | None
+    parts_: Sequence[Any]
+
+    @abstractmethod
+    def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what ``_anomaly_score`` needs: arrays (or tensors) and JSON values, by name."""
+
+    @abstractmethod
+    def _set_state(self, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+        """Restore what `_state` returned; constructor parameters are already in place."""
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the fitted detector to a folder that `insphere.detectors.load_detector` reads back.
+
+        A new folder is written beside its destination and then renamed, so that it is there as a
+        whole or not at all. In a folder that is overwritten only the model's own files are
+        replaced, and a reader gets the old model or the new one at any moment. The same fitted
+        detector always gives the same bytes in a new folder.
+
+        Parameters
+        ----------
+        path : path
+            Folder to create; its parents are created too.
+        overwrite : bool, default=False
+            Replace a model that stands there. Other files of its folder stay; anything that is no
+            model is never replaced.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        ModelError
+            If the folder exists, cannot be written, or the detector cannot be saved.
+        sklearn.exceptions.NotFittedError
+            If the detector is not fitted.
+        """
+        check_is_fitted(self)
+        name = type(self).__name__
+        key = method_of_class(name)
+        if key is None or METHODS[key].module != type(self).__module__:
+            raise ModelError(
+                f"{name} is not one of the detectors that can be saved: {', '.join(class_names())}."
+            )
+        return write_model(self._model_data(), path, overwrite=overwrite)
+
+    def _model_data(self) -> ModelData:
+        arrays, state = self._state()
+        own: Any = self
+        params = {
+            name: value
+            for name, value in own.get_params(deep=False).items()
+            if name not in self._not_saved
+        }
+        if not isinstance(params.get("random_state"), int | np.integer):
+            params["random_state"] = None  # a generator's position cannot be written down
+        fitted = {n: getattr(self, n) for n in Fitted.model_fields if hasattr(self, n)}
+        parts = []
+        for part in self.parts_:
+            part_arrays, part_state = part._state()
+            part_arrays = {**part_arrays, CALIBRATION: part.calibration_scores_}
+            parts.append(PartData(part_arrays, part_state, part.tail_, part.n_train_))
+        return ModelData(
+            detector=type(self).__name__,
+            params=params,
+            fitted=fitted | {"modality_": self.modality_.saved()},
+            arrays=arrays,
+            state=state,
+            calibration_scores=self.calibration_scores_,
+            parts=parts,
+        )

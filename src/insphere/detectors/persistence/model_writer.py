@@ -1,0 +1,307 @@
+"""Writes a fitted detector's data as a model folder, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from importlib import metadata
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+from safetensors.numpy import save as dump_arrays
+from sklearn.base import BaseEstimator
+
+from insphere.atomic import atomic_folder, clear_abandoned, locked_folder, meant_by, write_atomic
+from insphere.detectors.persistence.model_format import (
+    CALIBRATION,
+    CARD,
+    DESCRIPTION,
+    FORMAT_VERSION,
+    WEIGHTS,
+    Description,
+    check_model_path,
+    digest,
+    is_description,
+    is_model_weights,
+    is_weights_name,
+    part_prefix,
+    replacing_weights_name,
+)
+from insphere.errors import ModelError
+from insphere.parsing import ParseError, parse_json
+
+
+@dataclass(frozen=True, eq=False)
+class PartData:
+    """What a detector of a cross-conformal calibration needs to score.
+
+    Parameters
+    ----------
+    arrays : mapping of str to array or tensor
+        Its state, and its calibration scores.
+    state : mapping
+        JSON values.
+    tail : Tail
+        Of its calibration scores.
+    n_train : int
+        Images that it was trained on.
+    """
+
+    arrays: Mapping[str, Any]
+    state: Mapping[str, Any]
+    tail: Any
+    n_train: int
+
+
+@dataclass(frozen=True, eq=False)
+class ModelData:
+    """Everything of a fitted detector that is written down.
+
+    Parameters
+    ----------
+    detector : str
+        Name of its class.
+    params : mapping
+        Constructor arguments.
+    fitted : mapping
+        Values of the fields of `Fitted`.
+    arrays : mapping of str to array or tensor
+        Its state.
+    state : mapping
+        The rest of its state, as JSON values.
+    calibration_scores : ndarray of float64, shape (n,)
+        Ascending.
+    parts : sequence of PartData
+        Empty unless it was calibrated in turn.
+    """
+
+    detector: str
+    params: Mapping[str, Any]
+    fitted: Mapping[str, Any]
+    arrays: Mapping[str, Any]
+    state: Mapping[str, Any]
+    calibration_scores: NDArray[np.float64]
+    parts: Sequence[PartData] = field(default_factory=tuple)
+
+
+def write_model(model: ModelData, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write the folder that `insphere.detectors.load_detector` reads back.
+
+    A new folder is written beside its destination and then renamed, so that it is there as a whole
+    or not at all. In a folder that is overwritten only the model's own files are replaced, and a
+    reader gets the old model or the new one at any moment. The same data always give the same
+    bytes in a new folder.
+
+    Parameters
+    ----------
+    model : ModelData
+        What to write.
+    path : path
+        Folder to create; its parents are created too.
+    overwrite : bool, default=False
+        Replace a model that stands there. Other files of its folder stay; anything that is no
+        model is never replaced.
+
+    Raises
+    ------
+    ModelError
+        If the folder exists, cannot be written, or something in the data cannot.
+    """
+    folder = check_model_path(path)
+    try:
+        replacing = check_destination(folder, overwrite=overwrite)
+        files = _files_of(model, replacing=replacing)
+        if replacing:
+            _replace(folder, files)
+        else:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_folder(folder) as temporary:
+                for title, content in files.items():
+                    write_atomic(temporary / title, content)
+    except OSError as error:
+        raise ModelError(
+            f"The model could not be written to {folder} ({error.strerror or error}); free some "
+            "space or choose another folder."
+        ) from error
+    return folder
+
+
+def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put a model in the place of another, which is whole for every reader until then.
+
+    The weights come under a name of their own, then the description that names them takes the
+    place of the old one in one step; only then do the old weights go. Files that are no part of a
+    model stay as they are.
+    """
+    with locked_folder(folder):
+        for title, content in files.items():
+            write_atomic(folder / title, content)
+        kept = next(iter(files))
+        for file in list(folder.iterdir()):
+            if is_weights_name(left := meant_by(file.name) or ""):
+                clear_abandoned(folder / left)
+            if file.name != kept and is_weights_name(file.name) and is_model_weights(file):
+                file.unlink(missing_ok=True)
+
+
+def check_destination(path: str | PathLike[str], *, overwrite: bool = False) -> bool:
+    """Refuse a place where `save_detector` would not write, best before training.
+
+    Parameters
+    ----------
+    path, overwrite
+        As in `save_detector`.
+
+    Returns
+    -------
+    bool
+        Whether a model stands there that will be replaced.
+
+    Raises
+    ------
+    ModelError
+        If something stands there that may not be replaced.
+    """
+    folder = check_model_path(path)
+    if not folder.is_symlink() and not folder.exists():
+        return False
+    if not folder.is_symlink() and folder.is_dir() and not any(folder.iterdir()):
+        return False
+    if overwrite and _is_model_folder(folder):
+        return True
+    why = "holds something else" if overwrite else "exists already"
+    advice = "" if overwrite else ", or pass overwrite=True"
+    raise ModelError(f"{folder} {why}; choose another folder{advice}.")
+
+
+def _files_of(model: ModelData, *, replacing: bool) -> dict[str, bytes]:
+    """Return the files of a model by name, in the order in which they are written."""
+    arrays = {name: _as_array(value) for name, value in model.arrays.items()}
+    if CALIBRATION in arrays:
+        raise ValueError(f"The name {CALIBRATION} is taken by the base class.")
+    arrays[CALIBRATION] = model.calibration_scores
+    for position, part in enumerate(model.parts):
+        for name, value in part.arrays.items():
+            arrays[f"{part_prefix(position)}{name}"] = _as_array(value)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ModelError(f"{name} holds NaN or infinite numbers; fit the detector again.")
+    # Sorted, so that the same arrays give the same bytes.
+    weights = dump_arrays({name: arrays[name] for name in sorted(arrays)})
+    sha256 = hashlib.sha256(weights).hexdigest()
+    weights_name = replacing_weights_name(sha256) if replacing else WEIGHTS
+    parts = [{"state": p.state, "tail": p.tail, "n_train": p.n_train} for p in model.parts]
+    description = {
+        "format_version": FORMAT_VERSION,
+        "detector": model.detector,
+        "params": _plain("params", model.params),
+        "fitted": {name: _plain(name, value) for name, value in model.fitted.items()},
+        "state": _plain("state", model.state),
+        **({"parts": _plain("parts", parts)} if parts else {}),
+        "versions": _versions(),
+        "weights": {
+            "file": weights_name,
+            "sha256": sha256,
+            "bytes": len(weights),
+        },
+    }
+    description["sha256"] = digest(description)
+    card = _card(Description.model_validate(description))
+    return {
+        weights_name: weights,
+        DESCRIPTION: _as_json(description),
+        CARD: card.encode(errors="backslashreplace"),
+    }
+
+
+def _as_json(description: Mapping[str, Any]) -> bytes:
+    """Write a description that will be read again, in the limits of reading."""
+    text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        content = text.encode()
+    except UnicodeEncodeError:  # names of files that are not UTF-8
+        content = json.dumps(description, indent=2, allow_nan=False).encode()
+    try:
+        parse_json(content)
+    except ParseError as error:
+        raise ModelError(f"The description of the model {error}; it cannot be saved.") from error
+    return content
+
+
+def _as_array(value: Any) -> NDArray[Any]:
+    if hasattr(value, "detach"):  # a torch tensor, without importing torch
+        value = value.detach().cpu().numpy()
+    return np.asarray(value, order="C")
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return `value` as JSON values, or say which part of it is none."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    if isinstance(value, BaseEstimator):  # a component: its parameters, but those of one machine
+        left_out = getattr(value, "_not_saved", ())
+        value = {k: v for k, v in value.get_params(deep=False).items() if k not in left_out}
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, np.ndarray | tuple | list):
+        return [_plain(name, item) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(f"{name}.{key}", item) for key, item in value.items()}
+    raise ModelError(f"{name} = {value!r} cannot be saved; give plain finite values instead.")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in ("insphere", "numpy", "scikit-learn", "torch"):
+        versions[package] = metadata.version(package)
+    return versions
+
+
+def _card(description: Description) -> str:
+    fitted = description.fitted
+    modality = fitted.modality
+    data = f"{modality.plural} of {modality.size}"
+    params = "\n".join(
+        f"| `{name}` | `{value!r}` |" for name, value in sorted(description.params.items())
+    )
+    versions = ", ".join(f"{name} {number}" for name, number in description.versions.items())
+    calibrated = ", `p_value`, `severity`" if fitted.n_calibration_ else ""
+    return f"""# {description.detector}
+
+A one-class detector: it has learned what normal looks like from {fitted.n_train_} {data}, and
+scores how far anything else lies outside. Higher is more anomalous.
+
+- **Verdict:** anomalous if the score is above {fitted.threshold_!r}
+  ({fitted.threshold_rule_}).
+- **z-score:** (score − {fitted.score_mean_!r}) / {fitted.score_std_!r}, from
+  {"held-out" if fitted.n_calibration_ else "the training"} normals.
+- **Held out for calibration:** {fitted.n_calibration_}.
+- **Training data:** SHA-256 `{fitted.data_fingerprint_}`.
+- **Made with:** {versions}.
+
+| parameter | value |
+|---|---|
+{params}
+
+Load it with `insphere.detectors.load_detector("<this folder>")` and call `anomaly_score`,
+`predict`{calibrated} or `z_score` on {modality.plural} of the
+same shape. It can judge only against the normals that it has seen.
+"""
+
+
+def _is_model_folder(folder: Path) -> bool:
+    return not folder.is_symlink() and is_description(folder / DESCRIPTION)

@@ -1,0 +1,136 @@
+"""One pooled feature vector for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from insphere.detectors.base.checks import is_real, require
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.pretrained.pretrained_network import Array, PretrainedNetwork
+from insphere.detectors.pretrained.scoring_heads import PooledVectors
+from insphere.features import Form, choose_pooled, pooled_form
+from insphere.features.module import FeatureModule
+from insphere.nets.backbones import Stage, check_stages
+
+Floats = NDArray[np.float64]
+Statistic = Literal["mean", "max", "both"]
+Normalize = Literal["root-l2", "l2"]
+
+
+@parameters
+class PooledFeatures(PretrainedNetwork):
+    """Pooled vectors of some stages of a pretrained network, normalised and joined.
+
+    Parameters
+    ----------
+    stages : sequence of str or None, default=None
+        Stages whose pooled vectors are joined; None takes the last one.
+    statistic : {"mean", "max", "both"}, default="mean"
+        What is pooled over each stage's map.
+    focus : float or None, default=None
+        Let the middle of the image count more in the mean: the weight of a place falls with its
+        distance from the middle like a normal density of this standard deviation, where half the
+        side of the image is 1. None weighs all places alike.
+    normalize : {"root-l2", "l2"} or None, default="root-l2"
+        How each vector is scaled; see `pooled_vectors`.
+    backbone, weights, resolution, resampling, mirrored, finetune, cache
+        See `PretrainedNetwork`.
+    device, precision, callbacks, random_state
+        See `PretrainedNetwork`.
+    """
+
+    statistic: Statistic = "mean"
+    focus: float | None = None
+    normalize: Normalize | None = "root-l2"
+
+    def _pooled(self, X: Array, *, fitting: bool = False) -> Floats:
+        form, names = self._wanted()
+        values = self._extract(X, form, fitting=fitting)
+        described = [self.backbone_.stage(name) for name in form.stages]
+        vectors = pooled_vectors(values, described, names, self.statistic, self.normalize)
+        return vectors.astype(np.float64)
+
+    def _vector_module(self) -> nn.Module:
+        """Return the module from raw images to what `_pooled` returns."""
+        form, names = self._wanted()
+        described = [self.backbone_.stage(name) for name in form.stages]
+        places = np.arange(2 * sum(stage.channels for stage in described))[None]
+        columns = [
+            choose_pooled(places, described, (name,), (kind,))[0]
+            for name in names
+            for kind in _kinds(self.statistic)
+        ]
+        features = FeatureModule(self._extractor, self._tail, form)
+        return nn.Sequential(features, PooledVectors(columns, self.normalize)).eval()
+
+    def _wanted(self) -> tuple[Form, Sequence[str]]:
+        """Return what is extracted, and the stages whose vectors are joined."""
+        card = self.backbone_
+        require(
+            self.focus is None or (is_real(self.focus) and self.focus > 0),
+            f"focus is None or a positive number, but got {self.focus!r}.",
+        )
+        form = pooled_form(card, self._stages_in_use, self.focus)
+        names = card.stage_names[-1:] if self.stages is None else check_stages(card, self.stages)
+        self._check_in_use(names)
+        return form, names
+
+
+def pooled_vectors(
+    values: NDArray[np.float16],
+    described: Sequence[Stage],
+    names: Sequence[str],
+    statistic: Statistic,
+    normalize: Normalize | None,
+) -> NDArray[np.float32]:
+    """Choose stages and statistics, and normalise each of them by itself.
+
+    Parameters
+    ----------
+    values : ndarray of float16, shape (N, 2 ΣC)
+        Features of `pooled_form`.
+    described : sequence of Stage
+        The stages in it.
+    names : sequence of str
+        Those whose vectors to join.
+    statistic : {"mean", "max", "both"}
+        What was pooled.
+    normalize : {"root-l2", "l2"} or None
+        "l2": every vector has length 1. "root-l2": the same after a square root that keeps the
+        sign, so that few large values do not decide alone (Perronnin et al. 2010).
+
+    Returns
+    -------
+    ndarray of float32, shape (N, d)
+    """
+    require(
+        normalize in ("root-l2", "l2", None),
+        f'normalize is "root-l2", "l2" or None, but got {normalize!r}.',
+    )
+    require(
+        statistic in ("mean", "max", "both"),
+        f'statistic is "mean", "max" or "both", but got {statistic!r}.',
+    )
+    parts = []
+    for name in names:
+        for kind in _kinds(statistic):
+            part: NDArray[Any] = choose_pooled(values, described, (name,), (kind,)).astype(
+                np.float32
+            )
+            if normalize == "root-l2":
+                part = np.sign(part) * np.sqrt(np.abs(part))
+            if normalize is not None:
+                length = np.linalg.norm(part, axis=1, keepdims=True)
+                part = part / np.where(length > 0, length, 1)
+            parts.append(part)
+    joined: NDArray[np.float32] = np.concatenate(parts, axis=1)
+    return joined
+
+
+def _kinds(statistic: Statistic) -> tuple[str, ...]:
+    return ("mean", "max") if statistic == "both" else (statistic,)

@@ -1,0 +1,110 @@
+"""Features of a pretrained network as a component that any detector on vectors can take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from sklearn.base import TransformerMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from insphere.data.inputs import as_images, training_images
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.pretrained.pooled_features import Floats, PooledFeatures
+from insphere.detectors.pretrained.pretrained_network import Array, require_images
+from insphere.errors import SpecError
+
+
+@parameters
+class PretrainedFeatures(TransformerMixin, PooledFeatures):  # type: ignore[misc]
+    """From images to pooled vectors of a pretrained network; a scikit-learn transformer.
+
+    Parameters
+    ----------
+    stages, statistic, focus, normalize
+        See `PooledFeatures`.
+    backbone, weights, resolution, resampling, mirrored, finetune, cache
+        See `PretrainedNetwork`.
+    device, precision, callbacks, random_state
+        See `PretrainedNetwork`.
+
+    Attributes
+    ----------
+    backbone_, backbone_fingerprint_, finetune_history_
+        See `PretrainedNetwork`.
+
+    Examples
+    --------
+    >>> from insphere.detectors import KNNDetector, PretrainedFeatures
+    >>> detector = KNNDetector(features=PretrainedFeatures(stages=["s7"], statistic="both"))
+    >>> detector.get_params()["features__statistic"]
+    'both'
+    """
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Open the network, and fine-tune it if that was asked for.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Normal images.
+        y : Ignored
+            Here because scikit-learn passes it.
+
+        Raises
+        ------
+        DataError
+            If X is a table.
+        """
+        images = training_images(X)
+        require_images(images, self)
+        self._open()
+        self._adapt(images)
+        return self
+
+    def transform(self, X: Any) -> Floats:
+        """Return the vector of each image, float64, shape (n, d)."""
+        check_is_fitted(self)
+        images = as_images(X)
+        require_images(images, self)
+        return self._pooled(images)
+
+    def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return what `restore` needs: arrays and JSON values, by name."""
+        return self._backbone_arrays(), self._backbone_meta()
+
+    def restore(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> Self:
+        """Open the network again, as `state` described it.
+
+        Raises
+        ------
+        ModelError
+            If the weights found here are others.
+        """
+        self._restore_backbone(meta, arrays)
+        return self
+
+
+def unfitted_features(given: Any) -> PretrainedFeatures:
+    """Return the component that a detector's `features` asks for, a copy that may be fitted.
+
+    Parameters
+    ----------
+    given : PretrainedFeatures or mapping
+        The component, or its parameters.
+
+    Raises
+    ------
+    SpecError
+        If it is something else, or names a parameter that there is not.
+    """
+    if isinstance(given, PretrainedFeatures):
+        copy: PretrainedFeatures = clone(given)
+        return copy
+    known = sorted(PretrainedFeatures().get_params(deep=False))
+    if not isinstance(given, Mapping) or not set(given) <= set(known):
+        raise SpecError(
+            f"features is None, PretrainedFeatures or a mapping of its parameters "
+            f"({', '.join(known)}), but got {given!r}."
+        )
+    return PretrainedFeatures(**given)

@@ -1,0 +1,189 @@
+"""From features of a pretrained network to scores, as torch modules with gradients.
+
+Each says in torch what a detector computes in NumPy: the two agree but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from insphere.detectors.pretrained.patch_scores import Pooling
+from insphere.nets.patches import PatchSphere
+
+TINY = 1e-12
+PRODUCTS = "use_mm_for_euclid_dist"  # "if necessary" would tie an exported graph to few rows
+
+
+class PooledVectors(nn.Module):
+    """Chosen columns of pooled features, normalised and joined, in float64.
+
+    Parameters
+    ----------
+    columns : sequence of ndarray of int64
+        Of each part.
+    normalize : {"root-l2", "l2"} or None
+        See `insphere.detectors.pretrained.pooled_features.pooled_vectors`.
+    """
+
+    def __init__(self, columns: Sequence[NDArray[np.int64]], normalize: str | None) -> None:
+        super().__init__()
+        self.columns = [torch.from_numpy(index) for index in columns]
+        self.normalize = normalize
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Map pooled features (N, 2 ΣC) to vectors (N, d)."""
+        parts = []
+        for columns in self.columns:
+            part = values[:, columns.to(values.device)].float()
+            if self.normalize == "root-l2":
+                root = part.sign() * part.abs().clamp_min(TINY).sqrt()
+                part = torch.where(part == 0, torch.zeros_like(part), root)
+            if self.normalize is not None:
+                length = part.norm(dim=1, keepdim=True)
+                part = part / torch.where(length > 0, length, torch.ones_like(length))
+            parts.append(part)
+        return torch.cat(parts, dim=1).double()
+
+
+class NearestVectors(nn.Module):
+    """Mean distance to the nearest of some vectors, (N, d) to (N,)."""
+
+    training_vectors: Tensor
+
+    def __init__(self, vectors: NDArray[Any], n_neighbors: int) -> None:
+        super().__init__()
+        self.register_buffer("training_vectors", torch.from_numpy(vectors))
+        self.n_neighbors = n_neighbors
+
+    def forward(self, F: Tensor) -> Tensor:
+        """Score vectors."""
+        distances = torch.cdist(F, self.training_vectors, compute_mode=PRODUCTS)
+        return distances.topk(self.n_neighbors, dim=1, largest=False).values.mean(dim=1)
+
+
+class WhitenedDistance(nn.Module):
+    """Length of (F − mean) times a matrix, (N, d) to (N,)."""
+
+    mean: Tensor
+    whitening: Tensor
+
+    def __init__(self, mean: NDArray[Any], whitening: NDArray[Any]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(mean))
+        self.register_buffer("whitening", torch.from_numpy(whitening))
+
+    def forward(self, F: Tensor) -> Tensor:
+        """Score vectors."""
+        distance: Tensor = ((F - self.mean) @ self.whitening).norm(dim=1)
+        return distance
+
+
+class ComponentError(nn.Module):
+    """Squared error of the reconstruction from some components, (N, d) to (N,)."""
+
+    mean: Tensor
+    components: Tensor
+
+    def __init__(self, mean: NDArray[Any], components: NDArray[Any]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(mean))
+        self.register_buffer("components", torch.from_numpy(components))
+
+    def forward(self, F: Tensor) -> Tensor:
+        """Score vectors."""
+        centered = F - self.mean
+        rest = centered - (centered @ self.components.T) @ self.components
+        return rest.square().sum(dim=1)
+
+
+class SphereOfVectors(nn.Module):
+    """Squared distance to the centre of a head over vectors, (N, d) to (N,)."""
+
+    def __init__(self, sphere: PatchSphere) -> None:
+        super().__init__()
+        self.sphere = sphere
+
+    def forward(self, F: Tensor) -> Tensor:
+        """Score vectors."""
+        distances: Tensor = self.sphere(F[:, None].to(torch.float16))[1]
+        return distances
+
+
+class PatchPooling(nn.Module):
+    """From scores of patches, (N, P), to scores of images; see `pool_patches`."""
+
+    def __init__(self, pooling: Pooling, top_share: float) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.top_share = top_share
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Pool."""
+        if self.pooling == "max":
+            return scores.amax(dim=1)
+        if self.pooling == "mean":
+            return scores.mean(dim=1)
+        if self.pooling == "weighted":
+            total = scores.sum(dim=1)
+            positive = torch.where(total > 0, total, torch.ones_like(total))
+            return scores.square().sum(dim=1) / positive
+        kept = max(1, round(self.top_share * scores.shape[1]))
+        return scores.topk(kept, dim=1).values.mean(dim=1)
+
+
+class NearestPatches(nn.Module):
+    """Distance of each patch to the nearest of a bank, patches (N, G, G, C) to (N, P)."""
+
+    bank: Tensor
+
+    def __init__(self, bank: NDArray[Any]) -> None:
+        super().__init__()
+        self.register_buffer("bank", torch.from_numpy(bank).double())
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Score patches."""
+        return torch.cdist(patches.flatten(1, 2).double(), self.bank, compute_mode=PRODUCTS).amin(
+            dim=2
+        )
+
+
+class SphereOfPatches(nn.Module):
+    """Scores of images from a head over patches, (N, G, G, C) to (N,).
+
+    Parameters
+    ----------
+    sphere : PatchSphere
+        The head.
+    unit : {"patch", "image", "both"}
+        What it was trained on.
+    scales : (float, float)
+        By which both scores are divided before they are added.
+    pooling : PatchPooling
+        From patches to an image.
+    """
+
+    def __init__(
+        self, sphere: PatchSphere, unit: str, scales: tuple[float, float], pooling: PatchPooling
+    ) -> None:
+        super().__init__()
+        self.sphere = sphere
+        self.unit = unit
+        self.scales = scales
+        self.pooling = pooling
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Score images."""
+        of_patches, of_images = self.sphere(patches.flatten(1, 2))
+        images: Tensor = of_images
+        if self.unit == "image":
+            return images
+        pooled: Tensor = self.pooling(of_patches)
+        if self.unit == "patch":
+            return pooled
+        return pooled / self.scales[0] + images / self.scales[1]

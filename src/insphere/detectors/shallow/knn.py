@@ -1,0 +1,96 @@
+"""Distances to the nearest training images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize as normalize_rows
+
+from insphere.detectors.base.checks import require
+from insphere.detectors.base.estimator import Array
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.neighbors import check_neighbors, mean_distance
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.shallow.vector_detector import FlatDetector, Floats, of_pixels
+
+
+@parameters
+class KNNDetector(FlatDetector):
+    """Mean distance to the nearest training images: the control that every method must beat.
+
+    With two neighbours on L2-normalised pixels its mean AUC on MNIST is 97.98 % (all training and
+    test images, mean over the ten classes; the distance to the second neighbour alone gives 97.94,
+    without normalising the mean distance gives 95.50).
+
+    The threshold rests on leave-one-out distances, since a training image is its own nearest.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=2
+        Neighbours whose Euclidean distances are averaged.
+    normalize : "l2" or None, default="l2"
+        Scale every image to length 1, so that brightness does not count. None suits tables.
+    features
+        A pretrained network in place of pixels; see `FlatDetector`.
+    contamination, false_alarm_rate, calibration, random_state
+        See `OneClassDetector`.
+    """
+
+    card = MethodCard(
+        key="knn",
+        title="2-nearest-neighbour on pixels",
+        family="shallow",
+        summary="distance to the nearest normal images, on raw pixels",
+        is_control=True,
+    )
+    pca = None
+    _stored = ("training_",)
+
+    n_neighbors: int = 2
+    normalize: str | None = "l2"
+
+    def _learn(self, F: Floats) -> None:
+        require(
+            self.normalize in ("l2", None),
+            f'normalize is "l2" or None, but got {self.normalize!r}.',
+        )
+        check_neighbors(self.n_neighbors, len(F))
+        self.training_ = self._scaled(F)
+
+    def _score(self, F: Floats) -> Floats:
+        return mean_distance(self.training_, self._scaled(F), self.n_neighbors)
+
+    def _training_scores(self, X: Array) -> Floats:
+        return mean_distance(self.training_, None, self.n_neighbors)
+
+    @of_pixels
+    def anomaly_map(self, X: Any) -> NDArray[np.float32]:
+        """Return the squared distance of each pixel from the mean of the nearest training images.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images like those trained on.
+
+        Returns
+        -------
+        ndarray of float32, shape (n, H, W)
+            0 or more; higher is more anomalous.
+        """
+        return self._pixel_distances(X)
+
+    def _comparable(self, F: Floats) -> Floats:
+        return self._scaled(F)
+
+    def _expected(self, F: Floats) -> Floats:
+        search = NearestNeighbors(n_neighbors=self.n_neighbors, algorithm="brute")
+        index = search.fit(self.training_).kneighbors(self._scaled(F), return_distance=False)
+        expected: Floats = self.training_[index].mean(axis=1)
+        return expected
+
+    def _scaled(self, F: Floats) -> Floats:
+        scaled: Floats = F if self.normalize is None else normalize_rows(F)
+        return scaled

@@ -1,0 +1,37 @@
+"""What Deep SVDD is worth without its training: a control."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from insphere.detectors.base.network_state import seed_from
+from insphere.detectors.spheres.deep_svdd import DeepSVDD
+from insphere.training.deep_svdd import SphereSpec, TrainedSphere, untrained_sphere
+from insphere.training.device import resolve_device
+from insphere.training.training_set import TrainingSet
+
+
+class UntrainedDeepSVDD(DeepSVDD):
+    """The same network with the same seed and a centre, but never trained.
+
+    A random network already scores well, so no result of `DeepSVDD` means much without this one
+    beside it. Takes the same parameters.
+    """
+
+    card = replace(
+        DeepSVDD.card,
+        key="untrained",
+        title="Deep SVDD, untrained",
+        summary="the same network without training",
+        is_control=True,
+        idle=("recipe", "epochs", "pretrain_epochs"),
+    )
+
+    def _train(self, train: TrainingSet, spec: SphereSpec) -> TrainedSphere:
+        return untrained_sphere(
+            train,
+            spec,
+            seed=seed_from(self.random_state),
+            device=resolve_device(self.device),
+            precision=self.precision,
+        )

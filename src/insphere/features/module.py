@@ -1,0 +1,41 @@
+"""Features as one differentiable module, from raw images to the rows that are kept of them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from insphere.features.adapted import map_form
+from insphere.features.extract import Extractor
+from insphere.features.form import Form
+from insphere.nets.backbones.network import Tail
+
+
+class FeatureModule(nn.Module):
+    """What `features` and `adapted_features` compute, without a cache and with gradients.
+
+    Parameters
+    ----------
+    extractor : Extractor
+        The frozen backbone.
+    tail : Tail or None
+        Its last stages, fine-tuned; None if none were.
+    form : Form
+        What is kept.
+    """
+
+    def __init__(self, extractor: Extractor, tail: Tail | None, form: Form) -> None:
+        super().__init__()
+        self.backbone = extractor.backbone
+        self.tail = tail
+        self.form = form
+        self._extractor = extractor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map raw images N×C×H×W, uint8 or floats between 0 and 1, to float16 features."""
+        prepared = self._extractor.prepare_tensor(x)
+        if self.tail is None:
+            return self.form.compute(self._extractor.maps(prepared, self.form.stages))
+        before = map_form(self._extractor, len(self.tail.steps))
+        rows = before.compute(self._extractor.maps(prepared, before.stages))
+        start = rows.to(self._extractor.dtype).permute(0, 3, 1, 2)
+        return self.form.compute(self.tail.maps(start))
