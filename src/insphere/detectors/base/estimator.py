@@ -277,6 +277,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """Name of the number format of the training images; None if it was fitted on others."""
         return self.modality_.image_dtype
 
+    @property
+    def uses_pretrained(self) -> bool:
+        """Whether each image goes through a pretrained network, which takes its time."""
+        return self.card.needs_pretrained
+
     # ------------------------------------------------------------------ inside
 
     def _read(self, X: Any) -> Array:
