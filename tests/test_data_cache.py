@@ -202,7 +202,7 @@ def test_rows_written_one_by_one_form_a_plain_array(tmp_path):
     stack = FileStack(tmp_path / "a.npy")
     for row in rows[:700]:
         stack.append(row)
-    stack.widen()
+    stack.convert(lambda row: np.repeat(row, 3, axis=2))
     for row in rows[700:]:
         stack.append(np.repeat(row, 3, axis=2))
     stack.finish()

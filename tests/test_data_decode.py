@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from insphere.data import load_dataset
-from insphere.data.decode import image_to_array, open_image
+from insphere.data.pixels import image_to_array, open_image
 from insphere.errors import DataError
 
 
@@ -49,11 +49,12 @@ def test_grey_and_rgb_are_exact():
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
-def test_16_bit_grey_is_divided_by_257(kind):
+def test_16_bit_grey_keeps_all_bits(kind):
     values = np.array([[0, 128, 129, 257, 32896, 65535]], np.uint16)
     pixels = decoded(Image.fromarray(values), kind)
+    assert pixels.dtype == np.uint16
     assert pixels.shape == (1, 6, 1)
-    assert pixels[0, :, 0].tolist() == [0, 0, 1, 1, 128, 255]
+    assert pixels[0, :, 0].tolist() == values[0].tolist()
 
 
 def test_one_bit_becomes_black_and_white():
@@ -136,7 +137,7 @@ def test_any_mode_and_size(mode, width, height, size, channels):
     image = Image.new(mode, (width, height))
     data = encoded(image, "TIFF" if mode == "CMYK" else "PNG")
     pixels = image_to_array(open_image(data), size=size, channels=channels)
-    assert pixels.dtype == np.uint8
+    assert pixels.dtype == (np.uint16 if mode == "I;16" else np.uint8)
     assert pixels.shape[:2] == (size or (height, width))
     assert pixels.shape[2] == (channels or (3 if mode in ("RGB", "RGBA", "CMYK") else 1))
     assert len(np.unique(pixels)) == 1

@@ -174,7 +174,7 @@ def test_any_array_is_either_images_or_refused_with_a_sentence(array):
     if array.ndim == 2:
         assert images is array
         return
-    assert images.dtype in (np.uint8, np.float32)
+    assert images.dtype in (np.uint8, np.uint16, np.float32)
     assert images.ndim == 4
     assert images.shape[:3] == array.shape[:3]
     assert images.shape[3] in (1, 3)

@@ -16,8 +16,8 @@ from torchvision import datasets
 
 from insphere.data import OneClassSplit, available_datasets, load_dataset
 from insphere.data.files import ZipFiles
-from insphere.data.folder_layout import list_images
 from insphere.data.gtsrb import CLASS_NAMES
+from insphere.data.layouts import list_images
 from insphere.errors import DataError, MissingExtraError
 
 REAL = Path(os.environ.get("INSPHERE_DATA") or Path(__file__).parents[2] / "shared" / "data")

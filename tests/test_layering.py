@@ -33,15 +33,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "parsing": set(),
     "validation": set(),
     "data": {"errors", "fingerprint", "storage"},
-    "modalities": {"errors", "data.inputs", "data.image_set"},
+    "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
     "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
     "training": {"errors", "fingerprint", "modalities", "preprocess", "nets"},
     "features": {"errors", "fingerprint", "storage", "nets", "training"},
     "scoring": {"errors"},
     "detectors": {
-        "errors", "fingerprint", "data.inputs", "modalities", "preprocess", "nets", "training",
-        "features", "scoring",
+        "errors", "fingerprint", "data.inputs", "data.value_range", "modalities", "preprocess",
+        "nets", "training", "features", "scoring",
     },
     "explain": {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",

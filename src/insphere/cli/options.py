@@ -22,6 +22,12 @@ SkipBad = Annotated[
     bool | None,
     typer.Option("--skip-bad", help="Leave out images that cannot be read.", show_default=False),
 ]
+FollowLinks = Annotated[
+    bool | None,
+    typer.Option(
+        "--follow-links", help="Follow links that lead out of the folder.", show_default=False
+    ),
+]
 Download = Annotated[
     bool | None,
     typer.Option("--download", help="Let torchvision download a named set.", show_default=False),
@@ -66,6 +72,7 @@ _READING: dict[str, Any] = {
     "size": Size,
     "grey": Grey,
     "skip_bad": SkipBad,
+    "follow_links": FollowLinks,
     "download": Download,
     "test_size": TestSize,
     "seed": Seed,

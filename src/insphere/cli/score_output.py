@@ -28,6 +28,8 @@ def summary(scored: Scored, model: str) -> dict[str, Any]:
         "threshold": scored.detector.threshold_,
         "threshold_rule": scored.detector.threshold_rule_,
         "guarantee": scored.detector.guarantee,
+        "n_outside_range": scored.n_outside_range,
+        "found": scored.contents.to_dict(),
     }
 
 
@@ -42,6 +44,12 @@ def most_anomalous(scored: Scored) -> list[int]:
 def tell_what(scored: Scored) -> None:
     """Print which method looked at what, and what was left out."""
     console.explain(f"{visible(scored.what)}\n")
+    console.explain(f"Found: {visible(scored.contents.sentence())}\n", style="dim")
+    if scored.n_outside_range:
+        console.note(
+            f"{scored.n_outside_range:,} of these images hold values outside the range of the "
+            "training images, which were set to its ends."
+        )
     if scored.data.skipped:
         some = "; ".join(scored.data.skipped[:3]) + ("; …" if len(scored.data.skipped) > 3 else "")
         console.note(

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from insphere.data.axes import check_axes
+from insphere.data.files import open_zip
 from insphere.data.image_set import ImageSet
+from insphere.data.pixels import resized
 from insphere.errors import DataError
 from insphere.natural_sort import natural_key
 
@@ -45,6 +47,7 @@ def load_npz(path: Path, name: str) -> ImageSet:
         If the file is damaged, holds pickled objects, or none of the known names.
     """
     try:
+        open_zip(path, ".npz archive").close()
         with np.load(path, allow_pickle=False) as archive:
             pairs = _pairs(path, archive.files)
             loaded = [
@@ -61,7 +64,7 @@ def load_npz(path: Path, name: str) -> ImageSet:
     given = [labels is not None for _, _, labels in loaded]
     if any(given) and not all(given):
         raise DataError(f"{path} has labels for some of its parts only: {', '.join(_keys(pairs))}.")
-    parts = [images_to_uint8(images, f"{key} in {path}") for key, images, _ in loaded]
+    parts = [images_of(images, f"{key} in {path}") for key, images, _ in loaded]
     if len({part.shape[1:] for part in parts}) > 1:
         raise DataError(f"The parts of {path} hold images of different shapes.")
     images = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -78,7 +81,7 @@ def load_npz(path: Path, name: str) -> ImageSet:
 
 
 def load_npy(path: Path, name: str) -> ImageSet:
-    """Load a ``.npy`` file of images without labels; uint8 pixels stay on disk as a memory map.
+    """Load a ``.npy`` file of images without labels; pixels stay on disk as a memory map.
 
     Raises
     ------
@@ -89,7 +92,7 @@ def load_npy(path: Path, name: str) -> ImageSet:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DataError(f"{path} is not a readable .npy file: {error}.") from error
-    images = images_to_uint8(array, str(path))
+    images = images_of(array, str(path))
     return ImageSet(images, np.zeros(len(images), np.int64), ("normal",), name=name)
 
 
@@ -110,20 +113,25 @@ def _pairs(path: Path, keys: list[str]) -> list[tuple[str, str]]:
     )
 
 
-def images_to_uint8(values: NDArray[Any], title: str) -> NDArray[np.uint8]:
-    """Return N×H×W or N×H×W×C numbers as uint8 of shape N×H×W×C, if nothing is lost by it.
+def images_of(values: NDArray[Any], title: str) -> NDArray[Any]:
+    """Return N×H×W or N×H×W×C numbers as images of shape N×H×W×C, if nothing is lost by it.
 
     Parameters
     ----------
     values : ndarray
-        Whole numbers from 0 to 255 of any type.
+        Numbers of any type.
     title : str
         What they are, for messages.
+
+    Returns
+    -------
+    ndarray of uint8, uint16 or float32, shape (N, H, W, C)
+        uint8 if they are whole numbers from 0 to 255, uint16 if up to 65535, else float32.
 
     Raises
     ------
     DataError
-        If they have another rank, type or range, or there are none.
+        If they have another rank, type or order of axes, are not finite, or there are none.
     """
     if values.ndim not in (3, 4):
         raise DataError(
@@ -133,35 +141,33 @@ def images_to_uint8(values: NDArray[Any], title: str) -> NDArray[np.uint8]:
         raise DataError(f"{title} holds no images: its shape is {values.shape}.")
     if values.dtype == np.bool_:
         values = values.astype(np.uint8) * np.uint8(255)
-    if values.dtype != np.uint8:
-        if values.dtype.kind not in "iuf":
-            raise DataError(f"{title} holds {values.dtype}; images are uint8 from 0 to 255.")
-        pixels = _whole_pixels(values)
-        if pixels is None:
-            raise DataError(
-                f"{title} holds {values.dtype} from {values.min():.4g} to {values.max():.4g}; "
-                "images are whole numbers from 0 to 255, so scale and round them first."
-            )
-        values = pixels
-    images = values[..., None] if values.ndim == 3 else values
-    if images.shape[3] not in (1, 3):
-        hint = (
-            "; move the channels last with numpy.moveaxis(images, 1, -1)"
-            if images.shape[1] in (1, 3)
-            else ""
-        )
+    if values.dtype.kind not in "iuf":
+        raise DataError(f"{title} holds {values.dtype}; images are numbers, such as uint8.")
+    check_axes(values, title)
+    if values.dtype not in (np.uint8, np.uint16):
+        values = _narrowed(values, title)
+    return values[..., None] if values.ndim == 3 else values
+
+
+def _narrowed(values: NDArray[Any], title: str) -> NDArray[Any]:
+    """Return numbers in the smallest of the three types that holds them."""
+    low, high = values.min(), values.max()
+    fraction = values.dtype.kind == "f" and high <= 1  # 0 and 1 alone are no 8-bit pixels
+    for dtype in (np.uint8, np.uint16):
+        if low >= 0 and high <= np.iinfo(dtype).max and not fraction:  # NaN is neither
+            whole = values.astype(dtype)
+            if np.array_equal(whole, values):
+                return whole
+    with np.errstate(over="ignore"):
+        floats = values.astype(np.float32)
+    if not np.isfinite(floats).all() or (
+        values.dtype.kind in "iu" and (floats.astype(values.dtype) != values).any()
+    ):
         raise DataError(
-            f"{title} has {images.shape[3]} channels in its last axis; images have 1 or 3{hint}."
+            f"{title} holds {values.dtype} from {low:.4g} to {high:.4g}, which are no finite "
+            "numbers or do not fit 32 bits; replace or scale them first."
         )
-    return images
-
-
-def _whole_pixels(values: NDArray[Any]) -> NDArray[np.uint8] | None:
-    """Convert to uint8, or return None if that would change any value."""
-    if not (values.min() >= 0 and values.max() <= 255):  # also catches NaN
-        return None
-    pixels = values.astype(np.uint8)
-    return pixels if np.array_equal(pixels, values) else None
+    return floats
 
 
 def _labels(
@@ -195,13 +201,13 @@ def _labels(
 
 
 def convert_images(
-    images: NDArray[np.uint8], *, size: tuple[int, int] | None, channels: int | None
-) -> NDArray[np.uint8]:
+    images: NDArray[Any], *, size: tuple[int, int] | None, channels: int | None
+) -> NDArray[Any]:
     """Resize images, and turn them grey or RGB, as far as they are not so already.
 
     Parameters
     ----------
-    images : ndarray of uint8, shape (N, H, W, C)
+    images : ndarray of uint8, uint16 or float32, shape (N, H, W, C)
         The images.
     size : tuple of int, optional
         Height and width wanted.
@@ -210,7 +216,7 @@ def convert_images(
 
     Returns
     -------
-    ndarray of uint8, shape (N, H, W, C)
+    ndarray of the same type, shape (N, H, W, C)
         The same array if there is nothing to do.
     """
     height, width, found = images.shape[1:]
@@ -218,11 +224,7 @@ def convert_images(
     channels = channels or found
     if (height, width, found) == (*size, channels):
         return images
-    converted = np.empty((len(images), *size, channels), np.uint8)
+    converted = np.empty((len(images), *size, channels), images.dtype)
     for source, target in zip(images, converted, strict=True):
-        image = Image.fromarray(source[..., 0] if found == 1 else source)
-        image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != (size[1], size[0]):
-            image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-        target[...] = np.asarray(image).reshape(target.shape)
+        target[...] = resized(source, size, channels)
     return converted

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from insphere.data.decode import Decoded
-from insphere.data.folder_layout import Entry
+from insphere.data.file_kinds import may_be_left_out
+from insphere.data.listing import Entry
 from insphere.data.stack import Stack
 from insphere.errors import DataError
 
 MAX_SIZES = 4  # different sizes after which the complaint is clear enough
 MISMATCH_PATIENCE = 256  # images looked at after the first of another size
+
+
+@dataclass
+class Gathered:
+    """What came of the entries.
+
+    Attributes
+    ----------
+    kept : list of Entry
+        Entries in the stacks, in order.
+    skipped : list of str
+        Files that could not be decoded, each with the reason.
+    unread : list of str
+        What is in the files, or of a kind, that is never read, each with the reason.
+    """
+
+    kept: list[Entry] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 def gather(
@@ -22,10 +44,11 @@ def gather(
     masks: Stack | None,
     *,
     channels: int | None,
-) -> tuple[list[Entry], list[str]]:
-    """Collect decoded images of one size into stacks.
+) -> Gathered:
+    """Collect decoded images of one size and depth into stacks.
 
-    Without `channels`, the images stay grey as long as all of them are.
+    Without `channels`, the images stay grey as long as all of them are. Values of 16 bits become
+    floats, on the same scale, as soon as one image has floats.
 
     Parameters
     ----------
@@ -36,28 +59,29 @@ def gather(
     channels : {1, 3}, optional
         What was asked for.
 
-    Returns
-    -------
-    kept : list of Entry
-        Entries in the stacks, in order.
-    skipped : list of str
-        Files that could not be decoded, each with the reason.
-
     Raises
     ------
     DataError
-        If the images have different sizes.
+        If the images have different sizes, or some have 8 bits for a value and some more.
     """
-    kept: list[Entry] = []
-    skipped: list[str] = []
+    found = Gathered()
+    dtypes: dict[np.dtype[Any], str] = {}
     sizes: Counter[tuple[int, int]] = Counter()
     depth = channels
     mixed_since = 0
+    promoted = False
     for item in decoded:
         if item.pixels is None:
-            skipped.append(f"{item.entry.name}: {item.reason}")
+            name = item.entry.name
+            if may_be_left_out(name):
+                found.unread.append(f"{name}: no HEIC or AVIF that can be read ({item.reason})")
+            else:
+                found.skipped.append(f"{name}: {item.reason}")
             continue
-        height, width, found = item.pixels.shape
+        if item.more:
+            rest = "page 2" if item.more == 1 else f"pages 2 to {item.more + 1}"
+            found.unread.append(f"{item.entry.name}: {rest} (the first is read)")
+        height, width, own_depth = item.pixels.shape
         sizes[height, width] += 1
         if len(sizes) > 1:
             mixed_since += 1
@@ -65,21 +89,40 @@ def gather(
                 break
             continue
         pixels = item.pixels
+        dtypes.setdefault(pixels.dtype, item.entry.name)
+        if len(dtypes) > 1:
+            _refuse_mixed_depth(dtypes)
+            if pixels.dtype != np.float32:
+                pixels = pixels.astype(np.float32)
+            elif not promoted:
+                images.convert(lambda row: row.astype(np.float32))
+            promoted = True
         if depth is None:
-            depth = found
-        elif found > depth:
-            images.widen()
-            depth = found
-        elif found < depth:
+            depth = own_depth
+        elif own_depth > depth:
+            images.convert(lambda row: np.repeat(row, 3, axis=2))
+            depth = own_depth
+        elif own_depth < depth:
             pixels = np.repeat(pixels, depth, axis=2)
         images.append(pixels)
         if masks is not None:
             masks.append(np.zeros((height, width), np.uint8) if item.mask is None else item.mask)
-        kept.append(item.entry)
+        found.kept.append(item.entry)
     if len(sizes) > 1:
         seen = ", ".join(f"{height}×{width}" for height, width in sizes)
         raise DataError(
             f"The images differ in height × width ({seen}): say what to resize them to with "
             f"size=, for example size={min(min(sizes)):d}."
         )
-    return kept, skipped
+    return found
+
+
+def _refuse_mixed_depth(dtypes: dict[np.dtype[Any], str]) -> None:
+    """Refuse images of 8 bits among others: nothing says how their values compare."""
+    first = dtypes.get(np.dtype(np.uint8))
+    if first is not None:
+        other = next(name for dtype, name in dtypes.items() if dtype != np.uint8)
+        raise DataError(
+            f"Some images have 8 bits for a value ({first}) and some have more ({other}), so that "
+            "their values cannot be compared: save all of them in the same way."
+        )

@@ -16,9 +16,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from insphere.data.decode import open_image
 from insphere.data.files import ImageFiles
-from insphere.data.folder_layout import Entry, Listing
+from insphere.data.listing import Entry, Listing
+from insphere.data.pixels import open_image
 from insphere.errors import DataError
 
 Roi = Literal["crop", "border"]
@@ -123,6 +123,7 @@ def list_signs(files: ImageFiles, roi: Roi) -> Listing:
     return Listing(
         tuple(entries),
         CLASS_NAMES,
+        "GTSRB",
         has_parts=any(entry.is_test for entry in entries),
         has_groups=True,
         default_size=SIZE,

@@ -1,8 +1,9 @@
-"""The one form in which images travel: uint8, N×H×W×C, with labels and where they came from."""
+"""The one form in which images travel: N×H×W×C, with labels and where they came from."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from insphere.errors import DataError
 
+DTYPES = (np.uint8, np.uint16, np.float32)
+
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
@@ -19,8 +22,9 @@ class ImageSet:
 
     Parameters
     ----------
-    images : ndarray of uint8, shape (N, H, W, C)
-        Pixels, in memory or memory-mapped; C is 1 (grey) or 3 (RGB).
+    images : ndarray of uint8, uint16 or float32, shape (N, H, W, C)
+        Pixels, in memory or memory-mapped; C is 1 (grey) or 3 (RGB). uint8 unless the source has
+        more than 8 bits for a value; what range it uses is found on the training images.
     labels : ndarray of int64, shape (N,)
         Index of each image's class in `class_names`.
     class_names : tuple of str
@@ -40,9 +44,20 @@ class ImageSet:
         Files that could not be read and were left out, each with its reason.
     notes : tuple of str
         What a reader of results on this set should know about how it was read.
+    normal_classes : tuple of str
+        Classes that the source itself calls normal; empty if it does not say.
+    own_anomalies : bool
+        Whether each normal class has anomalies of its own: class ``a/broken`` is one of ``a``, and
+        says nothing about a detector that learned ``b``.
+    layout : str
+        Name of the layout of folders that was recognised; empty for other sources.
+    n_masks : int
+        Images that come with a mask of their own, be it empty.
+    ignored : dict of str to int
+        Files that were seen and are no images of the set, by type.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[Any]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     name: str = "images"
@@ -52,12 +67,18 @@ class ImageSet:
     groups: NDArray[np.int64] | None = None
     skipped: tuple[str, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
+    normal_classes: tuple[str, ...] = ()
+    own_anomalies: bool = False
+    layout: str = ""
+    n_masks: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.images.dtype != np.uint8 or self.images.ndim != 4:
+        if self.images.dtype not in DTYPES or self.images.ndim != 4:
             raise DataError(
-                f"An ImageSet holds uint8 images of shape N×H×W×C, but got {self.images.dtype} of "
-                f"shape {self.images.shape}; convert grey N×H×W arrays with images[..., None]."
+                f"An ImageSet holds uint8, uint16 or float32 images of shape N×H×W×C, but got "
+                f"{self.images.dtype} of shape {self.images.shape}; convert grey N×H×W arrays with "
+                "images[..., None]."
             )
         if self.images.shape[3] not in (1, 3):
             raise DataError(
@@ -109,11 +130,33 @@ class ImageSet:
             groups=take(self.groups),
         )
 
+    def concerning(self, normal: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which images say something about a detector of the normal classes, shape (N,).
+
+        All of them, but where each class has anomalies of its own: then those of the named classes
+        and of their anomalies.
+
+        Parameters
+        ----------
+        normal : sequence of str
+            Names of the classes that are normal; with none, all images count.
+        """
+        if not self.own_anomalies or not normal:
+            return np.ones(len(self), bool)
+        kept = [
+            label
+            for label, name in enumerate(self.class_names)
+            if any(name == own or name.startswith(f"{own}/") for own in normal)
+        ]
+        found: NDArray[np.bool_] = np.isin(self.labels, kept)
+        return found
+
     def class_index(self, name: str | int) -> int:
         """Return the index of a class given by name, by number or by index.
 
         An exact name comes first. Of a name such as ``"14 stop"``, the number (``14`` or
-        ``"14"``) and the words (``"stop"``) will do as well; any other number is an index.
+        ``"14"``) and the words (``"stop"``) will do as well; any other number is an index. Last
+        comes a name that differs in capitals only.
 
         Raises
         ------
@@ -133,13 +176,19 @@ class ImageSet:
             return matches[0]
         if wanted.isdecimal() and int(wanted) < len(self.class_names):
             return int(wanted)
+        alike = [i for i, n in enumerate(self.class_names) if n.casefold() == wanted.casefold()]
+        if len(alike) == 1:
+            return alike[0]
         known = ", ".join(self.class_names[:30]) + (", …" if len(self.class_names) > 30 else "")
         raise DataError(f"{self.name} has no class {name!r}; its classes are: {known}.")
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over pixels and labels: the same data has the same fingerprint anywhere."""
-        digest = hashlib.sha256(repr((self.images.shape, self.class_names)).encode())
+        what: tuple[Any, ...] = (self.images.shape, self.class_names)
+        if self.images.dtype != np.uint8:
+            what = (*what, self.images.dtype.name)
+        digest = hashlib.sha256(repr(what).encode())
         for start in range(0, len(self.images), 4096):
             digest.update(np.ascontiguousarray(self.images[start : start + 4096]).data)
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)

@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from insphere.data.decode import image_to_array
+from insphere.data.axes import check_axes
 from insphere.data.image_set import ImageSet
-from insphere.data.load import Size, load_dataset
+from insphere.data.load import Size, load_dataset, load_paths
+from insphere.data.pixels import image_to_array
 from insphere.data.split import take_images
+from insphere.data.torch_inputs import from_tensor, from_torch_data, is_torch_data
 from insphere.errors import DataError
 
 FINITE_CHUNK = 1 << 22  # values checked at a time
@@ -34,36 +36,37 @@ def as_images(
 
     Parameters
     ----------
-    X : array, tensor, ImageSet, path, or list of arrays or PIL images
+    X : array, tensor, ImageSet, path, list of arrays, PIL images or paths, or torch data set
         Arrays are N×H×W×C, or N×H×W if grey; torch tensors N×C×H×W or N×H×W. A path, or a
-        name, is read by `load_dataset`. Anything with two dimensions is a table and comes back
+        name, is read by `load_dataset`. Of a torch ``Dataset`` or ``DataLoader``, the images are
+        taken and the labels are not. Anything with two dimensions is a table and comes back
         as it is.
     size, channels, skip_bad, progress
-        How to read a path; see `load_dataset`.
+        How to read paths; see `load_dataset`.
 
     Returns
     -------
-    ndarray of uint8 or float32, shape (N, H, W, C)
-        uint8 arrays, memory maps included, and float32 arrays are not copied.
+    ndarray of uint8, uint16 or float32, shape (N, H, W, C)
+        Arrays of these types, memory maps included, are not copied.
 
     Raises
     ------
     DataError
         If these are no images, or not all of them have finite values.
     """
+    X = opened(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
     if isinstance(X, ImageSet):
         return X.images
-    if isinstance(X, (str, os.PathLike)):
-        return load_dataset(
-            X, size=size, channels=channels, skip_bad=skip_bad, progress=progress
-        ).images
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(X, torch.Tensor):
-        X = _from_tensor(X, torch)
+        X = from_tensor(X, torch)
     elif isinstance(X, Image.Image):
         X = _from_list([X])
     elif holds_images(X):
         X = _from_list(X)
+    elif torch is not None and is_torch_data(X, torch):
+        X = from_torch_data(X, torch, _from_list)
+    X = _unmasked(X)
     if getattr(X, "ndim", None) == 2:
         return X  # type: ignore[no-any-return]
     try:
@@ -88,7 +91,8 @@ def training_images(
     """Return the images to fit on.
 
     Of a path or an `ImageSet`, these are the images of its training part, if it defines a test
-    part, or else all of them; they must be of one class. Anything else is taken as it is.
+    part, or else all of them; they must be of one class, or one class must be called normal by the
+    source itself. Anything else is taken as it is.
 
     Parameters
     ----------
@@ -100,16 +104,9 @@ def training_images(
     DataError
         If there are several classes, none of which is known to be the normal one.
     """
-    options: dict[str, Any] = {
-        "size": size,
-        "channels": channels,
-        "skip_bad": skip_bad,
-        "progress": progress,
-    }
-    if isinstance(X, (str, os.PathLike)):
-        X = load_dataset(X, **options)
+    X = opened(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
     if not isinstance(X, ImageSet):
-        return as_images(X, **options)
+        return as_images(X)
     return take_images(X.images, training_index(X))
 
 
@@ -126,6 +123,10 @@ def training_index(X: ImageSet) -> NDArray[np.int64]:
         raise DataError(f"{X.name} has no images to train on: all belong to its test part.")
     present = np.unique(X.labels[index])
     if len(present) > 1:
+        normal = [label for label in present if X.class_names[label] in X.normal_classes]
+        if len(normal) == 1:
+            chosen: NDArray[np.int64] = index[X.labels[index] == normal[0]]
+            return chosen
         names = ", ".join(X.class_names[label] for label in present[:5])
         names += ", …" if len(present) > 5 else ""
         raise DataError(
@@ -135,9 +136,20 @@ def training_index(X: ImageSet) -> NDArray[np.int64]:
     return index
 
 
-def opened(X: Any) -> Any:
-    """Return the `ImageSet` that a path or name leads to, and anything else as it is."""
-    return load_dataset(X) if isinstance(X, (str, os.PathLike)) else X
+def opened(
+    X: Any,
+    *,
+    size: Size | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+    progress: bool | None = None,
+) -> Any:
+    """Return the `ImageSet` that a path, a name or a list of paths leads to, else X as it is."""
+    if isinstance(X, (str, os.PathLike)):
+        return load_dataset(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
+    if isinstance(X, (list, tuple)) and X and all(isinstance(x, (str, os.PathLike)) for x in X):
+        return load_paths(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
+    return X
 
 
 def training_groups(X: Any) -> NDArray[np.int64] | None:
@@ -147,20 +159,17 @@ def training_groups(X: Any) -> NDArray[np.int64] | None:
     return X.groups[training_index(X)]
 
 
-def _from_tensor(X: Any, torch: Any) -> NDArray[Any]:
-    """Turn a tensor with channels first into an array with channels last."""
-    X = X.detach().cpu()
-    if X.dtype == torch.bfloat16:
-        X = X.float()
-    if X.ndim != 4:
-        return np.asarray(X.numpy())
-    if X.shape[1] not in (1, 3):
-        hint = "; move its channels first with permute(0, 3, 1, 2)" if X.shape[3] in (1, 3) else ""
+def _unmasked(X: Any) -> Any:
+    """Refuse masked values, whose numbers mean nothing; without any, a masked array is an array."""
+    if not isinstance(X, np.ma.MaskedArray):
+        return X
+    masked = int(np.ma.getmaskarray(X).sum())
+    if masked:
         raise DataError(
-            f"A tensor of images has the shape N×C×H×W with 1 or 3 channels, but got "
-            f"{tuple(X.shape)}{hint}."
+            f"{masked} of the {X.size} values of the masked array are masked, and no detector "
+            "knows what stands there: fill them with X.filled(value), or leave those samples out."
         )
-    return np.asarray(X.permute(0, 2, 3, 1).numpy())
+    return np.ma.getdata(X)
 
 
 def holds_images(X: Any) -> bool:
@@ -187,6 +196,7 @@ def _from_list(items: Sequence[Any]) -> NDArray[Any]:
             except (OSError, ValueError, SyntaxError) as error:
                 raise DataError(f"An image in the list cannot be read: {error}.") from error
         else:
+            item = _unmasked(item)
             arrays.append(item[..., None] if item.ndim == 2 else item)
     if 0 < sum(array.shape[2] == 3 for array in arrays) < len(arrays):
         arrays = [np.repeat(a, 3, axis=2) if a.shape[2] == 1 else a for a in arrays]
@@ -195,6 +205,12 @@ def _from_list(items: Sequence[Any]) -> NDArray[Any]:
         seen = ", ".join("×".join(map(str, shape)) for shape in shapes[:4])
         raise DataError(
             f"The images in the list differ in shape ({seen}): resize them to one size."
+        )
+    types = sorted({array.dtype.name for array in arrays})
+    if len(types) > 1 and "uint8" in types:
+        raise DataError(
+            f"The images in the list are of different types ({', '.join(types)}), so that their "
+            "values cannot be compared: convert them to one."
         )
     return np.stack(arrays)
 
@@ -210,27 +226,18 @@ def _checked(values: NDArray[Any]) -> NDArray[Any]:
         )
     if values.size == 0:
         raise DataError(f"There are no images in an array of shape {values.shape}.")
+    check_axes(values)
     if values.ndim == 3:
-        if values.shape[2] == 3:
-            raise DataError(
-                f"An array of shape {values.shape} looks like one single RGB image: give it the "
-                "shape 1×H×W×3 with image[None]."
-            )
         values = values[..., None]
-    if values.shape[3] not in (1, 3):
-        hint = ""
-        if values.shape[1] in (1, 3):
-            hint = "; move them last with numpy.moveaxis(images, 1, -1)"
-        raise DataError(
-            f"Images have 1 or 3 channels in their last axis, but got {values.shape}{hint}."
-        )
     if values.dtype == np.uint8:
         return values
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return values.astype(np.uint16, copy=False)  # in the byte order of the machine
     if values.dtype.kind in "iu":
         if values.min() < 0 or values.max() > 255:
             raise DataError(
                 f"Images of type {values.dtype} lie in 0…255, but got "
-                f"{values.min()}…{values.max()}; scale them, or give floats."
+                f"{values.min()}…{values.max()}; scale them, or give uint16 or floats."
             )
         return values.astype(np.uint8)
     with np.errstate(over="ignore"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 from insphere.data.arrays import convert_images, load_npy, load_npz
 from insphere.data.cache import cache_key, cached
 from insphere.data.decode import decode_entries
-from insphere.data.files import FolderFiles, ImageFiles, SingleFile, ZipFiles
-from insphere.data.folder_layout import Entry, Listing, list_images
-from insphere.data.gather import gather
+from insphere.data.file_kinds import readers
+from insphere.data.files import FolderFiles, ImageFiles, ListedFiles, ZipFiles
+from insphere.data.gather import Gathered, gather
 from insphere.data.gtsrb import is_gtsrb, list_signs
 from insphere.data.idx import find_idx, load_idx
 from insphere.data.image_set import ImageSet
+from insphere.data.layouts import list_images
+from insphere.data.listing import Entry, Listing, some
 from insphere.data.named import (
     DATASETS,
     EMBEDDED,
@@ -34,6 +37,7 @@ from insphere.data.named import (
 from insphere.data.named import (
     download as download_named,
 )
+from insphere.data.other_kinds import refuse_other_kinds
 from insphere.data.signs import SIDE, stop_signs
 from insphere.data.stack import FileStack, MemoryStack
 from insphere.errors import DataError, SpecError
@@ -52,6 +56,7 @@ class _Options:
     roi: Literal["crop", "border"]
     cache: bool
     progress: bool | None
+    follow_links: bool = False
 
 
 def load_dataset(
@@ -66,12 +71,13 @@ def load_dataset(
     root: str | os.PathLike[str] | None = None,
     roi: Literal["crop", "border"] = "crop",
     progress: bool | None = None,
+    follow_links: bool = False,
 ) -> ImageSet:
     """Load images from a named data set, a file, a folder or a zip.
 
-    Image files are decoded in parallel and kept in a cache as uint8 pixels, so that the next call
-    only opens a memory map. See `insphere.data.folder_layout` for the folders that are understood,
-    and `insphere.data.decode` for what becomes of unusual images.
+    Image files are decoded in parallel and kept in a cache as they were, so that the next call
+    only opens a memory map. See `insphere.data.layouts` for the folders that are understood, and
+    `insphere.data.pixels` for what becomes of unusual images.
 
     Parameters
     ----------
@@ -98,6 +104,8 @@ def load_dataset(
         For GTSRB: crop to the sign's region of interest, or cut 10 % from every side.
     progress : bool, optional
         Show a progress bar; by default if stderr is a terminal.
+    follow_links : bool
+        Follow links that lead out of a folder; they are counted and left out otherwise.
 
     Returns
     -------
@@ -123,7 +131,7 @@ def load_dataset(
         raise SpecError(f"channels is 1 (grey) or 3 (RGB), but got {channels!r}.")
     if roi not in ("crop", "border"):
         raise SpecError(f"roi is 'crop' or 'border', but got {roi!r}.")
-    options = _Options(_pair(size), channels, skip_bad, roi, cache, progress)
+    options = _Options(_pair(size), channels, skip_bad, roi, cache, progress, follow_links)
     text = os.fspath(source)
     if text in DATASETS:
         data = _load_named(text, root, download, options)
@@ -136,6 +144,46 @@ def load_dataset(
         if note != JPEG_NOTE:
             warnings.warn(f"{data.name}: {note}", stacklevel=2)
     return data
+
+
+def load_paths(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    size: Size | None = None,
+    channels: int | None = None,
+    skip_bad: bool = False,
+    progress: bool | None = None,
+) -> ImageSet:
+    """Load image files that are named one by one, in that order.
+
+    Parameters
+    ----------
+    paths : sequence of str or path
+        The files.
+    size, channels, skip_bad, progress
+        As in `load_dataset`.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or cannot be read.
+    """
+    if channels not in (None, 1, 3):
+        raise SpecError(f"channels is 1 (grey) or 3 (RGB), but got {channels!r}.")
+    found = [_expanded(os.fspath(path)) for path in paths]
+    folder = next((path for path in found if path.is_dir()), None)
+    if folder is not None:
+        raise DataError(
+            f"The list of paths names the folder {folder}: name files, or give one folder alone."
+        )
+    missing = [path for path in found if not path.exists()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of the {len(found)} files in the list do not exist, such as "
+            f"{missing[0]}: check the paths."
+        )
+    options = _Options(_pair(size), channels, skip_bad, "crop", False, progress)
+    return _load_files(ListedFiles(found), "images", options)
 
 
 def _pair(size: Size | None) -> tuple[int, int] | None:
@@ -152,17 +200,25 @@ def _pair(size: Size | None) -> tuple[int, int] | None:
     return pair
 
 
-def _existing(text: str) -> Path:
+def _expanded(text: str) -> Path:
+    """Return a path that the system can be asked about."""
     try:
         check_path(text)
         path = Path(text).expanduser()
-        if path.exists():
-            return path
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+        return path
     except ParseError as error:
         raise DataError(f"The source {shown_path(text)!r} {error}.") from error
     except (OSError, RuntimeError) as error:  # RuntimeError: ~somebody without a home
         reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(f"The source {shown_path(text)!r} cannot be read: {reason}.") from error
+
+
+def _existing(text: str) -> Path:
+    path = _expanded(text)
+    if path.exists():
+        return path
     close = get_close_matches(text.lower(), DATASETS, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known names are {', '.join(DATASETS)}."
     raise DataError(
@@ -203,15 +259,18 @@ def _load_named(
 
 def _load_path(path: Path, options: _Options) -> ImageSet:
     if path.is_dir():
-        return _load_files(FolderFiles(path), path.resolve().name, options)
+        files = FolderFiles(path, follow_links=options.follow_links)
+        return _load_files(files, path.resolve().name, options)
     suffix = path.suffix.lower()
+    refuse_other_kinds(path)
     if suffix == ".npz":
         return _converted(load_npz(path, path.stem), options)
     if suffix == ".npy":
         return _converted(load_npy(path, path.stem), options)
     if suffix == ".zip":
         return _load_files(ZipFiles(path), path.stem, options)
-    return _load_files(SingleFile(path), path.stem, replace(options, cache=False))
+    single = ListedFiles([Path(path.name)], path.parent)
+    return _load_files(single, path.stem, replace(options, cache=False))
 
 
 def _converted(data: ImageSet, options: _Options) -> ImageSet:
@@ -242,7 +301,7 @@ def _load_files(files: ImageFiles, name: str, options: _Options) -> ImageSet:
                 np.save(folder / f"{key}.npy", values, allow_pickle=False)
             return meta
 
-        key = cache_key(files.signature(), options.size, options.channels, options.roi)
+        key = cache_key(files.signature(), options.size, options.channels, options.roi, readers())
         entry = cached(key, build)
         meta, arrays = entry.meta, entry.arrays
         if meta["skipped"] and not options.skip_bad:
@@ -256,8 +315,13 @@ def _load_files(files: ImageFiles, name: str, options: _Options) -> ImageSet:
         masks=arrays.get("masks"),
         paths=tuple(f"{files.path}/{path}" for path in meta["paths"]),
         groups=np.array(arrays["groups"]) if "groups" in arrays else None,
-        skipped=tuple(meta["skipped"]),
+        skipped=(*meta["skipped"], *meta["unread"]),
         notes=tuple(meta["notes"]),
+        normal_classes=tuple(meta["normal_classes"]),
+        layout=meta["layout"],
+        own_anomalies=meta["own_anomalies"],
+        n_masks=meta["n_masks"],
+        ignored=dict(meta["ignored"]),
     )
 
 
@@ -275,26 +339,34 @@ def _decode(
     decoded = decode_entries(
         files, listing.entries, size=size, channels=options.channels, progress=options.progress
     )
-    kept, skipped = gather(
-        decoded, images, masks if listing.has_masks else None, channels=options.channels
-    )
-    if skipped and not options.skip_bad:
-        raise _bad_files(files, skipped, len(kept))
-    if not kept:
-        raise DataError(f"None of the {len(skipped)} images in {files.path} can be read.")
-    meta = {
+    found = gather(decoded, images, masks if listing.has_masks else None, channels=options.channels)
+    if found.skipped and not options.skip_bad:
+        raise _bad_files(files, found.skipped, len(found.kept))
+    if not found.kept:
+        bad = [*found.skipped, *found.unread]
+        raise DataError(f"None of the {len(bad)} images in {files.path} can be read ({some(bad)}).")
+    return _meta(listing, found), _small_arrays(listing, found.kept)
+
+
+def _meta(listing: Listing, found: Gathered) -> dict[str, Any]:
+    return {
         "class_names": listing.class_names,
-        "paths": [entry.name for entry in kept],
-        "skipped": skipped,
+        "paths": [entry.name for entry in found.kept],
+        "skipped": found.skipped,
+        "unread": [*listing.unread, *found.unread],
         "notes": listing.notes,
         "has_masks": listing.has_masks,
+        "n_masks": sum(bool(entry.masks) for entry in found.kept),
+        "normal_classes": listing.normal_classes,
+        "layout": listing.layout,
+        "own_anomalies": listing.own_anomalies,
+        "ignored": listing.ignored,
     }
-    return meta, _small_arrays(listing, kept)
 
 
 def _list(files: ImageFiles, options: _Options) -> Listing:
-    if isinstance(files, SingleFile):
-        return Listing((Entry(files.names[0], 0),), ("normal",))
+    if isinstance(files, ListedFiles):
+        return Listing(tuple(Entry(name, 0) for name in files.names), ("normal",))
     return list_signs(files, options.roi) if is_gtsrb(files) else list_images(files)
 
 

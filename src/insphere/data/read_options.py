@@ -71,6 +71,8 @@ class ReadOptions(BaseModel):
         Turn images grey or RGB.
     skip_bad : bool
         Leave out images that cannot be read.
+    follow_links : bool
+        Follow links that lead out of a folder.
     download : bool
         Allow torchvision to download a named data set.
     test_size : float, in (0, 1)
@@ -99,6 +101,7 @@ anomalous)
     size: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = None
     channels: Literal[1, 3] | None = None
     skip_bad: bool = False
+    follow_links: bool = False
     download: bool = False
     test_size: float = Field(default=0.5, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -131,6 +134,7 @@ anomalous)
             size=self.size,
             channels=self.channels,
             skip_bad=self.skip_bad,
+            follow_links=self.follow_links,
             download=self.download,
             progress=progress,
         )

@@ -109,9 +109,10 @@ class OneClassSplit:
                 "least 2 are needed."
             )
         self.calibration, normals = self._hold_out(normals, calibration)
-        others = np.flatnonzero(~is_normal & ~is_test)
+        concerning = data.concerning([data.class_names[i] for i in self.normal_classes])
+        others = np.flatnonzero(~is_normal & ~is_test & concerning)
         self.train = np.sort(np.concatenate([normals, self._pollute(others, pollution, normals)]))
-        self.test = np.flatnonzero(is_test)
+        self.test = np.flatnonzero(is_test & concerning)
         self.truth = (~is_normal[self.test]).astype(np.int64)
         self.train_truth = (~is_normal[self.train]).astype(np.int64)
 

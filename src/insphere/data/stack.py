@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[Any]
 
 
 class Stack(Protocol):
-    """Something that takes rows of uint8, all of one shape."""
+    """Something that takes rows of one shape and type."""
 
     def append(self, row: Pixels) -> None:
         """Add one row."""
 
-    def widen(self) -> None:
-        """Turn the grey (H, W, 1) rows gathered so far into RGB."""
+    def convert(self, change: Callable[[Pixels], Pixels]) -> None:
+        """Change each of the rows gathered so far."""
 
 
 class MemoryStack:
@@ -32,9 +33,9 @@ class MemoryStack:
         """Add one row."""
         self._rows.append(row)
 
-    def widen(self) -> None:
-        """Turn the grey rows gathered so far into RGB."""
-        self._rows = [np.repeat(row, 3, axis=2) for row in self._rows]
+    def convert(self, change: Callable[[Pixels], Pixels]) -> None:
+        """Change each of the rows gathered so far."""
+        self._rows = [change(row) for row in self._rows]
 
     def finish(self) -> Pixels:
         """Return all rows as one array."""
@@ -54,28 +55,29 @@ class FileStack:
         self._path = path
         self._file: BinaryIO | None = None
         self._row_shape: tuple[int, ...] = ()
+        self._dtype = np.dtype(np.uint8)
         self._count = 0
 
     def append(self, row: Pixels) -> None:
         """Add one row."""
         if self._file is None:
-            self._row_shape = row.shape
+            self._row_shape, self._dtype = row.shape, row.dtype
             self._file = self._path.open("wb")
             self._write_header()
         self._file.write(np.ascontiguousarray(row).data)
         self._count += 1
 
-    def widen(self) -> None:
-        """Turn the grey rows gathered so far into RGB."""
+    def convert(self, change: Callable[[Pixels], Pixels]) -> None:
+        """Change each of the rows gathered so far."""
         if self._file is None:
             return
         self.finish()
-        grey = np.load(self._path, mmap_mode="r", allow_pickle=False)
-        colour = FileStack(self._path.with_suffix(".rgb"))
-        for row in grey:
-            colour.append(np.repeat(row, 3, axis=2))
-        colour._path.replace(self._path)
-        self._file, self._row_shape = colour._file, colour._row_shape
+        before = np.load(self._path, mmap_mode="r", allow_pickle=False)
+        after = FileStack(self._path.with_suffix(".changed"))
+        for row in before:
+            after.append(change(row))
+        after._path.replace(self._path)
+        self._file, self._row_shape, self._dtype = after._file, after._row_shape, after._dtype
 
     def finish(self) -> None:
         """Write the number of rows into the header and close the file."""
@@ -96,5 +98,9 @@ class FileStack:
 
     def _write_header(self) -> None:
         assert self._file is not None
-        header = {"shape": (self._count, *self._row_shape), "fortran_order": False, "descr": "|u1"}
+        header = {
+            "shape": (self._count, *self._row_shape),
+            "fortran_order": False,
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+        }
         np.lib.format.write_array_header_1_0(self._file, header)

@@ -101,7 +101,7 @@ def occlusion(
 
     def score(x: Tensor) -> Tensor:
         raw = np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy())
-        return torch.from_numpy(detector.anomaly_score(raw))
+        return torch.from_numpy(detector._score_read(raw))
 
     method = captum.Occlusion(score)
     cover = _to_tensor(baseline[None], torch.device("cpu"))

@@ -140,8 +140,8 @@ def deletion_and_insertion(
     images = as_floats(detector._read_images(X))
     baseline = as_floats(detector._read_images(reference)).mean(axis=0)
     heat = np.asarray(maps, dtype=np.float64).reshape(len(images), -1)
-    low = float(detector.anomaly_score(baseline[None])[0])
-    high = detector.anomaly_score(images)
+    low = float(detector._score_read(baseline[None])[0])
+    high = detector._score_read(images)
     kept = high > low
     if not kept.any():
         raise DataError("No image scores above the mean of the reference images.")
@@ -159,6 +159,6 @@ def deletion_and_insertion(
             (deletion, np.where(first, baseline, images)),
             (insertion, np.where(first, images, baseline)),
         ):
-            score = detector.anomaly_score(mixed.astype(np.float32))
+            score = detector._score_read(mixed.astype(np.float32))
             path.append(float(np.mean((score - low) / (high - low))))
     return Curves(share, np.array(deletion), np.array(insertion))

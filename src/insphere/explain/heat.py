@@ -89,7 +89,7 @@ def heat_maps(
             raise SpecError(
                 f"{type(detector).__name__} has no map of its own; use gradient or occlusion."
             )
-        own: Maps = np.asarray(detector.anomaly_map(data), dtype=np.float32)
+        own: Maps = np.asarray(detector.anomaly_map(X), dtype=np.float32)
         return own
     from insphere.explain import attribution
 

@@ -59,7 +59,7 @@ def nearest_normals(detector: OneClassDetector, X: Any, normals: Any, k: int = 3
 
         there, here = (as_floats(a).reshape(len(a), -1) for a in (examples, images))
     else:
-        there, here = transform(examples), transform(images)
+        there, here = transform(normals), transform(X)
     search = NearestNeighbors(n_neighbors=k).fit(np.asarray(there, dtype=np.float64))
     distance, index = search.kneighbors(np.asarray(here, dtype=np.float64))
     return Nearest(index.astype(np.int64), distance)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from insphere.data.image_set import ImageSet
-from insphere.data.inputs import as_images, holds_images, training_images
+from insphere.data.inputs import as_images, holds_images, opened, training_images
 from insphere.errors import DataError
 from insphere.modalities.modality import Array, Modality, forget_columns
 
@@ -44,6 +44,11 @@ class Images(Modality):
         if torch is not None and isinstance(X, torch.Tensor):
             return bool(X.ndim > 2)
         return holds_images(X) or getattr(X, "ndim", 0) in (3, 4)
+
+    @classmethod
+    def opened(cls, X: Any) -> Any:
+        """Return the `ImageSet` at a path or name."""
+        return opened(X)
 
     @classmethod
     def owns(cls, data: Array) -> bool:
@@ -89,23 +94,11 @@ class Images(Modality):
         return f"images of {self.size}"
 
     def check(self, data: Array) -> None:
-        """Refuse images of another shape, or with pixels on another scale."""
+        """Refuse images of another shape; `insphere.data.value_range` looks at their values."""
         if data.shape[1:] != self.shape:
             raise DataError(
                 f"The detector was trained on images of {self.size}, but these are "
                 f"{'×'.join(map(str, data.shape[1:]))}; resize or convert them first."
-            )
-        if data.dtype == self.dtype:
-            return
-        if self.dtype != "uint8":
-            raise DataError(
-                f"The detector was trained on {self.dtype} images, but these are "
-                f"{data.dtype}; convert them in the same way as the training images."
-            )
-        if data.min() < 0 or data.max() > 1:
-            raise DataError(
-                "The detector was trained on uint8 images, so floats must lie between 0 and 1, "
-                f"but these lie in {data.min():g}…{data.max():g}; rescale them or give uint8."
             )
 
     @property

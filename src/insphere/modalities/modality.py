@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from numpy.typing import NDArray
 
-from insphere.errors import DataError
+from insphere.data.degenerate import check_informative
 
 Array = NDArray[Any]
 
@@ -46,6 +46,11 @@ class Modality(ABC):
     @abstractmethod
     def reads(cls, X: Any) -> bool:
         """Whether an input, as a person gives it, is of this kind."""
+
+    @classmethod
+    def opened(cls, X: Any) -> Any:
+        """Return what lies at a path or name, once; other inputs come back as they are."""
+        return X
 
     @classmethod
     @abstractmethod
@@ -94,14 +99,9 @@ class Modality(ABC):
         Raises
         ------
         DataError
-            If all of their values are equal.
+            If they do not show how normal samples differ.
         """
-        low = data.min()
-        if low == data.max():
-            raise DataError(
-                f"All values of the {len(data)} training samples equal {low}, so there is "
-                "nothing to learn from them; check how they were read."
-            )
+        check_informative(data)
 
     # ------------------------------------------------------------------ these samples
 

@@ -33,7 +33,7 @@ class Tables(Modality):
         ndim = getattr(X, "ndim", None)
         if ndim is not None:
             return bool(ndim <= 2)
-        if holds_images(X):
+        if holds_images(X) or not (isinstance(X, (list, tuple)) or hasattr(X, "__array__")):
             return False
         try:
             return bool(np.asanyarray(X).ndim == 2)

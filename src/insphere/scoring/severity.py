@@ -2,8 +2,9 @@
 
 Severity is −log10 of the chance that a normal image scores as high: 2 is one normal image in a
 hundred, 3 one in a thousand. Up to the highest calibration score it follows their ranks, as the
-conformal p-value does, so that both say the same of one image; beyond, it follows a generalised Pareto tail fitted to the highest of them (Pickands 1975, "Statistical
-inference using extreme order statistics"), so that it keeps growing with the score.
+conformal p-value does, so that both say the same of one image. Beyond, it follows a generalised
+Pareto tail fitted to the highest of them (Pickands 1975, "Statistical inference using extreme
+order statistics"), so that it keeps growing with the score.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class SeverityScale:
             0 or more; finite for finite scores.
         """
         values = np.asarray(scores, dtype=np.float64)
-        ordered, tail = self.calibration_scores, self.tail
+        ordered = self.calibration_scores
         n, top = len(ordered), ordered[-1]
         knots = np.unique(ordered)
         at_or_above = n - np.searchsorted(ordered, knots, side="left")

@@ -19,6 +19,7 @@ from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
 from insphere.data.read_options import ReadOptions
 from insphere.data.split import OneClassSplit
+from insphere.data.value_range import shown_as_uint8
 from insphere.errors import InsphereError
 from insphere.experiments.execution.queue import Queue
 from insphere.experiments.runs.display_names import dataset_titles, run_names
@@ -207,7 +208,8 @@ def class_pictures(dataset: str) -> dict[str, NDArray[np.uint8]]:
         if len(index):
             images = data.images[index].astype(np.float32)
             distance = np.square(images - images.mean(axis=0)).sum(axis=(1, 2, 3))
-            found[name] = np.array(data.images[index[int(np.argmin(distance))]])
+            chosen = data.images[index[int(np.argmin(distance))]]
+            found[name] = np.array(shown_as_uint8(chosen[None])[0])
     return found
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.data.read_options import ReadOptions
 from insphere.data.split import take_images
+from insphere.data.value_range import shown_as_uint8
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.model_folder import load_detector
 from insphere.errors import InsphereError
@@ -106,7 +107,7 @@ def look_closer(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Closer:
     restored = detector.reconstruct(batch) if hasattr(detector, "reconstruct") else None
     heat, scale, method = _heat(str(model), spec.model_dump_json(), batch)
     return Closer(
-        image=image,
+        image=shown_as_uint8(batch, getattr(detector, "value_range_", None))[0],
         score=float(detector.anomaly_score(batch)[0]),
         threshold=float(detector.threshold_),
         z_score=float(detector.z_score(batch)[0]),
@@ -117,7 +118,7 @@ def look_closer(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Closer:
         heat_scale=scale,
         heat_method=method,
         reconstruction=None if restored is None else _as_pixels(np.asarray(restored)[0]),
-        nearest=references[order],
+        nearest=shown_as_uint8(references[order], getattr(detector, "value_range_", None)),
         distances=distances[order],
         space="representations" if space else "pixels",
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from nicegui import ui
 
+from insphere.data.value_range import shown_as_uint8
 from insphere.errors import DataError
 from insphere.experiments.analysis.published_results import published_column, published_table
 from insphere.experiments.runs.display_names import option_keys
@@ -156,7 +157,7 @@ def galleries(studio: Studio, run: Run, opened: Callable[[int], Any]) -> None:
     """Show the most normal and most anomalous images, and the worst mistakes."""
     try:
         scores, truth = studio.store.files.scores(run.identity)
-        images = split_of(run.spec).X_test
+        images = shown_as_uint8(split_of(run.spec).X_test)
     except DataError as error:
         html(f"<p class=muted>{escape(str(error))}</p>")
         return

@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from insphere.atomic import atomic_path
-from insphere.data.decode import image_to_array, open_image
 from insphere.data.files import is_image_name
 from insphere.data.load import load_dataset
+from insphere.data.pixels import image_to_array, open_image
 from insphere.errors import DataError
 
 ENCRYPTED = 0x1  # the bit of a zip member's flags that says so
@@ -104,9 +105,7 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
     return target
 
 
-def one_image(
-    content: bytes, shape: tuple[int, int, int], limits: Limits = LIMITS
-) -> NDArray[np.uint8]:
+def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMITS) -> NDArray[Any]:
     """Decode one image to the shape that a detector was trained on.
 
     Parameters
@@ -120,7 +119,7 @@ def one_image(
 
     Returns
     -------
-    ndarray of uint8, shape (H, W, C)
+    ndarray of uint8, uint16 or float32, shape (H, W, C)
 
     Raises
     ------

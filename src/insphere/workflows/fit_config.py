@@ -62,7 +62,7 @@ class FitConfig(ReadOptions):
     ----------
     source : str
         Folder, zip, file or name of a data set.
-    normal, size, channels, skip_bad, download, test_size, seed
+    normal, size, channels, skip_bad, follow_links, download, test_size, seed
         How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
         of the detector.
     method : str

@@ -85,10 +85,15 @@ def fit_source(
 def _training_part(data: ImageSet, config: FitConfig) -> tuple[ImageSet, tuple[str, ...], bool]:
     """Return training images, names of the normal classes, and whether a share is held out."""
     has_parts = data.is_test is not None and bool(data.is_test.any())
-    if not config.normal:
-        first = training_index(data)[0]
-        return data, (data.class_names[int(data.labels[first])],), False
-    names = tuple(data.class_names[data.class_index(name)] for name in config.normal)
+    normal = config.normal
+    if not normal:
+        index = training_index(data)
+        normal = (data.class_names[int(data.labels[index[0]])],)
+        n_training = len(data) if data.is_test is None else int((~data.is_test).sum())
+        if len(index) == n_training:
+            return data, normal, False
+    names = tuple(data.class_names[data.class_index(name)] for name in normal)
     if not has_parts and len(np.unique(data.labels)) == 1:
         return data, names, False
-    return config.split(data).training, names, not has_parts
+    split = config.model_copy(update={"normal": names}).split(data)
+    return split.training, names, not has_parts

@@ -57,7 +57,7 @@ def report_data(
         dataset=f"{scored.data.name} ({scored.part})",
         normal_classes=scored.normal,
         counts=counts,
-        images=scored.images,
+        images=scored.shown_images,
         scores=scored.scores,
         threshold=detector.threshold_,
         threshold_rule=f"follows the rule: {detector.threshold_rule_}.",

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.contents import Contents, contents_of
 from insphere.data.image_set import ImageSet
 from insphere.data.progress import Progress
 from insphere.data.read_options import ReadOptions
 from insphere.data.split import take_images
+from insphere.data.value_range import shown_as_uint8
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.model_format import TrainedOn
 from insphere.errors import DataError
@@ -67,9 +70,28 @@ class Scored:
         return len(self.index)
 
     @property
-    def images(self) -> NDArray[np.uint8]:
+    def images(self) -> NDArray[Any]:
         """The scored images, a view where that is possible."""
         return take_images(self.data.images, self.index)
+
+    @property
+    def shown_images(self) -> NDArray[np.uint8]:
+        """The scored images as they can be looked at, on the range of the training images."""
+        return shown_as_uint8(self.images, getattr(self.detector, "value_range_", None))
+
+    @cached_property
+    def n_outside_range(self) -> int:
+        """How many images hold values outside the range of the training images."""
+        images = self.images
+        return sum(
+            int(self.detector.outside_range(images[start : start + CHUNK]).sum())
+            for start in range(0, len(images), CHUNK)
+        )
+
+    @property
+    def contents(self) -> Contents:
+        """What the source holds, whatever part of it was scored."""
+        return contents_of(self.data, self.normal)
 
     @property
     def z_scores(self) -> NDArray[np.float64]:
@@ -225,6 +247,9 @@ def score_data(
     trained = provenance_of(detector)
     index, part = part_to_score(data, trained, every_image=every_image)
     names = _normal_names(data, tuple(normal), trained)
+    concerning = data.concerning(names)[index]
+    if not every_image and 0 < concerning.sum() < len(index):
+        index, part = index[concerning], f"{part}, without other classes and their anomalies"
     return score_images(detector, data, index, part, names, progress=progress)
 
 

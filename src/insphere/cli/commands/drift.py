@@ -16,7 +16,7 @@ from insphere.errors import SpecError
 SUFFIXES = (".png", ".svg")
 
 
-@reads_images("size", "grey", "skip_bad", "download")
+@reads_images("size", "grey", "skip_bad", "follow_links", "download")
 def drift(
     model: Model,
     source: Source,

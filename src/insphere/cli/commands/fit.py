@@ -210,7 +210,15 @@ def _write_report(fitted: Fit, path: Path, show: bool) -> None:
     write_report(report_data(scored, spec=fitted.config.settings()), path)
 
 
+def _values(fitted: Fit) -> str:
+    """Say which range of values is used, if it is not that of 8 bits."""
+    values = getattr(fitted.detector, "value_range_", None)
+    return "" if values is None else str(values.sentence())
+
+
 def _summary(fitted: Fit) -> dict[str, Any]:
+    from insphere.data.contents import contents_of
+
     detector = fitted.detector
     return {
         "model": fitted.config.out,
@@ -222,6 +230,8 @@ def _summary(fitted: Fit) -> dict[str, Any]:
         "n_calibration": detector.n_calibration_,
         "n_skipped": len(fitted.data.skipped),
         "skipped": list(fitted.data.skipped),
+        "found": contents_of(fitted.data, fitted.normal).to_dict(),
+        "values": _values(fitted),
         "image_shape": list(detector.image_shape_ or ()),
         "threshold": detector.threshold_,
         "threshold_rule": detector.threshold_rule_,
@@ -234,6 +244,7 @@ def _summary(fitted: Fit) -> dict[str, Any]:
 def _tell(fitted: Fit) -> None:
     from rich.table import Table
 
+    from insphere.data.contents import contents_of
     from insphere.workflows.score_source import method_title
 
     detector, config = fitted.detector, fitted.config
@@ -245,9 +256,12 @@ def _tell(fitted: Fit) -> None:
     rows = {
         "method": method_title(detector),
         "normal": f"{', '.join(fitted.normal)} of {fitted.data.name}",
+        "found": contents_of(fitted.data, fitted.normal).sentence(),
         "trained on": f"{detector.n_train_:,} images of {shape}, in {took}",
         "threshold": f"{detector.threshold_:.4g}: {detector.threshold_rule_}",
     }
+    if values := _values(fitted):
+        rows["values"] = values
     if fitted.data.skipped:
         rows["left out"] = f"{len(fitted.data.skipped)}: {'; '.join(fitted.data.skipped[:3])}"
     for finding in getattr(detector, "guard_findings_", ()):

@@ -23,7 +23,7 @@ All = Annotated[
 ]
 
 
-@reads_images("normal", "size", "grey", "skip_bad", "download")
+@reads_images("normal", "size", "grey", "skip_bad", "follow_links", "download")
 def score(
     model: Model,
     source: Source,
@@ -91,7 +91,7 @@ def score(
                 console.say(f"{name}: {console.shown(path)}")
 
 
-@reads_images("normal", "size", "grey", "skip_bad", "download")
+@reads_images("normal", "size", "grey", "skip_bad", "follow_links", "download")
 def evaluate(
     model: Model,
     source: Source,
@@ -145,7 +145,7 @@ def evaluate(
     console.explain(f"\nThreshold {measured.threshold:.4g}: {scored.detector.threshold_rule_}.")
 
 
-@reads_images("normal", "size", "grey", "skip_bad", "download")
+@reads_images("normal", "size", "grey", "skip_bad", "follow_links", "download")
 def report(
     model: Model,
     source: Source,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from insphere.data.inputs import opened, training_groups
+from insphere.data.inputs import as_images, training_groups
+from insphere.data.value_range import fitted_range, read_values
 from insphere.detectors.base.calibrated_scores import CalibratedScores
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
@@ -85,6 +87,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     image_dtype_ : str or None
         "uint8" or "float32"; None if it was fitted on a table. Floats are scored by a detector
         trained on uint8 if they lie between 0 and 1.
+    value_range_ : ValueRange or None
+        Type of the training images as they came, which range of their values became 0…1, and
+        their colours: what later images must fit. None if it was fitted on a table.
     data_fingerprint_ : str
         SHA-256 over shape, type and values of the training data, and of labels and weights used.
     trained_on_ : TrainedOn or None
@@ -186,13 +191,17 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             held-out images can promise.
         """
         train, modality = self._training_set(X, y, groups, self._given_weights(known))
-        normals = train.normals
-        modality.check_varied(normals.data)
+        modality.check_varied(train.normals.data)
         rate = self.false_alarm_rate
         in_turn = rate is not None and is_cross(self.calibration)
-        mask = None if in_turn else self._held_out(normals)
-        self.modality_, self.trained_on_ = modality, None
+        mask = None if in_turn else self._held_out(train.normals)
         self.data_fingerprint_ = train.fingerprint
+        among = None if mask is None else ~train.among_all(mask)
+        self.value_range_ = fitted_range(train.data, among)
+        if self.value_range_ is not None:
+            train = replace(train, data=self.value_range_.take(train.data))
+        normals = train.normals
+        self.modality_, self.trained_on_ = type(modality).of(train.data), None
         self.parts_ = self._trained_parts(train) if in_turn else []
         held = None if mask is None else normals.take(mask)
         train = train if mask is None else train.take(~train.among_all(mask))
@@ -247,13 +256,19 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             If the images have another shape than those trained on.
         """
         check_is_fitted(self)
-        data = self._read(X)
-        if self.parts_:
-            return cross_scores(
-                [part.anomaly_score(data) for part in self.parts_],
-                [part.severity_scale for part in self.parts_],
-            )
-        return self._checked(self._anomaly_score(data), len(data))
+        return self._score_read(self._read(X))
+
+    def outside_range(self, X: Any) -> NDArray[np.bool_]:
+        """Return which images hold values outside the range of the training images, shape (n,).
+
+        Such values were set to the end of the range before scoring. Images of 8 bits have none.
+        """
+        check_is_fitted(self)
+        data = as_images(X)
+        values = getattr(self, "value_range_", None)
+        if values is None or getattr(data, "ndim", None) != 4:
+            return np.zeros(len(data), dtype=bool)
+        return values.outside(data)  # type: ignore[no-any-return]
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return ``-anomaly_score(X)``: higher is more normal (scikit-learn's convention)."""
@@ -293,7 +308,16 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             )
         data = kind.read(X, fitting=False, estimator=self)
         trained.check(data)
-        return data
+        return read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
+
+    def _score_read(self, data: Array) -> NDArray[np.float64]:
+        """Return the scores of samples that `_read` returned."""
+        if self.parts_:
+            return cross_scores(
+                [part.anomaly_score(data) for part in self.parts_],
+                [part.severity_scale for part in self.parts_],
+            )
+        return self._checked(self._anomaly_score(data), len(data))
 
     def _read_images(self, X: Any) -> Array:
         """Return images as N×H×W×C for a heat map, or say that there are none."""
@@ -314,8 +338,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         self, X: Any, y: Any, groups: Any, weights: NDArray[np.float64] | None
     ) -> tuple[TrainingSet, Modality]:
         """Read the samples to train on and what is known about them, and recognise their kind."""
-        X = opened(X)
         kind = kind_of_input(X)
+        X = kind.opened(X)
         data = kind.read(X, fitting=True, estimator=self)
         labels, normal = self._read_labels(y) if "labels" in self._takes else (None, None)
         groups = training_groups(X) if groups is None else _groups(groups)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.value_range import ValueRange
 from insphere.detectors.base.estimator import Array, OneClassDetector
 from insphere.detectors.method_table import method_of_class
 from insphere.detectors.persistence.model_format import (
@@ -24,6 +25,7 @@ from insphere.detectors.persistence.model_format import (
     CARD,
     DESCRIPTION,
     Description,
+    SavedRange,
     SavedTail,
     check_model_path,
     damaged,
@@ -89,6 +91,7 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         if description.fitted.feature_names_in_ is not None:
             names = np.array(description.fitted.feature_names_in_, dtype=object)
             detector.feature_names_in_ = names
+        detector.value_range_ = _value_range(description.fitted.value_range_)
         detector.trained_on_ = description.fitted.trained_on_
         detector.calibration_scores_ = arrays.pop(CALIBRATION)
         detector.tail_ = _tail(description.fitted.tail_, detector.calibration_scores_)
@@ -155,6 +158,7 @@ def _load_parts(
             if value is not None:
                 setattr(part, name, value)
         part.modality_ = whole.modality_
+        part.value_range_ = None if whole.value_range_ is None else whole.value_range_.of_scaled()
         part.calibration_scores_ = own.pop(CALIBRATION)
         part.n_train_, part.n_calibration_ = saved.n_train, len(part.calibration_scores_)
         part.tail_ = Tail(**saved.tail.model_dump())
@@ -162,6 +166,13 @@ def _load_parts(
         part._set_state(own, saved.state)
         found.append(part)
     return found
+
+
+def _value_range(saved: SavedRange | None) -> ValueRange | None:
+    if saved is None:
+        return None
+    means, spreads = tuple(saved.means), tuple(saved.spreads)
+    return ValueRange(saved.dtype, saved.low, saved.high, means, spreads)
 
 
 def _tail(saved: SavedTail | None, calibration_scores: NDArray[Any]) -> Tail | None:

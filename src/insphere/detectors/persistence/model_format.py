@@ -35,7 +35,8 @@ from insphere.parsing import (
 from insphere.validation import first_mistake, shown
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
-# 3: the kind of data, and the centre as part of a head. In older folders both are recognised.
+# 3: the kind of data, the centre as part of a head, and the range of the training images. In older
+# folders kind and centre are recognised; without the range, 16-bit images are read as they were.
 FORMAT_VERSION = 3
 DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 CALIBRATION = "calibration_scores_"  # an array of every model
@@ -92,6 +93,16 @@ class SavedTail(_Strict):
     scale: float = Field(gt=0)
 
 
+class SavedRange(_Strict):
+    """See `insphere.data.value_range.ValueRange`."""
+
+    dtype: str
+    low: float
+    high: float
+    means: list[float]
+    spreads: list[float]
+
+
 class Fitted(_Strict):
     """Attributes that every fitted detector has, under their own names."""
 
@@ -110,6 +121,7 @@ class Fitted(_Strict):
     feature_names_in_: list[str] | None = None
     modality_: dict[str, Any] | None = None
     trained_on_: TrainedOn | None = None
+    value_range_: SavedRange | None = None
     tail_: SavedTail | None = None
 
     @property

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.value_range import shown_as_uint8
 from insphere.errors import InsphereError
 from insphere.experiments.analysis.run_collection import RunCollection, typical
 from insphere.experiments.plots.figure_spec import Content, FigureSpec, NotEnough, on_screen
@@ -162,7 +163,7 @@ def _previews(collection: RunCollection) -> list[Content]:
                 if len(here)
             ]
         )
-        images = np.stack([data.images[i] for i in kept])
+        images = shown_as_uint8(np.stack([data.images[i] for i in kept]))
         found.append(
             Content(
                 (name,), f"{name}: images by class",
@@ -184,7 +185,7 @@ def _sorted(collection: RunCollection) -> list[Content]:
         run = typical(runs)
         kept = collection.scores(run)
         try:
-            images = collection.split(run).X_test
+            images = shown_as_uint8(collection.split(run).X_test)
         except InsphereError:
             missing = f"the images of {data}"
             continue

@@ -1,0 +1,78 @@
+"""The words by which folders and files say what they hold; case does not matter."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of folders that are parts, and which part."""
+
+NORMAL_NAMES = ("normal", "good", "ok", "nominal", "defect_free", "non_defective")
+ANOMALOUS_NAMES = (
+    *("anomalous", "anomaly", "anomalies", "abnormal", "bad", "ko", "ng"),
+    *("defect", "defects", "defective", "faulty"),
+)
+IMAGE_FOLDERS = frozenset(
+    ("image", "images", "img", "imgs", "rgb", "color", "colour", "data", "jpegimages", "input")
+)
+"""Folders that only say that images lie in them; they do not count when masks are matched."""
+
+_MASK = (
+    r"(?:masks?|gts?|ground_?truths?|labels?|annotations?|segmentations?|segs?|seg_?masks?"
+    r"|(?:defect|pixel|binary|image|anomaly)_(?:masks?|labels?|gts?))"
+)
+_MASK_FOLDER = re.compile(rf"{_MASK}(?:_(?:png|bmp|tiff?|jpe?g|images?|imgs?|maps?|files?))?")
+_MASK_SUFFIX = re.compile(rf"(?P<stem>.+?)[_\-. ]+(?P<word>{_MASK})(?:[_\-. ]?\d+)?")
+
+
+def normalised(name: str) -> str:
+    """Return a name in lower case with underscores for spaces and hyphens."""
+    return re.sub(r"[\s\-]+", "_", name.strip().lower())
+
+
+@lru_cache(maxsize=4096)
+def is_mask_folder(name: str) -> bool:
+    """Whether a folder is named as one of masks: ``mask``, ``Masks``, ``ground truth``, ``gt``."""
+    return _MASK_FOLDER.fullmatch(normalised(name)) is not None
+
+
+def is_ground_truth(name: str) -> bool:
+    """Whether a file lies in a folder called ground truth, which no class would be called."""
+    folders = map(normalised, name.split("/")[:-1])
+    return any(re.fullmatch(r"ground_?truths?", folder) for folder in folders)
+
+
+def mask_suffix(stem: str) -> tuple[str, str] | None:
+    """Split ``000_GT`` into ``000`` and ``gt``; None if a file's name has no such ending.
+
+    Parameters
+    ----------
+    stem : str
+        Name of a file without folder and suffix.
+    """
+    match = _MASK_SUFFIX.fullmatch(stem.lower())
+    return None if match is None else (match["stem"], match["word"])
+
+
+def is_normal_name(name: str) -> bool:
+    """Whether a class is called normal, good, ok, …."""
+    return normalised(name) in NORMAL_NAMES
+
+
+def is_anomalous_name(name: str) -> bool:
+    """Whether a class is called anomalous, bad, defect, …."""
+    return normalised(name) in ANOMALOUS_NAMES
+
+
+def part_of(name: str) -> str | None:
+    """Return "train", "val" or "test" for the name of a folder, None for any other."""
+    return PARTS.get(name.lower())
