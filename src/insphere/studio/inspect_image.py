@@ -170,7 +170,7 @@ def score_all(model: Path, dataset: str, every_image: bool = False) -> ScoredLis
         If the source cannot be read.
     """
     detector = _model(str(model))
-    shape = detector.image_shape_
+    shape = detector.modality_.image_shape
     reading = ReadOptions(
         size=None if shape is None else (shape[0], shape[1]),
         channels=None if shape is None else 3 if shape[2] == 3 else 1,

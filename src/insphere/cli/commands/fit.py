@@ -248,7 +248,7 @@ def _tell(fitted: Fit) -> None:
     from insphere.workflows.score_source import method_title
 
     detector, config = fitted.detector, fitted.config
-    shape = "×".join(map(str, detector.image_shape_ or ()))
+    shape = detector.modality_.size
     took = duration(fitted.seconds, measured=True)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)

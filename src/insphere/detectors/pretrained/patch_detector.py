@@ -92,7 +92,7 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
             At the resolution of the images.
         """
         check_is_fitted(self)
-        data = self._read(X, fitting=False)
+        data = self._read(X)
         height, width = data.shape[1:3]
         parts = []
         for part in batches(data, CHUNK):
