@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 import insphere
 from insphere.data import ImageSet
 from insphere.detectors import ConvolutionalSVDD, DeepCAE, DeepSVDD, KNNDetector
-from insphere.detectors.persistence.model_folder import describe_model
+from insphere.detectors.model_folder import describe_model
 from insphere.detectors.persistence.model_format import digest
 from insphere.errors import DataError, ModelError
 from insphere.modalities.images import Images

@@ -14,7 +14,7 @@ from insphere.data.read_options import ReadOptions
 from insphere.data.split import take_images
 from insphere.data.value_range import shown_as_uint8
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.persistence.model_folder import load_detector
+from insphere.detectors.model_folder import load_detector
 from insphere.errors import InsphereError
 from insphere.experiments.runs.spec import RunSpec
 from insphere.explain import HeatScale, heat_maps, heat_method, heat_scale

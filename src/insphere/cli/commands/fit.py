@@ -164,7 +164,7 @@ def fit(
 
 def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
     from insphere.data.cache import cache_dir
-    from insphere.detectors.persistence.model_folder import check_destination
+    from insphere.detectors.model_folder import check_destination
     from insphere.training.progress_bar import ProgressBar
     from insphere.workflows.fitting import fit_source
 

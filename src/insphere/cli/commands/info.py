@@ -49,7 +49,7 @@ def datasets(as_json: Json = False) -> None:
 
 def info(model: Model, as_json: Json = False) -> None:
     """Show what a saved model says about itself."""
-    from insphere.detectors.persistence.model_folder import describe_model
+    from insphere.detectors.model_folder import describe_model
     from insphere.modalities.table import restored
 
     description = describe_model(model)
