@@ -69,7 +69,9 @@ ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 # Small tools that every room above may use.
 TOOLS = {"atomic", "durations", "natural_sort", "parsing", "validation"}
-for _room in ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "versions"}:
+for _room in (
+    ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "safe_text", "versions"}
+):
     MAY_IMPORT[_room] |= TOOLS
 MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
