@@ -235,11 +235,11 @@ def test_names_that_no_file_can_have(path: str) -> None:
 def test_limits_are_limits() -> None:
     few = Limits(bytes=10, items=3, depth=1)
     assert parse_json(b"[1,2]", few) == [1, 2]
-    for content in (b"[1,2,3,4]", b"[[1]]", b"[1,     2]"):
+    for content in (b"[1,2,3,4]", b"[[1]]", b"[1,            2]"):
         with pytest.raises(ParseError):
             parse_json(content, few)
     assert parse_yaml("[1, 2]", few) == [1, 2]
-    for text in ("[1,2,3,4]", "[[1]]", "[1,     2]"):
+    for text in ("[1,2,3,4]", "[[1]]", "[1,            2]"):
         with pytest.raises(ParseError):
             parse_yaml(text, few)
     assert YAML_LIMITS.bytes < JSON_LIMITS.bytes

@@ -253,7 +253,7 @@ def test_a_new_detector_is_one_file_and_one_line(toy, tmp_path, monkeypatch, cap
              "methods": [{"method": toy, "grid": {"power": [1, 2]}}]}  # fmt: skip
     made = make_sweep(yaml.safe_load(yaml.safe_dump(sweep)))
     made.check()
-    assert [run.column for run in made.runs()] == ["Brightness (power 1)", "Brightness (power 2)"]
+    assert [run.column for run in made.runs()] == ["Brightness, power 1", "Brightness, power 2"]
     wrong = sweep | {"methods": [{"method": toy, "params": {"pwer": 1}}]}
     with pytest.raises(SpecError, match="brightness has no option pwer; it has"):
         make_sweep(wrong).check()
@@ -276,9 +276,12 @@ def test_pretrained_features_are_a_component(tmp_path, textures_small):
         np.testing.assert_array_equal(parted.anomaly_score(test), whole.anomaly_score(test))
         assert parted.threshold_ == whole.threshold_
         assert not hasattr(parted, "anomaly_map")
+        assert parted.uses_pretrained
+        assert whole.uses_pretrained
         parted.save(tmp_path / "m", overwrite=True)
         again = insphere.load(tmp_path / "m")
         np.testing.assert_array_equal(again.anomaly_score(test), whole.anomaly_score(test))
+    assert not build_detector("knn", {}, seed=0).uses_pretrained
     transformer = PretrainedFeatures(**common).fit(train)
     np.testing.assert_array_equal(transformer.transform(train), parted.training_)
 

@@ -119,7 +119,7 @@ def test_tables_have_one_too():
 
 
 def test_features_can_be_attributed_and_attacked(fitted, digits):
-    detector, images = fitted("feature-knn"), digits[0][:4]
+    detector, images = fitted("feature-knn"), digits[0][digits[1] != 3][:4]
     assert heat_maps(detector, images, "gradient").max() > 0
     fooled = fool(detector, images, epsilon=8, steps=3)
     assert (fooled.after < fooled.before).all()

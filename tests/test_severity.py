@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
@@ -28,11 +28,9 @@ def test_severity_is_monotone_and_finite(calibration: list, new: list) -> None:
 
 @given(st.lists(numbers, min_size=1, max_size=80))
 def test_severity_follows_the_p_value_where_the_calibration_reaches(calibration: list) -> None:
-    scale = SeverityScale(calibration)
-    inside = np.array([s for s in calibration if s <= scale.tail.start])
-    strictly_above = np.nextafter(inside, np.inf)
-    expected = -np.log10(conformal_p_values(calibration, strictly_above))
-    np.testing.assert_allclose(scale(inside), expected, rtol=0, atol=1e-9)
+    expected = -np.log10(conformal_p_values(calibration, calibration))
+    found = SeverityScale(calibration)(calibration)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
 def test_severity_keeps_growing_beyond_the_calibration() -> None:
@@ -105,3 +103,30 @@ def test_wrong_scores_are_refused() -> None:
     for wrong in ([], [1.0, math.nan], [math.inf]):
         with pytest.raises(DataError, match="at least one calibration score"):
             fit_tail(wrong)
+
+
+@settings(max_examples=200)
+@given(
+    calibration=st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=400),
+    extra=st.lists(st.floats(-2e6, 2e6, width=32), max_size=20),
+)
+def test_severity_and_p_value_say_the_same_within_the_sample(calibration, extra):
+    """Within the calibration sample ranks rule, at every number of images."""
+    reference = np.sort(calibration)
+    n = len(reference)
+    scores = np.sort(np.concatenate([reference, extra]))
+    p, severity = conformal_p_values(reference, scores), SeverityScale(reference)(scores)
+    inside = scores <= reference[-1]
+    assert (severity[inside] <= -np.log10(p[inside]) + 1e-9).all()
+    assert (severity[scores < reference[0]] == 0).all()
+    assert (severity[scores > reference[-1]] >= np.log10(n + 1) - 1e-9).all()
+    assert (np.diff(severity) >= -1e-9).all()
+
+
+def test_a_long_tail_makes_no_normal_image_severe():
+    """What happened: 12 calibration scores, of which one is large, and p = 2/13 beside severe."""
+    reference = np.array([0.010, 0.011, 0.012, 0.013, 0.013, 0.014, 0.014, 0.015, 0.015, 0.016, 0.2,
+                          0.9])  # fmt: skip
+    scores = np.array([0.5, 0.9])
+    assert conformal_p_values(reference, scores).tolist() == pytest.approx([2 / 13, 2 / 13])
+    assert SeverityScale(reference)(scores).max() == pytest.approx(np.log10(13 / 2))

@@ -251,7 +251,7 @@ def _check_events(events: Iterator[yaml.Event], limits: Limits) -> None:
 
     depth = 0
     for count, event in enumerate(events):
-        if count > 2 * limits.items:
+        if count > 2 * limits.items + 4:  # a start and an end each, of stream and document too
             raise ParseError(f"holds more than {limits.items:,} values")
         if getattr(event, "tag", None) is not None:
             line = event.start_mark.line + 1 if event.start_mark else 1

@@ -1,9 +1,10 @@
 """Severity: how rare a score is among normal images, on one scale for all detectors.
 
 Severity is −log10 of the chance that a normal image scores as high: 2 is one normal image in a
-hundred, 3 one in a thousand. Where the calibration scores reach, it follows them; beyond, it
-follows a generalised Pareto tail fitted to the highest of them (Pickands 1975, "Statistical
-inference using extreme order statistics"), so that it keeps growing with the score.
+hundred, 3 one in a thousand. Up to the highest calibration score it follows their ranks, as the
+conformal p-value does, so that both say the same of one image. Beyond, it follows a generalised
+Pareto tail fitted to the highest of them (Pickands 1975, "Statistical inference using extreme
+order statistics"), so that it keeps growing with the score.
 """
 
 from __future__ import annotations
@@ -110,8 +111,9 @@ class SeverityScale:
     def __call__(self, scores: ArrayLike) -> NDArray[np.float64]:
         """Return the severity of each score.
 
-        Between calibration scores the logarithm of the rank is interpolated; below all of them
-        the severity is 0.
+        At a calibration score the severity is −log10 p, where p is the conformal p-value; between
+        two it is interpolated, and never above −log10 p. Below all of them it is 0; beyond all, it
+        grows from log10(n + 1) with the tail.
 
         Parameters
         ----------
@@ -124,18 +126,22 @@ class SeverityScale:
             0 or more; finite for finite scores.
         """
         values = np.asarray(scores, dtype=np.float64)
-        ordered, tail = self.calibration_scores, self.tail
-        n = len(ordered)
-        knots, first = np.unique(ordered[ordered <= tail.start], return_index=True)
-        above = n - np.append(first[1:], np.searchsorted(ordered, tail.start, side="right"))
-        body = np.interp(values, knots, -np.log10((1 + above) / (n + 1)), left=0.0)
-        beyond = values > tail.start
+        ordered = self.calibration_scores
+        n, top = len(ordered), ordered[-1]
+        knots = np.unique(ordered)
+        at_or_above = n - np.searchsorted(ordered, knots, side="left")
+        body = np.interp(values, knots, -np.log10((1 + at_or_above) / (n + 1)), left=0.0)
+        beyond = values > top
+        growth = self._log_chance(top) - self._log_chance(np.where(beyond, values, top))
+        return np.where(beyond, self.resolution + np.maximum(growth, 0.0), body)
+
+    def _log_chance(self, scores: ArrayLike) -> NDArray[np.float64]:
+        """Return log10 of the chance that a score in the tail lies beyond each of `scores`."""
+        tail = self.tail
         with np.errstate(over="ignore"):
-            excess = np.minimum(np.where(beyond, values - tail.start, 0.0) / tail.scale, 1e300)
-        log_chance = genpareto.logsf(excess, tail.shape) / math.log(10)
-        # Where the tail begins, rounding must not put it below the body that ends there.
-        far = np.maximum(-math.log10(tail.share) - log_chance, body)
-        return np.where(beyond, far, body)
+            excess = np.maximum(np.asarray(scores, np.float64) - tail.start, 0.0) / tail.scale
+        log_chance: NDArray[np.float64] = genpareto.logsf(np.minimum(excess, 1e300), tail.shape)
+        return log_chance / math.log(10)
 
 
 def severity_step(severity: float) -> str:

@@ -6,10 +6,12 @@ import asyncio
 from typing import Any
 from urllib.parse import urlencode
 
+from insphere.detectors.method_table import find_method
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.runs.display_names import option_keys
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
+    BASELINE,
     Choice,
     installed_methods,
     possible_rate,
@@ -42,8 +44,8 @@ class Chosen:
         self.pictures: dict[str, Any] = {}
         self.problem = ""
         self.normal = given.get("normal", "")
-        method, objective = given.get("method", ""), given.get("objective", "")
-        self.method = method if method in installed_methods() else "deep-svdd"
+        method, objective = find_method(given.get("method", "")), given.get("objective", "")
+        self.method = method if method and method in installed_methods() else BASELINE
         self.objective = "soft-boundary" if objective == "soft-boundary" else "one-class"
         self.options = [name for name in given.get("options", "").split(",") if name in OPTIONS]
         self.recipe = "paper" if given.get("recipe") == "paper" else "fast"

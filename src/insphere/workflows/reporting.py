@@ -88,7 +88,7 @@ def _heat(scored: Scored) -> ReportHeat | None:
     """
     detector = scored.detector
     method = heat_method(detector)
-    if method == "occlusion" and detector.card.needs_pretrained:
+    if method == "occlusion" and detector.uses_pretrained:
         return None
     passed = np.flatnonzero(~scored.flagged)
     if not len(passed):

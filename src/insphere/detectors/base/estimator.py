@@ -288,6 +288,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """Return +1 for each normal and -1 for each anomalous image."""
         return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int64)
 
+    @property
+    def uses_pretrained(self) -> bool:
+        """Whether each image goes through a pretrained network, which takes its time."""
+        return self.card.needs_pretrained
+
     # ------------------------------------------------------------------ inside
 
     def _read(self, X: Any, *, fitting: bool) -> Array:

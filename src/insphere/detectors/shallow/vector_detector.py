@@ -57,6 +57,11 @@ class FlatDetector(OneClassDetector):
     preprocess: str | None = field(init=False, default=None)
     _stored: ClassVar[tuple[str, ...]]
 
+    @property
+    def uses_pretrained(self) -> bool:
+        """Whether vectors come from `features`."""
+        return self.features is not None
+
     def _learn(self, F: Floats) -> None:
         """Set the attributes named in `_stored` from features of shape (n, d)."""
         raise NotImplementedError

@@ -17,7 +17,6 @@ import numpy as np
 
 from insphere.data.image_set import ImageSet
 from insphere.data.split import OneClassSplit, take_images
-from insphere.detectors.registry import method_card
 from insphere.experiments.runs.run_builder import settings_of
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_record import Run
@@ -95,7 +94,7 @@ def measure(spec: RunSpec, data: ImageSet) -> Estimate:
         If the run is not possible with these images.
     """
     known = settings_of(spec.method)
-    pretrained = method_card(spec.method).needs_pretrained
+    pretrained = spec.detector().uses_pretrained
     split = spec.reading.split(data)
     if "callbacks" not in known or pretrained:
         return _from_few(spec, split, _FEW[pretrained])
