@@ -27,7 +27,7 @@ _KEPT = ("recipe", "epochs", "pretrain_epochs", "objective", "nu", "false_alarm_
 _RATES = (0.05, 0.1)
 
 
-class Choice(BaseModel):
+class RunChoice(BaseModel):
     """A dataset, its normal class, and how to learn it.
 
     Parameters
