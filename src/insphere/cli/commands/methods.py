@@ -45,5 +45,6 @@ def methods(as_json: Json = False) -> None:
         table.add_column()
         for card in cards:
             if card.family == family:
-                table.add_row(card.key, Text(card.summary))
+                note = " (control)" if card.is_control else ""
+                table.add_row(card.key, Text(card.summary + note))
         console.out.print(table, "")

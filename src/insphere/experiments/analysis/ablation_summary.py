@@ -1,4 +1,4 @@
-"""What an ablation found, in words; differences in percentage points of AUC."""
+"""The results of an ablation in words; differences in percentage points of AUC."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-
 
 
 def in_words(findings: Findings) -> str:
-    """Say in a few sentences what helps, what hurts, and how wrong the assumptions were."""
+    """Return sentences on what helps, what hurts, and the error of the assumed gains."""
     options = findings.of_kind("option")
     sentences = []
     if findings.tested and not findings.can_show:
@@ -35,7 +35,7 @@ def in_words(findings: Findings) -> str:
 
 
 def z_score_words(findings: Findings) -> str:
-    """Say for how many runs standardising kept the AUC to the last bit."""
+    """Return a sentence on the runs whose AUC is unchanged by standardisation."""
     equal = sum(
         all(values[key] == findings.baseline[cell] for key in values if key.startswith("auc"))
         for cell, values in findings.z_scores.items()
@@ -45,7 +45,7 @@ def z_score_words(findings: Findings) -> str:
 
 
 def note(findings: Findings) -> str:
-    """Say what stands behind the numbers, and what is missing."""
+    """Return a note on the runs behind the numbers, and on missing ones."""
     n, seeds, pairs = len(findings.classes), len(findings.seeds), len(findings.cells)
     counted = [
         f"{n} class{'es' if n > 1 else ''}",
@@ -81,7 +81,7 @@ def note(findings: Findings) -> str:
 
 
 def title(dataset: str) -> str:
-    """Return the name of a dataset for people."""
+    """Return the display name of a data set."""
     return TITLES.get(dataset, dataset)
 
 

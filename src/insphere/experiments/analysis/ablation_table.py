@@ -1,4 +1,4 @@
-"""What an ablation found, as tables; differences in percentage points of AUC."""
+"""The results of an ablation as tables; differences in percentage points of AUC."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from insphere.safe_text import csv_row
 
 
 def layouts(findings: Findings) -> list[Layout]:
-    """Return all tables of one dataset."""
+    """Return all tables of one data set."""
     tables = [summary(findings), by_class(findings)]
     return [*tables, z_score_table(findings)] if findings.z_scores else tables
 
 
 def summary(findings: Findings) -> Layout:
-    """Lay out one line for each option and combination: gain, p, assumption, verdict."""
+    """Return a table with a line for each arm: gain, p-value, assumed gain, verdict."""
     columns = [
         Column("option", words=True),
         Column("group", words=True),
@@ -48,7 +48,7 @@ def summary(findings: Findings) -> Layout:
 
 
 def by_class(findings: Findings) -> Layout:
-    """Lay out the difference in each class, below the AUC of the baseline."""
+    """Return a table of the difference in each class, below the AUC of the baseline."""
     classes = findings.classes
     columns = [Column("option", words=True), *(Column(name) for name in classes), Column("mean")]
     own = findings.baseline_by_class
@@ -72,7 +72,7 @@ def by_class(findings: Findings) -> Layout:
 
 
 def z_score_table(findings: Findings) -> Layout:
-    """Lay out the AUC of each class from scores and from standardised scores."""
+    """Return a table of the AUC of each class, from scores and from standardised scores."""
     reported = REPORTED_Z_SCORE.get(findings.dataset, {})
     columns = [
         Column("normal class", words=True),
@@ -112,7 +112,7 @@ def z_score_table(findings: Findings) -> Layout:
 
 
 def across(findings: Sequence[Findings]) -> Layout:
-    """Lay out the gain of each option on several datasets, what is shown in bold."""
+    """Return a table of the gain of each option on several data sets; significant ones in bold."""
     columns = [Column("option", words=True), Column("group", words=True), Column("assumed")]
     columns += [Column(title(one.dataset)) for one in findings]
     by_name = [{c.arm.name: c for c in one.comparisons} for one in findings]

@@ -1,4 +1,4 @@
-"""Figures that compare options with the baseline, and measurements with what was published."""
+"""Figures that compare options with the baseline, and measured with published results."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _published(row: dict[str, Any]) -> dict[str, Spread]:
 
 
 def _compared(collection: RunCollection) -> list[tuple[str, list[Measured], str]]:
-    """Return datasets with a baseline and something to compare with it."""
+    """Return data sets with a baseline and another option."""
     baseline = collection.baseline
     if baseline is None:
         raise NotEnough("runs of plain Deep SVDD, or another --baseline")

@@ -1,4 +1,4 @@
-"""Trains and evaluates one run."""
+"""Training and evaluation of one run."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from insphere.versions import versions
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run gave.
+    """The result of a run.
 
     Parameters
     ----------
     spec : RunSpec
-        What was run.
+        The run.
     split : OneClassSplit
-        Which images were trained on and tested.
+        Training and test images.
     detector : OneClassDetector
         Fitted.
     scores : ndarray, shape (n_test,)
         Anomaly score of each test image.
     evaluation : Evaluation
-        Measured on the test images at the detector's threshold; without those whose labels the
-        run used to tune a setting.
+        Measured on the test images at the threshold of the detector, without those whose labels
+        were used to tune a setting.
     fit_seconds, score_seconds : float
         Wall time.
     z_score : dict
-        The same scores standardised; see `z_score_aucs`.
+        AUCs of the standardised scores; see `z_score_aucs`.
     told : dict
-        What labels were used for, beyond choosing the normals; see
+        What labels were used for beyond the normal class; empty if for nothing. See
         `insphere.experiments.runs.labelled_data`.
     """
 
@@ -57,7 +57,7 @@ class RunResult:
     told: dict[str, Any] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        """Return all that is measured, with where it came from, as JSON values."""
+        """Return all measurements with their origin, as JSON values."""
         history = getattr(self.detector, "history_", [])
         return {
             "run": self.spec.identity,
@@ -77,18 +77,18 @@ class RunResult:
 def run(
     spec: RunSpec, data: ImageSet, *, checkpoints: Path | None = None, **extra: Any
 ) -> RunResult:
-    """Fit the spec's detector on its normal class and evaluate it on the test images.
+    """Fit the detector of a run on its normal class, and evaluate it on the test images.
 
     Parameters
     ----------
     spec : RunSpec
-        What to run.
+        The run.
     data : ImageSet
-        The dataset that the spec names, loaded.
+        The data set of the run, loaded.
     checkpoints : pathlib.Path, optional
-        Folder for checkpoints of methods that have them.
+        Folder for checkpoints, for methods that write them.
     **extra
-        Further arguments for detectors that know them (verbose, callbacks), which do not change
+        Further parameters (verbose, callbacks) for detectors that have them. They do not change
         the result.
     """
     split = spec.reading.split(data)
@@ -109,7 +109,7 @@ def run(
 def z_score_aucs(
     truth: NDArray[np.int64], scores: NDArray[np.float64], mean: float, std: float
 ) -> dict[str, float]:
-    """Measure the AUC after z-scoring, in both of the ways in which people do it.
+    """Measure the AUC after z-scoring, in the two usual ways.
 
     Parameters
     ----------
@@ -118,13 +118,13 @@ def z_score_aucs(
     scores : ndarray, shape (n,)
         Anomaly scores.
     mean, std : float
-        Scale of the reference normals.
+        Mean and standard deviation of the scores of normal images.
 
     Returns
     -------
     dict
-        The scale; the AUC of scores standardised by it; and, if all scores are finite, that of
-        scores standardised over the very images tested.
+        The mean and deviation; the AUC of scores standardised with them; and, if all scores are
+        finite, that of scores standardised over the test images.
     """
     aucs = {"auc": evaluate_scores(truth, z_scores(scores, mean, std)).auc}
     if np.isfinite(scores).all():
