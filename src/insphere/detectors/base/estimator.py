@@ -10,22 +10,17 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from insphere.data.degenerate import check_informative
-from insphere.data.inputs import (
-    as_images,
-    check_magnitude,
-    opened,
-    training_groups,
-    training_images,
-)
+from insphere.data.inputs import as_images, training_groups
 from insphere.data.value_range import fitted_range, read_values
 from insphere.detectors.base.calibrated_scores import CalibratedScores
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.base.savable import Savable
 from insphere.errors import DataError, SpecError
+from insphere.modalities.modality import Modality
+from insphere.modalities.table import kind_of_input
 from insphere.scoring.conformal import cross_scores, cross_tail, deal, held_out, is_cross
 from insphere.scoring.severity import fit_tail
 from insphere.scoring.thresholds import (
@@ -86,6 +81,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         Numbers of training images and of calibration images.
     n_calibration_groups_ : int or None
         Number of groups, such as tracks, of the calibration images; None without groups.
+    modality_ : Modality
+        Kind of the training data, with the properties of its samples.
     image_shape_ : tuple (H, W, C) or None
         Shape of one training image; None if it was fitted on a table.
     image_dtype_ : str or None
@@ -123,7 +120,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         X : ndarray
             Images, uint8 or float32, shape (n, H, W, C), perhaps a memory map; or a table,
             float64, shape (n, d). At least two rows, finite, not all values equal.
-            ``self.image_shape_`` is already set.
+            ``self.modality_`` is already set.
         **known
             Those of labels, groups and weights that ``_takes`` names; None where none were given.
 
@@ -194,9 +191,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             If a parameter is out of range, or there are too few calibration images for
             `false_alarm_rate`.
         """
-        self.trained_on_ = None
-        train = self._training_set(X, y, groups, self._given_weights(known))
-        check_informative(train.normals.data)
+        train, modality = self._training_set(X, y, groups, self._given_weights(known))
+        modality.check_varied(train.normals.data)
         rate = self.false_alarm_rate
         in_turn = rate is not None and is_cross(self.calibration)
         mask = None if in_turn else self._held_out(train.normals)
@@ -205,9 +201,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         self.value_range_ = fitted_range(train.data, among)
         if self.value_range_ is not None:
             train = replace(train, data=self.value_range_.take(train.data))
-        data, normals = train.data, train.normals
-        self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
-        self.image_dtype_ = data.dtype.name if data.ndim == 4 else None
+        normals = train.normals
+        self.modality_, self.trained_on_ = type(modality).of(train.data), None
         self.parts_ = self._trained_parts(train) if in_turn else []
         held = None if mask is None else normals.take(mask)
         train = train if mask is None else train.take(~train.among_all(mask))
@@ -262,8 +257,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             If the shape of the images differs from that of the training images.
         """
         check_is_fitted(self)
-        data = self._read(X, fitting=False)
-        return self._score_read(data)
+        return self._score_read(self._read(X))
 
     def outside_range(self, X: Any) -> NDArray[np.bool_]:
         """Return which images hold values outside the range of the training images, shape (n,).
@@ -290,47 +284,32 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int64)
 
     @property
+    def image_shape_(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of one training image; None if it was fitted on others."""
+        return self.modality_.image_shape
+
+    @property
+    def image_dtype_(self) -> str | None:
+        """Name of the number format of the training images; None if it was fitted on others."""
+        return self.modality_.image_dtype
+
+    @property
     def uses_pretrained(self) -> bool:
         """Whether each image is processed by a pretrained network, which is slow."""
         return self.card.needs_pretrained
 
     # ------------------------------------------------------------------ inside
 
-    def _read(self, X: Any, *, fitting: bool) -> Array:
-        """Return images as N×H×W×C or a table as float64 N×d, checked against the training."""
-        trained_on = None if fitting else self.image_shape_
-        if getattr(X, "ndim", None) in (0, 1) and trained_on is None:
-            data = X  # scikit-learn gives the best message about the form of a table
-        else:
-            data = training_images(X) if fitting else as_images(X)
-        if getattr(data, "ndim", None) != 4:
-            if trained_on is not None:
-                raise DataError(
-                    f"The detector was trained on images of {_shape(trained_on)}, but got a table."
-                )
-            table: Array = validate_data(
-                self, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
-            )
-            check_magnitude(table, "Tables")
-            return table
-        if fitting:
-            if len(data) < 2:
-                raise DataError(
-                    f"Training needs at least 2 normal images, but got n_samples = {len(data)}."
-                )
-            # These can remain from an earlier fit to a table.
-            for name in ("n_features_in_", "feature_names_in_"):
-                self.__dict__.pop(name, None)
-        elif trained_on is None:
-            raise DataError("The detector was trained on a table, but got images.")
-        elif data.shape[1:] != trained_on:
+    def _read(self, X: Any) -> Array:
+        """Return samples as one array, checked against the training samples."""
+        kind, trained = kind_of_input(X), self.modality_
+        if not isinstance(trained, kind):
             raise DataError(
-                f"The detector was trained on images of {_shape(trained_on)}, but these are "
-                f"{_shape(data.shape[1:])}; resize or convert them first."
+                f"The detector was trained on {trained.describe()}, but got {kind.noun}."
             )
-        else:
-            data = read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
-        return np.asanyarray(data)
+        data = kind.read(X, fitting=False, estimator=self)
+        trained.check(data)
+        return read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
 
     def _score_read(self, data: Array) -> NDArray[np.float64]:
         """Return the scores of samples in the form of `_read`."""
@@ -342,18 +321,27 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return self._checked(self._anomaly_score(data), len(data))
 
     def _read_images(self, X: Any) -> Array:
-        """Return images as N×H×W×C for heat maps. A table raises DataError."""
+        """Return images as N×H×W×C for heat maps. Other data raise DataError."""
         check_is_fitted(self)
+        if not self.modality_.has_maps:
+            noun = self.modality_.noun
+            raise DataError(f"Only images have heat maps, and this detector was fitted on {noun}.")
+        return self._read(X)
+
+    def _require_images(self, instead: str) -> None:
+        """Refuse to be fitted to anything but images, and name what to use instead."""
         if self.image_shape_ is None:
-            raise DataError("Only images have heat maps, and this detector was fitted on a table.")
-        return self._read(X, fitting=False)
+            raise DataError(
+                f"{type(self).__name__} takes images, but got {self.modality_.noun}; {instead}"
+            )
 
     def _training_set(
         self, X: Any, y: Any, groups: Any, weights: NDArray[np.float64] | None
-    ) -> TrainingSet:
-        """Read the training samples with their labels, groups and weights."""
-        X = opened(X)
-        data = self._read(X, fitting=True)
+    ) -> tuple[TrainingSet, Modality]:
+        """Read the training samples with labels, groups and weights, and detect their kind."""
+        kind = kind_of_input(X)
+        X = kind.opened(X)
+        data = kind.read(X, fitting=True, estimator=self)
         labels, normal = self._read_labels(y) if "labels" in self._takes else (None, None)
         groups = training_groups(X) if groups is None else _groups(groups)
         for values, what in ((labels, "labels in y"), (groups, "groups"), (weights, "weights")):
@@ -361,7 +349,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                 raise DataError(f"There are {len(data)} images, but {len(values)} {what}.")
         if weights is not None and (weights == weights[0]).all():
             weights = None  # the same to the last bit
-        return TrainingSet(data, labels, groups, weights, normal)
+        return TrainingSet(data, labels, groups, weights, normal), kind.of(data)
 
     def _given_weights(self, known: dict[str, Any]) -> NDArray[np.float64] | None:
         """Return the weights from the further arguments of `fit`."""
@@ -456,7 +444,3 @@ def batches(X: Array, size: int) -> Iterator[Array]:
     """Yield consecutive parts of at most `size` rows."""
     for start in range(0, len(X), size):
         yield X[start : start + size]
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "×".join(str(side) for side in shape)

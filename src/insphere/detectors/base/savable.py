@@ -16,6 +16,7 @@ from insphere.detectors.method_table import METHODS, class_names, method_of_clas
 from insphere.detectors.persistence.model_format import CALIBRATION, Fitted, TrainedOn
 from insphere.detectors.persistence.model_writer import ModelData, PartData, write_model
 from insphere.errors import ModelError
+from insphere.modalities.modality import Modality
 from insphere.scoring.severity import Tail
 
 
@@ -26,6 +27,7 @@ class Savable:
     _not_saved: ClassVar[tuple[str, ...]] = ("callbacks", "checkpoint_dir", "device")
 
     calibration_scores_: NDArray[np.float64]
+    modality_: Modality
     n_train_: int
     tail_: Tail | None
     trained_on_: TrainedOn | None
@@ -86,6 +88,7 @@ class Savable:
         }
         if not isinstance(params.get("random_state"), int | np.integer):
             params["random_state"] = None  # the position of a generator cannot be saved
+        fitted = {n: getattr(self, n) for n in Fitted.model_fields if hasattr(self, n)}
         parts = []
         for part in self.parts_:
             part_arrays, part_state = part._state()
@@ -94,7 +97,7 @@ class Savable:
         return ModelData(
             detector=type(self).__name__,
             params=params,
-            fitted={n: getattr(self, n) for n in Fitted.model_fields if hasattr(self, n)},
+            fitted=fitted | {"modality_": self.modality_.saved()},
             arrays=arrays,
             state=state,
             calibration_scores=self.calibration_scores_,
