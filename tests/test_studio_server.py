@@ -318,7 +318,7 @@ def test_only_what_is_offered_can_be_chosen(tmp_path, monkeypatch):
         (place / "1.png").write_bytes(png())
     (folder / "leads-out").symlink_to(outside)
     (folder / "empty").mkdir()
-    sources = Sources(folder, tmp_path / "brought")
+    sources = Sources(folder, tmp_path / "uploads")
     titles = {source.title for source in sources.all() if source.kind == "folder"}
     assert titles == {"good"}
     key = next(source.key for source in sources.all() if source.title == "good")

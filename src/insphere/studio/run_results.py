@@ -66,7 +66,7 @@ class RunResults:
 
     def show(self) -> None:
         """Build the view."""
-        found = run_widgets.beside(self.studio, self.found)
+        found = run_widgets.compared_run(self.studio, self.found)
         with ui.element("section").classes("card stack"):
             self._hero = html(run_widgets.hero(found))
             if text := run_widgets.assumption(found):
@@ -92,7 +92,7 @@ class RunResults:
         self._training()
         self._settings()
 
-    def update(self, around: run_widgets.Beside) -> None:
+    def update(self, around: run_widgets.ComparedRun) -> None:
         """Show new results of the baseline and the controls."""
         self._scale.set_content(run_widgets.scale(self.studio, around))
         self._hero.set_content(run_widgets.hero(around))
@@ -121,7 +121,7 @@ class RunResults:
                         :2
                     ]
                 }
-                base = run_widgets.beside(self.studio, self.found).baseline
+                base = run_widgets.compared_run(self.studio, self.found).baseline
                 if base is not None and base.state == "finished":
                     try:
                         other, other_truth = self.studio.store.files.scores(base.identity)

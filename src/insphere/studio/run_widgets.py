@@ -31,7 +31,7 @@ SHOWN = 14
 
 
 @dataclass(frozen=True)
-class Beside:
+class ComparedRun:
     """A run with its baseline and its controls.
 
     Parameters
@@ -55,7 +55,7 @@ class Beside:
         return self.baseline is None and baseline_of(self.run.spec) != self.run.spec
 
 
-def beside(studio: Studio, run: Run) -> Beside:
+def compared_run(studio: Studio, run: Run) -> ComparedRun:
     """Find the baseline and the controls of a run."""
     spec = run.spec
     base = baseline_of(spec)
@@ -64,14 +64,14 @@ def beside(studio: Studio, run: Run) -> Beside:
     )}  # fmt: skip
     controls = [found[one.identity] for one in controls_of(spec) if one.identity in found]
     own = base.identity == run.identity
-    return Beside(
+    return ComparedRun(
         run,
         None if own else found.get(base.identity),
         [one for one in controls if one.identity != run.identity],
     )
 
 
-def hero(found: Beside) -> str:
+def hero(found: ComparedRun) -> str:
     """Return the AUC, that of the baseline or else the untrained network, and the difference."""
     run, other, name = found.run, found.baseline, "the baseline"
     if other is None and not found.missing:
@@ -99,7 +99,7 @@ def hero(found: Beside) -> str:
     return f'<div class="hero">{"".join(parts)}</div>'
 
 
-def assumption(found: Beside) -> str:
+def assumption(found: ComparedRun) -> str:
     """Return a sentence on the gain that a report assumed for the options of a run."""
     options = option_keys(found.run.spec.params)
     gain = assumed_gain(options)
@@ -121,7 +121,7 @@ def assumption(found: Beside) -> str:
     )
 
 
-def scale(studio: Studio, found: Beside) -> str:
+def scale(studio: Studio, found: ComparedRun) -> str:
     """Return all AUCs on a scale from 50 to 100 per cent, with the published value if known."""
     names = studio.names()
     runs = [found.run, *([found.baseline] if found.baseline else []), *found.controls]

@@ -22,7 +22,7 @@ from insphere.cli.table_output import TableFormat, check_format, print_layouts
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
-    from insphere.experiments.analysis.ablation_results import Findings
+    from insphere.experiments.analysis.ablation_results import AblationResults
     from insphere.experiments.execution.sweep_progress import SweepProgress
 
 Datasets = Annotated[
@@ -158,7 +158,7 @@ def ablate(
 
 def _of_files(
     files: list[Path], datasets: Any, names: list[str] | None, groups: bool, recipe: str
-) -> list[Findings]:
+) -> list[AblationResults]:
     from insphere.errors import DataError
     from insphere.experiments.analysis.ablation_results import arms_in, find
     from insphere.experiments.analysis.ablation_study import study_arms
@@ -183,7 +183,7 @@ def _of_files(
 
 
 def _print(
-    found: list[Findings], form: str, as_json: bool, progress: SweepProgress | None = None
+    found: list[AblationResults], form: str, as_json: bool, progress: SweepProgress | None = None
 ) -> None:
     from insphere.experiments.analysis.ablation_summary import in_words as what_helps
     from insphere.experiments.analysis.ablation_summary import title

@@ -201,16 +201,16 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
         for follower in followers:
             follower.phase_start("features", 1, 0, len(X))
 
-        def told(images: int) -> None:
+        def report(images: int) -> None:
             for follower in followers:
                 follower.batch_end("features", images)
 
         try:
             if self._tail is not None and form.kind != "map":
                 return adapted_features(
-                    self._extractor, self._tail, X, form, cache=self.cache, progress=told
+                    self._extractor, self._tail, X, form, cache=self.cache, progress=report
                 )
-            return features(self._extractor, X, [form], cache=self.cache, progress=told)[0]
+            return features(self._extractor, X, [form], cache=self.cache, progress=report)[0]
         finally:
             for follower in followers:
                 follower.phase_end("features")

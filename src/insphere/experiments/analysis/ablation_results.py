@@ -87,7 +87,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Findings:
+class AblationResults:
     """The results of an ablation on one data set.
 
     Parameters
@@ -177,7 +177,7 @@ def find(
     *,
     recipe: str = "fast",
     cells: Mapping[str, Sequence[Cell]] | None = None,
-) -> list[Findings]:
+) -> list[AblationResults]:
     """Compare arms with the baseline, for each data set.
 
     Parameters
@@ -249,7 +249,7 @@ def _findings(
     arms: Sequence[Arm],
     z_scores: Mapping[Cell, dict[str, float]],
     cells: Sequence[Cell] | None,
-) -> Findings:
+) -> AblationResults:
     if cells is None:
         cells = list(dict.fromkeys(cell for by_cell in aucs.values() for cell in by_cell))
     baseline = {cell: auc for cell, auc in aucs.get(BASELINE, {}).items() if cell in cells}
@@ -259,7 +259,7 @@ def _findings(
             pairs = pair(aucs.get(arm.name, {}), baseline, cells)
             means = list(pairs.by_class().values())
             comparisons.append(Comparison(arm, pairs, effect(means) if means else None))
-    return Findings(
+    return AblationResults(
         dataset,
         tuple(cells),
         baseline,

@@ -151,13 +151,13 @@ def as_they_end(tell: Callable[[Run], None]) -> Watch:
         Called with each run that has finished or failed since this call.
     """
     began = time.time()
-    told: set[str] = set()
+    reported: set[str] = set()
 
     def see(runs: list[Run]) -> None:
         for run in runs:
             ended = run.state in ("finished", "failed") and (run.finished or 0.0) >= began
-            if ended and run.identity not in told:
-                told.add(run.identity)
+            if ended and run.identity not in reported:
+                reported.add(run.identity)
                 tell(run)
 
     return see

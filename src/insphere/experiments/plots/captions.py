@@ -11,7 +11,7 @@ from insphere.report.gallery import FigureSource
 
 Row = Mapping[str, Any]
 _NAMES = ("insphere", "torch", "numpy", "scikit-learn", "python")
-_TOLD = 6  # number of options that are named in a sentence
+_NAMED = 6  # number of options that are named in a sentence
 
 
 def sources(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> list[FigureSource]:
@@ -46,14 +46,14 @@ def sentence(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> str
     """Return a sentence on runs: their number, data sets, methods, seeds and versions."""
     found = sources(rows, runs)
     data = list(dict.fromkeys(source.dataset for source in found))
-    told = list(dict.fromkeys((s.option, s.method, s.params) for s in found))
+    options = list(dict.fromkeys((s.option, s.method, s.params) for s in found))
     seeds = sorted({seed for source in found for seed in source.seeds})
     listed = [
         option if params == "defaults" else f"{option} ({params})"
-        for option, _, params in told[:_TOLD]
+        for option, _, params in options[:_NAMED]
     ]
-    if len(told) > _TOLD:
-        listed.append(f"{len(told) - _TOLD} more")
+    if len(options) > _NAMED:
+        listed.append(f"{len(options) - _NAMED} more")
     return (
         f"From {counted(len(rows), 'run')} on {_and(data)}, {counted(_classes(rows), 'class')}, "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {_and([str(seed) for seed in seeds])}: "
@@ -69,12 +69,12 @@ def versions_in_words(rows: Sequence[Row]) -> str:
         )
         for name in _NAMES
     }
-    told = [
+    versions = [
         f"{'Python' if name == 'python' else name} {_and(versions)}"
         for name, versions in found.items()
         if versions
     ]
-    return ", ".join(told) if told else "unknown versions"
+    return ", ".join(versions) if versions else "unknown versions"
 
 
 def counted(n: int, what: str) -> str:

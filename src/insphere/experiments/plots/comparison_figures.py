@@ -54,10 +54,10 @@ def _gain_bars(collection: RunCollection) -> list[Content]:
         shown = gains.mean_gains(runs, baseline, assumed)
         if not shown:
             continue
-        told = " Diamonds are gains that were assumed, not measured." if assumed else ""
+        diamonds = " Diamonds are gains that were assumed, not measured." if assumed else ""
         caption = (
             "Mean change over classes in points of AUC, paired by class and seed, with the 95 % "
-            f"interval of the mean (Student's t, one value a class).{told}"
+            f"interval of the mean (Student's t, one value a class).{diamonds}"
         )
         title = f"{data}: mean change against {baseline}"
         found.append(Content((data,), title, caption, runs, (shown,)))

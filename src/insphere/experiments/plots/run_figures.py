@@ -262,8 +262,8 @@ def _has_scores(collection: RunCollection, run: Measured) -> bool:
     This is false for runs that were tuned on labelled test images: their AUC is that of the other
     images, but the scores of all are saved.
     """
-    told = collection.by_run[run.run].get("labels", {})
-    return collection.scores(run) is not None and "labelled_test_images" not in told
+    label_use = collection.by_run[run.run].get("labels", {})
+    return collection.scores(run) is not None and "labelled_test_images" not in label_use
 
 
 def _with_scores(collection: RunCollection) -> list[tuple[str, str, list[Measured]]]:

@@ -114,8 +114,8 @@ def run_names(runs: Iterable[AnyRun]) -> dict[str, str]:
     alone = len(set(methods.values())) == 1 and len(split) > 1
     short, whole = {}, {}
     for key, (options, base) in split.items():
-        told = {name: value for name, value in base.items() if name in differing[methods[key]]}
-        short[key] = _title(methods[key], _options_in_short(options), told, named=not alone)
+        shown = {name: value for name, value in base.items() if name in differing[methods[key]]}
+        short[key] = _title(methods[key], _options_in_short(options), shown, named=not alone)
         whole[key] = _title(methods[key], _titles(options), base, named=True)
     counts = Counter(short.values())
     titles: dict[str, str] = {}
@@ -143,8 +143,8 @@ def settings_key(run: AnyRun) -> str:
     method, params = (
         (run["method"], run["params"]) if isinstance(run, Mapping) else (run.method, run.params)
     )
-    told = {name: value for name, value in params.items() if _USUAL.get(name) != value}
-    return json.dumps([method, told], sort_keys=True)
+    given = {name: value for name, value in params.items() if _USUAL.get(name) != value}
+    return json.dumps([method, given], sort_keys=True)
 
 
 def distinct_runs(runs: Iterable[Any]) -> list[Any]:
@@ -339,10 +339,10 @@ def _split(method: str, params: dict[str, Any]) -> tuple[tuple[str, ...], dict[s
     return options, {name: base[name] for name in order}
 
 
-def _title(method: str, options: str, told: Mapping[str, Any], *, named: bool) -> str:
+def _title(method: str, options: str, params: Mapping[str, Any], *, named: bool) -> str:
     words = [
         _WORDS.get((key, value) if isinstance(value, str) else (key, ""), f"{key} {_value(value)}")
-        for key, value in told.items()
+        for key, value in params.items()
     ]
     title = method_title(method)
     name = " + ".join(part for part in (title if named or not options else "", options) if part)

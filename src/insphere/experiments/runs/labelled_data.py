@@ -37,13 +37,13 @@ class Fitted:
         Fitted.
     evaluated : ndarray of bool, shape (n_test,)
         Test images whose labels were not used.
-    told : dict
+    label_use : dict
         What labels were used for, as JSON values; empty if for nothing.
     """
 
     detector: OneClassDetector
     evaluated: NDArray[np.bool_]
-    told: dict[str, Any] = field(default_factory=dict)
+    label_use: dict[str, Any] = field(default_factory=dict)
 
 
 def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int) -> Fitted:
@@ -140,8 +140,8 @@ def tune_on_labelled_holdout(
     evaluated = np.ones(len(split.test), dtype=bool)
     evaluated[held_out] = False
     chosen = {name: getattr(best, name) for name in parameters}
-    told = {"labelled_test_images": len(held_out), "chosen": chosen, "tried": tried}
-    return Fitted(best, evaluated, told)
+    label_use = {"labelled_test_images": len(held_out), "chosen": chosen, "tried": tried}
+    return Fitted(best, evaluated, label_use)
 
 
 def _holdout(truth: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

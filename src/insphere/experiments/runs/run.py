@@ -41,7 +41,7 @@ class RunResult:
         Wall time.
     z_score : dict
         AUCs of the standardised scores; see `z_score_aucs`.
-    told : dict
+    label_use : dict
         What labels were used for beyond the normal class; empty if for nothing. See
         `insphere.experiments.runs.labelled_data`.
     """
@@ -54,7 +54,7 @@ class RunResult:
     fit_seconds: float
     score_seconds: float
     z_score: dict[str, float] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
+    label_use: dict[str, Any] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
         """Return all measurements with their origin, as JSON values."""
@@ -64,7 +64,7 @@ class RunResult:
             **self.spec.model_dump(mode="json"),
             **self.evaluation.to_dict(),
             "z_score": self.z_score,
-            **({"labels": self.told} if self.told else {}),
+            **({"labels": self.label_use} if self.label_use else {}),
             "fit_seconds": round(self.fit_seconds, 3),
             "trained_seconds": round(sum(record["seconds"] for record in history), 3),
             "score_seconds": round(self.score_seconds, 3),
@@ -103,7 +103,9 @@ def run(
     evaluation = evaluate_scores(truth, evaluated, fit.detector.threshold_)
     z_score = z_score_aucs(truth, evaluated, fit.detector.score_mean_, fit.detector.score_std_)
     seconds = (fitted - started, scored - fitted)
-    return RunResult(spec, split, fit.detector, scores, evaluation, *seconds, z_score, fit.told)
+    return RunResult(
+        spec, split, fit.detector, scores, evaluation, *seconds, z_score, fit.label_use
+    )
 
 
 def z_score_aucs(

@@ -144,8 +144,8 @@ class MethodPart(_Part):
         found = []
         for values in product(*self.grid.values()):
             chosen = dict(zip(self.grid, values, strict=True))
-            told = f" ({', '.join(map(str, values))})" if values else ""
-            found.append((f"{self.name}{told}" if self.name else "", self.params | chosen))
+            suffix = f" ({', '.join(map(str, values))})" if values else ""
+            found.append((f"{self.name}{suffix}" if self.name else "", self.params | chosen))
         return found
 
 

@@ -74,7 +74,7 @@ class RunPage:
         await self._heading()
         self.body()
         self._sheet()
-        around = run_widgets.beside(self.studio, self.found)
+        around = run_widgets.compared_run(self.studio, self.found)
         self.baseline_auc = None if around.baseline is None else around.baseline.auc
         if self.found.state != "finished" or _changing(around):
             self.timer = ui.timer(LOOK_SECONDS, self.look)
@@ -134,7 +134,7 @@ class RunPage:
         with ui.element("section").classes("card stack").style("gap:8px"):
             html("<h2>Compared with baseline and controls</h2>")
             self.scale = html(
-                run_widgets.scale(self.studio, run_widgets.beside(self.studio, self.found))
+                run_widgets.scale(self.studio, run_widgets.compared_run(self.studio, self.found))
             )
 
     def _stopped(self, found: Run) -> None:
@@ -159,7 +159,7 @@ class RunPage:
         now = self.studio.run(self.found.identity)
         if now is None:
             return
-        around = run_widgets.beside(self.studio, now)
+        around = run_widgets.compared_run(self.studio, now)
         done = None if around.baseline is None else around.baseline.auc
         changed = now.state != self.found.state or (
             now.state == "finished" and done != self.baseline_auc
@@ -253,7 +253,7 @@ class RunPage:
         show_address(f"/runs/{self.found.identity}" + (f"?{query}" if query else ""))
 
 
-def _changing(found: run_widgets.Beside) -> bool:
+def _changing(found: run_widgets.ComparedRun) -> bool:
     """Whether something on the page can still change."""
     base = [found.baseline] if found.baseline else []
     return any(run.state in GOES_ON for run in (found.run, *base, *found.controls))
