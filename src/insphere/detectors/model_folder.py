@@ -5,7 +5,7 @@
 ``detector.json``
     Format version, class, parameters, fitted values, versions, fingerprints.
 ``card.md``
-    The same for people; never read back.
+    The same for people. It is not read by load_detector.
 """
 
 from __future__ import annotations
@@ -69,13 +69,13 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
     Returns
     -------
     OneClassDetector
-        Of the class that was saved, fitted.
+        Fitted, of the class that was saved.
 
     Raises
     ------
     ModelError
-        If the folder is no model, comes from a newer version, is damaged or incomplete, or leads
-        outside of itself.
+        If the folder is not a model, was saved by a newer version, is damaged or incomplete, or
+        contains a link that leads outside.
     """
     folder = check_model_path(path)
     description, arrays = read_model(folder)
@@ -105,9 +105,9 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
 
 
 def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return what a model folder says about itself, after checking that it is intact.
+    """Return the description of a saved model, after checking that it is intact.
 
-    Neither the detector's class nor its libraries are imported.
+    Neither the class of the detector nor its libraries are imported.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
 def _load_parts(
     whole: OneClassDetector, arrays: dict[str, Array], description: Description
 ) -> list[OneClassDetector]:
-    """Take the arrays of all parts out of `arrays`, and make the detectors."""
+    """Remove the arrays of all parts from `arrays`, and build the detectors."""
     found = []
     for position, saved in enumerate(description.parts):
         prefix = part_prefix(position)
@@ -176,14 +176,14 @@ def _value_range(saved: SavedRange | None) -> ValueRange | None:
 
 
 def _tail(saved: SavedTail | None, calibration_scores: NDArray[Any]) -> Tail | None:
-    """Return the tail of severities; models of format 1 have none written down."""
+    """Return the tail of severities, which models of format 1 do not contain."""
     if not len(calibration_scores):
         return None
     return fit_tail(calibration_scores) if saved is None else Tail(**saved.model_dump())
 
 
 def file_names(path: str | PathLike[str]) -> tuple[str, ...]:
-    """Return the names of the files that make a model.
+    """Return the names of the files of a model.
 
     Raises
     ------

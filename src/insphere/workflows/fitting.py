@@ -1,4 +1,4 @@
-"""One detector fitted to one source of images, told by a `FitConfig`."""
+"""Fitting one detector to one source of images, as a `FitConfig` says."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from insphere.workflows.provenance import trained_on
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted detector and what it was fitted to.
+    """A fitted detector with its data and settings.
 
     Parameters
     ----------
     config : FitConfig
-        What was asked for.
+        The settings.
     data : ImageSet
         All images of the source.
     normal : tuple of str
         Names of the normal classes.
     detector : OneClassDetector
-        Fitted; ``trained_on_`` says how its images were read.
+        Fitted; ``trained_on_`` records how its images were read.
     seconds : float
         Wall time of fitting.
     """
@@ -49,20 +49,21 @@ def fit_source(
     callbacks: Sequence[Callback] = (),
     progress: bool | None = None,
 ) -> Fit:
-    """Read the source, choose the training normals and fit the detector.
+    """Read the source, select the normal training images and fit the detector.
 
-    A source with one class is trained on whole, but for a test part that it defines. Of one with
-    several, the classes named in ``config.normal`` are: those of its training part, or, where it
-    defines none, all but a share ``config.test_size`` that stays for evaluation.
+    If the source defines a test part, that part is never trained on. If the source has one class,
+    all its other images are used. If it has several classes, those in ``config.normal`` are used:
+    the images of the training part, or, if the source defines none, all except a share
+    ``config.test_size`` that is held out for evaluation.
 
     Parameters
     ----------
     config : FitConfig
-        What to do.
+        The settings.
     checkpoints : pathlib.Path, optional
-        Folder of checkpoints, for methods that have them.
+        Folder of checkpoints, for methods that write them.
     callbacks : sequence of Callback
-        Followers of the training, for methods that have any.
+        Objects that follow the training, for methods that accept them.
     progress : bool, optional
         Show a bar while images are decoded; by default if stderr is a terminal.
 
@@ -71,7 +72,7 @@ def fit_source(
     InsphereError
         If the data or the settings cannot be used.
     """
-    config.detector()  # an unknown method or option is said before any reading
+    config.detector()  # report an unknown method or option before reading any image
     data = config.load(config.source, progress=progress)
     images, normal, held_out = _training_part(data, config)
     detector = config.detector(checkpoint_dir=checkpoints, callbacks=callbacks)
@@ -83,7 +84,7 @@ def fit_source(
 
 
 def _training_part(data: ImageSet, config: FitConfig) -> tuple[ImageSet, tuple[str, ...], bool]:
-    """Return training images, names of the normal classes, and whether a share is held out."""
+    """Return training images, names of the normal classes, and whether a share was held out."""
     has_parts = data.is_test is not None and bool(data.is_test.any())
     normal = config.normal
     if not normal:

@@ -1,4 +1,4 @@
-"""What detectors with a network share: reading their settings, scoring in batches, loading."""
+"""Functions for detectors with a network: settings, scoring in batches, loading."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ SCORING_BATCH = 256
 def encoder_spec(
     encoder: str | EncoderSpec | Mapping[str, Any] | None, modality: Modality
 ) -> EncoderSpec:
-    """Return the encoder given by name, as a spec, as settings, or chosen for the kind of data.
+    """Return the encoder given by name, as a spec or as settings; by default that for the data.
 
-    Settings with a ``base`` are changes to that one: a name, or "auto" for the choice by kind.
+    Settings with a ``base`` are changes to that encoder: a name, or "auto" for the default.
     """
     if encoder is None:
         encoder = modality.default_encoder
@@ -62,7 +62,7 @@ def preprocess_steps(
 
 @contextmanager
 def settings() -> Iterator[None]:
-    """Turn a setting that a spec refuses into one sentence.
+    """Turn a validation error of a spec into one sentence.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def batched(
     compute : callable
         From a raw batch to one row for each sample.
     network : torch.nn.Module
-        What `compute` runs: says where, and in which number format.
+        The network in `compute`; it determines the device and the number format.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the network; see `insphere.training.device.autocast_dtype`.
     """
@@ -106,7 +106,7 @@ def batched(
         done = 0
         for part in batches(X, SCORING_BATCH):
             rows = compute(to_batch(part, device))
-            if not done:  # one array from the start: small ones between batches cut up the memory
+            if not done:  # one array from the start: many small ones would fragment the memory
                 kept = torch.float32 if rows.dtype == torch.bfloat16 else rows.dtype
                 out = torch.empty((len(X), *rows.shape[1:]), dtype=kept)
             out[done : done + len(rows)] = rows
@@ -123,7 +123,7 @@ def arrays_of(module: nn.Module) -> dict[str, NDArray[Any]]:
 def load_arrays(
     module: nn.Module, arrays: Mapping[str, NDArray[Any]], device: torch.device
 ) -> None:
-    """Put saved parameters and buffers into a module, which is then ready to score on `device`."""
+    """Load saved parameters and buffers into a module, and move it to `device` for scoring."""
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
     module.load_state_dict(tensors, assign=True)
     has_convolutions = any(isinstance(m, nn.Conv2d) for m in module.modules())
@@ -133,7 +133,7 @@ def load_arrays(
 
 @contextmanager
 def matching_weights() -> Iterator[None]:
-    """Build a network for saved weights; its initial weights, soon replaced, leave no trace.
+    """Build a network for saved weights, without an effect on the random state.
 
     Raises
     ------

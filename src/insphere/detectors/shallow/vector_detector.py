@@ -1,9 +1,9 @@
-"""What detectors without a network share: flattened input, principal components, plain state.
+"""The base of detectors without a network: flattened input, principal components, plain state.
 
-Each fits with scikit-learn and keeps nothing but plain arrays; scores are computed from those
-arrays alone, so a detector that was saved and loaded gives the same scores bit for bit. Images are
-flattened, and uint8 pixels divided by 255. Those of the paper's comparison can also normalise the
-contrast as the paper does, which its fixed grids of kernel widths suppose.
+Each detector is fitted with scikit-learn and keeps only plain arrays. Scores are computed from
+these arrays alone, so a saved and loaded detector gives the same scores bit for bit. Images are
+flattened, and uint8 pixels divided by 255. The detectors of the paper's comparison can also
+normalise the contrast as in the paper, which its fixed grids of kernel widths assume.
 """
 
 from __future__ import annotations
@@ -31,35 +31,34 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def of_pixels(method: Method) -> Method:
-    """Offer a method only by detectors that compare pixels, not features of a network."""
+    """Provide a method only if the detector compares pixels, not features of a network."""
     offered: Method = available_if(lambda detector: detector.features is None)(method)
     return offered
 
 
 @parameters
 class FlatDetector(OneClassDetector):
-    """Vectors of images, principal components, batches and state; see the concrete detectors.
+    """A detector on one vector for each image; see the concrete detectors.
 
     Parameters
     ----------
     features : PretrainedFeatures, dict or None, default=None
-        Where the vector of an image comes from: a pretrained network (see
-        `insphere.detectors.PretrainedFeatures`; a dict are its parameters), or None for the pixels
-        or the columns of a table themselves.
+        Source of the vectors: a pretrained network (`insphere.detectors.PretrainedFeatures`, or a
+        dict of its parameters), or None for the pixels or the columns of a table.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
     """
 
     features: Any = None
 
-    # Parameters of those subclasses that declare them again.
+    # Parameters that some subclasses declare.
     pca: float | None = field(init=False, default=None)
     preprocess: str | None = field(init=False, default=None)
     _stored: ClassVar[tuple[str, ...]]
 
     @property
     def uses_pretrained(self) -> bool:
-        """Whether vectors come from `features`."""
+        """Whether `features` is given."""
         return self.features is not None
 
     def _learn(self, F: Floats) -> None:
@@ -108,7 +107,7 @@ class FlatDetector(OneClassDetector):
             self.mean_, self.components_ = principal_components(F, float(self.pca))
         self._learn(self._features(F))
         for name in self._names():
-            # One memory layout before saving and after loading: products are then the same bits.
+            # The same memory layout before saving and after loading gives bit-identical products.
             if isinstance(value := getattr(self, name), np.ndarray):
                 setattr(self, name, np.ascontiguousarray(value))
 
@@ -117,9 +116,9 @@ class FlatDetector(OneClassDetector):
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _pixel_distances(self, X: Any) -> NDArray[np.float32]:
-        """Return the squared distance of each pixel from what is expected in its place.
+        """Return the squared distance of each pixel from the same pixel of a normal image.
 
-        Expected is the normal image that the detector compares an image with; see each detector.
+        This is the image with which the detector compares; see each detector.
         """
         data = self._read_images(X)
         height, width, channels = data.shape[1:]
@@ -145,7 +144,7 @@ class FlatDetector(OneClassDetector):
         self.features_ = component.fit(X)
 
     def _vectors(self, X: Array) -> Floats:
-        """Return what stands for each image, before any other step, shape (n, d)."""
+        """Return the vector of each image before any other step, shape (n, d)."""
         if self.features is None:
             return _flat(X)
         vectors: Floats = self.features_.transform(X)
