@@ -39,8 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "features": {"errors", "fingerprint", "storage", "nets", "training"},
     "scoring": {"errors"},
     "detectors": {
-        "errors", "fingerprint", "data.inputs", "data.degenerate", "data.value_range", "preprocess",
-        "nets", "training", "features", "scoring",
+        "errors", "fingerprint", "data.inputs", "data.degenerate", "data.value_range",
+        "data.column_scale", "preprocess", "nets", "training", "features", "scoring",
     },
     "explain": {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",
