@@ -24,7 +24,7 @@ from features import CONTRAST, FINETUNE, FOCUS, resolution_of
 from insphere.data.load import load_dataset
 from insphere.data.split import OneClassSplit
 from insphere.detectors import FeatureKNN
-from insphere.detectors.pretrained.pooled_features import pooled_vectors
+from insphere.detectors.frozen_features.pooled_features import pooled_vectors
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.features import Extractor, features, pooled_form
 from insphere.nets.backbones import load_backbone

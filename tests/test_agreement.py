@@ -128,7 +128,7 @@ def test_the_studio_calls_runs_as_the_library_does(visit, store):
     page = visit("/experiments")
     page.wait_for_selector("tbody tr")
     with page.expect_download() as waiting:
-        page.click("text=CSV >> nth=0")
+        page.click("a:has-text('CSV') >> nth=0")
     text = waiting.value.path().read_text(encoding="utf-8")
     assert {line["run"]: line["name"] for line in csv.DictReader(io.StringIO(text))} == names
     shown = page.eval_on_selector_all(

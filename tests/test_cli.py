@@ -461,19 +461,25 @@ def test_arrays_that_are_no_images(tmp_path, capsys):
     bad = {
         "nan": np.where(rng.random((9, 8, 8)) < 0.1, np.nan, 1.0),
         "inf": np.full((9, 8, 8), np.inf),
-        "fractions": rng.random((9, 8, 8)),
         "complex": np.ones((9, 8, 8), complex),
         "words": np.full((9, 8, 8), "pixel"),
         "flat": np.ones((9, 64), np.uint8),
         "many": np.ones((9, 8, 8, 2, 2), np.uint8),
         "five": np.ones((9, 8, 8, 5), np.uint8),
         "none": np.ones((0, 8, 8), np.uint8),
-        "large": np.full((9, 8, 8), 300),
+        "large": np.full((9, 8, 8), 2**53 + 1),
     }
     for name, array in bad.items():
         path = tmp_path / f"{name}.npy"
         np.save(path, array)
         refused(capsys, *knn(str(path)), says=f"{name}.npy")
+    deep = {"fractions": rng.random((9, 8, 8)), "deep": rng.integers(0, 4096, (9, 8, 8))}
+    for name, array in deep.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        told = json_of(
+            capsys, "fit", str(tmp_path / f"{name}.npy"), "--method", "knn", "--out", name
+        )
+        assert ("16-bit values" in told["values"]) == (name == "deep")
     pickled = tmp_path / "pickled.npy"
     np.save(pickled, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     refused(capsys, *knn(str(pickled)), says="pickled.npy")

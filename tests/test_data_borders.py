@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import socket
@@ -18,6 +19,7 @@ from PIL import Image
 
 from insphere.data import as_images, load_dataset
 from insphere.data.degenerate import check_informative
+from insphere.data.idx import read_idx
 from insphere.data.limits import Limits, limits
 from insphere.detectors import IsolationForestDetector, KNNDetector, OCSVMDetector
 from insphere.errors import DataError, SpecError
@@ -372,3 +374,11 @@ def test_three_different_samples_are_enough(kinds):
     else:
         with pytest.raises(DataError):
             check_informative(data)
+
+
+def test_packed_digits_that_unpack_to_too_much_are_refused(tmp_path, monkeypatch):
+
+    (tmp_path / "a.gz").write_bytes(gzip.compress(bytes(1 << 20)))
+    monkeypatch.setenv("INSPHERE_MAX_FILE_BYTES", "1000")
+    with pytest.raises(DataError, match="unpacks to more than 1000 bytes"):
+        read_idx(tmp_path / "a.gz")

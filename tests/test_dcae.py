@@ -211,7 +211,7 @@ def test_reload_is_the_same_bit_for_bit(digits, tmp_path, kind):
 def test_weights_of_another_network_are_refused(fitted):
     arrays, meta = fitted._state()
     other = DeepCAE()
-    other.image_shape_ = fitted.image_shape_
+    other.modality_ = fitted.modality_
     meta["spec"]["encoder"]["rep_dim"] = 16
     with pytest.raises(ModelError, match="do not belong together"):
         other._set_state(arrays, meta)

@@ -299,7 +299,7 @@ def test_settings_and_weights_that_do_not_match_are_refused(fitted):
     meta = json.loads(json.dumps(meta))
     meta["spec"]["encoder"]["rep_dim"] = 16
     other = DeepSVDD()
-    other.image_shape_ = fitted.image_shape_
+    other.modality_ = fitted.modality_
     with pytest.raises(ModelError, match="do not belong together"):
         other._set_state(arrays, meta)
 

@@ -24,9 +24,9 @@ from insphere.detectors import (
     FeatureSVDD,
     PatchMemory,
 )
+from insphere.detectors.frozen_features.pooled_features import pooled_vectors
 from insphere.detectors.pretrained.patch_memory import greedy_coreset
 from insphere.detectors.pretrained.patch_scores import image_maps, pool_patches
-from insphere.detectors.pretrained.pooled_features import pooled_vectors
 from insphere.detectors.registry import METHODS, detector_class
 from insphere.errors import CollapseError, DataError, ModelError, SpecError
 from insphere.explain import heat_method

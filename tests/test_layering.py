@@ -33,14 +33,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "parsing": set(),
     "validation": set(),
     "data": {"errors", "fingerprint", "storage"},
-    "preprocess": {"errors"},
+    "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
+    "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
-    "training": {"errors", "fingerprint", "preprocess", "nets"},
+    "training": {"errors", "fingerprint", "modalities", "preprocess", "nets"},
     "features": {"errors", "fingerprint", "storage", "nets", "training"},
     "scoring": {"errors"},
     "detectors": {
-        "errors", "fingerprint", "data.inputs", "data.degenerate", "data.value_range",
-        "data.column_scale", "preprocess", "nets", "training", "features", "scoring",
+        "errors", "fingerprint", "data.inputs", "data.value_range", "data.column_scale",
+        "modalities", "preprocess", "nets", "training", "features", "scoring",
     },
     "explain": {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",
@@ -68,13 +69,15 @@ ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 # Small tools that every room above may use.
 TOOLS = {"atomic", "durations", "natural_sort", "parsing", "validation"}
-for _room in ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "versions"}:
+for _room in (
+    ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "safe_text", "versions"}
+):
     MAY_IMPORT[_room] |= TOOLS
 MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
 
 NO_CIRCLES = ("detectors", "scoring")
-TORCH_FREE = ("data", "scoring", "figures", "report")
+TORCH_FREE = ("data", "modalities", "scoring", "figures", "report")
 UNSAFE_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "joblib.load", "joblib.dump", "yaml.load"}
 

@@ -347,7 +347,7 @@ def test_what_is_in_a_tree_is_counted(tmp_path):
     assert data.ignored == {".md": 1, ".csv": 1, "no suffix": 1, "images in docs": 1}
     said = contents_of(data, ["normal"]).sentence()
     assert said == (
-        "parts without classes: train 2 normal (normal); test 1 normal (normal); ignored: 1 .md, "
+        "parts without classes: train 2 normal (normal); test 1 of no class; ignored: 1 .md, "
         "1 .csv, 1 no suffix, 1 images in docs"
     )
 

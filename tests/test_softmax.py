@@ -263,7 +263,7 @@ def test_reload_is_the_same_bit_for_bit(digits, tmp_path, kind):
 def test_weights_of_another_network_are_refused(fitted):
     arrays, meta = fitted._state()
     other = SoftmaxThreshold()
-    other.image_shape_ = fitted.image_shape_
+    other.modality_ = fitted.modality_
     with pytest.raises(ModelError, match="do not belong together"):
         other._set_state(arrays, meta | {"classes": [0, 1]})
 

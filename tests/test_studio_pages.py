@@ -69,7 +69,8 @@ def test_runs_are_filtered_grouped_compared_and_taken_away(visit, store):
     assert len(page.url.split("compare=")[1].split("&")[0].split(",")) == 4
     page.select_option("select[name=figure]", "change")
     page.wait_for_function("location.search.includes('figure=change')")
-    rows = list(csv.DictReader(io.StringIO(downloaded(page, "text=CSV >> nth=0").decode())))
+    table = downloaded(page, "a:has-text('CSV') >> nth=0").decode()
+    rows = list(csv.DictReader(io.StringIO(table)))
     assert {row["run"] for row in rows} == {run.identity for run in store.runs()}
     assert downloaded(page, "text=PNG").startswith(b"\x89PNG")
     assert b"<svg" in downloaded(page, "text=HTML report")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from insphere.cli import main
 from insphere.data.load import load_dataset
-from insphere.detectors.persistence.model_folder import load_detector
+from insphere.detectors.model_folder import load_detector
 from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.execution.queue import Queue

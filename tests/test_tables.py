@@ -58,7 +58,7 @@ def test_all_families_with_tables_are_here() -> None:
 def test_a_small_column_counts_as_much_as_a_large_one(method: str) -> None:
     rng = np.random.default_rng(0)
     train, normal = three_columns(300, rng), three_columns(100, rng)
-    odd = normal + [0.0, 1.0, 0.0]  # a hundred standard deviations
+    odd = normal + np.array([0.0, 1.0, 0.0])  # a hundred standard deviations
     assert auc_of(build(method), train, normal, odd) > 0.995
 
 
@@ -71,15 +71,13 @@ def test_real_rows_in_their_own_units(method: str) -> None:
 
 @pytest.mark.parametrize("method", SHALLOW)
 @settings(max_examples=10, deadline=None)
-@given(
-    powers=st.tuples(*[st.integers(-9, 9)] * 3), shifts=st.tuples(*[st.integers(-3, 3)] * 3)
-)
+@given(powers=st.tuples(*[st.integers(-9, 9)] * 3), shifts=st.tuples(*[st.integers(-3, 3)] * 3))
 def test_auc_does_not_depend_on_units(
     method: str, powers: tuple[int, ...], shifts: tuple[int, ...]
 ) -> None:
     rng = np.random.default_rng(1)
     train, normal = three_columns(100, rng), three_columns(60, rng)
-    odd = normal + [0.0, 0.04, 0.15]
+    odd = normal + np.array([0.0, 0.04, 0.15])
     # A shift is measured in the spread of its column, or it would eat the digits.
     spread = np.array([100, 0.01, 0.05])
     factor, shift = 10.0 ** np.array(powers), spread * np.sign(shifts) * 10.0 ** np.abs(shifts)
@@ -96,7 +94,7 @@ def test_auc_does_not_depend_on_units(
 def test_auc_of_networks_does_not_depend_on_units(method: str) -> None:
     rng = np.random.default_rng(1)
     train, normal = three_columns(100, rng), three_columns(60, rng)
-    odd = normal + [0.0, 0.04, 0.15]
+    odd = normal + np.array([0.0, 0.04, 0.15])
     factor = np.array([1e-7, 1e5, 1e3])
     usual = auc_of(build(method), train, normal, odd)
     other = auc_of(build(method), train * factor, normal * factor, odd * factor)
@@ -197,7 +195,8 @@ def test_rows_of_a_table_keep_their_length() -> None:
 def test_every_table_gets_a_finite_scale(rows: np.ndarray) -> None:
     scale = ColumnScale.fitted(rows)
     scaled = scale.take(rows)
-    assert np.isfinite(scaled).all() and (scale.scale > 0).all()
+    assert np.isfinite(scaled).all()
+    assert (scale.scale > 0).all()
     assert not scale.added(scaled).any()  # nothing that was trained on counts as changed
     again = ColumnScale.restored(scale.saved())
     assert np.array_equal(again.take(rows), scaled)

@@ -59,7 +59,7 @@ def test_batches_carry_what_is_known_of_each_sample(memory):
     assert sorted(whole.labels.tolist()) == list(range(10))
     assert (whole.x[:, 0] == 2 * whole.labels).all()
     assert (whole.groups == whole.labels // 2).all()
-    torch.testing.assert_close(whole.weights, whole.labels / 4.5)  # their mean is 1
+    torch.testing.assert_close(whole.weights, whole.labels.double() / 4.5)  # their mean is 1
     plain = next(TrainingImages(X, Preprocessor((), (2,)), CPU).batches(4, None))
     assert plain[1:] == (None, None, None)
 

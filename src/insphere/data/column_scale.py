@@ -122,7 +122,7 @@ class ColumnScale:
         return rows
 
     def added(self, scaled: Floats) -> Floats:
-        """Return what changed columns add to the scores of rows that `take` returned, shape (n,)."""
+        """Return what changed columns add to the scores of rows that `take` returned."""
         total: Floats = (scaled[:, self.constant] != 0).sum(axis=1) * self.penalty
         return total
 

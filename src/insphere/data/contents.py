@@ -121,7 +121,9 @@ def contents_of(data: ImageSet, normal: Sequence[str] = ()) -> Contents:
         for label in np.flatnonzero(counts):
             name = data.class_names[label]
             role = "unknown" if not normal else "normal" if name in normal else "anomalous"
-            if not concerning[data.labels == label].any():
+            if part == "test" and len(data.class_names) == 1:
+                role, name = "unknown", "of no class"  # nothing says what they are
+            elif not concerning[data.labels == label].any():
                 role = "other"
             groups.append(Group(part, name, role, int(counts[label])))
     return Contents(data.layout, tuple(groups), data.n_masks, len(data.skipped), dict(data.ignored))

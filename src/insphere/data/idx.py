@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
+from insphere.data.limits import limits
 from insphere.errors import DataError
 
 PARTS = (("train", False), ("t10k", True))
@@ -45,9 +46,15 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read()
+            most = limits().max_file_bytes
+            content = file.read(most + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} is damaged: {error}; get the file again.") from error
+    if len(content) > most:
+        raise DataError(
+            f"{path} unpacks to more than {most} bytes: raise the environment variable "
+            "INSPHERE_MAX_FILE_BYTES if it is to be trusted."
+        )
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise DataError(f"{path} is not an IDX file of unsigned bytes.")
     start = 4 + 4 * content[3]

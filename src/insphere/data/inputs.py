@@ -62,7 +62,7 @@ def as_images(
         X = from_tensor(X, torch)
     elif isinstance(X, Image.Image):
         X = _from_list([X])
-    elif isinstance(X, (list, tuple)) and _holds_images(X):
+    elif holds_images(X):
         X = _from_list(X)
     elif torch is not None and is_torch_data(X, torch):
         X = from_torch_data(X, torch, _from_list)
@@ -172,10 +172,17 @@ def _unmasked(X: Any) -> Any:
     return np.ma.getdata(X)
 
 
-def _holds_images(X: Sequence[Any]) -> bool:
-    return bool(X) and all(
-        isinstance(item, Image.Image) or (isinstance(item, np.ndarray) and item.ndim in (2, 3))
-        for item in X
+def holds_images(X: Any) -> bool:
+    """Whether this is an image of PIL, or a list of such images or of arrays of single ones."""
+    if isinstance(X, Image.Image):
+        return True
+    return (
+        isinstance(X, (list, tuple))
+        and bool(X)
+        and all(
+            isinstance(item, Image.Image) or (isinstance(item, np.ndarray) and item.ndim in (2, 3))
+            for item in X
+        )
     )
 
 

@@ -10,12 +10,12 @@ from insphere.detectors.method_table import METHODS
 if TYPE_CHECKING:
     from insphere.detectors.base.estimator import OneClassDetector as OneClassDetector
     from insphere.detectors.base.method_card import MethodCard as MethodCard
-    from insphere.detectors.persistence.model_folder import describe_model as describe_model
-    from insphere.detectors.persistence.model_folder import load_detector as load_detector
-    from insphere.detectors.persistence.model_folder import save_detector as save_detector
-    from insphere.detectors.pretrained.pretrained_features import (
+    from insphere.detectors.frozen_features.pretrained_features import (
         PretrainedFeatures as PretrainedFeatures,
     )
+    from insphere.detectors.model_folder import describe_model as describe_model
+    from insphere.detectors.model_folder import load_detector as load_detector
+    from insphere.detectors.model_folder import save_detector as save_detector
 
 # For type checkers; written by `python benchmarks/quote.py` from the table of methods.
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ _OTHERS = {
     "MethodCard": "base.method_card",
     "OneClassDetector": "base.estimator",
     "PretrainedFeatures": "pretrained.pretrained_features",
-    "describe_model": "persistence.model_folder",
-    "load_detector": "persistence.model_folder",
-    "save_detector": "persistence.model_folder",
+    "describe_model": "model_folder",
+    "load_detector": "model_folder",
+    "save_detector": "model_folder",
 }
 
 __all__ = sorted([*_OTHERS, *(entry.class_name for entry in METHODS.values())])

@@ -14,7 +14,7 @@ import yaml
 from insphere.atomic import write_whole
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
-from insphere.detectors.persistence.model_folder import check_destination
+from insphere.detectors.model_folder import check_destination
 from insphere.detectors.registry import method_title
 from insphere.errors import MissingExtraError, SpecError
 from insphere.experiments.runs.run import RunResult, run

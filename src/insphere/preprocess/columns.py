@@ -26,9 +26,7 @@ class OnScaledColumns(nn.Module):
     scale: Tensor
     penalties: Tensor
 
-    def __init__(
-        self, columns: NDArray[np.float64], resolution: float, score: nn.Module
-    ) -> None:
+    def __init__(self, columns: NDArray[np.float64], resolution: float, score: nn.Module) -> None:
         super().__init__()
         self.score, self.resolution = score, resolution
         device = next((t.device for t in (*score.parameters(), *score.buffers())), None)

@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from insphere.errors import SpecError
+from insphere.modalities.table import kind_of
 from insphere.preprocess.contrast import GlobalContrastSpec
 from insphere.preprocess.scaling import MinMaxSpec, StandardizeSpec
 from insphere.preprocess.step import Step
@@ -129,9 +130,6 @@ class Preprocessor(nn.Module):
 
 
 def to_batch(images: NDArray[Any], device: torch.device) -> Tensor:
-    """Move N×H×W×C images or an N×F table to `device` as N×C×H×W (channels-last) or N×F."""
-    batch = torch.from_numpy(
-        np.ascontiguousarray(images) if images.flags.writeable else images.copy()
-    )
-    batch = batch.to(device)
-    return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
+    """Move raw samples to `device` as their kind says: images as N×C×H×W (channels-last)."""
+    whole = np.ascontiguousarray(images) if images.flags.writeable else images.copy()
+    return torch.from_numpy(kind_of(images).batch(whole)).to(device)

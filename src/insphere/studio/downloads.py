@@ -10,7 +10,7 @@ from pathlib import Path
 from fastapi import HTTPException, Response
 from nicegui import app
 
-from insphere.detectors.persistence.model_folder import file_names
+from insphere.detectors.model_folder import file_names
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.plots.catalogue import plan

@@ -14,7 +14,7 @@ from insphere.data.read_options import ReadOptions
 from insphere.data.split import take_images
 from insphere.data.value_range import shown_as_uint8
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.persistence.model_folder import load_detector
+from insphere.detectors.model_folder import load_detector
 from insphere.errors import InsphereError
 from insphere.experiments.runs.spec import RunSpec
 from insphere.explain import HeatScale, heat_maps, heat_method, heat_scale
@@ -170,7 +170,7 @@ def score_all(model: Path, dataset: str, every_image: bool = False) -> ScoredLis
         If the source cannot be read.
     """
     detector = _model(str(model))
-    shape = detector.image_shape_
+    shape = detector.modality_.image_shape
     reading = ReadOptions(
         size=None if shape is None else (shape[0], shape[1]),
         channels=None if shape is None else 3 if shape[2] == 3 else 1,

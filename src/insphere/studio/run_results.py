@@ -12,7 +12,7 @@ import yaml
 from nicegui import ui
 from sklearn.metrics import roc_curve
 
-from insphere.detectors.persistence.model_folder import describe_model
+from insphere.detectors.model_folder import describe_model
 from insphere.durations import duration
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.store.run_record import Run

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from insphere.errors import SpecError
+
 Spec = TypeVar("Spec", bound=BaseModel)
 
 
@@ -30,15 +32,17 @@ def chosen(value: Any, base: type[Spec], table: Mapping[str, str], what: str) ->
 
     Raises
     ------
-    ValueError
-        If there is no such kind, or a setting is out of range.
+    SpecError
+        If there is no such kind.
+    pydantic.ValidationError
+        If a setting is out of range.
     """
     if isinstance(value, base):
         return value
     settings = {"kind": value} if isinstance(value, str) else value
     kind = settings.get("kind") if isinstance(settings, Mapping) else None
     if not isinstance(kind, str) or kind not in table:
-        raise ValueError(f"unknown {what} {kind or value!r}; use one of {', '.join(table)}")
+        raise SpecError(f"Unknown {what} {kind or value!r}; use one of {', '.join(table)}.")
     module, _, name = table[kind].rpartition(".")
     cls: type[Spec] = getattr(import_module(module), name)
     return cls.model_validate(settings)

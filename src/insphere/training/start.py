@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from insphere.modalities.table import kind_of
 from insphere.nets.build import build_encoder
 from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
@@ -119,8 +120,8 @@ def new_encoder(
 
 
 def sample_shape(X: NDArray[Any]) -> tuple[int, ...]:
-    """Shape of one sample as networks see it: (C, H, W) of images N×H×W×C, or (F,)."""
-    return (X.shape[3], X.shape[1], X.shape[2]) if X.ndim == 4 else (X.shape[1],)
+    """Shape of one sample as networks see it: (C, H, W) or (F,)."""
+    return kind_of(X).of(X).sample_shape
 
 
 def sample_dtype(X: NDArray[Any], device: torch.device) -> torch.dtype:

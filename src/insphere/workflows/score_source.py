@@ -213,11 +213,10 @@ def score_source(
     DataError
         If the source cannot be read or its images do not fit the detector.
     """
-    if detector.image_shape_ is None:
-        raise DataError("This model was trained on a table and cannot score images.")
+    wanted = trained_image_shape(detector)
     reading = read_like_training(detector, reading or ReadOptions())
     data = reading.load(source, progress=progress)
-    _check_shape(data, detector.image_shape_)
+    _check_shape(data, wanted)
     return score_data(detector, data, reading.normal, every_image=every_image, progress=progress)
 
 
@@ -252,6 +251,21 @@ def score_data(
     if not every_image and 0 < concerning.sum() < len(index):
         index, part = index[concerning], f"{part}, without other classes and their anomalies"
     return score_images(detector, data, index, part, names, progress=progress)
+
+
+def trained_image_shape(detector: OneClassDetector) -> tuple[int, int, int]:
+    """Return height, width and channels of the images that a detector takes.
+
+    Raises
+    ------
+    DataError
+        If it takes something else.
+    """
+    shape = detector.modality_.image_shape
+    if shape is None:
+        noun = detector.modality_.noun
+        raise DataError(f"This model was trained on {noun} and cannot score images.")
+    return shape
 
 
 def score_images(

@@ -164,7 +164,7 @@ def fit(
 
 def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
     from insphere.data.cache import cache_dir
-    from insphere.detectors.persistence.model_folder import check_destination
+    from insphere.detectors.model_folder import check_destination
     from insphere.training.progress_bar import ProgressBar
     from insphere.workflows.fitting import fit_source
 
@@ -248,7 +248,7 @@ def _tell(fitted: Fit) -> None:
     from insphere.workflows.score_source import method_title
 
     detector, config = fitted.detector, fitted.config
-    shape = "×".join(map(str, detector.image_shape_ or ()))
+    shape = detector.modality_.size
     took = duration(fitted.seconds, measured=True)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)

@@ -49,7 +49,8 @@ def datasets(as_json: Json = False) -> None:
 
 def info(model: Model, as_json: Json = False) -> None:
     """Show what a saved model says about itself."""
-    from insphere.detectors.persistence.model_folder import describe_model
+    from insphere.detectors.model_folder import describe_model
+    from insphere.modalities.table import restored
 
     description = describe_model(model)
     if as_json:
@@ -59,8 +60,7 @@ def info(model: Model, as_json: Json = False) -> None:
     from rich.text import Text
 
     trained = description["trained_on"] or {}
-    shape = description["image_shape"]
-    size = "×".join(map(str, shape)) if shape else f"{description['n_features_in']} numbers"
+    size = restored(description["modality"]).size
     parameters = sum(_product(array) for array in description["arrays"].values())
     versions = ", ".join(f"{name} {number}" for name, number in description["versions"].items())
     params = description["params"]

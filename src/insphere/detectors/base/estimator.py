@@ -11,23 +11,18 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from insphere.data.column_scale import changed_sentence, fitted_columns
-from insphere.data.degenerate import check_informative
-from insphere.data.inputs import (
-    as_images,
-    check_magnitude,
-    opened,
-    training_groups,
-    training_images,
-)
+from insphere.data.inputs import as_images, training_groups
 from insphere.data.value_range import fitted_range, read_values
 from insphere.detectors.base.calibrated_scores import CalibratedScores
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.base.savable import Savable
 from insphere.errors import DataError, SpecError
+from insphere.modalities.modality import Modality
+from insphere.modalities.table import kind_of_input
 from insphere.scoring.conformal import cross_scores, cross_tail, deal, held_out, is_cross
 from insphere.scoring.severity import fit_tail
 from insphere.scoring.thresholds import (
@@ -87,6 +82,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         Images trained on and held out.
     n_calibration_groups_ : int or None
         Groups, such as tracks, that those held out are from; None if there are none.
+    modality_ : Modality
+        Kind of the training data, and what is known of its samples.
     image_shape_ : tuple (H, W, C) or None
         Shape of one training image; None if it was fitted on a table.
     image_dtype_ : str or None
@@ -127,8 +124,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         X : ndarray
             Images, uint8 or float32, shape (n, H, W, C), perhaps a memory map; or a table,
             float64, shape (n, d), whose columns are centred and scaled. At least two rows, finite,
-            not all values equal.
-            ``self.image_shape_`` is already set.
+            not all values equal. ``self.modality_`` is already set.
         **known
             Those of labels, groups and weights that ``_takes`` names; None where none were given.
 
@@ -199,9 +195,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             If a parameter is out of range, or `false_alarm_rate` is finer than the number of
             held-out images can promise.
         """
-        self.trained_on_ = None
-        train = self._training_set(X, y, groups, self._given_weights(known))
-        check_informative(train.normals.data)
+        train, modality = self._training_set(X, y, groups, self._given_weights(known))
+        modality.check_varied(train.normals.data)
         rate = self.false_alarm_rate
         in_turn = rate is not None and is_cross(self.calibration)
         mask = None if in_turn else self._held_out(train.normals)
@@ -213,9 +208,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         self.column_scale_ = fitted_columns(train.data, among)
         if self.column_scale_ is not None:
             train = replace(train, data=self.column_scale_.take(train.data))
-        data, normals = train.data, train.normals
-        self.image_shape_ = tuple(int(side) for side in data.shape[1:]) if data.ndim == 4 else None
-        self.image_dtype_ = data.dtype.name if data.ndim == 4 else None
+        normals = train.normals
+        self.modality_, self.trained_on_ = type(modality).of(train.data), None
         self.parts_ = self._trained_parts(train) if in_turn else []
         held = None if mask is None else normals.take(mask)
         train = train if mask is None else train.take(~train.among_all(mask))
@@ -273,7 +267,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             If the images have another shape than those trained on.
         """
         check_is_fitted(self)
-        data = self._read(X, fitting=False)
+        data = self._read(X)
         if counts := self._changed(data):
             warnings.warn(self._changed_sentence(counts, len(data)), stacklevel=2)
         return self._score_read(data)
@@ -295,7 +289,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             which it changed. Empty for images.
         """
         check_is_fitted(self)
-        counts = self._changed(self._read(X, fitting=False))
+        counts = self._changed(self._read(X))
         return {self._column(position): count for position, count in counts.items()}
 
     def outside_range(self, X: Any) -> NDArray[np.bool_]:
@@ -323,54 +317,40 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int64)
 
     @property
+    def image_shape_(self) -> tuple[int, int, int] | None:
+        """Height, width and channels of one training image; None if it was fitted on others."""
+        return self.modality_.image_shape
+
+    @property
+    def image_dtype_(self) -> str | None:
+        """Name of the number format of the training images; None if it was fitted on others."""
+        return self.modality_.image_dtype
+
+    @property
     def uses_pretrained(self) -> bool:
         """Whether each image goes through a pretrained network, which takes its time."""
         return self.card.needs_pretrained
 
     # ------------------------------------------------------------------ inside
 
-    def _read(self, X: Any, *, fitting: bool) -> Array:
-        """Return images as N×H×W×C or a table as float64 N×d, checked against the training."""
-        trained_on = None if fitting else self.image_shape_
-        if getattr(X, "ndim", None) in (0, 1) and trained_on is None:
-            data = X  # scikit-learn says best what a table should look like
-        else:
-            data = training_images(X) if fitting else as_images(X)
-        if getattr(data, "ndim", None) != 4:
-            if trained_on is not None:
-                raise DataError(
-                    f"The detector was trained on images of {_shape(trained_on)}, but got a table."
-                )
-            table: Array = validate_data(
-                self, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
-            )
-            check_magnitude(table, "Tables")
-            columns = None if fitting else getattr(self, "column_scale_", None)
-            return table if columns is None else columns.take(table)
-        if fitting:
-            if len(data) < 2:
-                raise DataError(
-                    f"Training needs at least 2 normal images, but got n_samples = {len(data)}."
-                )
-            # A table fitted before leaves these behind.
-            for name in ("n_features_in_", "feature_names_in_"):
-                self.__dict__.pop(name, None)
-        elif trained_on is None:
-            raise DataError("The detector was trained on a table, but got images.")
-        elif data.shape[1:] != trained_on:
+    def _read(self, X: Any) -> Array:
+        """Return samples as one array, checked against those trained on."""
+        kind, trained = kind_of_input(X), self.modality_
+        if not isinstance(trained, kind):
             raise DataError(
-                f"The detector was trained on images of {_shape(trained_on)}, but these are "
-                f"{_shape(data.shape[1:])}; resize or convert them first."
+                f"The detector was trained on {trained.describe()}, but got {kind.noun}."
             )
-        else:
-            data = read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
-        return np.asanyarray(data)
+        data = kind.read(X, fitting=False, estimator=self)
+        trained.check(data)
+        if (columns := getattr(self, "column_scale_", None)) is not None:
+            return columns.take(data)  # type: ignore[no-any-return]
+        return read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
 
     def _score_read(self, data: Array) -> NDArray[np.float64]:
         """Return the scores of samples that `_read` returned."""
         if self.parts_:
             return cross_scores(
-                [part._score_read(part._read(data, fitting=False)) for part in self.parts_],
+                [part._score_read(part._read(data)) for part in self.parts_],
                 [part.severity_scale for part in self.parts_],
             )
         scores = self._checked(self._anomaly_score(data), len(data))
@@ -396,18 +376,27 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return changed_sentence(named, self.column_scale_.center[list(counts)].tolist(), n)
 
     def _read_images(self, X: Any) -> Array:
-        """Return images as N×H×W×C for a heat map, or say that a table has none."""
+        """Return images as N×H×W×C for a heat map, or say that there are none."""
         check_is_fitted(self)
+        if not self.modality_.has_maps:
+            noun = self.modality_.noun
+            raise DataError(f"Only images have heat maps, and this detector was fitted on {noun}.")
+        return self._read(X)
+
+    def _require_images(self, instead: str) -> None:
+        """Refuse to be fitted to anything but images, and name what to use instead."""
         if self.image_shape_ is None:
-            raise DataError("Only images have heat maps, and this detector was fitted on a table.")
-        return self._read(X, fitting=False)
+            raise DataError(
+                f"{type(self).__name__} takes images, but got {self.modality_.noun}; {instead}"
+            )
 
     def _training_set(
         self, X: Any, y: Any, groups: Any, weights: NDArray[np.float64] | None
-    ) -> TrainingSet:
-        """Read the samples to train on and what is known about them."""
-        X = opened(X)
-        data = self._read(X, fitting=True)
+    ) -> tuple[TrainingSet, Modality]:
+        """Read the samples to train on and what is known about them, and recognise their kind."""
+        kind = kind_of_input(X)
+        X = kind.opened(X)
+        data = kind.read(X, fitting=True, estimator=self)
         labels, normal = self._read_labels(y) if "labels" in self._takes else (None, None)
         groups = training_groups(X) if groups is None else _groups(groups)
         for values, what in ((labels, "labels in y"), (groups, "groups"), (weights, "weights")):
@@ -415,7 +404,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                 raise DataError(f"There are {len(data)} images, but {len(values)} {what}.")
         if weights is not None and (weights == weights[0]).all():
             weights = None  # the same to the last bit
-        return TrainingSet(data, labels, groups, weights, normal)
+        return TrainingSet(data, labels, groups, weights, normal), kind.of(data)
 
     def _given_weights(self, known: dict[str, Any]) -> NDArray[np.float64] | None:
         """Return the weights among the further arguments of `fit`."""
@@ -455,9 +444,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             others = train.take(~mask)
             known = {} if others.weights is None else {"sample_weight": others.weights}
             part = type(self)(**params).fit(others.data, others.labels, **known)
-            part.calibration_scores_ = np.sort(
-                part._score_read(part._read(train.data[mask], fitting=False))
-            )
+            part.calibration_scores_ = np.sort(part._score_read(part._read(train.data[mask])))
             part.n_calibration_ = int(mask.sum())
             part.tail_ = fit_tail(part.calibration_scores_)
             found.append(part)
@@ -512,7 +499,3 @@ def batches(X: Array, size: int) -> Iterator[Array]:
     """Yield consecutive parts of at most `size` rows."""
     for start in range(0, len(X), size):
         yield X[start : start + size]
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return "×".join(str(side) for side in shape)

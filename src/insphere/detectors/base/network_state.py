@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from insphere.detectors.base.estimator import batches
 from insphere.errors import ModelError, SpecError
+from insphere.modalities.modality import Modality
 from insphere.nets.build import default_encoder
 from insphere.nets.draws import initial_weights
 from insphere.nets.spec import NAMED, EncoderSpec
-from insphere.preprocess.pipeline import to_batch
+from insphere.preprocess.pipeline import StepSpec, chosen_steps, to_batch
 from insphere.training.device import Precision, autocast_dtype
 from insphere.training.memory import keep_freed_memory
 from insphere.validation import sentence
@@ -28,14 +29,16 @@ SCORING_BATCH = 256
 
 
 def encoder_spec(
-    encoder: str | EncoderSpec | Mapping[str, Any] | None, shape: tuple[int, ...]
+    encoder: str | EncoderSpec | Mapping[str, Any] | None, modality: Modality
 ) -> EncoderSpec:
-    """Return the encoder given by name, as a spec, as settings, or chosen by the shape.
+    """Return the encoder given by name, as a spec, as settings, or chosen for the kind of data.
 
-    Settings with a ``base`` are changes to that one: a name, or "auto" for the choice by shape.
+    Settings with a ``base`` are changes to that one: a name, or "auto" for the choice by kind.
     """
     if encoder is None:
-        return default_encoder(shape)
+        encoder = modality.default_encoder
+    if encoder is None:
+        return default_encoder(modality.sample_shape)
     if isinstance(encoder, EncoderSpec):
         return encoder
     if isinstance(encoder, str):
@@ -46,7 +49,15 @@ def encoder_spec(
     base = changes.pop("base", None)
     if base is None:
         return EncoderSpec.model_validate(changes)
-    return encoder_spec(None if base == "auto" else str(base), shape).derive(changes)
+    return encoder_spec(None if base == "auto" else str(base), modality).derive(changes)
+
+
+def preprocess_steps(
+    preprocess: str | Sequence[Any] | None, modality: Modality
+) -> tuple[StepSpec, ...]:
+    """Return the preprocessing given by name or as settings, or chosen for the kind of data."""
+    given = modality.default_preprocess if preprocess is None else preprocess
+    return chosen_steps(given, modality.sample_shape)
 
 
 @contextmanager
@@ -136,11 +147,3 @@ def matching_weights() -> Iterator[None]:
         raise ModelError(
             "The model's settings and weights do not belong together; save it again."
         ) from error
-
-
-def saved_shape(image_shape: tuple[int, ...] | None, meta: Mapping[str, Any]) -> tuple[int, ...]:
-    """Return the shape of one sample as networks see it, from what was saved."""
-    if image_shape:
-        height, width, channels = image_shape
-        return (channels, height, width)
-    return (int(meta["table_features"]),)

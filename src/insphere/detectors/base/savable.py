@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from insphere.detectors.method_table import METHODS, class_names, method_of_class
 from insphere.data.column_scale import ColumnScale
+from insphere.detectors.method_table import METHODS, class_names, method_of_class
 from insphere.detectors.persistence.model_format import (
     CALIBRATION,
     COLUMNS,
@@ -22,6 +22,7 @@ from insphere.detectors.persistence.model_format import (
 )
 from insphere.detectors.persistence.model_writer import ModelData, PartData, write_model
 from insphere.errors import ModelError
+from insphere.modalities.modality import Modality
 from insphere.scoring.severity import Tail
 
 
@@ -33,6 +34,7 @@ class Savable:
 
     calibration_scores_: NDArray[np.float64]
     column_scale_: ColumnScale | None
+    modality_: Modality
     n_train_: int
     tail_: Tail | None
     trained_on_: TrainedOn | None
@@ -94,6 +96,7 @@ class Savable:
         }
         if not isinstance(params.get("random_state"), int | np.integer):
             params["random_state"] = None  # a generator's position cannot be written down
+        fitted = {n: getattr(self, n) for n in Fitted.model_fields if hasattr(self, n)}
         parts = []
         for part in self.parts_:
             part_arrays, part_state = part._state()
@@ -102,7 +105,7 @@ class Savable:
         return ModelData(
             detector=type(self).__name__,
             params=params,
-            fitted={n: getattr(self, n) for n in Fitted.model_fields if hasattr(self, n)},
+            fitted=fitted | {"modality_": self.modality_.saved()},
             arrays=arrays,
             state=state,
             calibration_scores=self.calibration_scores_,

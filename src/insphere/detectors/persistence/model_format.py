@@ -22,6 +22,8 @@ from safetensors.numpy import load as load_arrays
 
 from insphere.detectors.method_table import class_names, method_of_class
 from insphere.errors import ModelError
+from insphere.modalities.modality import Modality
+from insphere.modalities.table import restored
 from insphere.parsing import (
     JSON_LIMITS,
     ParseError,
@@ -33,7 +35,8 @@ from insphere.parsing import (
 from insphere.validation import first_mistake, shown
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
-# 3: the range of the training images. Without it, 16-bit images are read as they were then.
+# 3: the kind of data, the centre as part of a head, and the range of the training images. In older
+# folders kind and centre are recognised; without the range, 16-bit images are read as they were.
 # 4: the scale of the columns of a table, without which rows are scored in their own units as they
 # were then; and models without a threshold.
 FORMAT_VERSION = 4
@@ -119,9 +122,19 @@ class Fitted(_Strict):
     image_dtype_: str | None
     n_features_in_: int | None = None
     feature_names_in_: list[str] | None = None
+    modality_: dict[str, Any] | None = None
     trained_on_: TrainedOn | None = None
     value_range_: SavedRange | None = None
     tail_: SavedTail | None = None
+
+    @property
+    def modality(self) -> Modality:
+        """Kind of the training data; before format 3 it follows from the other values."""
+        if self.modality_ is not None:
+            return restored(self.modality_)
+        if self.image_shape_ is None:
+            return restored({"kind": "tables", "features": self.n_features_in_})
+        return restored({"kind": "images", "shape": self.image_shape_, "dtype": self.image_dtype_})
 
 
 class SavedPart(_Strict):

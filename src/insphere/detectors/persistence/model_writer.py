@@ -273,10 +273,8 @@ def _versions() -> dict[str, str]:
 
 def _card(description: Description) -> str:
     fitted = description.fitted
-    if fitted.image_shape_:
-        data = f"images of {'×'.join(map(str, fitted.image_shape_))} (height × width × channels)"
-    else:
-        data = f"table rows of {fitted.n_features_in_} numbers"
+    modality = fitted.modality
+    data = f"{modality.plural} of {modality.size}"
     params = "\n".join(
         f"| `{name}` | `{value!r}` |" for name, value in sorted(description.params.items())
     )
@@ -300,7 +298,7 @@ scores how far anything else lies outside. Higher is more anomalous.
 {params}
 
 Load it with `insphere.detectors.load_detector("<this folder>")` and call `anomaly_score`,
-`predict`{calibrated} or `z_score` on {"images" if fitted.image_shape_ else "rows"} of the
+`predict`{calibrated} or `z_score` on {modality.plural} of the
 same shape. It can judge only against the normals that it has seen.
 """
 

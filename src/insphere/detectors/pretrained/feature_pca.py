@@ -9,8 +9,8 @@ from torch import nn
 from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.frozen_features.pooled_features import Floats
 from insphere.detectors.pretrained.pooled_detector import PooledDetector
-from insphere.detectors.pretrained.pooled_features import Floats
 from insphere.detectors.pretrained.scoring_heads import ComponentError
 
 

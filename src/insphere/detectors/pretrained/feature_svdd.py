@@ -20,10 +20,10 @@ from insphere.detectors.base.network_state import (
     seed_from,
 )
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.frozen_features.pooled_features import Floats
+from insphere.detectors.frozen_features.pretrained_network import without_backbone
 from insphere.detectors.pretrained.patch_head import head_spec
 from insphere.detectors.pretrained.pooled_detector import PooledDetector
-from insphere.detectors.pretrained.pooled_features import Floats
-from insphere.detectors.pretrained.pretrained_network import without_backbone
 from insphere.detectors.pretrained.scoring_heads import SphereOfVectors
 from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec

@@ -20,10 +20,14 @@ from insphere.detectors.base.network_state import (
     seed_from,
 )
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.frozen_features.pretrained_network import (
+    CHUNK,
+    require_images,
+    without_backbone,
+)
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
 from insphere.detectors.pretrained.patch_head import head_spec
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
-from insphere.detectors.pretrained.pretrained_network import CHUNK, require_images, without_backbone
 from insphere.detectors.pretrained.scoring_heads import SphereOfPatches
 from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec

@@ -13,6 +13,7 @@ from insphere.detectors.base.checks import is_real, require, require_count
 from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.frozen_features.pretrained_network import CHUNK, PretrainedNetwork
 from insphere.detectors.pretrained.patch_scores import (
     Floats,
     Pooling,
@@ -20,7 +21,6 @@ from insphere.detectors.pretrained.patch_scores import (
     image_maps,
     pool_patches,
 )
-from insphere.detectors.pretrained.pretrained_network import CHUNK, PretrainedNetwork
 from insphere.detectors.pretrained.scoring_heads import PatchPooling
 from insphere.features import Form
 from insphere.features.module import FeatureModule
@@ -92,7 +92,7 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
             At the resolution of the images.
         """
         check_is_fitted(self)
-        data = self._read(X, fitting=False)
+        data = self._read(X)
         height, width = data.shape[1:3]
         parts = []
         for part in batches(data, CHUNK):

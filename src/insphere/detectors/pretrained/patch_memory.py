@@ -16,9 +16,9 @@ from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import seed_from
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.frozen_features.pretrained_network import CHUNK, require_images
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
 from insphere.detectors.pretrained.patch_scores import Floats
-from insphere.detectors.pretrained.pretrained_network import CHUNK, require_images
 from insphere.detectors.pretrained.scoring_heads import NearestPatches
 
 CANDIDATES = 50_000  # patches that the coreset is chosen from

@@ -13,8 +13,8 @@ from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import seed_from
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.pretrained.pooled_features import Floats, PooledFeatures
-from insphere.detectors.pretrained.pretrained_network import CHUNK, require_images
+from insphere.detectors.frozen_features.pooled_features import Floats, PooledFeatures
+from insphere.detectors.frozen_features.pretrained_network import CHUNK, require_images
 from insphere.errors import DataError
 
 FOLDS = 5

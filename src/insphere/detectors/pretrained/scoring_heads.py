@@ -5,10 +5,8 @@ Each says in torch what a detector computes in NumPy: the two agree but for roun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -16,39 +14,7 @@ from torch import Tensor, nn
 from insphere.detectors.pretrained.patch_scores import Pooling
 from insphere.nets.patches import PatchSphere
 
-TINY = 1e-12
 PRODUCTS = "use_mm_for_euclid_dist"  # "if necessary" would tie an exported graph to few rows
-
-
-class PooledVectors(nn.Module):
-    """Chosen columns of pooled features, normalised and joined, in float64.
-
-    Parameters
-    ----------
-    columns : sequence of ndarray of int64
-        Of each part.
-    normalize : {"root-l2", "l2"} or None
-        See `insphere.detectors.pretrained.pooled_features.pooled_vectors`.
-    """
-
-    def __init__(self, columns: Sequence[NDArray[np.int64]], normalize: str | None) -> None:
-        super().__init__()
-        self.columns = [torch.from_numpy(index) for index in columns]
-        self.normalize = normalize
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Map pooled features (N, 2 ΣC) to vectors (N, d)."""
-        parts = []
-        for columns in self.columns:
-            part = values[:, columns.to(values.device)].float()
-            if self.normalize == "root-l2":
-                root = part.sign() * part.abs().clamp_min(TINY).sqrt()
-                part = torch.where(part == 0, torch.zeros_like(part), root)
-            if self.normalize is not None:
-                length = part.norm(dim=1, keepdim=True)
-                part = part / torch.where(length > 0, length, torch.ones_like(length))
-            parts.append(part)
-        return torch.cat(parts, dim=1).double()
 
 
 class NearestVectors(nn.Module):

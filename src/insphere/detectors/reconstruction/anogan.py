@@ -19,13 +19,12 @@ from insphere.detectors.base.network_state import (
     arrays_of,
     load_arrays,
     matching_weights,
-    saved_shape,
+    preprocess_steps,
     seed_from,
     settings,
 )
-from insphere.errors import DataError
 from insphere.nets.dcgan import SIDES
-from insphere.preprocess.pipeline import chosen_steps, to_batch
+from insphere.preprocess.pipeline import to_batch
 from insphere.preprocess.scaling import MinMaxSpec
 from insphere.training.anogan import GAN, AnoGANSpec, SearchedLoss, search, train_gan
 from insphere.training.callbacks import Callback
@@ -166,7 +165,7 @@ class AnoGAN(NetworkDetector):
         """
         check_is_fitted(self)
         parts = []
-        for x in self._batches(self._read(X, fitting=False)):
+        for x in self._batches(self._read(X)):
             _, z = search(self.gan_, x, self.spec_)
             with torch.no_grad():
                 parts.append((self.gan_.generator(z) + 1) / 2)
@@ -206,10 +205,9 @@ class AnoGAN(NetworkDetector):
     # ------------------------------------------------------------------ OneClassDetector
 
     def _fit(self, X: NDArray[Any]) -> None:
-        if X.ndim != 4:
-            raise DataError("AnoGAN takes images, but got a table; use DeepCAE for tables.")
+        self._require_images("use DeepCAE for tables.")
         keep_freed_memory()
-        spec = self._resolve((X.shape[3], X.shape[1], X.shape[2]))
+        spec = self._resolve()
         gan, history = train_gan(
             X,
             spec,
@@ -233,7 +231,7 @@ class AnoGAN(NetworkDetector):
         device = resolve_device(self.device)
         with matching_weights():
             spec = AnoGANSpec.model_validate(meta["spec"])
-            gan = GAN(spec, saved_shape(self.image_shape_, meta))
+            gan = GAN(spec, self.modality_.sample_shape)
             load_arrays(gan, arrays, device)
         self.spec_, self.gan_ = spec, gan.requires_grad_(False)
         self.history_ = list(meta["history"])
@@ -244,13 +242,14 @@ class AnoGAN(NetworkDetector):
         device = self.gan_.starts.device
         return (to_batch(part, device) for part in batches(X, SEARCH_BATCH))
 
-    def _resolve(self, shape: tuple[int, ...]) -> AnoGANSpec:
+    def _resolve(self) -> AnoGANSpec:
         """Turn the constructor's arguments into one spec."""
-        steps = chosen_steps(self.preprocess, shape)
+        steps = preprocess_steps(self.preprocess, self.modality_)
         if not steps or steps[-1].step != "minmax":
             steps = (*steps, MinMaxSpec())
         small, large = SIDES
-        side = self.side or (small if max(shape[1:]) <= small else large)
+        height, width = self.modality_.sample_shape[1:]
+        side = self.side or (small if max(height, width) <= small else large)
         with settings():
             return AnoGANSpec(
                 preprocess=steps,

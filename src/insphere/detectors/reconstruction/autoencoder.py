@@ -22,7 +22,7 @@ from insphere.detectors.base.network_state import (
     encoder_spec,
     load_arrays,
     matching_weights,
-    saved_shape,
+    preprocess_steps,
     seed_from,
     settings,
 )
@@ -33,7 +33,7 @@ from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.collapse_check import collapse_paths
 from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
-from insphere.preprocess.pipeline import Preprocessor, chosen_steps
+from insphere.preprocess.pipeline import Preprocessor
 from insphere.training.callbacks import Callback
 from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
@@ -45,7 +45,7 @@ from insphere.training.pretraining.autoencoder import (
 from insphere.training.pretraining.pretraining import pretrain
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
-from insphere.training.start import StageSpec, sample_shape
+from insphere.training.start import StageSpec
 from insphere.training.training_set import TrainingSet
 
 
@@ -179,7 +179,7 @@ class DeepCAE(
             z: torch.Tensor = network.encoder(network.preprocessor(x))
             return z.to(self._weight.dtype)
 
-        return batched(self._read(X, fitting=False), represent, self.autoencoder_, self.precision)
+        return batched(self._read(X), represent, self.autoencoder_, self.precision)
 
     def reconstruct(self, X: Any) -> NDArray[Any]:
         """Return what the network makes of each sample, for display beside it.
@@ -199,12 +199,11 @@ class DeepCAE(
             float64, shape (n, d), in their own units.
         """
         check_is_fitted(self)
-        data = self._read(X, fitting=False)
+        data = self._read(X)
         restored = batched(data, self.autoencoder_.reconstruct, self.autoencoder_, self.precision)
         if self.column_scale_ is not None:
             return self.column_scale_.back(restored)
-        if restored.ndim == 4:
-            restored = np.ascontiguousarray(restored.transpose(0, 2, 3, 1))
+        restored = self.modality_.unbatch(restored)
         return restored.clip(0, 1) if self.image_dtype_ == "uint8" else restored
 
     def anomaly_map(self, X: Any) -> NDArray[Any]:
@@ -230,7 +229,7 @@ class DeepCAE(
 
     def _fit(self, X: NDArray[Any], *, weights: NDArray[np.float64] | None = None) -> None:
         keep_freed_memory()
-        spec = self._resolve(sample_shape(X))
+        spec = self._resolve()
         trained = pretrain(
             TrainingSet(X, weights=weights),
             spec,
@@ -253,7 +252,6 @@ class DeepCAE(
         meta = {
             "spec": self.spec_.model_dump(mode="json"),
             "history": self.history_,
-            "table_features": None if self.image_shape_ else int(self.n_features_in_),
         }
         return arrays_of(self.autoencoder_), meta
 
@@ -261,7 +259,7 @@ class DeepCAE(
         device = resolve_device(self.device)
         with matching_weights():
             spec = StageSpec.model_validate(meta["spec"])
-            shape = saved_shape(self.image_shape_, meta)
+            shape = self.modality_.sample_shape
             encoder = build_encoder(spec.encoder, shape, allow_collapse=True)
             decoder = build_decoder(spec.encoder, shape, bounded_output=bounded_output(spec))
             network = Autoencoder(Preprocessor(spec.preprocess, shape), encoder, decoder)
@@ -280,16 +278,17 @@ class DeepCAE(
     def _weight(self) -> torch.Tensor:
         return next(self.autoencoder_.parameters())
 
-    def _resolve(self, shape: tuple[int, ...]) -> StageSpec:
+    def _resolve(self) -> StageSpec:
         """Turn the constructor's arguments into one spec."""
         given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
-        steps = chosen_steps(self.preprocess, shape)
+        steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
-            encoder = encoder_spec(self.encoder, shape)
+            encoder = encoder_spec(self.encoder, self.modality_)
             phase = parse_recipe(self.recipe).override(pretrain=given, train={}).pretrain
             if phase.epochs == 0:
                 raise SpecError("An autoencoder needs at least one epoch of training, not 0.")
             # Part of the checkpoint's name: whether Deep SVDD must be told to accept the encoder.
+            shape = self.modality_.sample_shape
             with initial_weights(0):
                 unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
             return StageSpec(encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe)

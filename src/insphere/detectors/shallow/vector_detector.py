@@ -148,7 +148,7 @@ class FlatDetector(OneClassDetector):
 
     def _adopt_features(self, X: Array) -> None:
         """Fit a copy of `features` to the training images."""
-        from insphere.detectors.pretrained.pretrained_features import unfitted_features
+        from insphere.detectors.frozen_features.pretrained_features import unfitted_features
 
         component = unfitted_features(self.features)
         if component.random_state is None:
@@ -188,7 +188,7 @@ class FlatDetector(OneClassDetector):
             value = arrays[name]
             setattr(self, name, value if value.ndim else value.item())
         if self.features is not None:
-            from insphere.detectors.pretrained.pretrained_features import unfitted_features
+            from insphere.detectors.frozen_features.pretrained_features import unfitted_features
 
             self.features_ = unfitted_features(self.features).restore(arrays, meta["features"])
 

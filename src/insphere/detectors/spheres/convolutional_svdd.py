@@ -19,15 +19,14 @@ from insphere.detectors.base.network_state import (
     encoder_spec,
     load_arrays,
     matching_weights,
-    saved_shape,
+    preprocess_steps,
     seed_from,
     settings,
 )
-from insphere.errors import DataError
 from insphere.nets.build import build_encoder
 from insphere.nets.convolutional_sphere import ConvolutionalSphere
 from insphere.nets.spec import EncoderSpec
-from insphere.preprocess.pipeline import Preprocessor, chosen_steps
+from insphere.preprocess.pipeline import Preprocessor
 from insphere.training.callbacks import Callback
 from insphere.training.convolutional import convolutional_head, train_places
 from insphere.training.deep_svdd import SphereSpec
@@ -162,10 +161,9 @@ class ConvolutionalSVDD(NetworkDetector):
     # ------------------------------------------------------------------ OneClassDetector
 
     def _fit(self, X: NDArray[Any]) -> None:
-        if X.ndim != 4:
-            raise DataError("ConvolutionalSVDD takes images, but got a table; use DeepSVDD for it.")
+        self._require_images("use DeepSVDD for it.")
         keep_freed_memory()
-        spec = self._resolve((X.shape[3], X.shape[1], X.shape[2]))
+        spec = self._resolve()
         sphere, history, guard = train_places(
             X,
             spec,
@@ -193,7 +191,7 @@ class ConvolutionalSVDD(NetworkDetector):
         device = resolve_device(self.device)
         with matching_weights():
             spec = SphereSpec.model_validate(meta["spec"])
-            shape = saved_shape(self.image_shape_, meta)
+            shape = self.modality_.sample_shape
             encoder = build_encoder(spec.encoder, shape, allow_collapse=True)
             head = convolutional_head(encoder, spec.encoder, spec.allow_collapse)
             center = torch.empty(tuple(arrays["center"].shape))
@@ -205,14 +203,14 @@ class ConvolutionalSVDD(NetworkDetector):
 
     # ------------------------------------------------------------------ inside
 
-    def _resolve(self, shape: tuple[int, ...]) -> SphereSpec:
+    def _resolve(self) -> SphereSpec:
         """Turn the constructor's arguments into one spec."""
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
-        steps = chosen_steps(self.preprocess, shape)
+        steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
             return SphereSpec(
-                encoder=encoder_spec(self.encoder, shape),
+                encoder=encoder_spec(self.encoder, self.modality_),
                 preprocess=steps,
                 recipe=parse_recipe(self.recipe).override(pretrain=pretrain, train=train),
                 allow_collapse=self.allow_collapse,

@@ -22,7 +22,7 @@ from insphere.detectors.base.network_state import (
     encoder_spec,
     load_arrays,
     matching_weights,
-    saved_shape,
+    preprocess_steps,
     seed_from,
     settings,
 )
@@ -31,19 +31,20 @@ from insphere.nets.build import build_encoder
 from insphere.nets.fold import folded
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
-from insphere.preprocess.pipeline import Preprocessor, chosen_steps
+from insphere.preprocess.pipeline import Preprocessor
 from insphere.training.callbacks import Callback
 from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere
 from insphere.training.device import Precision, resolve_device
 from insphere.training.heads.center import Center
 from insphere.training.heads.head import HeadSpec
+from insphere.training.heads.table import parse_head
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
 from insphere.training.pretraining.pretraining import Pretraining
+from insphere.training.pretraining.table import parse_pretraining
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
 from insphere.training.regularizers import Regularizers
-from insphere.training.start import sample_shape
 from insphere.training.training_set import TrainingSet
 
 
@@ -217,7 +218,7 @@ class DeepSVDD(
         """
         check_is_fitted(self)
         scorer = self._scorer
-        return batched(self._read(X, fitting=False), scorer.represent, scorer, self.precision)
+        return batched(self._read(X), scorer.represent, scorer, self.precision)
 
     def _module(self) -> nn.Module:
         return self.sphere_
@@ -226,7 +227,7 @@ class DeepSVDD(
 
     def _fit(self, X: NDArray[Any], *, weights: NDArray[np.float64] | None = None) -> NDArray[Any]:
         keep_freed_memory()
-        spec = self._resolve(sample_shape(X))
+        spec = self._resolve()
         trained = self._train(TrainingSet(X, weights=weights), spec)
         self._adopt(spec, trained)
         distances = self._anomaly_score(X)
@@ -255,7 +256,6 @@ class DeepSVDD(
             "radius": self.radius_,
             "history": self.history_,
             "guard_findings": self.guard_findings_,
-            "table_features": None if self.image_shape_ else int(self.n_features_in_),
         }
         return arrays_of(self.sphere_), meta
 
@@ -263,7 +263,7 @@ class DeepSVDD(
         device = resolve_device(self.device)
         with matching_weights():
             spec = SphereSpec.model_validate(meta["spec"])
-            shape = saved_shape(self.image_shape_, meta)
+            shape = self.modality_.sample_shape
             encoder = build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
             sphere = Sphere(Preprocessor(spec.preprocess, shape), encoder, spec.build_head())
             load_arrays(sphere, arrays, device)
@@ -285,20 +285,20 @@ class DeepSVDD(
             self.center_ = trained.sphere.center.cpu().numpy()
         self._n_features_out = spec.encoder.rep_dim
 
-    def _resolve(self, shape: tuple[int, ...]) -> SphereSpec:
+    def _resolve(self) -> SphereSpec:
         """Turn the constructor's arguments into one spec."""
         recipe = parse_recipe(self.recipe)
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         if self.pretraining is None:
             pretrain["epochs"] = 0
-        steps = chosen_steps(self.preprocess, shape)
+        steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
             given = self.regularizers
             if isinstance(given, Mapping):
                 given = Regularizers.model_validate(dict(given))
             return SphereSpec(
-                encoder=encoder_spec(self.encoder, shape),
+                encoder=encoder_spec(self.encoder, self.modality_),
                 preprocess=steps,
                 recipe=recipe.override(pretrain=pretrain, train=train),
                 objective=self.objective,
@@ -306,6 +306,6 @@ class DeepSVDD(
                 radius_update=self.radius_update,
                 allow_collapse=self.allow_collapse,
                 regularizers=given,
-                pretraining=self.pretraining or "autoencoder",
-                head=self.head,
+                pretraining=parse_pretraining(self.pretraining or "autoencoder"),
+                head=parse_head(self.head),
             )

@@ -21,7 +21,7 @@ from insphere.detectors.base.network_state import (
     encoder_spec,
     load_arrays,
     matching_weights,
-    saved_shape,
+    preprocess_steps,
     seed_from,
     settings,
 )
@@ -30,14 +30,13 @@ from insphere.errors import DataError, SpecError
 from insphere.nets.build import build_encoder
 from insphere.nets.classifier import Classifier, Uncertainty
 from insphere.nets.spec import EncoderSpec
-from insphere.preprocess.pipeline import Preprocessor, chosen_steps
+from insphere.preprocess.pipeline import Preprocessor
 from insphere.training.callbacks import Callback
 from insphere.training.classifier import ClassifierSpec, train_classifier
 from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
-from insphere.training.start import sample_shape
 from insphere.training.training_set import TrainingSet
 
 _ADVICE = (
@@ -220,7 +219,7 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
         weights: NDArray[np.float64] | None = None,
     ) -> None:
         keep_freed_memory()
-        spec = self._resolve(sample_shape(X))
+        spec = self._resolve()
         assert labels is not None  # `_read_labels` returned them
         normals_first = np.argsort(~np.isin(labels, self._normal), kind="stable")
         network, history = train_classifier(
@@ -244,7 +243,6 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
             "history": self.history_,
             "classes": self.classes_,
             "normal": self._normal.tolist(),
-            "table_features": None if self.image_shape_ else int(self.n_features_in_),
         }
         return arrays_of(self.classifier_), meta
 
@@ -252,7 +250,7 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
         device = resolve_device(self.device)
         with matching_weights():
             spec = ClassifierSpec.model_validate(meta["spec"])
-            shape = saved_shape(self.image_shape_, meta)
+            shape = self.modality_.sample_shape
             encoder = build_encoder(spec.encoder, shape, allow_collapse=True)
             preprocessor = Preprocessor(spec.preprocess, shape)
             classes = list(meta["classes"])
@@ -274,16 +272,16 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
             )
         return np.array(sorted({classes.index(name) for name in self.normal}), dtype=np.int64)
 
-    def _resolve(self, shape: tuple[int, ...]) -> ClassifierSpec:
+    def _resolve(self) -> ClassifierSpec:
         """Turn the constructor's arguments into one spec."""
         given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
-        steps = chosen_steps(self.preprocess, shape)
+        steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
             phase = parse_recipe(self.recipe).override(pretrain={}, train=given).train
             if phase.epochs == 0:
                 raise SpecError("A classifier needs at least one epoch of training, not 0.")
             return ClassifierSpec(
-                encoder=encoder_spec(self.encoder, shape), preprocess=steps, phase=phase
+                encoder=encoder_spec(self.encoder, self.modality_), preprocess=steps, phase=phase
             )
 
 

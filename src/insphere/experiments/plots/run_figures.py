@@ -226,7 +226,7 @@ def _latent_planes(collection: RunCollection) -> list[Content]:
 
 
 def _latent(collection: RunCollection, run: Measured) -> Content:
-    from insphere.detectors.persistence.model_folder import load_detector
+    from insphere.detectors.model_folder import load_detector
     from insphere.detectors.spheres.deep_svdd import DeepSVDD
 
     folder = collection.model(run)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import numpy as np
 from nicegui import ui
 
-from insphere.detectors.persistence.model_folder import describe_model
+from insphere.detectors.model_folder import describe_model
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.runs.spec import RunSpec

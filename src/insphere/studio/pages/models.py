@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 from nicegui import ui
 
-from insphere.detectors.persistence.model_folder import describe_model
+from insphere.detectors.model_folder import describe_model
 from insphere.errors import InsphereError
 from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run

@@ -10,8 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from insphere.data.inputs import as_images, training_images
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.pretrained.pooled_features import Floats, PooledFeatures
-from insphere.detectors.pretrained.pretrained_network import Array, require_images
+from insphere.detectors.frozen_features.pooled_features import Floats, PooledFeatures
+from insphere.detectors.frozen_features.pretrained_network import Array, require_images
 from insphere.errors import SpecError
 
 

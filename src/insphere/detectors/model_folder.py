@@ -23,8 +23,8 @@ from insphere.detectors.base.estimator import Array, OneClassDetector
 from insphere.detectors.method_table import method_of_class
 from insphere.detectors.persistence.model_format import (
     CALIBRATION,
-    COLUMNS,
     CARD,
+    COLUMNS,
     DESCRIPTION,
     Description,
     SavedRange,
@@ -41,6 +41,8 @@ from insphere.errors import ModelError
 from insphere.scoring.severity import Tail, fit_tail
 
 __all__ = ["check_destination", "describe_model", "file_names", "load_detector", "save_detector"]
+
+_OF_KIND = {"modality_", "image_shape_", "image_dtype_"}  # said by `Fitted.modality`
 
 
 def save_detector(
@@ -84,10 +86,10 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
     cls = detector_class(method)
     try:
         detector = cls(**description.params)
-        for name, value in description.fitted.model_dump(exclude_unset=True).items():
+        fitted = description.fitted
+        detector.modality_ = fitted.modality
+        for name, value in fitted.model_dump(exclude_unset=True, exclude=_OF_KIND).items():
             setattr(detector, name, value)
-        shape = description.fitted.image_shape_
-        detector.image_shape_ = None if shape is None else tuple(shape)
         if description.fitted.feature_names_in_ is not None:
             names = np.array(description.fitted.feature_names_in_, dtype=object)
             detector.feature_names_in_ = names
@@ -135,6 +137,7 @@ def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
         "format_version": description.format_version,
         "params": description.params,
         **{name.rstrip("_"): value for name, value in fitted.items()},
+        "modality": description.fitted.modality.saved(),
         "versions": description.versions,
         "weights_bytes": description.weights.bytes,
         "weights_sha256": description.weights.sha256,
@@ -152,11 +155,12 @@ def _load_parts(
         own = {name: arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
         own = {name.removeprefix(prefix): array for name, array in own.items()}
         part = type(whole)(**description.params | {"false_alarm_rate": None})
-        fitted = description.fitted.model_dump(exclude_unset=True) | {"trained_on_": None}
+        fitted = description.fitted.model_dump(exclude_unset=True, exclude=_OF_KIND)
+        fitted |= {"trained_on_": None}
         for name, value in fitted.items():
             if value is not None:
                 setattr(part, name, value)
-        part.image_shape_, part.image_dtype_ = whole.image_shape_, whole.image_dtype_
+        part.modality_ = whole.modality_
         part.value_range_ = None if whole.value_range_ is None else whole.value_range_.of_scaled()
         part.column_scale_ = _column_scale(part, own)
         part.calibration_scores_ = own.pop(CALIBRATION)

@@ -25,6 +25,7 @@ from insphere.features import Extractor, Form, features
 from insphere.features.adapted import adapted_features, map_form
 from insphere.features.extract import Resampling
 from insphere.features.views import random_views
+from insphere.modalities.table import kind_of
 from insphere.nets.backbones import (
     DEFAULT,
     BackboneCard,
@@ -269,9 +270,9 @@ def without_backbone(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def require_images(X: Array, who: object) -> None:
-    """Raise DataError if what `who` is fitted to is a table."""
-    if X.ndim != 4:
+    """Raise DataError if what `who` is fitted to is no images."""
+    if not (kind := kind_of(X)).has_maps:
         raise DataError(
-            f"{type(who).__name__} takes images, but got a table; use another detector, such "
+            f"{type(who).__name__} takes images, but got {kind.noun}; use another detector, such "
             "as DeepSVDD, for tables."
         )

@@ -11,8 +11,8 @@ from torch import nn
 
 from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.pretrained.pretrained_network import Array, PretrainedNetwork
-from insphere.detectors.pretrained.scoring_heads import PooledVectors
+from insphere.detectors.frozen_features.pooled_vectors import PooledVectors
+from insphere.detectors.frozen_features.pretrained_network import Array, PretrainedNetwork
 from insphere.features import Form, choose_pooled, pooled_form
 from insphere.features.module import FeatureModule
 from insphere.nets.backbones import Stage, check_stages

@@ -1,0 +1,1 @@
+"""Features of a pretrained network, as components that detectors take."""

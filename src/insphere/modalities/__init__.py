@@ -1,0 +1,1 @@
+"""Kinds of data: each says in one file how its samples are recognised, read and described."""

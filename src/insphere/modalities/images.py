@@ -1,0 +1,117 @@
+"""Images: uint8 or float32, N×H×W×C, from arrays, tensors, pictures, folders and archives."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from insphere.data.image_set import ImageSet
+from insphere.data.inputs import as_images, holds_images, opened, training_images
+from insphere.errors import DataError
+from insphere.modalities.modality import Array, Modality, forget_columns
+
+
+@dataclass(frozen=True)
+class Images(Modality):
+    """Images of one size.
+
+    Parameters
+    ----------
+    shape : tuple (H, W, C)
+        Shape of one image.
+    dtype : str
+        "uint8" or "float32".
+    """
+
+    shape: tuple[int, int, int]
+    dtype: str
+
+    key: ClassVar[str] = "images"
+    noun: ClassVar[str] = "images"
+    plural: ClassVar[str] = "images"
+    has_maps: ClassVar[bool] = True
+
+    @classmethod
+    def reads(cls, X: Any) -> bool:
+        """Whether these are images, or a place where images lie."""
+        if isinstance(X, (ImageSet, str, os.PathLike)):
+            return True
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(X, torch.Tensor):
+            return bool(X.ndim > 2)
+        return holds_images(X) or getattr(X, "ndim", 0) in (3, 4)
+
+    @classmethod
+    def opened(cls, X: Any) -> Any:
+        """Return the `ImageSet` at a path or name."""
+        return opened(X)
+
+    @classmethod
+    def owns(cls, data: Array) -> bool:
+        """Whether this is an array N×H×W×C."""
+        return data.ndim == 4
+
+    @classmethod
+    def read(cls, X: Any, *, fitting: bool, estimator: Any) -> Array:
+        """Return images N×H×W×C; see `insphere.data.inputs.as_images`."""
+        data = np.asanyarray(training_images(X) if fitting else as_images(X))
+        if fitting:
+            if len(data) < 2:
+                raise DataError(
+                    f"Training needs at least 2 normal images, but got n_samples = {len(data)}."
+                )
+            forget_columns(estimator)
+        return data
+
+    @classmethod
+    def of(cls, data: Array) -> Self:
+        """Take shape and number format."""
+        height, width, channels = data.shape[1:]
+        return cls((int(height), int(width), int(channels)), data.dtype.name)
+
+    @classmethod
+    def batch(cls, data: Array) -> Array:
+        """Move the channels first, N×C×H×W, without moving a pixel."""
+        return data.transpose(0, 3, 1, 2)
+
+    @classmethod
+    def unbatch(cls, values: Array) -> Array:
+        """Move the channels last, N×H×W×C."""
+        return np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """(C, H, W)."""
+        height, width, channels = self.shape
+        return (channels, height, width)
+
+    def describe(self) -> str:
+        """Return the size of the images."""
+        return f"images of {self.size}"
+
+    def check(self, data: Array) -> None:
+        """Refuse images of another shape; `insphere.data.value_range` looks at their values."""
+        if data.shape[1:] != self.shape:
+            raise DataError(
+                f"The detector was trained on images of {self.size}, but these are "
+                f"{'×'.join(map(str, data.shape[1:]))}; resize or convert them first."
+            )
+
+    @property
+    def size(self) -> str:
+        """Height, width and channels."""
+        return "×".join(map(str, self.shape))
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return self.shape
+
+    @property
+    def image_dtype(self) -> str:
+        """Name of the number format of pixels."""
+        return self.dtype

@@ -1,0 +1,80 @@
+"""Tables: float64, N×d, from whatever scikit-learn takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from insphere.data.inputs import as_images, check_magnitude, holds_images
+from insphere.modalities.modality import Array, Modality
+
+
+@dataclass(frozen=True)
+class Tables(Modality):
+    """Rows of numbers.
+
+    Parameters
+    ----------
+    features : int
+        Columns.
+    """
+
+    features: int
+
+    key: ClassVar[str] = "tables"
+    noun: ClassVar[str] = "a table"
+    plural: ClassVar[str] = "rows"
+
+    @classmethod
+    def reads(cls, X: Any) -> bool:
+        """Whether this has two dimensions; or fewer, of which scikit-learn says what is wrong."""
+        ndim = getattr(X, "ndim", None)
+        if ndim is not None:
+            return bool(ndim <= 2)
+        if holds_images(X) or not (isinstance(X, (list, tuple)) or hasattr(X, "__array__")):
+            return False
+        try:
+            return bool(np.asanyarray(X).ndim == 2)
+        except ValueError:
+            return False
+
+    @classmethod
+    def owns(cls, data: Array) -> bool:
+        """Whether this is an array N×d of numbers."""
+        return data.ndim == 2
+
+    @classmethod
+    def read(cls, X: Any, *, fitting: bool, estimator: Any) -> Array:
+        """Let scikit-learn check the table, and note its columns while fitting."""
+        from sklearn.utils.validation import validate_data
+
+        data = as_images(X) if getattr(X, "ndim", 2) == 2 else X  # tensors become arrays
+        table: Array = validate_data(
+            estimator, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
+        )
+        check_magnitude(table, "Tables")
+        return table
+
+    @classmethod
+    def of(cls, data: Array) -> Self:
+        """Count the columns."""
+        return cls(int(data.shape[1]))
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """(F,)."""
+        return (self.features,)
+
+    @property
+    def size(self) -> str:
+        """Number of columns."""
+        return f"{self.features} numbers"
+
+    def check(self, data: Array) -> None:
+        """Do nothing: scikit-learn has compared the columns while reading."""
+
+    def describe(self) -> str:
+        """Return the noun: scikit-learn speaks of columns."""
+        return self.noun
