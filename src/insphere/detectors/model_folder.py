@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.column_scale import ColumnScale
 from insphere.data.value_range import ValueRange
 from insphere.detectors.base.estimator import Array, OneClassDetector
 from insphere.detectors.method_table import method_of_class
 from insphere.detectors.persistence.model_format import (
     CALIBRATION,
     CARD,
+    COLUMNS,
     DESCRIPTION,
     Description,
     SavedRange,
@@ -93,6 +95,7 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
             detector.feature_names_in_ = names
         detector.value_range_ = _value_range(description.fitted.value_range_)
         detector.trained_on_ = description.fitted.trained_on_
+        detector.column_scale_ = _column_scale(detector, arrays)
         detector.calibration_scores_ = arrays.pop(CALIBRATION)
         detector.tail_ = _tail(description.fitted.tail_, detector.calibration_scores_)
         detector.parts_ = _load_parts(detector, arrays, description)
@@ -159,6 +162,7 @@ def _load_parts(
                 setattr(part, name, value)
         part.modality_ = whole.modality_
         part.value_range_ = None if whole.value_range_ is None else whole.value_range_.of_scaled()
+        part.column_scale_ = _column_scale(part, own)
         part.calibration_scores_ = own.pop(CALIBRATION)
         part.n_train_, part.n_calibration_ = saved.n_train, len(part.calibration_scores_)
         part.tail_ = Tail(**saved.tail.model_dump())
@@ -166,6 +170,16 @@ def _load_parts(
         part._set_state(own, saved.state)
         found.append(part)
     return found
+
+
+def _column_scale(detector: OneClassDetector, arrays: dict[str, Array]) -> ColumnScale | None:
+    """Take the scale of columns out of `arrays`; images and older models have none."""
+    saved = arrays.pop(COLUMNS, None)
+    if saved is None:
+        return None
+    if saved.shape[1:] != (detector.n_features_in_,):
+        raise ValueError("the scale of the columns does not fit the table")
+    return ColumnScale.restored(saved)
 
 
 def _value_range(saved: SavedRange | None) -> ValueRange | None:

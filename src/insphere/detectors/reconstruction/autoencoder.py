@@ -101,7 +101,7 @@ class DeepCAE(
     spec_ : StageSpec
         All settings, with the defaults filled in.
     autoencoder_ : Autoencoder
-        The torch module that maps raw samples to their squared errors.
+        The torch module that maps images, or rows on `column_scale_`, to their squared errors.
     offset_, threshold_, score_mean_, score_std_
         See `OneClassDetector`.
 
@@ -201,6 +201,8 @@ class DeepCAE(
         check_is_fitted(self)
         data = self._read(X)
         restored = batched(data, self.autoencoder_.reconstruct, self.autoencoder_, self.precision)
+        if self.column_scale_ is not None:
+            return self.column_scale_.back(restored)
         restored = self.modality_.unbatch(restored)
         return restored.clip(0, 1) if self.image_dtype_ == "uint8" else restored
 

@@ -9,7 +9,7 @@ from insphere.detectors.base.checks import require_count
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.shallow.vector_detector import FlatDetector, Floats
+from insphere.detectors.shallow.vector_detector import ALL_THAT_VARY, FlatDetector, Floats
 
 
 @parameters
@@ -24,8 +24,9 @@ class IsolationForestDetector(FlatDetector):
         Number of trees.
     max_samples : int, default=256
         Number ψ of training images for each tree (all if there are fewer).
-    pca : float or None, default=0.95
-        First project onto the principal components that keep this share of the variance. Cuts
+    pca : float, "auto" or None, default="auto"
+        First project onto the principal components that keep this share of the variance; "auto" is
+        0.95 for images, and all that vary for tables: a cut then crosses several columns. Cuts
         along raw pixels do worse: most pixels of a digit's border never vary.
     preprocess : "gcn" or None, default=None
         "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
@@ -42,6 +43,7 @@ class IsolationForestDetector(FlatDetector):
         family="shallow",
         summary="number of random cuts that isolate an image",
     )
+    _table_share = ALL_THAT_VARY
     _stored = (
         *("roots_", "feature_", "cut_", "left_", "right_", "path_length_"),
         *("depth_", "usual_path_length_"),
@@ -49,7 +51,7 @@ class IsolationForestDetector(FlatDetector):
 
     n_estimators: int = 100
     max_samples: int = 256
-    pca: float | None = 0.95
+    pca: float | str | None = "auto"
     preprocess: str | None = None
 
     def _learn(self, F: Floats) -> None:

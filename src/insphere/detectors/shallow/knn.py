@@ -33,7 +33,8 @@ class KNNDetector(FlatDetector):
     n_neighbors : int, default=2
         Neighbours whose Euclidean distances are averaged.
     normalize : "l2" or None, default="l2"
-        Scale every image to length 1, so that brightness does not matter. Use None for tables.
+        Scale every image to length 1, so that brightness does not matter. Rows of a table are never
+        scaled so, because their size has a meaning.
     features
         Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
@@ -93,5 +94,7 @@ class KNNDetector(FlatDetector):
         return expected
 
     def _scaled(self, F: Floats) -> Floats:
-        scaled: Floats = F if self.normalize is None else normalize_rows(F)
+        if self.normalize is None or self.column_scale_ is not None:
+            return F
+        scaled: Floats = normalize_rows(F)
         return scaled

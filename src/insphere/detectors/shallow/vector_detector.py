@@ -25,6 +25,8 @@ from insphere.errors import DataError
 Floats = NDArray[np.float64]
 
 BATCH = 1024
+ALL_THAT_VARY = 1 - 1e-9  # of the variance, which leaves out directions without any
+IMAGE_SHARE = 0.95  # of the variance, for pca="auto"
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -52,9 +54,10 @@ class FlatDetector(OneClassDetector):
     features: Any = None
 
     # Parameters that some subclasses declare.
-    pca: float | None = field(init=False, default=None)
+    pca: float | str | None = field(init=False, default=None)
     preprocess: str | None = field(init=False, default=None)
     _stored: ClassVar[tuple[str, ...]]
+    _table_share: ClassVar[float | None] = None
 
     @property
     def uses_pretrained(self) -> bool:
@@ -96,15 +99,16 @@ class FlatDetector(OneClassDetector):
             F = self._scaled_to_extremes(F)
         if (F[0] == F).all():
             raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
-        if self.pca is None:
+        share = self._share
+        if share is None:
             self.mean_, self.components_ = np.zeros(F.shape[1]), np.empty((0, F.shape[1]))
         else:
             require(
-                is_real(self.pca) and 0 < self.pca < 1,
-                f"pca is the share of variance to keep, between 0 and 1, or None, "
+                is_real(share) and 0 < float(share) < 1,
+                f'pca is the share of variance to keep, between 0 and 1, None or "auto", '
                 f"but got {self.pca!r}.",
             )
-            self.mean_, self.components_ = principal_components(F, float(self.pca))
+            self.mean_, self.components_ = principal_components(F, float(share))
         self._learn(self._features(F))
         for name in self._names():
             # The same memory layout before saving and after loading gives bit-identical products.
@@ -126,13 +130,20 @@ class FlatDetector(OneClassDetector):
         for part in batches(data, BATCH):
             pixels = self._pixels(part)
             expected = self._expected(self._features(pixels))
-            if self.pca is not None:
+            if self._share is not None:
                 expected = expected @ self.components_ + self.mean_
             squared = (self._comparable(pixels) - expected) ** 2
             maps = squared.reshape(-1, height, width, channels).sum(axis=3)
             parts.append(maps.astype(np.float32))
         joined: NDArray[np.float32] = np.concatenate(parts)
         return joined
+
+    @property
+    def _share(self) -> float | str | None:
+        """Share of the variance whose principal components are kept; None keeps the vectors."""
+        if self.pca != "auto":
+            return self.pca
+        return IMAGE_SHARE if self.image_shape_ is not None else self._table_share
 
     def _adopt_features(self, X: Array) -> None:
         """Fit a copy of `features` to the training images."""
@@ -159,7 +170,7 @@ class FlatDetector(OneClassDetector):
         return (F - self.low_) / (width if width > 0 else 1.0)
 
     def _features(self, F: Floats) -> Floats:
-        if self.pca is None:
+        if self._share is None:
             return F
         projected: Floats = (F - self.mean_) @ self.components_.T
         return projected

@@ -130,7 +130,7 @@ class DeepSVDD(
     spec_ : SphereSpec
         All settings, with the defaults filled in.
     sphere_ : Sphere
-        The torch module that maps raw images to squared distances.
+        The torch module that maps images, or rows on `column_scale_`, to squared distances.
     offset_, threshold_, score_mean_, score_std_
         See `OneClassDetector`.
 
