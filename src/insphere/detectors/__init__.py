@@ -47,9 +47,9 @@ _OTHERS = {
     "MethodCard": "base.method_card",
     "OneClassDetector": "base.estimator",
     "PretrainedFeatures": "pretrained.pretrained_features",
-    "describe_model": "persistence.model_folder",
-    "load_detector": "persistence.model_folder",
-    "save_detector": "persistence.model_folder",
+    "describe_model": "model_folder",
+    "load_detector": "model_folder",
+    "save_detector": "model_folder",
 }
 
 __all__ = sorted([*_OTHERS, *(entry.class_name for entry in METHODS.values())])
