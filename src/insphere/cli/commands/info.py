@@ -11,7 +11,7 @@ from insphere.cli.options import Json, Model
 
 def datasets(as_json: Json = False) -> None:
     """List the data sets known by name, and say which are here now."""
-    from insphere.data.named import available_datasets
+    from insphere.data.datasets.find import available_datasets
 
     cards = available_datasets()
     if as_json:

@@ -8,7 +8,6 @@ from insphere.experiments.analysis.ablation_results import Comparison, Findings
 from insphere.experiments.analysis.paired_stats import smallest_p
 
 NOTHING = "–"
-TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 
 
 def in_words(findings: Findings) -> str:
@@ -78,11 +77,6 @@ def note(findings: Findings) -> str:
     for missing, titles in partly.items():
         sentences.append(f"Missing pairs, {missing}: {', '.join(titles)}.")
     return " ".join(sentences)
-
-
-def title(dataset: str) -> str:
-    """Return the name of a dataset for people."""
-    return TITLES.get(dataset, dataset)
 
 
 def points(difference: float) -> str:

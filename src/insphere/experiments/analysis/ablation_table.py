@@ -14,11 +14,11 @@ from insphere.experiments.analysis.ablation_summary import (
     gain,
     note,
     points,
-    title,
     z_score_words,
 )
 from insphere.experiments.analysis.published_results import REPORTED_Z_SCORE
 from insphere.experiments.analysis.text_table import Column, Layout, Text
+from insphere.experiments.runs.display_names import dataset_title
 from insphere.safe_text import csv_row
 
 
@@ -39,7 +39,7 @@ def summary(findings: Findings) -> Layout:
         Column("verdict", words=True),
     ]
     return Layout(
-        title(findings.dataset),
+        dataset_title(findings.dataset),
         "gain in AUC over the baseline, in percentage points, paired by class and seed",
         note(findings),
         columns,
@@ -63,7 +63,7 @@ def by_class(findings: Findings) -> Layout:
         return [Text(one.arm.title), *map(Text, cells), Text(last, _is_shown(one))]
 
     return Layout(
-        title(findings.dataset),
+        dataset_title(findings.dataset),
         "gain in AUC over the baseline by normal class, in percentage points, mean over seeds",
         "",
         columns,
@@ -103,7 +103,7 @@ def z_score_table(findings: Findings) -> Layout:
             line += [f"{value:.2f}" for value in reported[name]] if name in reported else ["–"] * 2
         lines.append([Text(text) for text in line])
     return Layout(
-        title(findings.dataset),
+        dataset_title(findings.dataset),
         "AUC in % of the baseline's scores, raw and standardised, mean over seeds",
         z_score_words(findings),
         columns,
@@ -114,7 +114,7 @@ def z_score_table(findings: Findings) -> Layout:
 def across(findings: Sequence[Findings]) -> Layout:
     """Lay out the gain of each option on several datasets, what is shown in bold."""
     columns = [Column("option", words=True), Column("group", words=True), Column("assumed")]
-    columns += [Column(title(one.dataset)) for one in findings]
+    columns += [Column(dataset_title(one.dataset)) for one in findings]
     by_name = [{c.arm.name: c for c in one.comparisons} for one in findings]
     arms = {c.arm.name: c.arm for one in findings for c in one.comparisons}
     parts: dict[bool, list[list[Text]]] = {True: [], False: []}
