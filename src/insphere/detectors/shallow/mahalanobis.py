@@ -28,8 +28,8 @@ class MahalanobisDetector(FlatDetector):
     ----------
     pca : float or "auto", default="auto"
         Share of the variance whose principal components are kept. The others are left out, because
-        the covariance cannot be inverted reliably in them. "auto" is 0.95 for images; of tables, all
-        components that vary are kept.
+        the covariance cannot be inverted reliably in them. "auto" is 0.95 for images; for tables,
+        all components that vary are kept.
     features
         Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state

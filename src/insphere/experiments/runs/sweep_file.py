@@ -19,8 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.data.load import load_dataset
-from insphere.data.named import CLASS_NAMES
 from insphere.detectors.registry import find_method, method_key
 from insphere.errors import SpecError
 from insphere.experiments.runs.display_names import normal_title, run_names, settings_key
@@ -331,7 +331,7 @@ def _with_columns(planned: Sequence[tuple[SweepRun, RunSpec]]) -> list[SweepRun]
 @lru_cache(maxsize=16)
 def class_names(dataset: str) -> tuple[str, ...]:
     """Return the names of the classes of a data set; known data sets are not loaded for this."""
-    known = CLASS_NAMES.get(dataset)
+    known = named_dataset(dataset).class_names if dataset in DATASETS else ()
     return known or load_dataset(dataset, progress=False).class_names
 
 
