@@ -110,9 +110,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    # OpenMP reads it when torch is imported. Threads that spin while they wait cost little on an
-    # idle machine, but make training ten times slower beside any other program that computes.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Processes that this one starts take no module from the current folder.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     for stream in (sys.stdout, sys.stderr):

@@ -21,6 +21,7 @@ from insphere.detectors.base.savable import Savable
 from insphere.errors import DataError, SpecError
 from insphere.modalities.modality import Modality
 from insphere.modalities.table import kind_of_input
+from insphere.resources import within_cores
 from insphere.scoring.conformal import cross_scores, cross_tail, deal, held_out, is_cross
 from insphere.scoring.severity import fit_tail
 from insphere.scoring.thresholds import (
@@ -161,6 +162,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     # ------------------------------------------------------------------ public
 
+    @within_cores()
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **known: Any) -> Self:
         """Learn from normal images and place the threshold.
 
@@ -310,6 +312,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         trained.check(data)
         return read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
 
+    @within_cores()
     def _score_read(self, data: Array) -> NDArray[np.float64]:
         """Return the scores of samples that `_read` returned."""
         if self.parts_:

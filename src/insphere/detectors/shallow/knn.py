@@ -58,7 +58,7 @@ class KNNDetector(FlatDetector):
             f'normalize is "l2" or None, but got {self.normalize!r}.',
         )
         check_neighbors(self.n_neighbors, len(F))
-        self.training_ = self._scaled(F)
+        self.training_ = self._scaled(F, copy=False)
 
     def _score(self, F: Floats) -> Floats:
         return mean_distance(self.training_, self._scaled(F), self.n_neighbors)
@@ -91,6 +91,6 @@ class KNNDetector(FlatDetector):
         expected: Floats = self.training_[index].mean(axis=1)
         return expected
 
-    def _scaled(self, F: Floats) -> Floats:
-        scaled: Floats = F if self.normalize is None else normalize_rows(F)
+    def _scaled(self, F: Floats, *, copy: bool = True) -> Floats:
+        scaled: Floats = F if self.normalize is None else normalize_rows(F, copy=copy)
         return scaled
