@@ -23,6 +23,7 @@ from insphere.detectors.base.savable import Savable
 from insphere.errors import DataError, SpecError
 from insphere.modalities.modality import Modality
 from insphere.modalities.table import kind_of_input
+from insphere.resources import within_cores
 from insphere.scoring.conformal import cross_scores, cross_tail, deal, held_out, is_cross
 from insphere.scoring.severity import fit_tail
 from insphere.scoring.thresholds import (
@@ -167,6 +168,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     # ------------------------------------------------------------------ public
 
+    @within_cores()
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **known: Any) -> Self:
         """Train on normal images and place the threshold.
 
@@ -347,6 +349,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             return columns.take(data)  # type: ignore[no-any-return]
         return read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
 
+    @within_cores()
     def _score_read(self, data: Array) -> NDArray[np.float64]:
         """Return the scores of samples in the form of `_read`."""
         if self.parts_:

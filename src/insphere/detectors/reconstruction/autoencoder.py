@@ -46,6 +46,7 @@ from insphere.training.pretraining.pretraining import pretrain
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
 from insphere.training.start import StageSpec
+from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
 
 
@@ -286,11 +287,14 @@ class DeepCAE(
         steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
             encoder = encoder_spec(self.encoder, self.modality_)
-            phase = parse_recipe(self.recipe).override(pretrain=given, train={}).pretrain
+            recipe = parse_recipe(self.recipe).override(pretrain=given, train={})
+            shape = self.modality_.sample_shape
+            if self.batch_size is None:
+                recipe = fitting_recipe(self.recipe, recipe, encoder, shape, self.n_train_)
+            phase = recipe.pretrain
             if phase.epochs == 0:
                 raise SpecError("An autoencoder needs at least one epoch of training, not 0.")
             # A part of the checkpoint's name: whether Deep SVDD refuses the encoder by default.
-            shape = self.modality_.sample_shape
             with initial_weights(0):
                 unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
             return StageSpec(encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe)

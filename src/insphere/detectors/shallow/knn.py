@@ -60,7 +60,7 @@ class KNNDetector(FlatDetector):
             f'normalize is "l2" or None, but got {self.normalize!r}.',
         )
         check_neighbors(self.n_neighbors, len(F))
-        self.training_ = self._scaled(F)
+        self.training_ = self._scaled(F, copy=False)
 
     def _score(self, F: Floats) -> Floats:
         return mean_distance(self.training_, self._scaled(F), self.n_neighbors)
@@ -93,8 +93,8 @@ class KNNDetector(FlatDetector):
         expected: Floats = self.training_[index].mean(axis=1)
         return expected
 
-    def _scaled(self, F: Floats) -> Floats:
+    def _scaled(self, F: Floats, *, copy: bool = True) -> Floats:
         if self.normalize is None or self.column_scale_ is not None:
             return F
-        scaled: Floats = normalize_rows(F)
+        scaled: Floats = normalize_rows(F, copy=copy)
         return scaled

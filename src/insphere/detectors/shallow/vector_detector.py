@@ -21,6 +21,7 @@ from insphere.detectors.base.estimator import Array, OneClassDetector, batches
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.principal_components import principal_components
 from insphere.errors import DataError
+from insphere.resources import rows_within
 
 Floats = NDArray[np.float64]
 
@@ -116,7 +117,7 @@ class FlatDetector(OneClassDetector):
                 setattr(self, name, np.ascontiguousarray(value))
 
     def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._score(self._features(self._pixels(part))) for part in batches(X, BATCH)]
+        parts = [self._score(self._features(self._pixels(part))) for part in batches(X, _batch(X))]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _pixel_distances(self, X: Any) -> NDArray[np.float32]:
@@ -127,7 +128,7 @@ class FlatDetector(OneClassDetector):
         data = self._read_images(X)
         height, width, channels = data.shape[1:]
         parts = []
-        for part in batches(data, BATCH):
+        for part in batches(data, _batch(data)):
             pixels = self._pixels(part)
             expected = self._expected(self._features(pixels))
             if self._share is not None:
@@ -206,4 +207,11 @@ def _contrast_normalised(F: Floats) -> Floats:
 
 def _flat(X: Array) -> Floats:
     flat: Floats = X.reshape(len(X), -1).astype(np.float64)
-    return flat / 255 if X.dtype == np.uint8 else flat
+    if X.dtype == np.uint8:
+        flat /= 255
+    return flat
+
+
+def _batch(X: Array) -> int:
+    """Return how many images are scored at once: a few copies of them are made in float64."""
+    return rows_within(32 * X[:1].size, BATCH)
