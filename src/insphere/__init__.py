@@ -1,7 +1,7 @@
 """insphere: one-class deep learning for images.
 
-Learns what normal looks like from normal examples alone, and says how far anything new lies
-outside it.
+A detector is trained on normal examples alone, and gives every new one a score: the higher, the
+more anomalous.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = [
     "load_dataset",
 ]
 
-# Imported when first asked for, so that `import insphere` stays light.
+# Imported at first use, so that `import insphere` is fast.
 _HOME = {
     "DeepSVDD": ("insphere.detectors", "DeepSVDD"),
     "FeaturePatchSVDD": ("insphere.detectors", "FeaturePatchSVDD"),
