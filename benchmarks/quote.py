@@ -19,7 +19,7 @@ import numpy as np
 from ablation_blocks import BLOCKS as ABLATION
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
-from insphere.data.named import CLASS_NAMES
+from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
 from insphere.experiments.analysis.published_results import published_auc
@@ -99,7 +99,7 @@ def controls(dataset: str) -> str:
 def class_rows(columns: list[tuple[str, Any]]) -> str:
     """Lay out one line a class and one for the mean over classes."""
     names = list(dict.fromkeys(name for _, values in columns for name in values))
-    order = [name for known in CLASS_NAMES.values() for name in known]
+    order = [name for known in DATASETS for name in named_dataset(known).class_names]
     names.sort(key=order.index)
     lines = []
     for name in names:

@@ -75,6 +75,12 @@ def test_roles():
     assert (pixels.method, pixels.params) == ("knn", {})
 
 
+def test_every_public_name_can_be_imported():
+    for package in (insphere, insphere.detectors):
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+
+
 def test_no_other_list_of_methods():
     """Two or more keys of methods side by side are a list; these few choose what to compare."""
     chosen = {
@@ -318,3 +324,8 @@ def textures_small():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, size=(24, 32, 32, 3), dtype=np.uint8)
     return images[:18], images[18:]
+
+
+def test_every_public_name_is_there():
+    for name in insphere.detectors.__all__:
+        assert getattr(insphere.detectors, name).__name__ == name

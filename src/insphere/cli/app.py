@@ -147,9 +147,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    # OpenMP reads this when torch is imported. Waiting threads that spin cost little on an idle
-    # machine, but make training ten times slower beside any other program that computes.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Child processes import no module from the current folder.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     for stream in (sys.stdout, sys.stderr):

@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from insphere.data.datasets.find import available_datasets
 from insphere.data.files import is_image_name
-from insphere.data.named import available_datasets
 from insphere.errors import DataError
 from insphere.experiments.runs.display_names import dataset_titles
 

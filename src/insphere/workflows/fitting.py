@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from insphere.detectors.base.estimator import OneClassDetector
 from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import FitConfig
 from insphere.workflows.provenance import trained_on
+
+FEWEST = 8
+"""Images that a batch holds at least; large images are read smaller for it."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,16 @@ def fit_source(
     """
     config.detector()  # report an unknown method or option before reading any image
     data = config.load(config.source, progress=progress)
+    smaller = smaller_size(config.detector(), data)
+    if config.size is None and smaller is not None:
+        height, width = data.images.shape[1:3]
+        warnings.warn(
+            f"Images of {height}×{width} are read as {smaller[0]}×{smaller[1]}, so that a batch "
+            f"fits the memory for training; size={height}x{width} keeps them as they are.",
+            stacklevel=2,
+        )
+        config = config.model_copy(update={"size": smaller})
+        data = config.load(config.source, progress=progress)
     images, normal, held_out = _training_part(data, config)
     detector = config.detector(checkpoint_dir=checkpoints, callbacks=callbacks)
     started = time.perf_counter()
@@ -81,6 +95,48 @@ def fit_source(
     seconds = time.perf_counter() - started
     detector.trained_on_ = trained_on(data, config, normal, held_out=held_out)
     return Fit(config, data, normal, detector, seconds)
+
+
+def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] | None:
+    """Return the size to which large images shrink so that a network can be trained on them.
+
+    Height and width are halved until a batch of `FEWEST` fits the memory for a step (see
+    `insphere.resources.step_budget`).
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        Not fitted.
+    data : ImageSet
+        All images of the source.
+
+    Returns
+    -------
+    (int, int) or None
+        Height and width; None where the images may stay as they are, the method trains no network
+        of its own on them, or the user gave a batch size.
+    """
+    given = detector.get_params(deep=False)
+    if not {"encoder", "recipe", "batch_size"} <= set(given) or given["batch_size"] is not None:
+        return None
+    if data.images.ndim != 4:
+        return None
+    from insphere.detectors.base.network_state import encoder_spec
+    from insphere.modalities.table import kind_of
+    from insphere.resources import rows_within
+    from insphere.training.step_memory import SMALL_PIXELS, step_bytes
+
+    few = min(FEWEST, len(data))
+    _, height, width, channels = data.images.shape
+    size = (height, width)
+    while few * size[0] * size[1] > SMALL_PIXELS:
+        image = np.zeros((1, *size, channels), dtype=np.uint8)
+        modality = kind_of(image).of(image)
+        spec = encoder_spec(given["encoder"], modality)
+        if rows_within(step_bytes(spec, modality.sample_shape, decoder=True), few) == few:
+            break
+        size = (size[0] // 2, size[1] // 2)
+    return None if size == (height, width) else size
 
 
 def _training_part(data: ImageSet, config: FitConfig) -> tuple[ImageSet, tuple[str, ...], bool]:

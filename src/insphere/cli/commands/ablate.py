@@ -186,8 +186,8 @@ def _print(
     found: list[AblationResults], form: str, as_json: bool, progress: SweepProgress | None = None
 ) -> None:
     from insphere.experiments.analysis.ablation_summary import in_words as what_helps
-    from insphere.experiments.analysis.ablation_summary import title
     from insphere.experiments.analysis.ablation_table import csv_table, layouts
+    from insphere.experiments.runs.display_names import dataset_title
 
     if as_json:
         counts = {} if progress is None else counts_of(progress)
@@ -198,7 +198,7 @@ def _print(
         for one in found:
             print_layouts(layouts(one), form)
             if form == "terminal":
-                console.explain(f"{title(one.dataset)}: {what_helps(one)}\n")
+                console.explain(f"{dataset_title(one.dataset)}: {what_helps(one)}\n")
         if progress is not None and form == "terminal":
             console.say(f"{in_words(progress)}.")
             say_failures(progress)

@@ -16,7 +16,7 @@ def datasets(as_json: Json = False) -> None:
 
         insphere datasets
     """
-    from insphere.data.named import available_datasets
+    from insphere.data.datasets.find import available_datasets
 
     cards = available_datasets()
     if as_json:

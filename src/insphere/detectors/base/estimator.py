@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from insphere.data.column_scale import changed_sentence, fitted_columns
 from insphere.data.inputs import as_images, training_groups
 from insphere.data.value_range import fitted_range, read_values
 from insphere.detectors.base.calibrated_scores import CalibratedScores
@@ -21,6 +23,7 @@ from insphere.detectors.base.savable import Savable
 from insphere.errors import DataError, SpecError
 from insphere.modalities.modality import Modality
 from insphere.modalities.table import kind_of_input
+from insphere.resources import within_cores
 from insphere.scoring.conformal import cross_scores, cross_tail, deal, held_out, is_cross
 from insphere.scoring.severity import fit_tail
 from insphere.scoring.thresholds import (
@@ -91,6 +94,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     value_range_ : ValueRange or None
         Type of the training images as they came, which range of their values became 0…1, and
         their colours: what later images must fit. None if it was fitted on a table.
+    column_scale_ : ColumnScale or None
+        Centre and unit of each column of the training table, robust; every row is measured on it
+        before anything else is done. None if it was fitted on images.
     data_fingerprint_ : str
         SHA-256 over shape, type and values of the training data, and of labels and weights used.
     trained_on_ : TrainedOn or None
@@ -119,8 +125,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         ----------
         X : ndarray
             Images, uint8 or float32, shape (n, H, W, C), perhaps a memory map; or a table,
-            float64, shape (n, d). At least two rows, finite, not all values equal.
-            ``self.modality_`` is already set.
+            float64, shape (n, d), whose columns are centred and scaled. At least two rows, finite,
+            not all values equal. ``self.modality_`` is already set.
         **known
             Those of labels, groups and weights that ``_takes`` names; None where none were given.
 
@@ -162,6 +168,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     # ------------------------------------------------------------------ public
 
+    @within_cores()
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **known: Any) -> Self:
         """Train on normal images and place the threshold.
 
@@ -201,6 +208,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         self.value_range_ = fitted_range(train.data, among)
         if self.value_range_ is not None:
             train = replace(train, data=self.value_range_.take(train.data))
+        self.column_scale_ = fitted_columns(train.data, among)
+        if self.column_scale_ is not None:
+            train = replace(train, data=self.column_scale_.take(train.data))
         normals = train.normals
         self.modality_, self.trained_on_ = type(modality).of(train.data), None
         self.parts_ = self._trained_parts(train) if in_turn else []
@@ -215,6 +225,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             elif train.normal is not None:
                 scores = scores[train.normal]
             reference = self._checked(scores, len(train.normals))
+            self._weigh_changes(reference)
             self.calibration_scores_ = np.empty(0)
             self.threshold_ = contamination_threshold(reference, self.contamination)
             self.threshold_rule_ = (
@@ -227,6 +238,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                 how = f"about {100 * rate:g} % on normals left out in turn (cross-conformal"
             else:
                 reference = self._checked(self._anomaly_score(held.data), len(held))
+                self._weigh_changes(reference)
+                reference = self._score_read(held.data)
                 how = f"≤ {100 * rate:g} % on held-out normals (conformal"
             self.calibration_scores_ = np.sort(reference)
             self.threshold_ = conformal_threshold(reference, rate)
@@ -257,7 +270,30 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             If the shape of the images differs from that of the training images.
         """
         check_is_fitted(self)
-        return self._score_read(self._read(X))
+        data = self._read(X)
+        if counts := self._changed(data):
+            warnings.warn(self._changed_sentence(counts, len(data)), stacklevel=2)
+        return self._score_read(data)
+
+    def changed_columns(self, X: Any) -> dict[str | int, int]:
+        """Return which columns of a table were constant in training and are not in these rows.
+
+        Each lifts the score of a row in which it changed above those of all normal rows.
+
+        Parameters
+        ----------
+        X : table
+            As in `anomaly_score`.
+
+        Returns
+        -------
+        dict
+            Name of the column, or its position if columns have no names, and the number of rows in
+            which it changed. Empty for images.
+        """
+        check_is_fitted(self)
+        counts = self._changed(self._read(X))
+        return {self._column(position): count for position, count in counts.items()}
 
     def outside_range(self, X: Any) -> NDArray[np.bool_]:
         """Return which images hold values outside the range of the training images, shape (n,).
@@ -309,16 +345,39 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             )
         data = kind.read(X, fitting=False, estimator=self)
         trained.check(data)
+        if (columns := getattr(self, "column_scale_", None)) is not None:
+            return columns.take(data)  # type: ignore[no-any-return]
         return read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
 
+    @within_cores()
     def _score_read(self, data: Array) -> NDArray[np.float64]:
         """Return the scores of samples in the form of `_read`."""
         if self.parts_:
             return cross_scores(
-                [part.anomaly_score(data) for part in self.parts_],
+                [part._score_read(part._read(data)) for part in self.parts_],
                 [part.severity_scale for part in self.parts_],
             )
-        return self._checked(self._anomaly_score(data), len(data))
+        scores = self._checked(self._anomaly_score(data), len(data))
+        columns = getattr(self, "column_scale_", None)
+        return scores if columns is None else scores + columns.added(data)
+
+    def _weigh_changes(self, scores: NDArray[np.float64]) -> None:
+        """Let a constant column that changes lift a row above all of these scores."""
+        if self.column_scale_ is not None:
+            self.column_scale_ = self.column_scale_.measured_by(scores)
+
+    def _changed(self, data: Array) -> dict[int, int]:
+        columns = getattr(self, "column_scale_", None)
+        return {} if columns is None else columns.changed(data)
+
+    def _column(self, position: int) -> str | int:
+        names = getattr(self, "feature_names_in_", None)
+        return position if names is None else str(names[position])
+
+    def _changed_sentence(self, counts: dict[int, int], n: int) -> str:
+        assert self.column_scale_ is not None
+        named = {self._column(position): count for position, count in counts.items()}
+        return changed_sentence(named, self.column_scale_.center[list(counts)].tolist(), n)
 
     def _read_images(self, X: Any) -> Array:
         """Return images as N×H×W×C for heat maps. Other data raise DataError."""
@@ -389,7 +448,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             others = train.take(~mask)
             known = {} if others.weights is None else {"sample_weight": others.weights}
             part = type(self)(**params).fit(others.data, others.labels, **known)
-            part.calibration_scores_ = np.sort(part.anomaly_score(train.data[mask]))
+            part.calibration_scores_ = np.sort(part._score_read(part._read(train.data[mask])))
             part.n_calibration_ = int(mask.sum())
             part.tail_ = fit_tail(part.calibration_scores_)
             found.append(part)

@@ -7,7 +7,9 @@ from abc import abstractmethod
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from insphere.data.column_scale import RESOLUTION
 from insphere.detectors.base.estimator import OneClassDetector
+from insphere.preprocess.columns import OnScaledColumns
 
 
 class NetworkDetector(OneClassDetector):
@@ -50,4 +52,7 @@ class NetworkDetector(OneClassDetector):
         True
         """
         check_is_fitted(self)
-        return self._module().eval()
+        module, columns = self._module(), getattr(self, "column_scale_", None)
+        if columns is not None:
+            module = OnScaledColumns(columns.saved(), RESOLUTION, module)
+        return module.eval()

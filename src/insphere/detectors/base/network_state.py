@@ -21,8 +21,10 @@ from insphere.nets.build import default_encoder
 from insphere.nets.draws import initial_weights
 from insphere.nets.spec import NAMED, EncoderSpec
 from insphere.preprocess.pipeline import StepSpec, chosen_steps, to_batch
+from insphere.resources import rows_within
 from insphere.training.device import Precision, autocast_dtype
 from insphere.training.memory import keep_freed_memory
+from insphere.training.step_memory import SMALL_PIXELS, pass_bytes
 from insphere.validation import sentence
 
 SCORING_BATCH = 256
@@ -104,7 +106,8 @@ def batched(
     dtype = autocast_dtype(precision, network)
     with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
         done = 0
-        for part in batches(X, SCORING_BATCH):
+        size = _scoring_batch(X, lambda part: compute(to_batch(part, device)), network)
+        for part in batches(X, size):
             rows = compute(to_batch(part, device))
             if not done:  # one array from the start: many small ones would fragment the memory
                 kept = torch.float32 if rows.dtype == torch.bfloat16 else rows.dtype
@@ -113,6 +116,13 @@ def batched(
             done += len(rows)
     result: NDArray[Any] = out.numpy()
     return result
+
+
+def _scoring_batch(X: NDArray[Any], compute: Callable[[Any], Tensor], network: nn.Module) -> int:
+    """Return how many samples are scored at once; of large images only as many as memory takes."""
+    if X.ndim < 4 or min(len(X), SCORING_BATCH) * X[0, ..., 0].size <= SMALL_PIXELS:
+        return SCORING_BATCH
+    return rows_within(2 * pass_bytes(lambda: compute(X[:1]), network), SCORING_BATCH)
 
 
 def arrays_of(module: nn.Module) -> dict[str, NDArray[Any]]:

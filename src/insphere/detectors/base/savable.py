@@ -12,8 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from insphere.data.column_scale import ColumnScale
 from insphere.detectors.method_table import METHODS, class_names, method_of_class
-from insphere.detectors.persistence.model_format import CALIBRATION, Fitted, TrainedOn
+from insphere.detectors.persistence.model_format import (
+    CALIBRATION,
+    COLUMNS,
+    Fitted,
+    TrainedOn,
+)
 from insphere.detectors.persistence.model_writer import ModelData, PartData, write_model
 from insphere.errors import ModelError
 from insphere.modalities.modality import Modality
@@ -27,6 +33,7 @@ class Savable:
     _not_saved: ClassVar[tuple[str, ...]] = ("callbacks", "checkpoint_dir", "device")
 
     calibration_scores_: NDArray[np.float64]
+    column_scale_: ColumnScale | None
     modality_: Modality
     n_train_: int
     tail_: Tail | None
@@ -80,6 +87,7 @@ class Savable:
 
     def _model_data(self) -> ModelData:
         arrays, state = self._state()
+        arrays = arrays | _columns(self)
         own: Any = self
         params = {
             name: value
@@ -92,7 +100,7 @@ class Savable:
         parts = []
         for part in self.parts_:
             part_arrays, part_state = part._state()
-            part_arrays = {**part_arrays, CALIBRATION: part.calibration_scores_}
+            part_arrays |= {CALIBRATION: part.calibration_scores_} | _columns(part)
             parts.append(PartData(part_arrays, part_state, part.tail_, part.n_train_))
         return ModelData(
             detector=type(self).__name__,
@@ -103,3 +111,8 @@ class Savable:
             calibration_scores=self.calibration_scores_,
             parts=parts,
         )
+
+
+def _columns(detector: Any) -> dict[str, NDArray[np.float64]]:
+    scale: ColumnScale | None = detector.column_scale_
+    return {} if scale is None else {COLUMNS: scale.saved()}

@@ -37,9 +37,12 @@ from insphere.validation import first_mistake, shown
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
 # 3: the kind of data, the centre as part of a head, and the range of the training images. In older
 # folders kind and centre are recognised; without the range, 16-bit images are read as they were.
-FORMAT_VERSION = 3
+# 4: the scale of the columns of a table, without which rows are scored in their own units as they
+# were then; and models without a threshold.
+FORMAT_VERSION = 4
 DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 CALIBRATION = "calibration_scores_"  # an array of every model
+COLUMNS = "column_scale_"  # an array of models of tables
 _REPLACING = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 
 

@@ -23,8 +23,10 @@ from insphere.detectors.pretrained.patch_scores import (
 )
 from insphere.detectors.pretrained.scoring_heads import PatchPooling
 from insphere.features import Form
+from insphere.features.extract import BATCH
 from insphere.features.module import FeatureModule
 from insphere.nets.backbones import check_stages
+from insphere.resources import rows_within
 
 Half = NDArray[np.float16]
 ENLARGED = 4  # enlargement from which images have no detail for the finest feature map
@@ -95,7 +97,8 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         data = self._read(X)
         height, width = data.shape[1:3]
         parts = []
-        for part in batches(data, CHUNK):
+        few = rows_within(32 * height * width, CHUNK)  # a few copies of the maps at once
+        for part in batches(data, max(few, BATCH)):
             scores = self._patch_scores(self._patches(part))
             side = self.form_.grid
             grids = scores.reshape(len(part), side, side)

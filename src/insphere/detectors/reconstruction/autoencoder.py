@@ -46,6 +46,7 @@ from insphere.training.pretraining.pretraining import pretrain
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
 from insphere.training.start import StageSpec
+from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
 
 
@@ -101,7 +102,7 @@ class DeepCAE(
     spec_ : StageSpec
         All settings, with the defaults filled in.
     autoencoder_ : Autoencoder
-        The torch module that maps raw samples to their squared errors.
+        The torch module that maps images, or rows on `column_scale_`, to their squared errors.
     offset_, threshold_, score_mean_, score_std_
         See `OneClassDetector`.
 
@@ -201,6 +202,8 @@ class DeepCAE(
         check_is_fitted(self)
         data = self._read(X)
         restored = batched(data, self.autoencoder_.reconstruct, self.autoencoder_, self.precision)
+        if self.column_scale_ is not None:
+            return self.column_scale_.back(restored)
         restored = self.modality_.unbatch(restored)
         return restored.clip(0, 1) if self.image_dtype_ == "uint8" else restored
 
@@ -284,11 +287,14 @@ class DeepCAE(
         steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
             encoder = encoder_spec(self.encoder, self.modality_)
-            phase = parse_recipe(self.recipe).override(pretrain=given, train={}).pretrain
+            recipe = parse_recipe(self.recipe).override(pretrain=given, train={})
+            shape = self.modality_.sample_shape
+            if self.batch_size is None:
+                recipe = fitting_recipe(self.recipe, recipe, encoder, shape, self.n_train_)
+            phase = recipe.pretrain
             if phase.epochs == 0:
                 raise SpecError("An autoencoder needs at least one epoch of training, not 0.")
             # A part of the checkpoint's name: whether Deep SVDD refuses the encoder by default.
-            shape = self.modality_.sample_shape
             with initial_weights(0):
                 unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
             return StageSpec(encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from sklearn.ensemble import IsolationForest
 
@@ -9,7 +12,7 @@ from insphere.detectors.base.checks import require_count
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.shallow.vector_detector import FlatDetector, Floats
+from insphere.detectors.shallow.vector_detector import ALL_THAT_VARY, FlatDetector, Floats
 
 
 @parameters
@@ -24,8 +27,9 @@ class IsolationForestDetector(FlatDetector):
         Number of trees.
     max_samples : int, default=256
         Number ψ of training images for each tree (all if there are fewer).
-    pca : float or None, default=0.95
-        First project onto the principal components that keep this share of the variance. Cuts
+    pca : float, "auto" or None, default="auto"
+        First project onto the principal components that keep this share of the variance; "auto" is
+        0.95 for images, and all that vary for tables: a cut then crosses several columns. Cuts
         along raw pixels do worse: most pixels of a digit's border never vary.
     preprocess : "gcn" or None, default=None
         "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
@@ -42,6 +46,7 @@ class IsolationForestDetector(FlatDetector):
         family="shallow",
         summary="number of random cuts that isolate an image",
     )
+    _table_share = ALL_THAT_VARY
     _stored = (
         *("roots_", "feature_", "cut_", "left_", "right_", "path_length_"),
         *("depth_", "usual_path_length_"),
@@ -49,7 +54,7 @@ class IsolationForestDetector(FlatDetector):
 
     n_estimators: int = 100
     max_samples: int = 256
-    pca: float | None = 0.95
+    pca: float | str | None = "auto"
     preprocess: str | None = None
 
     def _learn(self, F: Floats) -> None:
@@ -80,6 +85,18 @@ class IsolationForestDetector(FlatDetector):
         level = np.concatenate([tree.compute_node_depths() for tree in trees]) - 1
         self.path_length_ = level + _usual_path_length(joined("n_node_samples"))
         self.usual_path_length_ = float(_usual_path_length(np.array([psi]))[0])
+
+    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        super()._set_state(arrays, meta)
+        n, d = len(self.cut_), len(self.components_) if self.pca else self.mean_.size
+        tables = (self.feature_, self.left_, self.right_, self.path_length_)
+        if any(table.shape != (n,) for table in tables):
+            raise ValueError("the tables of the trees have different lengths")
+        for values, most in ((self.roots_, n), (self.left_, n), (self.right_, n), (tables[0], d)):
+            if values.size == 0 or values.min() < 0 or values.max() >= most:
+                raise ValueError("a tree leads outside of its table")
+        if not 0 <= self.depth_ <= n:
+            raise ValueError("trees are deeper than they have nodes")
 
     def _score(self, F: Floats) -> Floats:
         values = F.astype(np.float32)  # the precision of the cuts

@@ -33,8 +33,9 @@ class KDEDetector(FlatDetector):
         leave-one-out likelihood, from 1/16 to 4 times the root mean variance of the features.
         "paper" takes that of 2^0.5, 2^1, 2^1.5, …, 2^5 with the highest likelihood in 5-fold
         cross-validation (Ruff et al. 2018), independent of the scale of the features.
-    pca : float or None, default=0.95
-        First project onto the principal components that keep this share of the variance.
+    pca : float, "auto" or None, default="auto"
+        First project onto the principal components that keep this share of the variance; "auto" is
+        0.95 for images, and no projection for tables.
     preprocess : "gcn" or None, default=None
         "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
         paper does; None takes pixels as they are.
@@ -53,7 +54,7 @@ class KDEDetector(FlatDetector):
     _stored = ("training_", "bandwidth_")
 
     bandwidth: float | str | None = None
-    pca: float | None = 0.95
+    pca: float | str | None = "auto"
     preprocess: str | None = None
 
     def _learn(self, F: Floats) -> None:

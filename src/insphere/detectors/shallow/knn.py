@@ -33,7 +33,8 @@ class KNNDetector(FlatDetector):
     n_neighbors : int, default=2
         Neighbours whose Euclidean distances are averaged.
     normalize : "l2" or None, default="l2"
-        Scale every image to length 1, so that brightness does not matter. Use None for tables.
+        Scale every image to length 1, so that brightness does not matter. Rows of a table are never
+        scaled so, because their size has a meaning.
     features
         Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
@@ -59,7 +60,7 @@ class KNNDetector(FlatDetector):
             f'normalize is "l2" or None, but got {self.normalize!r}.',
         )
         check_neighbors(self.n_neighbors, len(F))
-        self.training_ = self._scaled(F)
+        self.training_ = self._scaled(F, copy=False)
 
     def _score(self, F: Floats) -> Floats:
         return mean_distance(self.training_, self._scaled(F), self.n_neighbors)
@@ -92,6 +93,8 @@ class KNNDetector(FlatDetector):
         expected: Floats = self.training_[index].mean(axis=1)
         return expected
 
-    def _scaled(self, F: Floats) -> Floats:
-        scaled: Floats = F if self.normalize is None else normalize_rows(F)
+    def _scaled(self, F: Floats, *, copy: bool = True) -> Floats:
+        if self.normalize is None or self.column_scale_ is not None:
+            return F
+        scaled: Floats = normalize_rows(F, copy=copy)
         return scaled

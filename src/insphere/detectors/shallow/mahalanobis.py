@@ -11,7 +11,13 @@ from insphere.detectors.base.checks import require
 from insphere.detectors.base.estimator import batches
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.shallow.vector_detector import BATCH, FlatDetector, Floats, of_pixels
+from insphere.detectors.shallow.vector_detector import (
+    ALL_THAT_VARY,
+    BATCH,
+    FlatDetector,
+    Floats,
+    of_pixels,
+)
 
 
 @parameters
@@ -20,9 +26,10 @@ class MahalanobisDetector(FlatDetector):
 
     Parameters
     ----------
-    pca : float, default=0.95
+    pca : float or "auto", default="auto"
         Share of the variance whose principal components are kept. The others are left out, because
-        the covariance cannot be inverted reliably in them.
+        the covariance cannot be inverted reliably in them. "auto" is 0.95 for images; for tables,
+        all components that vary are kept.
     features
         Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
@@ -36,8 +43,9 @@ class MahalanobisDetector(FlatDetector):
         summary="Mahalanobis distance to the mean image, on raw pixels",
     )
     _stored = ("deviation_",)
+    _table_share = ALL_THAT_VARY
 
-    pca: float = 0.95
+    pca: float | str = "auto"
 
     def _learn(self, F: Floats) -> None:
         require(self.pca is not None, "The Mahalanobis distance needs a number for pca.")

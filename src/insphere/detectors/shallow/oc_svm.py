@@ -31,8 +31,9 @@ class OCSVMDetector(FlatDetector):
         Upper bound on the share of training images outside the support, in (0, 1].
     gamma : "scale" or float, default="scale"
         Kernel exp(−γ‖x − y‖²); "scale" is 1 / (d · variance) of the features.
-    pca : float or None, default=0.95
-        First project onto the principal components that keep this share of the variance.
+    pca : float, "auto" or None, default="auto"
+        First project onto the principal components that keep this share of the variance; "auto" is
+        0.95 for images, and no projection for tables.
     preprocess : "gcn" or None, default=None
         "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
         paper does; None takes pixels as they are.
@@ -57,7 +58,7 @@ class OCSVMDetector(FlatDetector):
 
     nu: float = 0.1
     gamma: str | float = "scale"
-    pca: float | None = 0.95
+    pca: float | str | None = "auto"
     preprocess: str | None = None
 
     def _learn(self, F: Floats) -> None:

@@ -21,10 +21,13 @@ from insphere.detectors.base.estimator import Array, OneClassDetector, batches
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.principal_components import principal_components
 from insphere.errors import DataError
+from insphere.resources import rows_within
 
 Floats = NDArray[np.float64]
 
 BATCH = 1024
+ALL_THAT_VARY = 1 - 1e-9  # of the variance, which leaves out directions without any
+IMAGE_SHARE = 0.95  # of the variance, for pca="auto"
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -52,9 +55,10 @@ class FlatDetector(OneClassDetector):
     features: Any = None
 
     # Parameters that some subclasses declare.
-    pca: float | None = field(init=False, default=None)
+    pca: float | str | None = field(init=False, default=None)
     preprocess: str | None = field(init=False, default=None)
     _stored: ClassVar[tuple[str, ...]]
+    _table_share: ClassVar[float | None] = None
 
     @property
     def uses_pretrained(self) -> bool:
@@ -96,15 +100,16 @@ class FlatDetector(OneClassDetector):
             F = self._scaled_to_extremes(F)
         if (F[0] == F).all():
             raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
-        if self.pca is None:
+        share = self._share
+        if share is None:
             self.mean_, self.components_ = np.zeros(F.shape[1]), np.empty((0, F.shape[1]))
         else:
             require(
-                is_real(self.pca) and 0 < self.pca < 1,
-                f"pca is the share of variance to keep, between 0 and 1, or None, "
+                is_real(share) and 0 < float(share) < 1,
+                f'pca is the share of variance to keep, between 0 and 1, None or "auto", '
                 f"but got {self.pca!r}.",
             )
-            self.mean_, self.components_ = principal_components(F, float(self.pca))
+            self.mean_, self.components_ = principal_components(F, float(share))
         self._learn(self._features(F))
         for name in self._names():
             # The same memory layout before saving and after loading gives bit-identical products.
@@ -112,7 +117,7 @@ class FlatDetector(OneClassDetector):
                 setattr(self, name, np.ascontiguousarray(value))
 
     def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._score(self._features(self._pixels(part))) for part in batches(X, BATCH)]
+        parts = [self._score(self._features(self._pixels(part))) for part in batches(X, _batch(X))]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _pixel_distances(self, X: Any) -> NDArray[np.float32]:
@@ -123,16 +128,23 @@ class FlatDetector(OneClassDetector):
         data = self._read_images(X)
         height, width, channels = data.shape[1:]
         parts = []
-        for part in batches(data, BATCH):
+        for part in batches(data, _batch(data)):
             pixels = self._pixels(part)
             expected = self._expected(self._features(pixels))
-            if self.pca is not None:
+            if self._share is not None:
                 expected = expected @ self.components_ + self.mean_
             squared = (self._comparable(pixels) - expected) ** 2
             maps = squared.reshape(-1, height, width, channels).sum(axis=3)
             parts.append(maps.astype(np.float32))
         joined: NDArray[np.float32] = np.concatenate(parts)
         return joined
+
+    @property
+    def _share(self) -> float | str | None:
+        """Share of the variance whose principal components are kept; None keeps the vectors."""
+        if self.pca != "auto":
+            return self.pca
+        return IMAGE_SHARE if self.image_shape_ is not None else self._table_share
 
     def _adopt_features(self, X: Array) -> None:
         """Fit a copy of `features` to the training images."""
@@ -159,7 +171,7 @@ class FlatDetector(OneClassDetector):
         return (F - self.low_) / (width if width > 0 else 1.0)
 
     def _features(self, F: Floats) -> Floats:
-        if self.pca is None:
+        if self._share is None:
             return F
         projected: Floats = (F - self.mean_) @ self.components_.T
         return projected
@@ -195,4 +207,11 @@ def _contrast_normalised(F: Floats) -> Floats:
 
 def _flat(X: Array) -> Floats:
     flat: Floats = X.reshape(len(X), -1).astype(np.float64)
-    return flat / 255 if X.dtype == np.uint8 else flat
+    if X.dtype == np.uint8:
+        flat /= 255
+    return flat
+
+
+def _batch(X: Array) -> int:
+    """Return how many images are scored at once: a few copies of them are made in float64."""
+    return rows_within(32 * X[:1].size, BATCH)

@@ -34,6 +34,7 @@ from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.step_memory import fitting_recipe
 
 
 class ConvolutionalSVDD(NetworkDetector):
@@ -209,9 +210,14 @@ class ConvolutionalSVDD(NetworkDetector):
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
+            encoder = encoder_spec(self.encoder, self.modality_)
+            recipe = parse_recipe(self.recipe).override(pretrain=pretrain, train=train)
+            if self.batch_size is None:
+                shape = self.modality_.sample_shape
+                recipe = fitting_recipe(self.recipe, recipe, encoder, shape, self.n_train_)
             return SphereSpec(
-                encoder=encoder_spec(self.encoder, self.modality_),
+                encoder=encoder,
                 preprocess=steps,
-                recipe=parse_recipe(self.recipe).override(pretrain=pretrain, train=train),
+                recipe=recipe,
                 allow_collapse=self.allow_collapse,
             )

@@ -45,6 +45,7 @@ from insphere.training.pretraining.table import parse_pretraining
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
 from insphere.training.regularizers import Regularizers
+from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
 
 
@@ -130,7 +131,7 @@ class DeepSVDD(
     spec_ : SphereSpec
         All settings, with the defaults filled in.
     sphere_ : Sphere
-        The torch module that maps raw images to squared distances.
+        The torch module that maps images, or rows on `column_scale_`, to squared distances.
     offset_, threshold_, score_mean_, score_std_
         See `OneClassDetector`.
 
@@ -299,10 +300,15 @@ class DeepSVDD(
             given = self.regularizers
             if isinstance(given, Mapping):
                 given = Regularizers.model_validate(dict(given))
+            encoder = encoder_spec(self.encoder, self.modality_)
+            resolved = recipe.override(pretrain=pretrain, train=train)
+            if self.batch_size is None:
+                shape = self.modality_.sample_shape
+                resolved = fitting_recipe(self.recipe, resolved, encoder, shape, self.n_train_)
             return SphereSpec(
-                encoder=encoder_spec(self.encoder, self.modality_),
+                encoder=encoder,
                 preprocess=steps,
-                recipe=recipe.override(pretrain=pretrain, train=train),
+                recipe=resolved,
                 objective=self.objective,
                 nu=self.nu,
                 radius_update=self.radius_update,

@@ -37,6 +37,7 @@ from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
 
 _ADVICE = (
@@ -277,12 +278,17 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
         given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
         steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
-            phase = parse_recipe(self.recipe).override(pretrain={}, train=given).train
+            encoder = encoder_spec(self.encoder, self.modality_)
+            recipe = parse_recipe(self.recipe).override(pretrain={}, train=given)
+            if self.batch_size is None:
+                recipe = fitting_recipe(
+                    self.recipe, recipe, encoder, self.modality_.sample_shape, self.n_train_,
+                    decoder=False,
+                )  # fmt: skip
+            phase = recipe.train
             if phase.epochs == 0:
                 raise SpecError("A classifier needs at least one epoch of training, not 0.")
-            return ClassifierSpec(
-                encoder=encoder_spec(self.encoder, self.modality_), preprocess=steps, phase=phase
-            )
+            return ClassifierSpec(encoder=encoder, preprocess=steps, phase=phase)
 
 
 def _classes(y: Any) -> tuple[list[Any], NDArray[np.int64]]:

@@ -8,7 +8,6 @@ from insphere.experiments.analysis.ablation_results import AblationResults, Comp
 from insphere.experiments.analysis.paired_stats import smallest_p
 
 NOTHING = "–"
-TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 
 
 def in_words(results: AblationResults) -> str:
@@ -77,11 +76,6 @@ def note(results: AblationResults) -> str:
     for missing, titles in partly.items():
         sentences.append(f"Missing pairs, {missing}: {', '.join(titles)}.")
     return " ".join(sentences)
-
-
-def title(dataset: str) -> str:
-    """Return the display name of a data set."""
-    return TITLES.get(dataset, dataset)
 
 
 def points(difference: float) -> str:

@@ -14,11 +14,11 @@ from insphere.experiments.analysis.ablation_summary import (
     gain,
     note,
     points,
-    title,
     z_score_words,
 )
 from insphere.experiments.analysis.published_results import REPORTED_Z_SCORE
 from insphere.experiments.analysis.text_table import Column, Layout, Text
+from insphere.experiments.runs.display_names import dataset_title
 from insphere.safe_text import csv_row
 
 
@@ -39,7 +39,7 @@ def summary(results: AblationResults) -> Layout:
         Column("verdict", words=True),
     ]
     return Layout(
-        title(results.dataset),
+        dataset_title(results.dataset),
         "gain in AUC over the baseline, in percentage points, paired by class and seed",
         note(results),
         columns,
@@ -63,7 +63,7 @@ def by_class(results: AblationResults) -> Layout:
         return [Text(one.arm.title), *map(Text, cells), Text(last, _is_shown(one))]
 
     return Layout(
-        title(results.dataset),
+        dataset_title(results.dataset),
         "gain in AUC over the baseline by normal class, in percentage points, mean over seeds",
         "",
         columns,
@@ -101,7 +101,7 @@ def z_score_table(results: AblationResults) -> Layout:
             line += [f"{value:.2f}" for value in reported[name]] if name in reported else ["–"] * 2
         lines.append([Text(text) for text in line])
     return Layout(
-        title(results.dataset),
+        dataset_title(results.dataset),
         "AUC in % of the baseline's scores, raw and standardised, mean over seeds",
         z_score_words(results),
         columns,
@@ -112,7 +112,7 @@ def z_score_table(results: AblationResults) -> Layout:
 def across(results: Sequence[AblationResults]) -> Layout:
     """Return a table of the gain of each option on several data sets; significant ones in bold."""
     columns = [Column("option", words=True), Column("group", words=True), Column("assumed")]
-    columns += [Column(title(one.dataset)) for one in results]
+    columns += [Column(dataset_title(one.dataset)) for one in results]
     by_name = [{c.arm.name: c for c in one.comparisons} for one in results]
     arms = {c.arm.name: c.arm for one in results for c in one.comparisons}
     parts: dict[bool, list[list[Text]]] = {True: [], False: []}

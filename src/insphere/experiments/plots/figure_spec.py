@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from insphere.experiments.analysis.run_collection import RunCollection
@@ -109,13 +110,19 @@ class FigureSpec:
         )
 
 
-def on_screen(name: str) -> Callable[..., Any]:
-    """Return a function of `insphere.figures.interactive`, which needs Plotly when it is called."""
+def on_screen(place: str) -> Callable[..., Any]:
+    """Return a function that draws with Plotly, which is needed only when it is called.
+
+    Parameters
+    ----------
+    place : str
+        ``module.function``, the module below `insphere.figures.interactive`.
+    """
 
     def show(*arguments: Any, **options: Any) -> Any:
-        from insphere.figures import interactive
-
-        return getattr(interactive, name)(*arguments, **options)
+        module, _, function = place.partition(".")
+        drawing = import_module(f"insphere.figures.interactive.{module}")
+        return getattr(drawing, function)(*arguments, **options)
 
     return show
 

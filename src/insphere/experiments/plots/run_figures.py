@@ -287,21 +287,23 @@ PREVIEW = FigureSpec(
 )  # fmt: skip
 TRAINING = FigureSpec(
     "training", "Loss and AUC by epoch", "histories in the store of a sweep",
-    _training, epochs.training_lines, on_screen("training_lines"),
+    _training, epochs.training_lines, on_screen("epochs.training_lines"),
 )  # fmt: skip
-ROC = FigureSpec("roc", "ROC curves", NO_SCORES, _roc, curves.roc_curves, on_screen("roc_curves"))
+ROC = FigureSpec(
+    "roc", "ROC curves", NO_SCORES, _roc, curves.roc_curves, on_screen("curves.roc_curves")
+)
 PRECISION_RECALL = FigureSpec(
     "pr", "Precision–recall curves", NO_SCORES,
-    _precision_recall, curves.precision_recall_curves, on_screen("precision_recall_curves"),
+    _precision_recall, curves.precision_recall_curves, on_screen("curves.precision_recall_curves"),
 )  # fmt: skip
 SCORES = FigureSpec(
     "scores", "Score distributions", NO_SCORES,
-    _score_distributions, scores.score_distributions, on_screen("score_distributions"),
+    _score_distributions, scores.score_distributions, on_screen("scores.score_distributions"),
 )  # fmt: skip
 SORTED = FigureSpec(
     "sorted", "Images by score", NO_SCORES, _sorted, previews.images_by_score, pictures=True
 )
 LATENT = FigureSpec(
     "latent", "Latent space", "models from sweep run --save-models",
-    _latent_planes, latent_map.latent_plane, on_screen("latent_plane"),
+    _latent_planes, latent_map.latent_plane, on_screen("latent_map.latent_plane"),
 )  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-from insphere.data.named import DATASETS
+from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
@@ -312,7 +312,7 @@ def _dataset_title(name: str, parts: int) -> str:
     if name not in DATASETS:
         title = "/".join(_parts(name)[-parts:]) or name
         return next((title.removesuffix(end) for end in _ARCHIVES if title.endswith(end)), title)
-    what, comma, which = DATASETS[name].title.partition(", ")
+    what, comma, which = named_dataset(name).card.title.partition(", ")
     return f"{what} ({which})" if comma else what  # a list of data sets already contains commas
 
 

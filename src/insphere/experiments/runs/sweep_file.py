@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
+from math import prod
 from os import PathLike
 from typing import Annotated, Any, Self
 
@@ -19,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.data.load import load_dataset
-from insphere.data.named import CLASS_NAMES
 from insphere.detectors.registry import find_method, method_key
 from insphere.errors import SpecError
 from insphere.experiments.runs.display_names import normal_title, run_names, settings_key
@@ -55,6 +56,10 @@ class SweepRun:
         return normal_title(self.spec.normal)
 
 
+MOST_SEEDS = 10_000
+MOST_RUNS = 100_000  # before exclusions
+
+
 def _list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
@@ -70,6 +75,8 @@ def _names(value: Any) -> Any:
 
 def _seeds(value: Any) -> Any:
     """Return a number of seeds as the list of the first ones."""
+    if isinstance(value, int) and value > MOST_SEEDS:
+        raise ValueError(f"{value} is more than {MOST_SEEDS:,} seeds")
     return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -235,6 +242,7 @@ class Sweep(_Part):
             If a data set lacks a named class, a rule of `exclude` matches no run, or no run is
             left.
         """
+        self._check_count()
         found: dict[str, tuple[SweepRun, RunSpec]] = {}
         used = [False] * len(self.exclude)
         for seed, (dataset, normal) in product(self._all_seeds(), self._cells()):
@@ -264,6 +272,20 @@ class Sweep(_Part):
             if key not in seen:
                 run.spec.detector()
                 seen.add(key)
+
+    def _check_count(self) -> None:
+        """Refuse more runs than anybody would wait for, before they are listed."""
+        count = sum(
+            len(self.seeds if part.seeds is None else part.seeds)
+            * prod(len(values) for values in part.grid.values())
+            * (len(self.options) or 1 if part.options else 1)
+            for part in self.methods
+        ) * len(self._cells())
+        if count > MOST_RUNS:
+            raise SpecError(
+                f"The sweep {self.name} has {count:,} runs, but at most {MOST_RUNS:,} are planned "
+                "at once: name fewer seeds, classes, options or values of grids."
+            )
 
     def _all_seeds(self) -> list[int]:
         lists = [self.seeds, *(part.seeds or [] for part in self.methods)]
@@ -331,7 +353,7 @@ def _with_columns(planned: Sequence[tuple[SweepRun, RunSpec]]) -> list[SweepRun]
 @lru_cache(maxsize=16)
 def class_names(dataset: str) -> tuple[str, ...]:
     """Return the names of the classes of a data set; known data sets are not loaded for this."""
-    known = CLASS_NAMES.get(dataset)
+    known = named_dataset(dataset).class_names if dataset in DATASETS else ()
     return known or load_dataset(dataset, progress=False).class_names
 
 
