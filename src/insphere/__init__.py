@@ -29,8 +29,8 @@ __all__ = [
     "load_dataset",
 ]
 
-# OpenMP reads this when torch is imported. Waiting threads that spin cost little on an idle machine,
-# but make training several times slower beside any other program that computes.
+# OpenMP reads this when torch is imported. Waiting threads that spin cost little on an idle
+# machine, but make training several times slower beside any other program that computes.
 if "torch" not in sys.modules:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -81,8 +81,7 @@ def ask(guard: Guard, scope: dict[str, Any]) -> list[Any]:
 @pytest.mark.parametrize("token", [None, TOKEN])
 @tries(300)
 @given(scope=requests())
-@example(scope={"type": "http", "method": "GET", "path": "//evil.com/", "query_string":
-b"token=a-token",
+@example(scope={"type": "http", "method": "GET", "path": "//evil.com/", "query_string": b"token=a-token",
                 "headers": [(b"host", b"localhost"), (b"origin", b"http://[evil")]})  # fmt: skip
 def test_the_guard_answers_everything(token, scope):
     with no_longer_than(60):
