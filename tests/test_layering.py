@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "natural_sort": set(),
     "parsing": set(),
     "validation": set(),
+    "resources": set(),
     "data": {"errors", "fingerprint", "storage"},
     "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
     "preprocess": {"errors", "modalities"},
@@ -52,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "versions": set(),
     "safe_text": set(),
     "workflows": {
+        "modalities",
         "errors", "fingerprint", "storage", "versions", "data", "preprocess", "nets", "training",
         "features", "detectors", "scoring", "explain", "figures", "report",
     },
@@ -68,7 +70,7 @@ MAY_IMPORT["studio"] = {
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 # Small tools that every room above may use.
-TOOLS = {"atomic", "durations", "natural_sort", "parsing", "validation"}
+TOOLS = {"atomic", "durations", "natural_sort", "parsing", "resources", "validation"}
 for _room in (
     ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "safe_text", "versions"}
 ):
