@@ -31,7 +31,7 @@ class Matched:
     masks : dict of str to tuple of str
         For each image that has any, the names of its masks.
     unmatched : tuple of str
-        Masks that belong to no image, or to nobody knows which.
+        Masks without a matching image, or with several.
     """
 
     masks: dict[str, tuple[str, ...]]
