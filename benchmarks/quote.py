@@ -199,15 +199,15 @@ def collapse(batch_norm: bool) -> str:
     rows = [row for row in rows if row["batch_norm"] == batch_norm]
     lines = []
     for name in dict.fromkeys(row["scenario"] for row in rows):
-        told = [summary(row) for row in rows if row["scenario"] == name]
-        radius = float(np.exp(np.mean([np.log(max(t["radius_share"], 1e-12)) for t in told])))
-        stopped = [t["guard_epoch"] for t in told if t["guard_epoch"] is not None]
-        guard = "refuses to build it" if told[0]["refused"] else "nothing to stop"
+        summaries = [summary(row) for row in rows if row["scenario"] == name]
+        radius = float(np.exp(np.mean([np.log(max(t["radius_share"], 1e-12)) for t in summaries])))
+        stopped = [t["guard_epoch"] for t in summaries if t["guard_epoch"] is not None]
+        guard = "refuses to build it" if summaries[0]["refused"] else "nothing to stop"
         if stopped:
-            guard += f"; would stop {len(stopped)} of {len(told)} from epoch {min(stopped)} on"
-        cells = [spread([100 * t[key] for t in told]) for key in ("auc_start", "auc_end")]
-        rank = f"{np.mean([t['effective_rank'] for t in told]):.1f}"
-        lines.append([told[0]["title"], f"{radius:.2g}", *cells, rank, guard])
+            guard += f"; would stop {len(stopped)} of {len(summaries)} from epoch {min(stopped)} on"
+        cells = [spread([100 * t[key] for t in summaries]) for key in ("auc_start", "auc_end")]
+        rank = f"{np.mean([t['effective_rank'] for t in summaries]):.1f}"
+        lines.append([summaries[0]["title"], f"{radius:.2g}", *cells, rank, guard])
     header = ["network", "radius, of its start", "AUC before, %", "AUC after, %", "directions"]
     return markdown([*header, "guard"], lines)
 

@@ -1,4 +1,4 @@
-"""Figures that compare options with the baseline, and measurements with what was published."""
+"""Figures that compare options with the baseline, and measured with published results."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def _gain_bars(collection: RunCollection) -> list[Content]:
         shown = gains.mean_gains(runs, baseline, assumed)
         if not shown:
             continue
-        told = " Diamonds are gains that were assumed, not measured." if assumed else ""
+        diamonds = " Diamonds are gains that were assumed, not measured." if assumed else ""
         caption = (
             "Mean change over classes in points of AUC, paired by class and seed, with the 95 % "
-            f"interval of the mean (Student's t, one value a class).{told}"
+            f"interval of the mean (Student's t, one value a class).{diamonds}"
         )
         title = f"{data}: mean change against {baseline}"
         found.append(Content((data,), title, caption, runs, (shown,)))
@@ -133,7 +133,7 @@ def _published(row: dict[str, Any]) -> dict[str, Spread]:
 
 
 def _compared(collection: RunCollection) -> list[tuple[str, list[Measured], str]]:
-    """Return datasets with a baseline and something to compare with it."""
+    """Return data sets with a baseline and another option."""
     baseline = collection.baseline
     if baseline is None:
         raise NotEnough("runs of plain Deep SVDD, or another --baseline")
