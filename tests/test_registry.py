@@ -324,3 +324,8 @@ def textures_small():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, size=(24, 32, 32, 3), dtype=np.uint8)
     return images[:18], images[18:]
+
+
+def test_every_public_name_is_there():
+    for name in insphere.detectors.__all__:
+        assert getattr(insphere.detectors, name).__name__ == name

@@ -110,6 +110,15 @@ def test_mistakes_name_the_key_in_one_sentence(change, message, tmp_path):
     assert "sweep.yaml" in said
 
 
+def test_more_runs_than_can_be_listed_are_refused_at_once():
+    with pytest.raises(SpecError, match="more than 10,000 seeds"):
+        make_sweep(SMALL | {"seeds": 10**10})
+    grid = {name: list(range(1, 200)) for name in ("n_neighbors", "pca", "contamination")}
+    sweep = make_sweep(SMALL | {"methods": [{"method": "knn", "grid": grid}]})
+    with pytest.raises(SpecError, match="at most 100,000 are planned at once"):
+        sweep.runs()
+
+
 def test_mistakes_that_need_the_data_are_found_before_anything_runs():
     with pytest.raises(SpecError, match="normal class 11, but the classes of digits-8x8 are 0, 1"):
         make_sweep(SMALL | {"normal": 11}).runs()

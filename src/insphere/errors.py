@@ -18,6 +18,10 @@ class DataError(InsphereError, ValueError):
     """Images, labels or tables that cannot be used as they are."""
 
 
+class DataTypeError(DataError, TypeError):
+    """Data that hold other things than numbers; a TypeError too, as scikit-learn has it."""
+
+
 class SpecError(InsphereError, ValueError):
     """A setting that is unknown, out of range or does not fit another one."""
 

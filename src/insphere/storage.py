@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -132,6 +133,10 @@ _CHUNK = 1 << 24  # bytes
 _TICK = 1.0  # seconds; the clocks of file systems are coarse
 
 
+# What NumPy raises, beside ValueError and OSError, where a file that says it is an array is none.
+ODD_ARRAY = (EOFError, TypeError, OverflowError, SyntaxError, MemoryError, TokenError, LookupError)
+
+
 def open_array(path: Path) -> NDArray[Any]:
     """Open an array of a ``.npy`` file as a read-only memory map.
 
@@ -144,7 +149,7 @@ def open_array(path: Path) -> NDArray[Any]:
         raise ValueError(f"{path} is not a file")
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (EOFError, TypeError, OverflowError, SyntaxError, MemoryError) as error:
+    except ODD_ARRAY as error:
         raise ValueError(f"{path} holds no array") from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path} holds no array")

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.column_scale import ColumnScale
-from insphere.data.value_range import ValueRange
+from insphere.data.value_range import ValueRange, read_values
 from insphere.detectors.base.estimator import Array, OneClassDetector
 from insphere.detectors.method_table import method_of_class
 from insphere.detectors.persistence.model_format import (
@@ -37,7 +38,7 @@ from insphere.detectors.persistence.model_format import (
 )
 from insphere.detectors.persistence.model_writer import check_destination
 from insphere.detectors.registry import detector_class
-from insphere.errors import ModelError
+from insphere.errors import InsphereError, ModelError
 from insphere.scoring.severity import Tail, fit_tail
 
 __all__ = ["check_destination", "describe_model", "file_names", "load_detector", "save_detector"]
@@ -100,9 +101,13 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         detector.tail_ = _tail(description.fitted.tail_, detector.calibration_scores_)
         detector.parts_ = _load_parts(detector, arrays, description)
         detector._set_state(arrays, description.state)
+        _score_nothing(detector)
     except ModelError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (
+        *(LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError),
+        MemoryError,
+    ) as error:
         damaged(folder / DESCRIPTION, f"its contents do not make a {cls.__name__}", error)
     return detector
 
@@ -180,6 +185,21 @@ def _column_scale(detector: OneClassDetector, arrays: dict[str, Array]) -> Colum
     if saved.shape[1:] != (detector.n_features_in_,):
         raise ValueError("the scale of the columns does not fit the table")
     return ColumnScale.restored(saved)
+
+
+def _score_nothing(detector: OneClassDetector) -> None:
+    """Score one empty sample, so that arrays which do not fit each other are noticed here.
+
+    What a pretrained network would have to be loaded for is left to the first scoring.
+    """
+    modality = detector.modality_
+    shape = modality.image_shape or modality.sample_shape
+    if detector.uses_pretrained or modality.key not in ("images", "tables"):
+        return
+    sample = np.zeros((1, *shape), modality.image_dtype or np.float64)
+    with np.errstate(all="ignore"), suppress(InsphereError):
+        read = read_values(sample, detector.value_range_, modality.image_dtype)
+        detector._score_read(read)
 
 
 def _value_range(saved: SavedRange | None) -> ValueRange | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -120,8 +121,8 @@ def features(
             report(len(block))
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
     keys = row_keys(images)
-    stores = [_Store(extractor, form) for form in forms]
     with SHELF.refusals():
+        stores = [_Store(extractor, form) for form in forms]
         fresh = _fill(extractor, images, keys, stores, report)
     return [store.rows(keys, fresh[i]) for i, store in enumerate(stores)]
 
@@ -225,7 +226,11 @@ class _Store:
         )
         self._seen.discard(name)
         for ending in (KEYS, ".npy"):
-            (self.folder / f"{name}{ending}").unlink(missing_ok=True)
+            file = self.folder / f"{name}{ending}"
+            if file.is_dir() and not file.is_symlink():
+                shutil.rmtree(file)
+            else:
+                file.unlink(missing_ok=True)
 
     def write(self, keys: list[bytes], rows: Rows) -> bool:
         """Store a block, whole or not at all; return false if there is no room for it."""

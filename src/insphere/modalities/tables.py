@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from insphere.data.inputs import as_images, check_magnitude, holds_images
+from insphere.errors import DataError, DataTypeError
 from insphere.modalities.modality import Array, Modality
 
 
@@ -50,10 +51,15 @@ class Tables(Modality):
         """Let scikit-learn check the table, and note its columns while fitting."""
         from sklearn.utils.validation import validate_data
 
-        data = as_images(X) if getattr(X, "ndim", 2) == 2 else X  # tensors become arrays
-        table: Array = validate_data(
-            estimator, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
-        )
+        # Tensors become arrays.
+        data = as_images(X) if getattr(X, "ndim", 2) == 2 or hasattr(X, "detach") else X
+        try:
+            table: Array = validate_data(
+                estimator, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
+            )
+        except (TypeError, ValueError) as error:  # its words, in one line
+            kind = DataTypeError if isinstance(error, TypeError) else DataError
+            raise kind(" ".join(str(error).split())) from error
         check_magnitude(table, "Tables")
         return table
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from sklearn.ensemble import IsolationForest
 
@@ -82,6 +85,18 @@ class IsolationForestDetector(FlatDetector):
         level = np.concatenate([tree.compute_node_depths() for tree in trees]) - 1
         self.path_length_ = level + _usual_path_length(joined("n_node_samples"))
         self.usual_path_length_ = float(_usual_path_length(np.array([psi]))[0])
+
+    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        super()._set_state(arrays, meta)
+        n, d = len(self.cut_), len(self.components_) if self.pca else self.mean_.size
+        tables = (self.feature_, self.left_, self.right_, self.path_length_)
+        if any(table.shape != (n,) for table in tables):
+            raise ValueError("the tables of the trees have different lengths")
+        for values, most in ((self.roots_, n), (self.left_, n), (self.right_, n), (tables[0], d)):
+            if values.size == 0 or values.min() < 0 or values.max() >= most:
+                raise ValueError("a tree leads outside of its table")
+        if not 0 <= self.depth_ <= n:
+            raise ValueError("trees are deeper than they have nodes")
 
     def _score(self, F: Floats) -> Floats:
         values = F.astype(np.float32)  # the precision of the cuts

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
+from math import prod
 from os import PathLike
 from typing import Annotated, Any, Self
 
@@ -55,6 +56,10 @@ class SweepRun:
         return normal_title(self.spec.normal)
 
 
+MOST_SEEDS = 10_000
+MOST_RUNS = 100_000  # before exclusions
+
+
 def _list(value: Any) -> Any:
     return value if isinstance(value, list) else [value]
 
@@ -70,6 +75,8 @@ def _names(value: Any) -> Any:
 
 def _seeds(value: Any) -> Any:
     """Return a number of seeds as the list of the first ones."""
+    if isinstance(value, int) and value > MOST_SEEDS:
+        raise ValueError(f"{value} is more than {MOST_SEEDS:,} seeds")
     return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -235,6 +242,7 @@ class Sweep(_Part):
             If a data set lacks a named class, a rule of `exclude` matches no run, or no run is
             left.
         """
+        self._check_count()
         found: dict[str, tuple[SweepRun, RunSpec]] = {}
         used = [False] * len(self.exclude)
         for seed, (dataset, normal) in product(self._all_seeds(), self._cells()):
@@ -264,6 +272,20 @@ class Sweep(_Part):
             if key not in seen:
                 run.spec.detector()
                 seen.add(key)
+
+    def _check_count(self) -> None:
+        """Refuse more runs than anybody would wait for, before they are listed."""
+        count = sum(
+            len(self.seeds if part.seeds is None else part.seeds)
+            * prod(len(values) for values in part.grid.values())
+            * (len(self.options) or 1 if part.options else 1)
+            for part in self.methods
+        ) * len(self._cells())
+        if count > MOST_RUNS:
+            raise SpecError(
+                f"The sweep {self.name} has {count:,} runs, but at most {MOST_RUNS:,} are planned "
+                "at once: name fewer seeds, classes, options or values of grids."
+            )
 
     def _all_seeds(self) -> list[int]:
         lists = [self.seeds, *(part.seeds or [] for part in self.methods)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import stat
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from sqlalchemy.engine import ExceptionContext  # noqa: E402
 VERSION = 1
 Journal = Literal["wal", "delete"]
 _BUSY_SECONDS = 60
+_HEAD = b"SQLite format 3\0"
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another program holds it; try again when that is done",
     sqlite3.SQLITE_LOCKED: "another program holds it; try again when that is done",
@@ -55,6 +57,7 @@ def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engi
     event.listen(engine, "handle_error", partial(_refused, path))
     try:
         check_path(path)
+        _check_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
             _prepare(engine, path, journal, tables)
@@ -67,6 +70,19 @@ def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engi
             f"The store {path} cannot be used: {error.strerror or error}; choose another place."
         ) from error
     return engine
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what can be no database before a lock is laid beside it, or a pipe is waited for."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"{path} is not a file; name the file of a store of runs.")
+        with path.open("rb") as file:
+            head = file.read(len(_HEAD))
+    except FileNotFoundError:
+        return
+    if head and head != _HEAD:
+        raise DataError(f"{path} is no store of runs, or is damaged; name another file.")
 
 
 def _prepare(engine: Engine, path: Path, journal: Journal | None, tables: MetaData) -> None:

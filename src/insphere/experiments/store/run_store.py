@@ -85,6 +85,8 @@ class Store:
         journal: Journal | None = None,
     ) -> None:
         self.path = Path(path).absolute()
+        if not self.path.name:
+            raise DataError(f"{self.path} is a folder; name the file of a store of runs.")
         self.folder = self.path.with_suffix("") if self.path.suffix else self.path.with_suffix(".d")
         if not create and not self.path.is_file():
             raise DataError(
