@@ -31,8 +31,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "durations": set(),
     "natural_sort": set(),
     "parsing": set(),
-    "validation": set(),
     "resources": set(),
+    "validation": set(),
     "data": {"errors", "fingerprint", "storage"},
     "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
     "preprocess": {"errors", "modalities"},
@@ -53,9 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "versions": set(),
     "safe_text": set(),
     "workflows": {
-        "modalities",
-        "errors", "fingerprint", "storage", "versions", "data", "preprocess", "nets", "training",
-        "features", "detectors", "scoring", "explain", "figures", "report",
+        "errors", "fingerprint", "storage", "versions", "data", "modalities", "preprocess", "nets",
+        "training", "features", "detectors", "scoring", "explain", "figures", "report",
     },
     "experiments": {
         "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",
