@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
+from insphere.data.column_scale import ColumnScale
 from insphere.detectors import (
     AnoGAN,
     DeepCAE,
@@ -127,12 +128,14 @@ def test_cross_conformal_p_values_by_hand() -> None:
         n_neighbors=1, normalize=None, false_alarm_rate=0.2, calibration=4, random_state=0
     ).fit(data)
     place = np.random.RandomState(0).permutation(23) % 4
-    distance = np.linalg.norm(data[:, None] - data, axis=2)
-    to_new = np.linalg.norm(new[:, None] - data, axis=2)
     count = np.zeros(40)
     for i in range(23):
         others = place != place[i]
-        count += distance[i, others].min() >= to_new[:, others].min(axis=1)
+        columns = ColumnScale.fitted(data[others])  # each part measures the columns by its own rows
+        known, own, unknown = (columns.take(rows) for rows in (data[others], data[i : i + 1], new))
+        distance = np.linalg.norm(own[:, None] - known, axis=2)
+        to_new = np.linalg.norm(unknown[:, None] - known, axis=2)
+        count += distance.min() >= to_new.min(axis=1)
     p_values = detector.p_value(new)
     np.testing.assert_allclose(p_values, (1 + count) / 24)
     np.testing.assert_array_equal(detector.predict(new) == -1, p_values <= 0.2)

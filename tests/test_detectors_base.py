@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from insphere.data import ImageSet
+from insphere.data.column_scale import ColumnScale
 from insphere.detectors.base.estimator import OneClassDetector, batches
 from insphere.errors import DataError, SpecError
 
@@ -102,7 +103,11 @@ def test_calibration_images_are_not_trained_on() -> None:
     scores = detector.anomaly_score(data)
     held_out = np.isin(scores, detector.calibration_scores_)
     assert held_out.sum() == 20
-    np.testing.assert_allclose(detector.center_, data[~held_out].mean(axis=0))
+    columns = ColumnScale.fitted(data[~held_out])
+    assert detector.column_scale_ is not None
+    np.testing.assert_allclose(detector.column_scale_.center, columns.center)
+    expected = columns.take(data[~held_out]).mean(axis=0)
+    np.testing.assert_allclose(detector.center_, expected, atol=1e-12)
 
 
 def test_same_seed_same_fit_and_parameters_stay_as_given(images: np.ndarray) -> None:

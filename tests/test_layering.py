@@ -40,8 +40,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "features": {"errors", "fingerprint", "storage", "nets", "training"},
     "scoring": {"errors"},
     "detectors": {
-        "errors", "fingerprint", "data.inputs", "data.value_range", "modalities", "preprocess",
-        "nets", "training", "features", "scoring",
+        "errors", "fingerprint", "data.inputs", "data.value_range", "data.column_scale",
+        "modalities", "preprocess", "nets", "training", "features", "scoring",
     },
     "explain": {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",

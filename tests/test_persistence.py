@@ -405,8 +405,8 @@ def test_truncated_file(model: Path, name: str, keep: int) -> None:
 
 
 def test_newer_format(model: Path) -> None:
-    rewrite(model, lambda d: d.update(format_version=4, something="new"))
-    refused(model, "saved in format 4, but this insphere reads up to 3; upgrade")
+    rewrite(model, lambda d: d.update(format_version=5, something="new"))
+    refused(model, "saved in format 5, but this insphere reads up to 4; upgrade")
 
 
 def test_a_folder_of_format_1_is_read_and_its_tail_fitted(

@@ -280,7 +280,7 @@ def test_after_kill_9_and_ctrl_c_nothing_is_lost_or_done_twice(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in said
     assert "interrupted, " in said
-    assert "of 3 runs; the same command continues there" in said
+    assert "of 3 runs. Run the same command to continue." in said
     assert store.recover() == []
     second = {one.identity: one for one in store.runs()}
 
@@ -473,7 +473,7 @@ def test_command_line_says_which_runs_failed_and_why(tmp_path, capsys):
     assert "1 finished, 1 failed, of 2 runs." in captured.out
     assert "failed: n_neighbors=10000 needs more than" in captured.out
     assert main([*arguments, "--backend", "threading"]) == 1
-    assert "--retry-failed tries again" in capsys.readouterr().err
+    assert "--retry-failed repeats them" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------- Ray

@@ -6,6 +6,8 @@ outside it.
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,11 @@ __all__ = [
     "load",
     "load_dataset",
 ]
+
+# OpenMP reads it when torch is imported. Threads that spin while they wait cost little on an idle
+# machine, but make training several times slower beside any other program that computes.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # Imported when first asked for, so that `import insphere` stays light.
 _HOME = {

@@ -5,7 +5,7 @@
 ``detector.json``
     Format version, class, parameters, fitted values, versions, fingerprints.
 ``card.md``
-    The same for people; never read back.
+    The same for people. It is not read by load_detector.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.column_scale import ColumnScale
 from insphere.data.value_range import ValueRange, read_values
 from insphere.detectors.base.estimator import Array, OneClassDetector
 from insphere.detectors.method_table import method_of_class
 from insphere.detectors.persistence.model_format import (
     CALIBRATION,
     CARD,
+    COLUMNS,
     DESCRIPTION,
     Description,
     SavedRange,
@@ -70,13 +72,13 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
     Returns
     -------
     OneClassDetector
-        Of the class that was saved, fitted.
+        Fitted, of the class that was saved.
 
     Raises
     ------
     ModelError
-        If the folder is no model, comes from a newer version, is damaged or incomplete, or leads
-        outside of itself.
+        If the folder is not a model, was saved by a newer version, is damaged or incomplete, or
+        contains a link that leads outside.
     """
     folder = check_model_path(path)
     description, arrays = read_model(folder)
@@ -94,6 +96,7 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
             detector.feature_names_in_ = names
         detector.value_range_ = _value_range(description.fitted.value_range_)
         detector.trained_on_ = description.fitted.trained_on_
+        detector.column_scale_ = _column_scale(detector, arrays)
         detector.calibration_scores_ = arrays.pop(CALIBRATION)
         detector.tail_ = _tail(description.fitted.tail_, detector.calibration_scores_)
         detector.parts_ = _load_parts(detector, arrays, description)
@@ -110,9 +113,9 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
 
 
 def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return what a model folder says about itself, after checking that it is intact.
+    """Return the description of a saved model, after checking that it is intact.
 
-    Neither the detector's class nor its libraries are imported.
+    Neither the class of the detector nor its libraries are imported.
 
     Parameters
     ----------
@@ -150,7 +153,7 @@ def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
 def _load_parts(
     whole: OneClassDetector, arrays: dict[str, Array], description: Description
 ) -> list[OneClassDetector]:
-    """Take the arrays of all parts out of `arrays`, and make the detectors."""
+    """Remove the arrays of all parts from `arrays`, and build the detectors."""
     found = []
     for position, saved in enumerate(description.parts):
         prefix = part_prefix(position)
@@ -164,6 +167,7 @@ def _load_parts(
                 setattr(part, name, value)
         part.modality_ = whole.modality_
         part.value_range_ = None if whole.value_range_ is None else whole.value_range_.of_scaled()
+        part.column_scale_ = _column_scale(part, own)
         part.calibration_scores_ = own.pop(CALIBRATION)
         part.n_train_, part.n_calibration_ = saved.n_train, len(part.calibration_scores_)
         part.tail_ = Tail(**saved.tail.model_dump())
@@ -188,6 +192,16 @@ def _score_nothing(detector: OneClassDetector) -> None:
         detector._score_read(read)
 
 
+def _column_scale(detector: OneClassDetector, arrays: dict[str, Array]) -> ColumnScale | None:
+    """Take the scale of columns out of `arrays`; images and older models have none."""
+    saved = arrays.pop(COLUMNS, None)
+    if saved is None:
+        return None
+    if saved.shape[1:] != (detector.n_features_in_,):
+        raise ValueError("the scale of the columns does not fit the table")
+    return ColumnScale.restored(saved)
+
+
 def _value_range(saved: SavedRange | None) -> ValueRange | None:
     if saved is None:
         return None
@@ -196,14 +210,14 @@ def _value_range(saved: SavedRange | None) -> ValueRange | None:
 
 
 def _tail(saved: SavedTail | None, calibration_scores: NDArray[Any]) -> Tail | None:
-    """Return the tail of severities; models of format 1 have none written down."""
+    """Return the tail of severities, which models of format 1 do not contain."""
     if not len(calibration_scores):
         return None
     return fit_tail(calibration_scores) if saved is None else Tail(**saved.model_dump())
 
 
 def file_names(path: str | PathLike[str]) -> tuple[str, ...]:
-    """Return the names of the files that make a model.
+    """Return the names of the files of a model.
 
     Raises
     ------

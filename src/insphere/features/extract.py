@@ -14,6 +14,7 @@ from torch import Tensor
 from insphere.errors import DataError, SpecError
 from insphere.features.form import Form
 from insphere.nets.backbones import Backbone
+from insphere.resources import rows_within
 from insphere.training.device import Precision, has_fast_bfloat16
 from insphere.training.memory import keep_freed_memory
 
@@ -112,6 +113,14 @@ class Extractor:
             )
         return self.prepare_tensor(x)
 
+    def _prepared(self, images: NDArray[Any]) -> Tensor:
+        """Prepare a batch; of large images, a few at once, since only the small ones stay."""
+        few = rows_within(32 * images[:1].size, BATCH)
+        if len(images) <= few:
+            return self.prepare(images)
+        parts = [self.prepare(images[s : s + few]) for s in range(0, len(images), few)]
+        return torch.cat(parts).to(memory_format=torch.channels_last)
+
     def prepare_tensor(self, x: Tensor) -> Tensor:
         """Resize and normalise a batch N×C×H×W on the device, as `prepare`, without its check."""
         if x.dtype != torch.uint8:
@@ -133,7 +142,7 @@ class Extractor:
         stages = [name for form in forms for name in form.stages]
         parts: list[list[Tensor]] = [[] for _ in forms]
         for start in range(0, len(images), BATCH):
-            maps = self.maps(self.prepare(images[start : start + BATCH]), stages)
+            maps = self.maps(self._prepared(images[start : start + BATCH]), stages)
             for form, part in zip(forms, parts, strict=True):
                 part.append(form.compute(maps).cpu())
         return [torch.cat(part).numpy() for part in parts]

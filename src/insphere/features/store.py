@@ -112,18 +112,18 @@ def features(
     DataError
         If the disk is full or the cache cannot be written.
     """
-    told = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     if not cache:
         parts = []
         for start in range(0, len(images), BLOCK):
             block = images[start : start + BLOCK]
             parts.append(extractor(block, forms))
-            told(len(block))
+            report(len(block))
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
     keys = row_keys(images)
     with SHELF.refusals():
         stores = [_Store(extractor, form) for form in forms]
-        fresh = _fill(extractor, images, keys, stores, told)
+        fresh = _fill(extractor, images, keys, stores, report)
     return [store.rows(keys, fresh[i]) for i, store in enumerate(stores)]
 
 
@@ -132,7 +132,7 @@ def _fill(
     images: NDArray[Any],
     keys: list[bytes],
     stores: list[_Store],
-    told: Callable[[int], None],
+    report: Callable[[int], None],
 ) -> list[dict[bytes, Rows]]:
     """Compute and store what is missing; return by key what was computed but not stored."""
     fresh: list[dict[bytes, Rows]] = [{} for _ in stores]
@@ -160,7 +160,7 @@ def _fill(
                         found = [keys[rest[j]] for j in lacking]
                         if lacking and not (worth_it and store.write(found, rows[lacking])):
                             new.update(zip(found, rows[lacking], strict=True))
-        told(len(part))
+        report(len(part))
     return fresh
 
 

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insphere.preprocess.pipeline import Preprocessor, to_batch
+from insphere.resources import step_budget
 from insphere.training.batch import Batch
 from insphere.training.training_set import KNOWN, TrainingSet, as_training_set
 
 PREPARED_BYTES = 2 << 30
+LARGE_IMAGE = 1 << 20  # bytes as float32, from which on an image is prepared when it is needed
 
 
 class Samples(Protocol):
@@ -31,8 +33,8 @@ class TrainingImages:
     """Preprocessed batches of images or of rows of a table.
 
     Images are preprocessed once and kept as float32 on the device while that takes less than
-    `memory` bytes; beyond that, the raw images stay where they are (a memory map, say) and each
-    batch is prepared when it is asked for.
+    `memory` bytes; beyond that, and if they are large, the raw images stay where they are (a memory
+    map, say) and each batch is prepared when it is asked for. Both give the same batches.
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ class TrainingImages:
     device : torch.device
         Where batches are needed.
     memory : int
-        Bytes that prepared images may take.
+        Bytes that prepared images may take; less where the process may use little.
     ordered : bool
         Sort the samples within each batch by their place in the set.
     """
@@ -53,11 +55,12 @@ class TrainingImages:
         samples: NDArray[Any] | TrainingSet,
         preprocessor: Preprocessor,
         device: torch.device,
-        memory: int = PREPARED_BYTES,
+        memory: int | None = None,
         ordered: bool = False,
     ) -> None:
         train = as_training_set(samples)
         images = train.data
+        memory = min(PREPARED_BYTES, 2 * step_budget()) if memory is None else memory
         self._raw = images
         self._known = {
             name: torch.from_numpy(value)
@@ -70,7 +73,8 @@ class TrainingImages:
         self._device = device
         self._ordered = ordered
         self._prepared: Tensor | None = None
-        if images.size * 4 <= memory:
+        large = 4 * images[:1].size > LARGE_IMAGE
+        if images.size * 4 <= memory and not large:
             parts = [self.prepare(images[s : s + 1024]) for s in range(0, len(images), 1024)]
             self._prepared = torch.cat([_channels_last_storage(part) for part in parts])
 
@@ -90,10 +94,11 @@ class TrainingImages:
 
     def take(self, index: Tensor) -> Batch:
         """Return the samples at `index` (on the CPU, int64) as one batch."""
-        if self._ordered or self._prepared is None:  # a memory map is read faster in its order
+        if self._ordered:
             index = index.sort().values
-        if self._prepared is None:
-            x = self.prepare(self._raw[index.numpy()])
+        if self._prepared is None:  # a memory map is read faster in its order
+            ascending, order = index.sort()
+            x = self.prepare(self._raw[ascending.numpy()][order.argsort().numpy()])
         else:
             x = self._prepared.index_select(0, index.to(self._prepared.device))
             x = x.permute(0, 3, 1, 2) if x.ndim == 4 else x

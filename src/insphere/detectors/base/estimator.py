@@ -1,7 +1,8 @@
-"""The face that every detector shows: a scikit-learn outlier estimator for images and tables."""
+"""The base class of all detectors: a scikit-learn outlier estimator for images and tables."""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from insphere.data.column_scale import changed_sentence, fitted_columns
 from insphere.data.inputs import as_images, training_groups
 from insphere.data.value_range import fitted_range, read_values
 from insphere.detectors.base.calibrated_scores import CalibratedScores
@@ -21,6 +23,7 @@ from insphere.detectors.base.savable import Savable
 from insphere.errors import DataError, SpecError
 from insphere.modalities.modality import Modality
 from insphere.modalities.table import kind_of_input
+from insphere.resources import within_cores
 from insphere.scoring.conformal import cross_scores, cross_tail, deal, held_out, is_cross
 from insphere.scoring.severity import fit_tail
 from insphere.scoring.thresholds import (
@@ -36,52 +39,53 @@ Array = NDArray[Any]
 
 @parameters
 class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
-    """Learns what normal looks like and scores how far anything else lies outside.
+    """A detector: it is fitted to normal samples and scores new ones; higher is more anomalous.
 
     A concrete detector takes its own parameters and the four below in its constructor (see
-    `insphere.detectors.base.parameters`), says in its `card` what people should know about it, and
-    implements ``_fit``, ``_anomaly_score``, ``_state`` and ``_set_state``; this class does
+    `insphere.detectors.base.parameters`), describes itself in its `card`, and implements
+    ``_fit``, ``_anomaly_score``, ``_state`` and ``_set_state``. This class does
     everything else: reading the input, holding out calibration images, threshold, verdicts,
     p-values, severity, z-scores, saving.
 
     Parameters
     ----------
     contamination : float, default=0.05
-        Share of the training normals that may lie outside the threshold, in [0, 0.5]. Used if
+        Share of the normal training images that may be above the threshold, in [0, 0.5]. Used if
         `false_alarm_rate` is None.
     false_alarm_rate : float, optional
-        Wanted probability, in (0, 1), that a new normal image is called anomalous. Holds out a
-        part of the training images and puts the threshold on their scores.
+        Largest probability, in (0, 1), that a new normal image is called anomalous. A part of the
+        training images is held out for calibration, and the threshold is placed on their scores.
     calibration : float or int, default=0.2
-        Share of the training images held out, in (0, 1); or, for small sets, a number of parts
-        from 2 on (cross-conformal): for each part a detector is trained on the others, and scores
-        are then the number of training images that an image lies beyond; see
+        Share of the training images held out, in (0, 1). For small sets: a number of parts, 2 or
+        more (cross-conformal). For each part a detector is trained on the others, and the score of
+        an image is then the number of training images with a lower score; see
         `insphere.scoring.conformal`. Used only with `false_alarm_rate`.
     random_state : int, RandomState or None, default=None
-        Source of all randomness, consumed in `fit`: an integer makes every fit the same.
+        Seed of all randomness, which is used in `fit` only. An integer makes fits reproducible.
 
     Attributes
     ----------
     offset_ : float
         ``decision_function(X) = score_samples(X) - offset_``.
     threshold_ : float
-        The same on the scale of `anomaly_score`: anomalous lies strictly above it.
+        The threshold on the scale of `anomaly_score`. Only a higher score is called anomalous.
     threshold_rule_ : str
-        Where the threshold comes from, in words.
+        How the threshold was placed, in words.
     score_mean_, score_std_ : float
-        Scale of `z_score`, from calibration normals if any were held out, else training normals.
+        Mean and standard deviation for `z_score`, of the calibration images if there are any,
+        else of the training images.
     calibration_scores_ : ndarray of float64, shape (n_calibration_,)
-        Ascending anomaly scores of the held-out normals; empty if none were.
+        Anomaly scores of the calibration images in ascending order; empty without calibration.
     tail_ : Tail or None
-        Fitted to the highest of them, for `severity`; None if none were held out.
+        Tail fitted to the highest of these scores, for `severity`; None without calibration.
     parts_ : list of OneClassDetector
-        With a number of parts as `calibration`: the detectors that score; else empty.
+        The detectors of a cross-conformal calibration; else empty.
     n_train_, n_calibration_ : int
-        Images trained on and held out.
+        Numbers of training images and of calibration images.
     n_calibration_groups_ : int or None
-        Groups, such as tracks, that those held out are from; None if there are none.
+        Number of groups, such as tracks, of the calibration images; None without groups.
     modality_ : Modality
-        Kind of the training data, and what is known of its samples.
+        Kind of the training data, with the properties of its samples.
     image_shape_ : tuple (H, W, C) or None
         Shape of one training image; None if it was fitted on a table.
     image_dtype_ : str or None
@@ -90,10 +94,13 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     value_range_ : ValueRange or None
         Type of the training images as they came, which range of their values became 0…1, and
         their colours: what later images must fit. None if it was fitted on a table.
+    column_scale_ : ColumnScale or None
+        Centre and unit of each column of the training table, robust; every row is measured on it
+        before anything else is done. None if it was fitted on images.
     data_fingerprint_ : str
         SHA-256 over shape, type and values of the training data, and of labels and weights used.
     trained_on_ : TrainedOn or None
-        Where the training data came from, if whoever read it has noted that down.
+        Origin of the training data, if it was recorded.
     """
 
     card: ClassVar[MethodCard] = MethodCard()
@@ -112,57 +119,58 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     @abstractmethod
     def _fit(self, X: Array) -> Array | None:
-        """Learn from the training samples.
+        """Train on the samples.
 
         Parameters
         ----------
         X : ndarray
             Images, uint8 or float32, shape (n, H, W, C), perhaps a memory map; or a table,
-            float64, shape (n, d). At least two rows, finite, not all values equal.
-            ``self.modality_`` is already set.
+            float64, shape (n, d), whose columns are centred and scaled. At least two rows, finite,
+            not all values equal. ``self.modality_`` is already set.
         **known
             Those of labels, groups and weights that ``_takes`` names; None where none were given.
 
         Returns
         -------
         ndarray, shape (n,), or None
-            The scores that `_training_scores` would give, if they are at hand.
+            The scores that `_training_scores` would give, if they are known already.
         """
 
     def _read_labels(self, y: Any) -> tuple[Array, NDArray[np.bool_] | None]:
         """Check labels; called only if ``_takes`` names them.
 
-        It must accept what it returned, since the detectors of a cross-conformal calibration are
-        given parts of that.
+        It must accept its own result, because the detectors of a cross-conformal calibration get
+        parts of it.
 
         Returns
         -------
         labels : ndarray, shape (n,)
             In the form that `_fit` takes.
         normal : ndarray of bool, shape (n,), or None
-            Which samples count as normal: calibration and threshold rest on them alone. None: all.
+            Which samples count as normal. Calibration and threshold use only these. None: all.
         """
         raise NotImplementedError
 
     @abstractmethod
     def _anomaly_score(self, X: Array) -> Array:
-        """Return one score an image (higher is more anomalous), whatever their number.
+        """Return one score for each image; higher is more anomalous.
 
-        X has the form that `_fit` got. Work in batches: it may be a memory map larger than the
-        memory.
+        X has the same form as in `_fit`. Work in batches, because it can be a memory map that is
+        larger than the memory.
         """
 
     def _training_scores(self, X: Array) -> Array:
-        """Return the scores of the images given to `_fit`, as if each were new.
+        """Return the scores of the training images, as if each were new.
 
-        Override where a training image finds itself among what was stored.
+        Override this if a stored training image would be compared with itself.
         """
         return self._anomaly_score(X)
 
     # ------------------------------------------------------------------ public
 
+    @within_cores()
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **known: Any) -> Self:
-        """Learn from normal images and place the threshold.
+        """Train on normal images and place the threshold.
 
         Parameters
         ----------
@@ -170,7 +178,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             Normal images: uint8 or float, N×H×W or N×H×W×C; a folder or file of them; or a
             numeric table, N×d.
         y : Ignored
-            Here because scikit-learn passes it. Only detectors that say so use labels.
+            Present for compatibility with scikit-learn. Only detectors that document it use labels.
         groups : array, shape (n,), optional
             Whole numbers or strings. Samples of one group, such as frames of one track, are held
             out for calibration together or not at all. By default those of an `ImageSet` that has
@@ -187,8 +195,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         DataError
             If the data cannot be read, there are fewer than two images, or all values are equal.
         SpecError
-            If a parameter is out of range, or `false_alarm_rate` is finer than the number of
-            held-out images can promise.
+            If a parameter is out of range, or there are too few calibration images for
+            `false_alarm_rate`.
         """
         train, modality = self._training_set(X, y, groups, self._given_weights(known))
         modality.check_varied(train.normals.data)
@@ -200,6 +208,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         self.value_range_ = fitted_range(train.data, among)
         if self.value_range_ is not None:
             train = replace(train, data=self.value_range_.take(train.data))
+        self.column_scale_ = fitted_columns(train.data, among)
+        if self.column_scale_ is not None:
+            train = replace(train, data=self.column_scale_.take(train.data))
         normals = train.normals
         self.modality_, self.trained_on_ = type(modality).of(train.data), None
         self.parts_ = self._trained_parts(train) if in_turn else []
@@ -214,6 +225,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             elif train.normal is not None:
                 scores = scores[train.normal]
             reference = self._checked(scores, len(train.normals))
+            self._weigh_changes(reference)
             self.calibration_scores_ = np.empty(0)
             self.threshold_ = contamination_threshold(reference, self.contamination)
             self.threshold_rule_ = (
@@ -226,6 +238,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                 how = f"about {100 * rate:g} % on normals left out in turn (cross-conformal"
             else:
                 reference = self._checked(self._anomaly_score(held.data), len(held))
+                self._weigh_changes(reference)
+                reference = self._score_read(held.data)
                 how = f"≤ {100 * rate:g} % on held-out normals (conformal"
             self.calibration_scores_ = np.sort(reference)
             self.threshold_ = conformal_threshold(reference, rate)
@@ -253,15 +267,38 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         Raises
         ------
         DataError
-            If the images have another shape than those trained on.
+            If the shape of the images differs from that of the training images.
         """
         check_is_fitted(self)
-        return self._score_read(self._read(X))
+        data = self._read(X)
+        if counts := self._changed(data):
+            warnings.warn(self._changed_sentence(counts, len(data)), stacklevel=2)
+        return self._score_read(data)
+
+    def changed_columns(self, X: Any) -> dict[str | int, int]:
+        """Return which columns of a table were constant in training and are not in these rows.
+
+        Each lifts the score of a row in which it changed above those of all normal rows.
+
+        Parameters
+        ----------
+        X : table
+            As in `anomaly_score`.
+
+        Returns
+        -------
+        dict
+            Name of the column, or its position if columns have no names, and the number of rows in
+            which it changed. Empty for images.
+        """
+        check_is_fitted(self)
+        counts = self._changed(self._read(X))
+        return {self._column(position): count for position, count in counts.items()}
 
     def outside_range(self, X: Any) -> NDArray[np.bool_]:
         """Return which images hold values outside the range of the training images, shape (n,).
 
-        Such values were set to the end of the range before scoring. Images of 8 bits have none.
+        Such values are clipped to the range before scoring. Images of 8 bits have none.
         """
         check_is_fitted(self)
         data = as_images(X)
@@ -294,13 +331,13 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     @property
     def uses_pretrained(self) -> bool:
-        """Whether each image goes through a pretrained network, which takes its time."""
+        """Whether each image is processed by a pretrained network, which is slow."""
         return self.card.needs_pretrained
 
     # ------------------------------------------------------------------ inside
 
     def _read(self, X: Any) -> Array:
-        """Return samples as one array, checked against those trained on."""
+        """Return samples as one array, checked against the training samples."""
         kind, trained = kind_of_input(X), self.modality_
         if not isinstance(trained, kind):
             raise DataError(
@@ -308,19 +345,42 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             )
         data = kind.read(X, fitting=False, estimator=self)
         trained.check(data)
+        if (columns := getattr(self, "column_scale_", None)) is not None:
+            return columns.take(data)  # type: ignore[no-any-return]
         return read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
 
+    @within_cores()
     def _score_read(self, data: Array) -> NDArray[np.float64]:
-        """Return the scores of samples that `_read` returned."""
+        """Return the scores of samples in the form of `_read`."""
         if self.parts_:
             return cross_scores(
-                [part.anomaly_score(data) for part in self.parts_],
+                [part._score_read(part._read(data)) for part in self.parts_],
                 [part.severity_scale for part in self.parts_],
             )
-        return self._checked(self._anomaly_score(data), len(data))
+        scores = self._checked(self._anomaly_score(data), len(data))
+        columns = getattr(self, "column_scale_", None)
+        return scores if columns is None else scores + columns.added(data)
+
+    def _weigh_changes(self, scores: NDArray[np.float64]) -> None:
+        """Let a constant column that changes lift a row above all of these scores."""
+        if self.column_scale_ is not None:
+            self.column_scale_ = self.column_scale_.measured_by(scores)
+
+    def _changed(self, data: Array) -> dict[int, int]:
+        columns = getattr(self, "column_scale_", None)
+        return {} if columns is None else columns.changed(data)
+
+    def _column(self, position: int) -> str | int:
+        names = getattr(self, "feature_names_in_", None)
+        return position if names is None else str(names[position])
+
+    def _changed_sentence(self, counts: dict[int, int], n: int) -> str:
+        assert self.column_scale_ is not None
+        named = {self._column(position): count for position, count in counts.items()}
+        return changed_sentence(named, self.column_scale_.center[list(counts)].tolist(), n)
 
     def _read_images(self, X: Any) -> Array:
-        """Return images as N×H×W×C for a heat map, or say that there are none."""
+        """Return images as N×H×W×C for heat maps. Other data raise DataError."""
         check_is_fitted(self)
         if not self.modality_.has_maps:
             noun = self.modality_.noun
@@ -337,7 +397,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     def _training_set(
         self, X: Any, y: Any, groups: Any, weights: NDArray[np.float64] | None
     ) -> tuple[TrainingSet, Modality]:
-        """Read the samples to train on and what is known about them, and recognise their kind."""
+        """Read the training samples with labels, groups and weights, and detect their kind."""
         kind = kind_of_input(X)
         X = kind.opened(X)
         data = kind.read(X, fitting=True, estimator=self)
@@ -351,7 +411,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return TrainingSet(data, labels, groups, weights, normal), kind.of(data)
 
     def _given_weights(self, known: dict[str, Any]) -> NDArray[np.float64] | None:
-        """Return the weights among the further arguments of `fit`."""
+        """Return the weights from the further arguments of `fit`."""
         name = type(self).__name__
         unknown = sorted(set(known) - {"sample_weight"})
         if unknown:
@@ -366,7 +426,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return checked_weights(given)
 
     def _held_out(self, normals: TrainingSet) -> NDArray[np.bool_] | None:
-        """Choose the normal samples to hold out, if any are wanted."""
+        """Select the normal samples to hold out, if calibration is wanted."""
         if self.false_alarm_rate is None:
             check_contamination(self.contamination)
             return None
@@ -388,7 +448,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             others = train.take(~mask)
             known = {} if others.weights is None else {"sample_weight": others.weights}
             part = type(self)(**params).fit(others.data, others.labels, **known)
-            part.calibration_scores_ = np.sort(part.anomaly_score(train.data[mask]))
+            part.calibration_scores_ = np.sort(part._score_read(part._read(train.data[mask])))
             part.n_calibration_ = int(mask.sum())
             part.tail_ = fit_tail(part.calibration_scores_)
             found.append(part)
@@ -404,7 +464,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
 
 def _groups(groups: Any) -> NDArray[np.int64]:
-    """Return numbers for groups that are given by any names."""
+    """Return groups as whole numbers."""
     names = np.asarray(groups)
     if names.ndim != 1 or names.dtype.kind not in "iubUO":
         raise DataError(
@@ -421,7 +481,7 @@ def checked_weights(given: Any) -> NDArray[np.float64]:
     Raises
     ------
     DataError
-        If they are not one finite number from 0 on for each sample, or all are 0.
+        If they are not one finite number, 0 or more, for each sample; or if all are 0.
     """
     try:
         weights = np.asarray(given, dtype=np.float64)
@@ -435,7 +495,7 @@ def checked_weights(given: Any) -> NDArray[np.float64]:
             f"an array of shape {weights.shape}."
         )
     if not weights.any():
-        raise DataError("All weights in sample_weight are zero, so there is nothing to learn from.")
+        raise DataError("All weights in sample_weight are zero, so there is nothing to train on.")
     return weights
 
 

@@ -1,4 +1,4 @@
-"""A forest of random cuts."""
+"""Isolation forest."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from insphere.detectors.base.checks import require_count
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.shallow.vector_detector import FlatDetector, Floats
+from insphere.detectors.shallow.vector_detector import ALL_THAT_VARY, FlatDetector, Floats
 
 
 @parameters
 class IsolationForestDetector(FlatDetector):
-    """Isolation forest (Liu, Ting and Zhou, 2008): what few random cuts isolate is anomalous.
+    """Isolation forest (Liu, Ting and Zhou, 2008): how few random cuts isolate a sample.
 
     The anomaly score is 2^(−mean path length / c(ψ)), in (0, 1].
 
@@ -26,15 +26,16 @@ class IsolationForestDetector(FlatDetector):
     n_estimators : int, default=100
         Number of trees.
     max_samples : int, default=256
-        Training images a tree sees, ψ (all of them if there are fewer).
-    pca : float or None, default=0.95
-        Project onto the principal components that keep this share of the variance first. Cuts
+        Number ψ of training images for each tree (all if there are fewer).
+    pca : float, "auto" or None, default="auto"
+        First project onto the principal components that keep this share of the variance; "auto" is
+        0.95 for images, and all that vary for tables: a cut then crosses several columns. Cuts
         along raw pixels do worse: most pixels of a digit's border never vary.
     preprocess : "gcn" or None, default=None
         "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
         paper does; None takes pixels as they are.
     features
-        A pretrained network in place of pixels; see `FlatDetector`.
+        Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`; `random_state` also draws the trees.
     """
@@ -43,8 +44,9 @@ class IsolationForestDetector(FlatDetector):
         key="isolation-forest",
         title="Isolation forest",
         family="shallow",
-        summary="how quickly random trees isolate an image",
+        summary="number of random cuts that isolate an image",
     )
+    _table_share = ALL_THAT_VARY
     _stored = (
         *("roots_", "feature_", "cut_", "left_", "right_", "path_length_"),
         *("depth_", "usual_path_length_"),
@@ -52,7 +54,7 @@ class IsolationForestDetector(FlatDetector):
 
     n_estimators: int = 100
     max_samples: int = 256
-    pca: float | None = 0.95
+    pca: float | str | None = "auto"
     preprocess: str | None = None
 
     def _learn(self, F: Floats) -> None:
@@ -73,7 +75,7 @@ class IsolationForestDetector(FlatDetector):
         def joined(name: str) -> Array:
             return np.concatenate([getattr(tree, name) for tree in trees])
 
-        # All trees in one table; a leaf is its own child, so every descent may take depth_ steps.
+        # All trees in one table; a leaf is its own child, so every descent can take depth_ steps.
         leaf = joined("children_left") < 0
         self.feature_ = np.where(leaf, 0, joined("feature"))
         self.cut_ = np.where(leaf, 0.0, joined("threshold"))
@@ -97,7 +99,7 @@ class IsolationForestDetector(FlatDetector):
             raise ValueError("trees are deeper than they have nodes")
 
     def _score(self, F: Floats) -> Floats:
-        values = F.astype(np.float32)  # the precision in which the cuts were drawn
+        values = F.astype(np.float32)  # the precision of the cuts
         node = np.repeat(self.roots_[None], len(F), axis=0)
         for _ in range(self.depth_):
             below = np.take_along_axis(values, self.feature_[node], axis=1) <= self.cut_[node]

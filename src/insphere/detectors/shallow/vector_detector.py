@@ -1,9 +1,9 @@
-"""What detectors without a network share: flattened input, principal components, plain state.
+"""The base of detectors without a network: flattened input, principal components, plain state.
 
-Each fits with scikit-learn and keeps nothing but plain arrays; scores are computed from those
-arrays alone, so a detector that was saved and loaded gives the same scores bit for bit. Images are
-flattened, and uint8 pixels divided by 255. Those of the paper's comparison can also normalise the
-contrast as the paper does, which its fixed grids of kernel widths suppose.
+Each detector is fitted with scikit-learn and keeps only plain arrays. Scores are computed from
+these arrays alone, so a saved and loaded detector gives the same scores bit for bit. Images are
+flattened, and uint8 pixels divided by 255. The detectors of the paper's comparison can also
+normalise the contrast as in the paper, which its fixed grids of kernel widths assume.
 """
 
 from __future__ import annotations
@@ -21,45 +21,48 @@ from insphere.detectors.base.estimator import Array, OneClassDetector, batches
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.principal_components import principal_components
 from insphere.errors import DataError
+from insphere.resources import rows_within
 
 Floats = NDArray[np.float64]
 
 BATCH = 1024
+ALL_THAT_VARY = 1 - 1e-9  # of the variance, which leaves out directions without any
+IMAGE_SHARE = 0.95  # of the variance, for pca="auto"
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def of_pixels(method: Method) -> Method:
-    """Offer a method only by detectors that compare pixels, not features of a network."""
+    """Provide a method only if the detector compares pixels, not features of a network."""
     offered: Method = available_if(lambda detector: detector.features is None)(method)
     return offered
 
 
 @parameters
 class FlatDetector(OneClassDetector):
-    """Vectors of images, principal components, batches and state; see the concrete detectors.
+    """A detector on one vector for each image; see the concrete detectors.
 
     Parameters
     ----------
     features : PretrainedFeatures, dict or None, default=None
-        Where the vector of an image comes from: a pretrained network (see
-        `insphere.detectors.PretrainedFeatures`; a dict are its parameters), or None for the pixels
-        or the columns of a table themselves.
+        Source of the vectors: a pretrained network (`insphere.detectors.PretrainedFeatures`, or a
+        dict of its parameters), or None for the pixels or the columns of a table.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
     """
 
     features: Any = None
 
-    # Parameters of those subclasses that declare them again.
-    pca: float | None = field(init=False, default=None)
+    # Parameters that some subclasses declare.
+    pca: float | str | None = field(init=False, default=None)
     preprocess: str | None = field(init=False, default=None)
     _stored: ClassVar[tuple[str, ...]]
+    _table_share: ClassVar[float | None] = None
 
     @property
     def uses_pretrained(self) -> bool:
-        """Whether vectors come from `features`."""
+        """Whether `features` is given."""
         return self.features is not None
 
     def _learn(self, F: Floats) -> None:
@@ -97,43 +100,51 @@ class FlatDetector(OneClassDetector):
             F = self._scaled_to_extremes(F)
         if (F[0] == F).all():
             raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
-        if self.pca is None:
+        share = self._share
+        if share is None:
             self.mean_, self.components_ = np.zeros(F.shape[1]), np.empty((0, F.shape[1]))
         else:
             require(
-                is_real(self.pca) and 0 < self.pca < 1,
-                f"pca is the share of variance to keep, between 0 and 1, or None, "
+                is_real(share) and 0 < float(share) < 1,
+                f'pca is the share of variance to keep, between 0 and 1, None or "auto", '
                 f"but got {self.pca!r}.",
             )
-            self.mean_, self.components_ = principal_components(F, float(self.pca))
+            self.mean_, self.components_ = principal_components(F, float(share))
         self._learn(self._features(F))
         for name in self._names():
-            # One memory layout before saving and after loading: products are then the same bits.
+            # The same memory layout before saving and after loading gives bit-identical products.
             if isinstance(value := getattr(self, name), np.ndarray):
                 setattr(self, name, np.ascontiguousarray(value))
 
     def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._score(self._features(self._pixels(part))) for part in batches(X, BATCH)]
+        parts = [self._score(self._features(self._pixels(part))) for part in batches(X, _batch(X))]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _pixel_distances(self, X: Any) -> NDArray[np.float32]:
-        """Return the squared distance of each pixel from what is expected in its place.
+        """Return the squared distance of each pixel from the same pixel of a normal image.
 
-        Expected is the normal image that the detector compares an image with; see each detector.
+        This is the image with which the detector compares; see each detector.
         """
         data = self._read_images(X)
         height, width, channels = data.shape[1:]
         parts = []
-        for part in batches(data, BATCH):
+        for part in batches(data, _batch(data)):
             pixels = self._pixels(part)
             expected = self._expected(self._features(pixels))
-            if self.pca is not None:
+            if self._share is not None:
                 expected = expected @ self.components_ + self.mean_
             squared = (self._comparable(pixels) - expected) ** 2
             maps = squared.reshape(-1, height, width, channels).sum(axis=3)
             parts.append(maps.astype(np.float32))
         joined: NDArray[np.float32] = np.concatenate(parts)
         return joined
+
+    @property
+    def _share(self) -> float | str | None:
+        """Share of the variance whose principal components are kept; None keeps the vectors."""
+        if self.pca != "auto":
+            return self.pca
+        return IMAGE_SHARE if self.image_shape_ is not None else self._table_share
 
     def _adopt_features(self, X: Array) -> None:
         """Fit a copy of `features` to the training images."""
@@ -145,7 +156,7 @@ class FlatDetector(OneClassDetector):
         self.features_ = component.fit(X)
 
     def _vectors(self, X: Array) -> Floats:
-        """Return what stands for each image, before any other step, shape (n, d)."""
+        """Return the vector of each image before any other step, shape (n, d)."""
         if self.features is None:
             return _flat(X)
         vectors: Floats = self.features_.transform(X)
@@ -160,7 +171,7 @@ class FlatDetector(OneClassDetector):
         return (F - self.low_) / (width if width > 0 else 1.0)
 
     def _features(self, F: Floats) -> Floats:
-        if self.pca is None:
+        if self._share is None:
             return F
         projected: Floats = (F - self.mean_) @ self.components_.T
         return projected
@@ -196,4 +207,11 @@ def _contrast_normalised(F: Floats) -> Floats:
 
 def _flat(X: Array) -> Floats:
     flat: Floats = X.reshape(len(X), -1).astype(np.float64)
-    return flat / 255 if X.dtype == np.uint8 else flat
+    if X.dtype == np.uint8:
+        flat /= 255
+    return flat
+
+
+def _batch(X: Array) -> int:
+    """Return how many images are scored at once: a few copies of them are made in float64."""
+    return rows_within(32 * X[:1].size, BATCH)

@@ -70,8 +70,8 @@ def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = 
     with initial_weights(_RANDOM_SEED):
         backbone = _load(name, file, random)
     if random:
-        told = f"random (seed {_RANDOM_SEED}), not pretrained"
-        backbone.card = replace(backbone.card, weights=told, pretrained=False)
+        weights = f"random (seed {_RANDOM_SEED}), not pretrained"
+        backbone.card = replace(backbone.card, weights=weights, pretrained=False)
     elif file is not None:
         backbone.card = replace(backbone.card, weights=f"from the file {file.name}")
     return backbone.eval().requires_grad_(False)
