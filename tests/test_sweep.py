@@ -94,6 +94,7 @@ def test_equal_runs_are_listed_once():
         ({"seeds": [0, -1]}, r"seeds\.1 = -1"),
         ({"seeds": 0}, "seeds = "),
         ({"normal": []}, "normal: name at least one class"),
+        ({"normal": [[]]}, "normal: name at least one class in each list"),
         ({"normal": {"mnist": "all"}}, "normal names mnist"),
         ({"normal": [[3, 3.5]]}, "normal"),
         ({"name": None}, "name = None"),

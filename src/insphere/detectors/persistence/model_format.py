@@ -256,6 +256,10 @@ def read_description(folder: Path) -> Description:
     except ValidationError as error:
         mistake = first_mistake(error)
         damaged(file, f"{mistake.name}: {mistake.said}", error)
+    try:
+        description.fitted.modality.size  # noqa: B018 (its fields are those of its kind)
+    except (LookupError, TypeError, ValueError) as error:
+        damaged(file, "fitted.modality_ is no kind of data", error)
     if not is_weights_name(description.weights.file):
         raise ModelError(
             f"{file} names the weights {shown(description.weights.file)}, but only {WEIGHTS} "

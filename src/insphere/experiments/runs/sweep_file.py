@@ -91,6 +91,8 @@ def _classes(value: Any) -> Any:
             raise ValueError("name at least one class, or write all")
         else:
             found[dataset] = [_names(item) for item in _list(classes)]
+            if [] in found[dataset]:
+                raise ValueError("name at least one class in each list, or write all")
     return found
 
 
