@@ -332,17 +332,15 @@ def test_a_file_of_settings_gives_the_same_model_as_options(capsys):
     json_of(capsys, "fit", "--config", "spec.yaml")
     options = ("--normal", "3", "--method", "knn", "--option", "n_neighbors=4", "--seed", "7")
     fitted = json_of(capsys, "fit", "digits-8x8", *options, "--out", "b")
-    same = [
-        (Path(model) / name).read_bytes()
-        for name in ("weights.safetensors", "detector.json")
-        for model in ("a", "b")
-    ]
+    names = ("weights.safetensors", "detector.json")
+    same = [(Path(model) / name).read_bytes() for name in names for model in ("a", "b")]
     assert same[0] == same[1]
     assert same[2] == same[3]
     # what is printed as settings is a file of settings
     Path("again.yaml").write_text(yaml.safe_dump(fitted["settings"]), encoding="utf-8")
     json_of(capsys, "fit", "--config", "again.yaml", "--overwrite")
-    assert Path("b/weights.safetensors").read_bytes() == same[0]
+    weights = json.loads(Path("b/detector.json").read_text(encoding="utf-8"))["weights"]["file"]
+    assert Path("b", weights).read_bytes() == same[0]  # under a new name, as the old was replaced
 
 
 def test_options_come_before_the_file_and_say_so(capsys):
@@ -394,7 +392,7 @@ def test_usage_mistakes_are_one_sentence(normals, capsys):
     refused(capsys, "fit", "x", "--epochs", "many", says="--epochs")
     refused(capsys, "demo", "--digit", "11", says="--digit")
     refused(capsys, "fit", says="nothing to train on")
-    refused(capsys, "fit", str(normals), "--method", "svm", says="deep-svdd")
+    refused(capsys, "fit", str(normals), "--method", "spheres", says="deep-svdd")
     refused(capsys, *knn(str(normals), "--recipe", "fast"), says="no option recipe")
     refused(capsys, *knn(str(normals), "--option", "k"), says="NAME=VALUE")
     refused(capsys, *knn(str(normals), "--option", "n_neighbors=0"), says="n_neighbors")

@@ -311,14 +311,19 @@ def _inside(node: yaml.Node) -> list[yaml.Node]:
     return [value for _, value in node.value]
 
 
-def _plain(value: Any) -> Any:
-    """Copy a value, so that no two parts are the same object, and check its numbers."""
+def _plain(value: Any, where: str = "") -> Any:
+    """Copy a value, so that no two parts are the same object, and check its numbers.
+
+    `where` names the value in messages, for example "options.nu".
+    """
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        dot = f"{where}." if where else ""
+        return {key: _plain(item, f"{dot}{key}") for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_plain(item, where) for item in value]
+    named = f"{shown_path(where)} = " if where else ""
     if isinstance(value, float) and not math.isfinite(value):
-        raise ParseError(f"holds {value}, which is not a finite number")
+        raise ParseError(f"holds {named}{value}, which is not a finite number")
     if isinstance(value, int) and abs(value) > _LARGEST:
-        raise ParseError("holds a whole number that is too large")
+        raise ParseError(f"holds {named}a whole number that is too large")
     return value

@@ -147,8 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    # Child processes import no module from the current folder.
-    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    if arguments is None:  # a process of our own
+        # Child processes import no module from the current folder.
+        os.environ.setdefault("PYTHONSAFEPATH", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be UTF-8

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from insphere.cli import console
 from insphere.cli.options import Json
 from insphere.errors import SpecError
-from insphere.storage import CacheInfo
+
+if TYPE_CHECKING:
+    from insphere.storage import CacheInfo
 
 
 def cache(
