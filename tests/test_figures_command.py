@@ -151,7 +151,7 @@ def test_histories_in_rows_are_used(tmp_path):
         (["."], "is a folder; name"),
         (["empty.jsonl"], "empty.jsonl holds no finished run yet."),
         (["other.jsonl"], "Line 2 of other.jsonl is no finished run: it lacks run, dataset"),
-        (["numbers.jsonl"], "is no finished run"),
+        (["numbers.jsonl"], "Line 1 of numbers.jsonl is no row of a run"),
         (["picture.png"], "is neither a JSONL file of rows nor the store of a sweep"),
         ([*CIFAR, "--formats", "pdf"], "pdf is no format of figures; use one or more of png, svg"),
         ([*CIFAR, "--only", "bar"], "There is no figure bar; did you mean bars?"),
