@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 _OTHERS = {
     "MethodCard": "base.method_card",
     "OneClassDetector": "base.estimator",
-    "PretrainedFeatures": "pretrained.pretrained_features",
-    "describe_model": "persistence.model_folder",
-    "load_detector": "persistence.model_folder",
-    "save_detector": "persistence.model_folder",
+    "PretrainedFeatures": "frozen_features.pretrained_features",
+    "describe_model": "model_folder",
+    "load_detector": "model_folder",
+    "save_detector": "model_folder",
 }
 
 __all__ = sorted([*_OTHERS, *(entry.class_name for entry in METHODS.values())])

@@ -18,7 +18,7 @@ from insphere.nets.spec import EncoderSpec
 from insphere.resources import rows_within, step_budget, usable_memory
 from insphere.training.recipe import Phase, Recipe, parse_recipe
 
-SIDE = 64
+SIDE = 128  # large enough for the stem that residual networks have for photographs
 SMALL_PIXELS = 200 * 32 * 32
 """Batches with no more pixels than this are never estimated: they fit."""
 SMALLEST_BATCH = 2
