@@ -40,10 +40,10 @@ METHODS = {
 
 
 def write_photos(folder: Path, seed: int = 0) -> None:
-    """Write pictures with coarse colours and fine noise, as PNG files."""
+    """Write pictures with coarse colours, each brighter than the last, and fine noise."""
     rng = np.random.default_rng(seed)
     for number in range(COUNT):
-        coarse = rng.integers(60, 200, (33, 33, 3), dtype=np.uint8)
+        coarse = rng.integers(20 + 4 * number, 60 + 4 * number, (33, 33, 3), dtype=np.uint8)
         colours = np.asarray(Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
         values = colours.astype(int) + rng.integers(-6, 7, (SIDE, SIDE, 3))
         Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(folder / f"{number:03d}.png")

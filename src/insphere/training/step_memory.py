@@ -18,7 +18,7 @@ from insphere.nets.spec import EncoderSpec
 from insphere.resources import rows_within, step_budget, usable_memory
 from insphere.training.recipe import Phase, Recipe, parse_recipe
 
-SIDE = 64
+SIDE = 96  # large enough for the stem that residual networks have for photographs
 SMALL_PIXELS = 200 * 32 * 32
 """Batches with no more pixels than this are never estimated: they fit."""
 SMALLEST_BATCH = 2
@@ -49,8 +49,8 @@ def step_bytes(spec: EncoderSpec, shape: tuple[int, ...], *, decoder: bool) -> i
         if decoder:
             parts.append(build_decoder(spec, small, bounded_output=True))
         whole = nn.Sequential(*parts).train().to(memory_format=torch.channels_last)
-        x = torch.rand(4, *small).to(memory_format=torch.channels_last)
-        each = (_kept_bytes(whole, x) - _kept_bytes(whole, x[:2])) / 2  # kernels count for none
+        x = torch.rand(3, *small).to(memory_format=torch.channels_last)
+        each = _kept_bytes(whole, x) - _kept_bytes(whole, x[:2])  # kernels count for none
     return math.ceil(each * (height * width) / (small[1] * small[2]))
 
 
