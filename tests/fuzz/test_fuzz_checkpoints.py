@@ -67,7 +67,9 @@ def forged(draw: Drawn, path: Path) -> tuple[dict[str, torch.Tensor], str]:
     import json
 
     tensors, meta = read_checkpoint(path)
-    meta = draw(altered(meta)) if draw(st.booleans()) else draw(ODD) if draw(st.booleans()) else meta
+    meta = (
+        draw(altered(meta)) if draw(st.booleans()) else draw(ODD) if draw(st.booleans()) else meta
+    )
     for name in draw(st.lists(st.sampled_from(sorted(tensors)), max_size=2, unique=True)):
         value = tensors.pop(name)
         how = draw(st.sampled_from(["gone", "renamed", "flat", "half", "double", "empty", "more"]))
