@@ -11,7 +11,7 @@ from types import ModuleType
 
 
 class InsphereError(Exception):
-    """Base of every error caused by what the user gave, not by a fault of the program."""
+    """Base of all errors that a user can cause and mend, as opposed to bugs."""
 
 
 class DataError(InsphereError, ValueError):
@@ -27,7 +27,7 @@ class SpecError(InsphereError, ValueError):
 
 
 class CollapseError(InsphereError, RuntimeError):
-    """A network that could, or did, map everything onto the centre."""
+    """A network that can collapse, or has collapsed."""
 
 
 class ModelError(InsphereError, ValueError):
@@ -39,7 +39,7 @@ class MissingExtraError(InsphereError, ImportError):
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import an optional module, or say which extra brings it.
+    """Import an optional module, or raise an error that names the extra to install.
 
     Parameters
     ----------

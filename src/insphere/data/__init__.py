@@ -1,4 +1,4 @@
-"""Images from anywhere, in one form, and split for one-class learning."""
+"""Reading of images into one form, and their split for one-class learning."""
 
 from insphere.data.cache import CacheInfo, cache_info, clear_cache
 from insphere.data.datasets.dataset_card import DatasetCard

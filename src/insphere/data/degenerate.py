@@ -1,4 +1,4 @@
-"""Data from which nothing can be learned, told before any detector trains."""
+"""Detection of useless training data before a detector is trained."""
 
 from __future__ import annotations
 

@@ -177,6 +177,16 @@ def _load_parts(
     return found
 
 
+def _column_scale(detector: OneClassDetector, arrays: dict[str, Array]) -> ColumnScale | None:
+    """Take the scale of columns out of `arrays`; images and older models have none."""
+    saved = arrays.pop(COLUMNS, None)
+    if saved is None:
+        return None
+    if saved.shape[1:] != (detector.n_features_in_,):
+        raise ValueError("the scale of the columns does not fit the table")
+    return ColumnScale.restored(saved)
+
+
 def _score_nothing(detector: OneClassDetector) -> None:
     """Score one empty sample, so that arrays which do not fit each other are noticed here.
 
@@ -190,16 +200,6 @@ def _score_nothing(detector: OneClassDetector) -> None:
     with np.errstate(all="ignore"), suppress(InsphereError):
         read = read_values(sample, detector.value_range_, modality.image_dtype)
         detector._score_read(read)
-
-
-def _column_scale(detector: OneClassDetector, arrays: dict[str, Array]) -> ColumnScale | None:
-    """Take the scale of columns out of `arrays`; images and older models have none."""
-    saved = arrays.pop(COLUMNS, None)
-    if saved is None:
-        return None
-    if saved.shape[1:] != (detector.n_features_in_,):
-        raise ValueError("the scale of the columns does not fit the table")
-    return ColumnScale.restored(saved)
 
 
 def _value_range(saved: SavedRange | None) -> ValueRange | None:

@@ -1,4 +1,4 @@
-"""Runs a frozen backbone over images: resize, normalise, forward, keep what the forms ask for."""
+"""Extraction of features with a frozen backbone: resize, normalise, forward pass, forms."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ BATCH = 32
 class Extractor:
     """A frozen backbone with everything that its features depend on.
 
-    Runs in inference mode, channels-last, in bfloat16 where the processor computes in it.
+    Runs in inference mode, channels-last, in bfloat16 if the processor supports it.
 
     Parameters
     ----------
     backbone : Backbone
         In evaluation mode; moved to the device and its number format.
     resolution : int or None
-        Height and width, in pixels, that images are resized to; None is the backbone's own.
+        Height and width, in pixels, to which images are resized; None is that of the backbone.
     resampling : {"bilinear", "bicubic"}
-        How; with antialiasing when images get smaller.
+        Interpolation; with antialiasing if images get smaller.
     mirrored : bool
-        Average the maps of each image and of its mirror image (turned back): twice the work.
+        Average the maps of each image and of its mirror image (mirrored back). This takes twice
+        the time.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the network.
     device : torch.device
-        Where it runs.
+        Device of the network.
 
     Raises
     ------
@@ -81,7 +82,7 @@ class Extractor:
         self._scale, self._shift = (1 / (255 * std)).repeat(side), (-mean / std).repeat(side)
 
     def settings(self) -> dict[str, Any]:
-        """Return what features depend on beside the image and the form, as JSON values."""
+        """Return all settings that features depend on besides image and form, as JSON values."""
         return {
             "backbone": self.card.name,
             "weights": self.fingerprint,
@@ -103,7 +104,7 @@ class Extractor:
         Raises
         ------
         DataError
-            If floats lie elsewhere.
+            If floats are outside of this range.
         """
         x = torch.from_numpy(np.array(images)).to(self.device).permute(0, 3, 1, 2)
         if x.dtype != torch.uint8 and (float(x.min()) < 0 or float(x.max()) > 1):
@@ -130,7 +131,7 @@ class Extractor:
             x = F.interpolate(x, size, mode=self.resampling, align_corners=False, antialias=True)
         if x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
-        # Row by row, since broadcasting over three channels at a time is slow on CPUs.
+        # Row by row, because broadcasting over three channels at a time is slow on CPUs.
         rows = x.permute(0, 2, 3, 1).reshape(-1, 3 * size[1]).to(torch.float32)
         rows = torch.addcmul(self._shift, rows, self._scale).to(self.dtype)
         return rows.view(x.shape[0], *size, 3).permute(0, 3, 1, 2)
@@ -148,7 +149,7 @@ class Extractor:
         return [torch.cat(part).numpy() for part in parts]
 
     def maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
-        """Return the maps of some stages of a batch that was prepared."""
+        """Return the maps of some stages for a prepared batch."""
         maps: dict[str, Tensor] = self.backbone(x, stages)
         if not self.mirrored:
             return maps

@@ -29,7 +29,7 @@ class Gain:
     low, high : float
         Ends of the interval that is drawn; NaN for none.
     assumed : float or None
-        Change in points that someone assumed of it; None if nobody did.
+        Change in points that was assumed for it, or None.
     n : int
         Classes that it is from.
     """

@@ -64,7 +64,7 @@ def share_cores(
     if backend not in BACKENDS:
         raise SpecError(f"Unknown backend {backend!r}; use one of {', '.join(BACKENDS)}.")
     if jobs is not None and jobs < 1:
-        raise SpecError(f"jobs is a whole number from 1 on, but got {jobs}.")
+        raise SpecError(f"jobs is a whole number from 1 upwards, but got {jobs}.")
     if backend == "threading":
         if jobs not in (None, 1):
             raise SpecError(

@@ -57,7 +57,7 @@ def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = 
     SpecError
         If the name is unknown.
     ModelError
-        If the weights cannot be had, cannot be read or are another network's.
+        If the weights are missing, cannot be read, or belong to another network.
     MissingExtraError
         If the package that brings the network is not installed.
     """
