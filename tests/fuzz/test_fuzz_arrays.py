@@ -20,7 +20,8 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 255, (12, 4, 4), np.uint8)
 ROWS = RNG.normal(size=(12, 3))
 DTYPES = (
-    "u1", "i1", "u2", ">u2", "i4", "u8", "i8", "f2", "f4", ">f4", "f8", "g", "?", "c8", "M8[s]", "m8[D]",
+    "u1", "i1", "u2", ">u2", "i4", "u8", "i8", "f2", "f4", ">f4", "f8", "g", "?", "c8", "M8[s]",
+    "m8[D]",
     "U3", "S3", "O", "i4,f4",
 )  # fmt: skip
 NUMBERS = st.sampled_from([0.0, 1.0, -1.0, 255.0, 0.5, 3e38, -3e38, 1e300, 1e-45, np.nan, np.inf])
@@ -77,9 +78,11 @@ def odd_holders(draw: Drawn) -> Any:
     except (TypeError, ValueError, RuntimeError):
         return values
     if how == "strange":
-        return draw(st.sampled_from([None, "", "nowhere", b"bytes", 3, {}, {"a": 1}, [], [[]], [None],
+        return draw(st.sampled_from([None, "", "nowhere", b"bytes", 3, {}, {"a": 1}, [], [[]],
+        [None],
                                      set(), iter([1]), object(), ["nowhere.png"], [1, "a"], "a\0b",
-                                     [IMAGES[0], IMAGES[0][:2]], range(5), type, np.float32(1)]))  # fmt: skip
+                                     [IMAGES[0], IMAGES[0][:2]], range(5), type,
+                                     np.float32(1)]))  # fmt: skip
     return values
 
 

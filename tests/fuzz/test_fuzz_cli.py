@@ -31,16 +31,20 @@ LAST = {
     ("ablate",): ["--dataset", "nowhere"],
 }
 VALUES = (
-    "", "0", "1", "-1", "2", "0.5", "1e999", "nan", "inf", "-inf", "99999", "9" * 30, "9" * 5000, "1.5",
-    "64x", "64x48", "0x0", "1e3", "\u0663", "good", "3", "all", "--", "-", "a,b", "a=b", "n_neighbors=2",
+    "", "0", "1", "-1", "2", "0.5", "1e999", "nan", "inf", "-inf", "99999", "9" * 30, "9" * 5000,
+    "1.5",
+    "64x", "64x48", "0x0", "1e3", "\u0663", "good", "3", "all", "--", "-", "a,b", "a=b",
+    "n_neighbors=2",
     "n_neighbors=-1", "n_neighbors=[", "k=!!python/name:os.system", "calibration=5", "knn", "kde",
     "mahalanobis", "isolation-forest", "no-such-method", "severity", "images", "features", "csv",
     "latex", "png", "\x1b[2J", "a\nb", "[red]x[/]", "[/]", "\udcff", "127.0.0.1", "::1", "a" * 300,
     "fast", "one-class",
 )  # fmt: skip
 PATHS = (
-    "set", "set.zip", "set/0.png", "model", "empty", "text.txt", "text.csv", "settings.yaml", "none",
-    "damaged", "pipe", "loop", "loop/x", "text.txt/x", "a\0b", "x" * 300, "d/" * 2500, "/", ".", "..",
+    "set", "set.zip", "set/0.png", "model", "empty", "text.txt", "text.csv", "settings.yaml",
+    "none",
+    "damaged", "pipe", "loop", "loop/x", "text.txt/x", "a\0b", "x" * 300, "d/" * 2500, "/", ".",
+    "..",
     "~", "~nobody/x", "/dev/null/x", "/proc/self/mem", "out", "out.csv", "out.html", "out.jsonl",
     "out.parquet", "out.png", "out.svg", "runs.sqlite", "text.sqlite", "array.npy", "table.npy",
     "digits-8x8", "/nowhere-to-write/x",

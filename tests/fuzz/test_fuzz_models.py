@@ -91,7 +91,7 @@ def forged(draw: Drawn, description: dict[str, Any], weights: bytes) -> dict[str
         value = arrays.pop(key)
         changed = {
             "gone": None,
-            "empty": value[..., :0],
+            "empty": value.reshape(-1)[:0],
             "flat": value.reshape(-1),
             "huge": np.full_like(value, np.inf if value.dtype.kind == "f" else 2**31 - 1),
             "integers": value.astype(np.int64) * 0 - 7,

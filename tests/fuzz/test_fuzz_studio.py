@@ -44,9 +44,12 @@ QUERIES = {
     "/download/models/..%2f..%2fx.zip": (),
 }  # fmt: skip
 VALUES = st.sampled_from(
-    ["", "9" * 5000, "-1", "0", "1e999", "nan", "inf", "-inf", "\u0663", "\u00b2", "RUN", "RUN,RUN", "x,RUN,",
-     "," * 3000, "\0", "\n", "../../etc/passwd", "<script>", "%00", "knn", "deep-svdd", "bars", "roc",
-     "all", "3", "digits-8x8", "finished", "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+    ["", "9" * 5000, "-1", "0", "1e999", "nan", "inf", "-inf", "\u0663", "\u00b2", "RUN",
+    "RUN,RUN", "x,RUN,",
+     "," * 3000, "\0", "\n", "../../etc/passwd", "<script>", "%00", "knn", "deep-svdd", "bars",
+     "roc",
+     "all", "3", "digits-8x8", "finished", "\ud800".encode("utf-8",
+     "surrogatepass").decode("latin-1"),
      "'; drop table runs", "a" * 20000, "{{x}}", "1_000", " 5 ", "0x10", "training", "paper"]
 )  # fmt: skip
 

@@ -88,7 +88,7 @@ class IsolationForestDetector(FlatDetector):
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
         super()._set_state(arrays, meta)
-        n, d = len(self.cut_), len(self.components_) if self.pca else self.mean_.size
+        n, d = len(self.cut_), len(self.components_) or self.mean_.size
         tables = (self.feature_, self.left_, self.right_, self.path_length_)
         if any(table.shape != (n,) for table in tables):
             raise ValueError("the tables of the trees have different lengths")
