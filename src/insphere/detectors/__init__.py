@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _OTHERS = {
     "MethodCard": "base.method_card",
     "OneClassDetector": "base.estimator",
-    "PretrainedFeatures": "pretrained.pretrained_features",
+    "PretrainedFeatures": "frozen_features.pretrained_features",
     "describe_model": "model_folder",
     "load_detector": "model_folder",
     "save_detector": "model_folder",

@@ -120,8 +120,14 @@ class Scored:
         return order
 
     @property
+    def judged(self) -> bool:
+        """Whether the detector has a threshold, so that there are verdicts."""
+        return self.detector.judges
+
+    @property
     def flagged(self) -> NDArray[np.bool_]:
         """Which images are called anomalous."""
+        self.detector.require_threshold()
         beyond: NDArray[np.bool_] = self.scores > self.detector.threshold_
         return beyond
 
@@ -140,6 +146,8 @@ class Scored:
     @property
     def verdict(self) -> str:
         """How many of them are anomalous, in a sentence."""
+        if not self.judged:
+            return f"No verdicts: there is {self.detector.threshold_rule_}."
         flagged = int(self.flagged.sum())
         return (
             f"{flagged:,} of {len(self):,} ({flagged / len(self):.1%}) are anomalous: beyond the "
@@ -176,7 +184,8 @@ class Scored:
                 f"The truth about {self.data.name} is not known: say with normal= which of its "
                 f"classes are normal ({_some(self.data.class_names)})."
             )
-        return evaluate_scores(self.truth, self.scores, self.detector.threshold_)
+        threshold = self.detector.threshold_ if self.judged else None
+        return evaluate_scores(self.truth, self.scores, threshold)
 
 
 def method_title(detector: OneClassDetector) -> str:
