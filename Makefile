@@ -5,11 +5,13 @@ PYTHON ?= python3
 ARGS ?=
 # Processes that share the tests, one thread each; JOBS=0 runs them in one process (for --pdb).
 JOBS ?= 2
+# How long `make fuzz` tries.
+MINUTES ?= 30
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo studio test test-processors lint docs clean
+.PHONY: help demo studio test test-processors fuzz lint docs clean
 
 help: ## list the targets
 	@echo "make PYTHON=python3.12 ... picks the Python for a new .venv; ARGS=... is passed on."
@@ -27,6 +29,15 @@ test: .venv/.installed-dev ## run the tests, for example with ARGS="-k data"
 
 test-processors: .venv/.installed-dev ## run the numerical tests as on other processors (an hour)
 	PYTHON=$(BIN)/python .ci/processors -n $(JOBS) --dist loadfile $(ARGS)
+
+fuzz: .venv/.installed-dev ## try odd inputs for MINUTES=30, or until one is not answered well
+	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \
+	while [ $$(date +%s) -lt $$end ]; do \
+	    timeout $$((end - $$(date +%s) + 1)) \
+	        $(BIN)/python -m pytest tests/fuzz -x -q \
+	        --hypothesis-profile=fuzz -n $(JOBS) $(ARGS); \
+	    code=$$?; [ $$code -eq 124 ] && break; [ $$code -eq 0 ] || exit $$code; \
+	done
 
 lint: .venv/.installed-dev ## check style, format, types and which room imports which
 	$(BIN)/ruff check .

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from insphere.experiments.analysis.ablation_results import Findings, arms_in, find
+from insphere.experiments.analysis.ablation_results import AblationResults, arms_in, find
 from insphere.experiments.analysis.ablation_study import OPT_IN
-from insphere.experiments.analysis.ablation_summary import in_words, points, title
+from insphere.experiments.analysis.ablation_summary import in_words, points
 from insphere.experiments.analysis.ablation_table import across, by_class, summary, z_score_table
 from insphere.experiments.analysis.text_table import Column, Layout, Text, markdown, markdown_grid
+from insphere.experiments.runs.display_names import dataset_title
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.store.jsonl_rows import read_rows
 
@@ -19,13 +20,13 @@ DATASETS = ("mnist", "fashion-mnist", "cifar10")
 NOT_YET = "Not measured yet.\n"
 
 
-def measured(dataset: str) -> Findings | None:
+def measured(dataset: str) -> AblationResults | None:
     """Return what was found on a dataset; None if it was not measured."""
     rows = read_rows(RESULTS / f"{dataset}-ablation.jsonl")
     return find(rows, arms_in(rows))[0] if rows else None
 
 
-def one_table(dataset: str, table: Callable[[Findings], Layout]) -> str:
+def one_table(dataset: str, table: Callable[[AblationResults], Layout]) -> str:
     """Lay out one table of a dataset."""
     found = measured(dataset)
     return NOT_YET if found is None else markdown(table(found))
@@ -36,7 +37,7 @@ def at_a_glance() -> str:
     found = [one for one in map(measured, DATASETS) if one is not None]
     if not found:
         return NOT_YET
-    words = "".join(f"- **{title(one.dataset)}**: {in_words(one)}\n" for one in found)
+    words = "".join(f"- **{dataset_title(one.dataset)}**: {in_words(one)}\n" for one in found)
     return f"{markdown(across(found))}\n{words}"
 
 

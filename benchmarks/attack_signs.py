@@ -4,7 +4,7 @@ A classifier of traffic signs is trained on the 780 training stop signs of GTSRB
 other signs; its accuracy is measured on the test stop signs and on the other signs that were kept
 apart. Test stop signs that it knows are then attacked with the Boundary Attack, each from another
 sign that was kept apart, with budgets of steps that were fixed beforehand. The images go to
-``src/insphere/data/stop-sign-attacks.npz``, all that made them to the ``.json`` beside it.
+``src/insphere/data/datasets/stop-sign-attacks.npz``, all that made them to the ``.json`` beside it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import typer
 
 from insphere.atomic import atomic_path, write_atomic
 from insphere.attacks.boundary import boundary_attack, predicted
+from insphere.data.datasets.stop_signs import ATTACKS, BUDGETS, STOP
 from insphere.data.load import load_dataset
-from insphere.data.signs import ATTACKS, BUDGETS, STOP
 from insphere.detectors.supervised.softmax import SoftmaxThreshold
 from insphere.nets.fold import folded
 from insphere.versions import versions

@@ -100,8 +100,8 @@ def places(train: Images, test: Images, usual: int) -> Iterator[Scored]:
     """Score by means over the map in which the middle counts more."""
     for focus in (None, *FOCUS):
         rows = [root(x) for x in pooled(train, test, usual, focus=focus, resampling="bilinear")]
-        told = "" if focus is None else f", focus {focus}"
-        yield f"10-NN, bilinear{told}", neighbours(*rows, 10)
+        suffix = "" if focus is None else f", focus {focus}"
+        yield f"10-NN, bilinear{suffix}", neighbours(*rows, 10)
 
 
 def finetuned(train: Images, test: Images, side: int) -> Iterator[Scored]:
@@ -120,8 +120,8 @@ def finetuned(train: Images, test: Images, side: int) -> Iterator[Scored]:
             resolution=side, finetune=settings, contamination=0.05, random_state=0
         ).fit(train)
         epochs = len(detector.finetune_history_)
-        told = f"{epochs} epoch{'' if epochs == 1 else 's'}"
-        yield f"2-NN, fine-tuned by {name}, {told}", detector.anomaly_score(test)
+        suffix = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+        yield f"2-NN, fine-tuned by {name}, {suffix}", detector.anomaly_score(test)
 
 
 def root(rows: Rows) -> Values:

@@ -19,7 +19,7 @@ import numpy as np
 from ablation_blocks import BLOCKS as ABLATION
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
-from insphere.data.named import CLASS_NAMES
+from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
 from insphere.experiments.analysis.published_results import published_auc
@@ -99,7 +99,7 @@ def controls(dataset: str) -> str:
 def class_rows(columns: list[tuple[str, Any]]) -> str:
     """Lay out one line a class and one for the mean over classes."""
     names = list(dict.fromkeys(name for _, values in columns for name in values))
-    order = [name for known in CLASS_NAMES.values() for name in known]
+    order = [name for known in DATASETS for name in named_dataset(known).class_names]
     names.sort(key=order.index)
     lines = []
     for name in names:
@@ -199,15 +199,15 @@ def collapse(batch_norm: bool) -> str:
     rows = [row for row in rows if row["batch_norm"] == batch_norm]
     lines = []
     for name in dict.fromkeys(row["scenario"] for row in rows):
-        told = [summary(row) for row in rows if row["scenario"] == name]
-        radius = float(np.exp(np.mean([np.log(max(t["radius_share"], 1e-12)) for t in told])))
-        stopped = [t["guard_epoch"] for t in told if t["guard_epoch"] is not None]
-        guard = "refuses to build it" if told[0]["refused"] else "nothing to stop"
+        summaries = [summary(row) for row in rows if row["scenario"] == name]
+        radius = float(np.exp(np.mean([np.log(max(t["radius_share"], 1e-12)) for t in summaries])))
+        stopped = [t["guard_epoch"] for t in summaries if t["guard_epoch"] is not None]
+        guard = "refuses to build it" if summaries[0]["refused"] else "nothing to stop"
         if stopped:
-            guard += f"; would stop {len(stopped)} of {len(told)} from epoch {min(stopped)} on"
-        cells = [spread([100 * t[key] for t in told]) for key in ("auc_start", "auc_end")]
-        rank = f"{np.mean([t['effective_rank'] for t in told]):.1f}"
-        lines.append([told[0]["title"], f"{radius:.2g}", *cells, rank, guard])
+            guard += f"; would stop {len(stopped)} of {len(summaries)} from epoch {min(stopped)} on"
+        cells = [spread([100 * t[key] for t in summaries]) for key in ("auc_start", "auc_end")]
+        rank = f"{np.mean([t['effective_rank'] for t in summaries]):.1f}"
+        lines.append([summaries[0]["title"], f"{radius:.2g}", *cells, rank, guard])
     header = ["network", "radius, of its start", "AUC before, %", "AUC after, %", "directions"]
     return markdown([*header, "guard"], lines)
 

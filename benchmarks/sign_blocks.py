@@ -11,8 +11,7 @@ import numpy as np
 import yaml
 from matplotlib.figure import Figure
 
-from insphere.data.perturb import KINDS, STRENGTHS
-from insphere.data.signs import (
+from insphere.data.datasets.stop_signs import (
     BUDGETS,
     MAIN_BUDGET,
     OTHERS,
@@ -20,6 +19,7 @@ from insphere.data.signs import (
     damage_class,
     read_attacks,
 )
+from insphere.data.perturb import KINDS, STRENGTHS
 from insphere.detectors.registry import method_title
 from insphere.experiments.analysis.published_results import Published, published_table
 from insphere.experiments.store.jsonl_rows import read_rows

@@ -22,9 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from insphere.attacks import fool as attack
-from insphere.data.load import load_dataset
-from insphere.data.perturb import KINDS
-from insphere.data.signs import (
+from insphere.data.datasets.stop_signs import (
     BUDGETS,
     NORMAL,
     OTHERS,
@@ -32,6 +30,8 @@ from insphere.data.signs import (
     damage_class,
     read_attacks,
 )
+from insphere.data.load import load_dataset
+from insphere.data.perturb import KINDS
 from insphere.data.split import OneClassSplit
 from insphere.detectors import load_detector
 from insphere.experiments.store.jsonl_rows import append_row, merge_rows, read_rows

@@ -373,14 +373,14 @@ def test_command_line_runs_continues_and_prints(tmp_path, capsys, short):
     assert said["findings"][0]["comparisons"][0]["pairs"] == 2
     assert main([*study, *short, *options, "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert "8 runs, of which 4 are finished" in captured.err
+    assert "8 runs; 4 are finished already" in captured.err
     assert "8 runs are in" in captured.err
     assert "The AUC is the same" in captured.out
     assert "the same to the last bit in 2 of 2 runs" in captured.out
     assert {one.attempts for one in Store(store).runs()} == {1}
     elsewhere = ["--store", str(tmp_path / "elsewhere.sqlite"), "--out", str(out)]
     assert main([*study[:-2], *elsewhere, *short, *options]) == 0
-    assert "8 runs, of which 8 are finished" in capsys.readouterr().err
+    assert "8 runs; 8 are finished already" in capsys.readouterr().err
     assert main([*study, *options, "--table", "--format", "csv"]) == 0
     table = capsys.readouterr().out
     assert len(table.splitlines()) == 1 + 4 * 3
@@ -394,7 +394,7 @@ def test_command_line_says_what_is_wrong(tmp_path, capsys):
     empty = tmp_path / "rows.jsonl"
     empty.write_text("")
     for arguments, message in (
-        ([], "Name a dataset"),
+        ([], "Name a data set"),
         (["digits-8x8", "--options", "zzz"], "Unknown option 'zzz'"),
         (["digits-8x8", "--normal", "11"], "normal class 11"),
         (["digits-8x8", "--format", "html"], "terminal, markdown, latex, csv"),

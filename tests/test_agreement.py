@@ -19,7 +19,7 @@ from insphere.experiments.execution.worker import Worker
 from insphere.experiments.plots.run_comparison import as_csv, groups
 from insphere.experiments.runs.display_names import distinct_runs, run_names
 from insphere.experiments.runs.processing_options import apply_options
-from insphere.experiments.runs.run_builder import Choice
+from insphere.experiments.runs.run_builder import RunChoice
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_store import Store
 from insphere.workflows.fit_config import make_config
@@ -252,7 +252,7 @@ def test_a_table_of_rows_keeps_different_settings_apart():
 def test_what_is_chosen_in_the_studio_can_be_chosen_again():
     from insphere.experiments.runs.display_names import option_keys
 
-    chosen = Choice(
+    chosen = RunChoice(
         dataset=DIGITS, normal=("3",), options=("residual", "zca"), recipe="paper", epochs=3,
         false_alarm_rate=0.1,
     )  # fmt: skip

@@ -5,6 +5,7 @@ import errno
 import inspect
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -289,6 +290,25 @@ def test_datasets_lists_names_and_says_what_is_here(capsys, monkeypatch):
     assert 'pip install "insphere[vision]", then add --download' in " ".join(out.split())
 
 
+def test_the_methods_are_listed_with_what_they_do(capsys):
+    assert main(["methods"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name in METHODS:
+        assert f"{name} {detector_class(name).card.summary}" in shown
+    listed = json_of(capsys, "methods")["methods"]
+    assert [one["name"] for one in listed] == list(METHODS)
+
+
+def test_the_help_of_each_command_has_an_example_that_starts_with_the_command(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    order = [line.split()[1] for line in shown.splitlines() if re.match(r"│ [a-z]+ ", line)]
+    assert order[:4] == ["demo", "fit", "score", "evaluate"]
+    for name in set(order) - {"sweep"}:
+        assert main([name, "--help"]) == 0
+        assert f" insphere {name}" in capsys.readouterr().out.split("For example:")[1]
+
+
 def test_version_and_help_need_neither_torch_nor_scikit_learn():
     code = (
         "import sys; from insphere.cli import main\n"
@@ -333,8 +353,8 @@ def test_options_come_before_the_file_and_say_so(capsys):
     arguments = ["fit", "--config", "spec.yaml", "--seed", "8", "--method", "knn", "--quiet"]
     assert main([*arguments, "--option", "n_neighbors=3"]) == 0
     err = capsys.readouterr().err
-    assert "seed: 8 from the command line, not 7 of spec.yaml" in err
-    assert "options.n_neighbors: 3 from the command line, not 4 of spec.yaml" in err
+    assert "seed: 8 from the command line, not 7 from spec.yaml" in err
+    assert "options.n_neighbors: 3 from the command line, not 4 from spec.yaml" in err
     assert "method" not in err  # given twice, but the same
     assert load_detector("insphere-model").get_params()["random_state"] == 8
 
@@ -738,7 +758,7 @@ def test_interrupted_training_continues_and_ends_as_if_it_had_not_been(
     stopped = interrupted([*arguments, "--out", "a b"], in_training)
     assert stopped.returncode == 130, stopped.stderr
     last = stopped.stderr.strip().splitlines()[-1]
-    assert last.startswith("Stopped; finished epochs are kept in ")
+    assert last.startswith("Stopped. Finished epochs are kept in ")
     assert str(place) in last
     assert last.endswith("insphere " + " ".join([*arguments, "--out", "'a b'"]))
     assert "Traceback" not in stopped.stderr

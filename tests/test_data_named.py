@@ -15,8 +15,9 @@ from PIL import Image
 from torchvision import datasets
 
 from insphere.data import OneClassSplit, available_datasets, load_dataset
+from insphere.data.datasets.fashion_mnist import FashionMnist
+from insphere.data.datasets.gtsrb import CLASS_NAMES
 from insphere.data.files import ZipFiles
-from insphere.data.gtsrb import CLASS_NAMES
 from insphere.data.layouts import list_images
 from insphere.errors import DataError, MissingExtraError
 
@@ -28,7 +29,7 @@ RNG = np.random.default_rng(0)
 def _nothing_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSPHERE_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("INSPHERE_DATA", raising=False)
-    monkeypatch.setattr("insphere.data.named.SYSTEM_FOLDERS", {})
+    monkeypatch.setattr(FashionMnist, "system_folder", None)
 
 
 def test_digits_8x8():
@@ -81,8 +82,7 @@ def test_idx_files(tmp_path, monkeypatch, name, packed):
 
 def test_idx_files_in_the_system_folder(tmp_path, monkeypatch):
     write_idx(tmp_path / "fashion", packed=True, dot=".")
-    folders = {"fashion-mnist": tmp_path / "fashion"}
-    monkeypatch.setattr("insphere.data.named.SYSTEM_FOLDERS", folders)
+    monkeypatch.setattr(FashionMnist, "system_folder", tmp_path / "fashion")
     assert len(load_dataset("fashion-mnist")) == 7
 
 

@@ -78,8 +78,8 @@ def test_left_out_is_one_line_that_says_what_is_missing(capsys):
     told = capsys.readouterr().out.splitlines()
     assert told == [
         "1 figure is in out/index.html.",
-        "Left out: AUC by class (for want of runs of another option than Deep SVDD); ROC curves, "
-        "Score distributions (for want of scores in the store of a sweep).",
+        "Left out: AUC by class (missing: runs of another option than Deep SVDD); ROC curves, "
+        "Score distributions (missing: scores in the store of a sweep).",
     ]
 
 

@@ -253,7 +253,7 @@ def test_convolutional_sphere_refuses_what_collapses_or_has_no_map(zeros) -> Non
     with pytest.raises(SpecError, match="encoders of kind lenet, not resnet18"):
         ConvolutionalSVDD(encoder="resnet18", pretrain_epochs=0, **QUICK).fit(zeros[:4])
     attention = EncoderSpec(widths=(4,), rep_dim=4, attention="self")
-    with pytest.raises(SpecError, match="Self-attention mixes all places"):
+    with pytest.raises(SpecError, match="Self-attention mixes all positions"):
         ConvolutionalSVDD(encoder=attention, pretrain_epochs=0, **QUICK).fit(zeros)
     with pytest.raises(DataError, match="takes images, but got a table"):
         ConvolutionalSVDD(**QUICK).fit(zeros.reshape(len(zeros), -1).astype(float))

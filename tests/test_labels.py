@@ -52,12 +52,12 @@ def test_grid_is_the_papers():
 def test_the_best_setting_on_the_holdout_is_taken_and_the_holdout_is_not_evaluated(split):
     fit = fit_to_split(OCSVMDetector(**TUNED), split, seed=0)
     held_out = np.flatnonzero(~fit.evaluated)
-    assert len(held_out) == round(0.1 * len(split.test)) == fit.told["labelled_test_images"]
+    assert len(held_out) == round(0.1 * len(split.test)) == fit.label_use["labelled_test_images"]
     share = split.truth[held_out].mean()
     assert share == pytest.approx(split.truth.mean(), abs=0.01)
-    best = max(fit.told["tried"], key=lambda setting: setting["auc"])
-    assert fit.told["chosen"] == {"gamma": best["gamma"], "nu": best["nu"]}
-    assert len(fit.told["tried"]) == 20
+    best = max(fit.label_use["tried"], key=lambda setting: setting["auc"])
+    assert fit.label_use["chosen"] == {"gamma": best["gamma"], "nu": best["nu"]}
+    assert len(fit.label_use["tried"]) == 20
     scores = fit.detector.anomaly_score(split.X_test[held_out])
     assert roc_auc_score(split.truth[held_out], scores) == pytest.approx(best["auc"])
     by_hand = OCSVMDetector(gamma=best["gamma"], nu=best["nu"]).fit(split.X_train)
@@ -85,10 +85,10 @@ def test_labels_of_evaluated_images_decide_nothing(split, monkeypatch):
     wrong = OneClassSplit(split.data, ["8"], random_state=0)
     wrong.truth[first.evaluated] = 1 - wrong.truth[first.evaluated]
     second = tune_on_labelled_holdout(OCSVMDetector(), ["gamma"], wrong, seed=0, grid=grid)
-    assert first.told == second.told
+    assert first.label_use == second.label_use
     wrong.truth[held_out] = 1 - wrong.truth[held_out]
     third = tune_on_labelled_holdout(OCSVMDetector(), ["gamma"], wrong, seed=0, grid=grid)
-    assert third.told["chosen"] != first.told["chosen"]
+    assert third.label_use["chosen"] != first.label_use["chosen"]
 
 
 def test_a_detector_never_tunes_itself_on_labels(eights):

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "durations": set(),
     "natural_sort": set(),
     "parsing": set(),
+    "resources": set(),
     "validation": set(),
     "data": {"errors", "fingerprint", "storage"},
     "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
@@ -52,8 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "versions": set(),
     "safe_text": set(),
     "workflows": {
-        "errors", "fingerprint", "storage", "versions", "data", "preprocess", "nets", "training",
-        "features", "detectors", "scoring", "explain", "figures", "report",
+        "errors", "fingerprint", "storage", "versions", "data", "modalities", "preprocess", "nets",
+        "training", "features", "detectors", "scoring", "explain", "figures", "report",
     },
     "experiments": {
         "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",
@@ -68,7 +69,7 @@ MAY_IMPORT["studio"] = {
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 # Small tools that every room above may use.
-TOOLS = {"atomic", "durations", "natural_sort", "parsing", "validation"}
+TOOLS = {"atomic", "durations", "natural_sort", "parsing", "resources", "validation"}
 for _room in (
     ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "safe_text", "versions"}
 ):

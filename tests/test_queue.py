@@ -16,7 +16,7 @@ from insphere.experiments.runs.display_names import option_keys, run_names
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run import run
 from insphere.experiments.runs.run_builder import (
-    Choice,
+    RunChoice,
     assumed_gain,
     baseline_of,
     controls_of,
@@ -140,10 +140,10 @@ def test_workers_work_outlive_a_kill_and_go_home(store):
 
 
 def test_a_choice_leaves_defaults_out_and_names_what_it_is_compared_with():
-    plain = Choice(**DIGITS)
+    plain = RunChoice(**DIGITS)
     assert plain.spec() == RunSpec(**DIGITS)
     assert [one.method for one in plain.specs()] == ["deep-svdd", "untrained", "knn"]
-    chosen = Choice(
+    chosen = RunChoice(
         **DIGITS, options=("residual", "zca"), recipe="paper", epochs=3, false_alarm_rate=0.1
     )
     baseline = baseline_of(chosen.spec())
@@ -152,23 +152,23 @@ def test_a_choice_leaves_defaults_out_and_names_what_it_is_compared_with():
     untrained, pixels = controls_of(chosen.spec())
     assert untrained.params["encoder"] == {"base": "auto", "residual": True}
     assert pixels.params == {"false_alarm_rate": 0.1}
-    rival = Choice(**DIGITS, method="oc-svm", options=("residual",), recipe="paper").spec()
+    rival = RunChoice(**DIGITS, method="oc-svm", options=("residual",), recipe="paper").spec()
     assert rival.params == {}
 
 
 @pytest.mark.parametrize("name", [n for n, o in OPTIONS.items() if o.encoder or o.steps])
 def test_options_are_read_off_a_spec(name):
-    assert option_keys(Choice(**DIGITS, options=(name,), epochs=2).spec().params) == (name,)
+    assert option_keys(RunChoice(**DIGITS, options=(name,), epochs=2).spec().params) == (name,)
 
 
 def test_several_options_are_read_off_a_spec_and_their_gains_added():
     names = ("zca", "attention", "residual")
-    found = option_keys(Choice(**DIGITS, options=names).spec().params)
+    found = option_keys(RunChoice(**DIGITS, options=names).spec().params)
     assert set(found) == set(names)
     assert assumed_gain(found) == pytest.approx(0.015)
     assert assumed_gain(("zca",)) is None
     assert option_keys({"encoder": "mnist"}) == ()
-    named = [Choice(**DIGITS, options=("residual",)).spec(), spec()]
+    named = [RunChoice(**DIGITS, options=("residual",)).spec(), spec()]
     assert run_names(named)[named[0].identity] == "Deep SVDD + Residual skips"
 
 

@@ -26,7 +26,7 @@ from insphere.detectors.registry import (
 )
 from insphere.errors import DataError, SpecError
 from insphere.experiments.runs.run_builder import (
-    Choice,
+    RunChoice,
     comparable_methods,
     controls_of,
     takes_options,
@@ -75,6 +75,12 @@ def test_roles():
     assert (pixels.method, pixels.params) == ("knn", {})
 
 
+def test_every_public_name_can_be_imported():
+    for package in (insphere, insphere.detectors):
+        for name in package.__all__:
+            assert getattr(package, name) is not None
+
+
 def test_no_other_list_of_methods():
     """Two or more keys of methods side by side are a list; these few choose what to compare."""
     chosen = {
@@ -113,7 +119,7 @@ def test_other_names_are_understood_wherever_a_method_is_named(name, key):
     by_name, by_key = (RunSpec(dataset="mnist", normal=("3",), method=m) for m in (name, key))
     assert by_name == by_key
     assert by_name.identity == by_key.identity
-    assert Choice(dataset="mnist", normal=("3",), method=name).spec() == by_key
+    assert RunChoice(dataset="mnist", normal=("3",), method=name).spec() == by_key
     assert FitConfig(source="mnist", method=name).method == key
     given = {"name": "a", "datasets": "digits-8x8", "normal": 3, "methods": ["kde", name]}
     (kde, run) = make_sweep(given).runs() if key != "kde" else (None, None)
@@ -318,3 +324,8 @@ def textures_small():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, size=(24, 32, 32, 3), dtype=np.uint8)
     return images[:18], images[18:]
+
+
+def test_every_public_name_is_there():
+    for name in insphere.detectors.__all__:
+        assert getattr(insphere.detectors, name).__name__ == name

@@ -16,6 +16,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.svm import OneClassSVM
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from insphere.data.column_scale import ColumnScale
 from insphere.detectors import (
     IsolationForestDetector,
     KDEDetector,
@@ -62,12 +63,12 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
 
 def test_ocsvm_is_scikit_learns(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = blobs
-    pca = PCA(0.95).fit(train)
-    machine = OneClassSVM(nu=0.1, gamma="scale").fit(pca.transform(train))
-    ours = OCSVMDetector(nu=0.1).fit(train)
-    np.testing.assert_allclose(
-        ours.anomaly_score(test), -machine.decision_function(pca.transform(test)), atol=1e-6
-    )
+    ours = OCSVMDetector(nu=0.1, pca=0.95).fit(train)
+    scaled_train, scaled_test = map(ours.column_scale_.take, blobs)
+    pca = PCA(0.95).fit(scaled_train)
+    machine = OneClassSVM(nu=0.1, gamma="scale").fit(pca.transform(scaled_train))
+    expected = -machine.decision_function(pca.transform(scaled_test))
+    np.testing.assert_allclose(ours.anomaly_score(test), expected, atol=1e-6)
 
 
 def test_isolation_forest_is_scikit_learns(blobs: tuple[np.ndarray, np.ndarray]) -> None:
@@ -77,13 +78,20 @@ def test_isolation_forest_is_scikit_learns(blobs: tuple[np.ndarray, np.ndarray])
     np.testing.assert_allclose(ours.anomaly_score(test), -forest.score_samples(test), rtol=1e-12)
 
 
+def unit_of(rows: Any) -> float:
+    """Return by how much one unit of a table's only column changes what detectors see."""
+    zero, one = ColumnScale.fitted(np.asarray(rows)).take(np.array([[0.0], [1.0]])).ravel()
+    return float(one - zero)
+
+
 def test_knn_by_hand() -> None:
     train = np.array([[0.0], [1.0], [3.0], [7.0]])
     detector = KNNDetector(n_neighbors=2, normalize=None, contamination=0.0).fit(train)
-    np.testing.assert_allclose(detector.anomaly_score([[2.0], [10.0]]), [1.0, 5.0])
+    unit = unit_of(train)
+    np.testing.assert_allclose(detector.anomaly_score([[2.0], [10.0]]), [1.0 * unit, 5.0 * unit])
     # leave-one-out: (1+3)/2, (1+2)/2, (2+3)/2, (4+6)/2
-    assert detector.threshold_ == 5.0
-    assert detector.score_mean_ == pytest.approx((2 + 1.5 + 2.5 + 5) / 4)
+    assert detector.threshold_ == pytest.approx(5.0 * unit)
+    assert detector.score_mean_ == pytest.approx((2 + 1.5 + 2.5 + 5) / 4 * unit)
 
 
 def test_l2_normalising_ignores_brightness() -> None:
@@ -98,18 +106,21 @@ def test_l2_normalising_ignores_brightness() -> None:
 def test_kde_is_scikit_learns_up_to_a_constant(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = blobs
     # A wide kernel: with a narrow one its tree loses precision far from the training rows.
-    reference = KernelDensity(bandwidth=4.0).fit(train).score_samples(test)
-    ours = KDEDetector(bandwidth=4.0, pca=None).fit(train).anomaly_score(test)
+    detector = KDEDetector(bandwidth=4.0, pca=None).fit(train)
+    scaled_train, scaled_test = map(detector.column_scale_.take, blobs)
+    reference = KernelDensity(bandwidth=4.0).fit(scaled_train).score_samples(scaled_test)
+    ours = detector.anomaly_score(test)
     np.testing.assert_allclose(ours + reference, (ours + reference)[0], rtol=1e-6)
 
 
 def test_kde_by_hand_even_where_the_density_underflows() -> None:
-    detector = KDEDetector(bandwidth=2.0, pca=None).fit([[0.0], [4.0]])
+    train = [[0.0], [4.0], [100.0]]
+    detector = KDEDetector(bandwidth=2.0 * unit_of(train), pca=None).fit(train)
     near, far = detector.anomaly_score([[1.0], [1000.0]])
     assert near == pytest.approx(-np.log(np.exp(-1 / 8) + np.exp(-9 / 8)))
-    assert far == pytest.approx(996**2 / 8)
+    assert far == pytest.approx(900**2 / 8)
     # each row scored without itself
-    assert detector.score_mean_ == pytest.approx(16 / 8)
+    assert detector.score_mean_ == pytest.approx((16 / 8 + 16 / 8 + 96**2 / 8) / 3)
 
 
 def test_kde_finds_a_sensible_bandwidth_and_scores_training_rows_without_themselves() -> None:
@@ -258,7 +269,7 @@ def test_bad_parameters(
 @pytest.mark.parametrize("cls", ALL)
 def test_identical_images(cls: type[OneClassDetector]) -> None:
     one = np.random.default_rng(0).integers(0, 256, (1, 6, 6, 1), dtype=np.uint8)
-    with pytest.raises(DataError, match="samples are identical"):
+    with pytest.raises(DataError, match="All 20 training images are identical"):
         cls().fit(np.repeat(one, 20, axis=0))
 
 
@@ -280,12 +291,14 @@ def test_principal_components_are_computed_once_for_equal_images(monkeypatch, bl
     monkeypatch.setattr(principal_components, "PCA", lambda **how: fitted.append(how) or PCA(**how))
     principal_components.forget_components()
     train, test = blobs
-    scores = [OCSVMDetector(gamma=gamma).fit(train).anomaly_score(test) for gamma in (0.1, 0.2)]
-    IsolationForestDetector(random_state=0).fit(train.copy())
+    scores = [
+        OCSVMDetector(gamma=gamma, pca=0.95).fit(train).anomaly_score(test) for gamma in (0.1, 0.2)
+    ]
+    IsolationForestDetector(pca=0.95, random_state=0).fit(train.copy())
     assert len(fitted) == 1
     OCSVMDetector(gamma=0.1, pca=0.5).fit(train)
-    OCSVMDetector(gamma=0.1).fit(test)
+    OCSVMDetector(gamma=0.1, pca=0.95).fit(test)
     assert len(fitted) == 3
-    again = OCSVMDetector(gamma=0.1).fit(train)
+    again = OCSVMDetector(gamma=0.1, pca=0.95).fit(train)
     assert len(fitted) == 4  # only the last two are remembered
     np.testing.assert_array_equal(again.anomaly_score(test), scores[0])

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insphere.data import ImageSet, OneClassSplit, available_datasets
-from insphere.data.gtsrb import CLASS_NAMES
+from insphere.data.datasets.gtsrb import CLASS_NAMES
+from insphere.data.datasets.stop_signs import BUDGETS, STOP, read_attacks, stop_signs
 from insphere.data.perturb import KINDS, STRENGTHS, perturb
-from insphere.data.signs import BUDGETS, STOP, read_attacks, stop_signs
 from insphere.detectors import KNNDetector
 from insphere.errors import DataError, SpecError
 from insphere.scoring.conformal import deal, held_out

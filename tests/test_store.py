@@ -288,3 +288,13 @@ def test_places_that_cannot_hold_a_store(tmp_path, name):
     (tmp_path / "file").write_text("x")
     with pytest.raises(InsphereError, match=r"choose another (place|name)\.$"):
         Store(tmp_path / name)
+
+
+def test_what_can_be_no_store_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "text.sqlite").write_text("no database")
+    os.mkfifo(tmp_path / "pipe")
+    for create in (True, False):
+        for path in ("/", tmp_path, tmp_path / "text.sqlite", tmp_path / "pipe"):
+            with pytest.raises(DataError, match=r"is a folder|not a file|no store|no store of"):
+                Store(path, create=create)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["pipe", "text.sqlite"]

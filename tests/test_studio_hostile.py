@@ -225,7 +225,7 @@ def test_hosts_that_are_none(host):
         find_place(host, 0)
 
 
-# ---------------------------------------------------------------------- files brought
+# ---------------------------------------------------------------------- uploaded files
 
 
 def packed(members, **kwargs):
@@ -299,7 +299,7 @@ def test_a_fault_of_the_program_ends_the_waiting(caplog):
 
 def test_a_damaged_zip_is_answered_on_the_page(visit, tmp_path):
     page = visit("/")
-    page.click("summary:has-text('Bring your own')")
+    page.click("summary:has-text('Upload your own')")
     content = bytearray(packed({f"{k}/{n}.png": picture(n) for k in "ab" for n in range(3)}))
     content[60:90] = bytes(30)
     file = tmp_path / "damaged.zip"

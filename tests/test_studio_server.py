@@ -20,11 +20,11 @@ from insphere.experiments.execution.queue import Queue
 from insphere.experiments.execution.worker import Worker
 from insphere.experiments.plots.catalogue import FIGURES, figures_of
 from insphere.experiments.plots.run_comparison import as_csv, as_page, groups
-from insphere.experiments.runs.run_builder import Choice, comparable_methods, installed_methods
+from insphere.experiments.runs.run_builder import RunChoice, comparable_methods, installed_methods
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_store import Store
 from insphere.studio.image_sources import Source, Sources
-from insphere.studio.inspect_image import look_closer, score_all
+from insphere.studio.inspect_image import inspect_image, score_all
 from insphere.studio.uploads import Limits, clean_title, drawn_digit, keep_zip, one_image
 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
@@ -227,7 +227,7 @@ def test_mistakes_on_the_command_line_are_one_sentence(capsys, tmp_path):
     assert "Traceback" not in told
 
 
-# ---------------------------------------------------------------------- what is brought
+# ---------------------------------------------------------------------- uploads
 
 
 def png(value=100, size=(10, 10)):
@@ -271,7 +271,7 @@ def test_a_zip_of_classes_becomes_an_archive_that_training_reads(tmp_path):
         ({"a/1.png": png(), "b/1.png": png()}, {"pixels": 50}, "too large"),
     ],
 )
-def test_what_is_brought_is_limited_and_told_so(tmp_path, monkeypatch, files, limits, message):
+def test_uploads_are_limited_and_the_message_says_so(tmp_path, monkeypatch, files, limits, message):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     path = packed(tmp_path / "x.zip", files)
     with pytest.raises(DataError, match=message):
@@ -297,7 +297,7 @@ def test_a_drawing_is_centred():
     columns = np.flatnonzero(moved.any(axis=(0, 2)))
     assert (rows[0], rows[-1]) == (4, 23)
     assert abs((columns[0] + columns[-1]) / 2 - 13.5) <= 0.5
-    with pytest.raises(DataError, match="nothing drawn"):
+    with pytest.raises(DataError, match="drawing is empty"):
         drawn_digit(np.zeros((28, 28, 1), np.uint8), 0.1)
 
 
@@ -318,7 +318,7 @@ def test_only_what_is_offered_can_be_chosen(tmp_path, monkeypatch):
         (place / "1.png").write_bytes(png())
     (folder / "leads-out").symlink_to(outside)
     (folder / "empty").mkdir()
-    sources = Sources(folder, tmp_path / "brought")
+    sources = Sources(folder, tmp_path / "uploads")
     titles = {source.title for source in sources.all() if source.kind == "folder"}
     assert titles == {"good"}
     key = next(source.key for source in sources.all() if source.title == "good")
@@ -386,22 +386,22 @@ def test_a_selection_makes_figures_groups_and_files(measured):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_a_closer_look_agrees_with_the_detector(measured):
+def test_an_inspection_agrees_with_the_detector(measured):
     run = next(run for run in measured.runs() if run.method == "deep-svdd")
     folder = measured.files.model(run.identity)
     data = load_dataset("digits-8x8")
     image = data.images[np.flatnonzero(data.labels == 7)[0]]
-    closer = look_closer(folder, run.spec, image)
+    inspection = inspect_image(folder, run.spec, image)
     detector = load_detector(folder)
-    assert closer.score == detector.anomaly_score(image[None])[0]
-    assert closer.threshold == detector.threshold_
-    assert closer.z_score == pytest.approx(detector.z_score(image[None])[0])
-    assert closer.heat.shape == image.shape[:2]
-    assert 0 < closer.heat_scale.threshold < closer.heat_scale.top
-    assert len(closer.nearest) == 6
-    assert np.all(np.diff(closer.distances) >= 0)
-    z = detector.transform(closer.nearest) - detector.transform(image[None])
-    np.testing.assert_allclose(np.linalg.norm(z, axis=1), closer.distances, rtol=1e-4)
+    assert inspection.score == detector.anomaly_score(image[None])[0]
+    assert inspection.threshold == detector.threshold_
+    assert inspection.z_score == pytest.approx(detector.z_score(image[None])[0])
+    assert inspection.heat.shape == image.shape[:2]
+    assert 0 < inspection.heat_scale.threshold < inspection.heat_scale.top
+    assert len(inspection.nearest) == 6
+    assert np.all(np.diff(inspection.distances) >= 0)
+    z = detector.transform(inspection.nearest) - detector.transform(image[None])
+    np.testing.assert_allclose(np.linalg.norm(z, axis=1), inspection.distances, rtol=1e-4)
     found = score_all(folder, "digits-8x8", True)
     assert len(found.scores) == len(found.names) == len(data)
     assert found.threshold == detector.threshold_
@@ -435,8 +435,10 @@ def test_every_method_is_offered_or_says_what_to_install(monkeypatch):
 
 
 def test_a_run_leads_back_to_the_choices_that_made_it():
-    choice = Choice(dataset="mnist-5k", normal=("8",), options=("zca",), objective="soft-boundary",
-                    pretrain_epochs=0, false_alarm_rate=0.05, seed=2)  # fmt: skip
+    choice = RunChoice(
+        dataset="mnist-5k", normal=("8",), options=("zca",), objective="soft-boundary",
+        pretrain_epochs=0, false_alarm_rate=0.05, seed=2,
+    )  # fmt: skip
     source = Source("mnist-5k", "mnist-5k", "MNIST", "named")
     assert parse_qs(urlsplit(address_of(source, choice.spec())).query) == {
         "dataset": ["mnist-5k"], "normal": ["8"], "options": ["zca"],

@@ -94,6 +94,7 @@ def test_equal_runs_are_listed_once():
         ({"seeds": [0, -1]}, r"seeds\.1 = -1"),
         ({"seeds": 0}, "seeds = "),
         ({"normal": []}, "normal: name at least one class"),
+        ({"normal": [[]]}, "normal: name at least one class in each list"),
         ({"normal": {"mnist": "all"}}, "normal names mnist"),
         ({"normal": [[3, 3.5]]}, "normal"),
         ({"name": None}, "name = None"),
@@ -108,6 +109,15 @@ def test_mistakes_name_the_key_in_one_sentence(change, message, tmp_path):
     assert "\n" not in said
     assert said.endswith((".", "?"))
     assert "sweep.yaml" in said
+
+
+def test_more_runs_than_can_be_listed_are_refused_at_once():
+    with pytest.raises(SpecError, match="more than 10,000 seeds"):
+        make_sweep(SMALL | {"seeds": 10**10})
+    grid = {name: list(range(1, 200)) for name in ("n_neighbors", "pca", "contamination")}
+    sweep = make_sweep(SMALL | {"methods": [{"method": "knn", "grid": grid}]})
+    with pytest.raises(SpecError, match="at most 100,000 are planned at once"):
+        sweep.runs()
 
 
 def test_mistakes_that_need_the_data_are_found_before_anything_runs():
@@ -270,7 +280,7 @@ def test_after_kill_9_and_ctrl_c_nothing_is_lost_or_done_twice(tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in said
     assert "interrupted, " in said
-    assert "of 3 runs; the same command continues there" in said
+    assert "of 3 runs. Run the same command to continue." in said
     assert store.recover() == []
     second = {one.identity: one for one in store.runs()}
 
@@ -463,7 +473,7 @@ def test_command_line_says_which_runs_failed_and_why(tmp_path, capsys):
     assert "1 finished, 1 failed, of 2 runs." in captured.out
     assert "failed: n_neighbors=10000 needs more than" in captured.out
     assert main([*arguments, "--backend", "threading"]) == 1
-    assert "--retry-failed tries again" in capsys.readouterr().err
+    assert "--retry-failed repeats them" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------------- Ray

@@ -18,8 +18,8 @@ def text() -> str:
         "This page is made from the help texts of the commands: `insphere COMMAND --help` says "
         "the same.\n",
     ]
-    for name, command in root.commands.items():
-        parts += _of(f"insphere {name}", command, 2)
+    for name in root.list_commands(None):
+        parts += _of(f"insphere {name}", root.commands[name], 2)
     return "\n".join(parts)
 
 
@@ -27,7 +27,10 @@ def _of(name: str, command: Any, level: int) -> Iterator[str]:
     if command.hidden:
         return
     yield f"{'#' * level} {name}\n"
-    yield f"{_plain(command.help)}\n"
+    yield f"{_paragraphs(command.help)}\n"
+    if command.epilog:
+        examples = [line for line in command.epilog.splitlines() if line.startswith("insphere ")]
+        yield "\n".join(["```sh", *examples, "```\n"])
     shown = [p for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
     if shown:
         yield "| argument or option | meaning |\n| --- | --- |"
@@ -44,6 +47,10 @@ def _row(parameter: Any) -> str:
         value = "" if parameter.is_flag else f" `{parameter.metavar or 'VALUE'}`"
         written = names + value
     return f"| {written} | {_plain(parameter.help)} |".replace("\n", " ")
+
+
+def _paragraphs(text: str | None) -> str:
+    return "\n\n".join(map(_plain, (text or "").split("\n\n")))
 
 
 def _plain(text: str | None) -> str:

@@ -1,11 +1,13 @@
 """insphere: one-class deep learning for images.
 
-Learns what normal looks like from normal examples alone, and says how far anything new lies
-outside it.
+A detector is trained on normal examples alone, and gives every new one a score: the higher, the
+more anomalous.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,12 @@ __all__ = [
     "load_dataset",
 ]
 
-# Imported when first asked for, so that `import insphere` stays light.
+# OpenMP reads this when torch is imported. Waiting threads that spin cost little on an idle
+# machine, but make training several times slower beside any other program that computes.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Imported at first use, so that `import insphere` is fast.
 _HOME = {
     "DeepSVDD": ("insphere.detectors", "DeepSVDD"),
     "FeaturePatchSVDD": ("insphere.detectors", "FeaturePatchSVDD"),

@@ -1,8 +1,8 @@
-"""Files and folders that appear whole or not at all, whoever is killed when.
+"""Files and folders that are complete or not there, even if the writer is killed.
 
-A file is written beside its destination under a name of its own, ``.NAME.0123456789ab.partial``,
-and then renamed. A reader therefore sees the old file or the new one, never a part. While a file is
-written its writer holds a lock on it, which the system releases however the writer ends; the next
+A file is written in the same folder under a temporary name, ``.NAME.0123456789ab.partial``, and
+then renamed. So a reader sees either the old file or the new one, never a part. The writer holds a
+lock on the temporary file. The system releases it when the writer ends or is killed. The next
 writer of the same file removes what a killed one has left.
 """
 
@@ -26,15 +26,16 @@ except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
 
 SUFFIX = ".partial"
-_LONGEST_STEM = 60  # of the name that the temporary one repeats; file systems allow 255 bytes
-_ABANDONED_AFTER = 86400.0  # seconds without a change, where there are no locks to look at
+_LONGEST_STEM = 60  # bytes of the name in the temporary name; file systems allow 255 in all
+_ABANDONED_AFTER = 86400.0  # seconds without a change, if locks are not available
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a path to write to, whose file becomes `path` when the block ends.
+    """Give a temporary path to write to; its file becomes `path` when the block ends.
 
-    If the block raises, nothing is left and an older file stays as it is. The folder must exist.
+    If the block raises an error, nothing is left and an older file is not changed. The folder must
+    exist.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Yields
     ------
     pathlib.Path
-        An empty file in the same folder, to be overwritten in place.
+        An empty file in the same folder, to be overwritten.
 
     Raises
     ------
@@ -69,14 +70,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write bytes, or text as UTF-8, to a file that appears whole or not at all.
+    """Write bytes, or text as UTF-8, to a file that is complete or not there.
 
-    Missing folders are made.
+    Missing folders are created.
 
     Raises
     ------
     OSError
-        If the file cannot be written; an older one is then as it was.
+        If the file cannot be written; an older one is then not changed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
@@ -85,10 +86,10 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a folder to fill, which becomes `path` when the block ends.
+    """Give a temporary folder to fill; it becomes `path` when the block ends.
 
-    If the block raises, nothing is left. The parent must exist, and `path` must not, unless as an
-    empty folder.
+    If the block raises an error, nothing is left. The parent must exist. `path` must not exist, or
+    be an empty folder.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder cannot be written, or something stands at `path`.
+        If the folder cannot be written, or `path` exists.
     """
     clear_abandoned(path)
     partial, held = _new_partial(path, folder=True)
@@ -124,7 +125,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """Let one writer at a time change a folder, where folders can be locked.
+    """Let one writer at a time change a folder, if the system can lock folders.
 
     Raises
     ------
@@ -144,12 +145,12 @@ def locked_folder(folder: Path) -> Iterator[None]:
 
 
 def write_whole(path: Path, content: bytes | str, what: str = "The figure") -> None:
-    """Write a file for a user as `write_atomic` does, or say in one sentence why not.
+    """Write a file as `write_atomic` does; errors become one sentence for the user.
 
     Parameters
     ----------
     path : pathlib.Path
-        Where to; missing folders are made.
+        The file; missing folders are created.
     content : bytes or str
         What to write.
     what : str
@@ -173,7 +174,7 @@ def refusals(what: str, path: Path) -> Iterator[None]:
     what : str
         What is written, as the subject of the sentence: ``"The report"``.
     path : pathlib.Path
-        Where to.
+        The destination.
 
     Raises
     ------
@@ -196,7 +197,7 @@ def refusals(what: str, path: Path) -> Iterator[None]:
 
 
 def clear_abandoned(path: Path) -> None:
-    """Remove what killed writers of `path` have left; files being written are left alone."""
+    """Remove what killed writers of `path` have left; files being written are kept."""
     own = re.compile(re.escape(_stem(path)) + r"[0-9a-f]{12}" + re.escape(SUFFIX))
     with suppress(OSError), os.scandir(path.parent) as entries:
         for entry in entries:
@@ -205,7 +206,7 @@ def clear_abandoned(path: Path) -> None:
 
 
 def meant_by(name: str) -> str | None:
-    """Return the name of the file that a temporary one was to become; None if it is none."""
+    """Return the final name of a temporary file; None for other files."""
     found = re.fullmatch(r"\.(.+)\.[0-9a-f]{12}" + re.escape(SUFFIX), name)
     return None if found is None else found[1]
 
@@ -215,10 +216,9 @@ def _stem(path: Path) -> str:
 
 
 def _new_partial(path: Path, *, folder: bool = False) -> tuple[Path, int]:
-    """Make an empty file or folder that this process alone holds, and open it.
+    """Create, open and lock an empty temporary file or folder.
 
-    Another writer may take it for abandoned, and remove it, before it is locked; then a new one is
-    made.
+    Before it is locked, another writer may remove it as abandoned; then a new one is created.
     """
     while True:
         partial = path.with_name(f"{_stem(path)}{uuid4().hex[:12]}{SUFFIX}")
@@ -261,7 +261,7 @@ def _remove(path: Path, is_folder: bool) -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Take the lock of an open file; return whether it is ours. Some network folders have none."""
+    """Lock an open file, and return whether this succeeded. Some network folders have no locks."""
     if fcntl is None:
         return False
     try:
@@ -281,7 +281,7 @@ def _is_same(path: Path, descriptor: int) -> bool:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename outlive a power failure, where folders can be opened for that."""
+    """Make a rename survive a power failure, if the system can open folders."""
     if fcntl is None:
         return
     with suppress(OSError):

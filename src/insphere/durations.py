@@ -11,7 +11,7 @@ def duration(seconds: float | None, *, measured: bool = False) -> str:
     seconds : float or None
         The duration in seconds; None if it is not known.
     measured : bool, default=False
-        Write fractions too, where an estimate would have whole seconds and minutes.
+        Write fractions, which are left out for an estimate.
 
     Examples
     --------

@@ -11,11 +11,15 @@ from types import ModuleType
 
 
 class InsphereError(Exception):
-    """Base of every error caused by what the user gave, not by a fault of the program."""
+    """Base of all errors that a user can cause and mend, as opposed to bugs."""
 
 
 class DataError(InsphereError, ValueError):
     """Images, labels or tables that cannot be used as they are."""
+
+
+class DataTypeError(DataError, TypeError):
+    """Data that hold other things than numbers; a TypeError too, as scikit-learn has it."""
 
 
 class SpecError(InsphereError, ValueError):
@@ -23,7 +27,7 @@ class SpecError(InsphereError, ValueError):
 
 
 class CollapseError(InsphereError, RuntimeError):
-    """A network that could, or did, map everything onto the centre."""
+    """A network that can collapse, or has collapsed."""
 
 
 class ModelError(InsphereError, ValueError):
@@ -35,7 +39,7 @@ class MissingExtraError(InsphereError, ImportError):
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:
-    """Import an optional module, or say which extra brings it.
+    """Import an optional module, or raise an error that names the extra to install.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Names data by what it holds."""
+"""Hashes of data, which identify it by its content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def array_fingerprint(X: NDArray[Any]) -> str:
 
 
 def row_keys(X: NDArray[Any]) -> list[bytes]:
-    """Sixteen bytes for each row of an array that say what is in it (BLAKE2b)."""
+    """Return a hash of sixteen bytes for each row of an array (BLAKE2b)."""
     start = hashlib.blake2b(f"{X.shape[1:]} {X.dtype.str}".encode(), digest_size=16)
     keys = []
     for row in X:

@@ -1,16 +1,16 @@
-"""Names in the order in which people count."""
+"""Natural sorting: ``"2"`` before ``"10"``."""
 
 from __future__ import annotations
 
 import re
 
-_MOST_DIGITS = 300  # longer runs of digits, of hostile names, are text
+_MOST_DIGITS = 300  # longer sequences of digits, in hostile names, are sorted as text
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key under which ``"2"`` comes before ``"10"``.
 
-    The order of images decides which of them a seed holds out, so this order never changes.
+    This order must never change: with a seed, it determines which images are held out.
 
     Examples
     --------

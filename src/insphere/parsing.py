@@ -1,9 +1,9 @@
-"""The border where text becomes values: JSON, YAML and the files that hold them, within limits.
+"""Safe parsing of JSON and YAML within limits.
 
-Size, nesting and expansion are bounded before anything is built, and what comes out is plain:
-None, booleans, finite numbers, text, lists, and dictionaries whose keys are text and stand once.
-Whoever gets a value from here need not look for anything else. What is refused is a `ParseError`,
-a clause that continues "FILE …".
+Size, nesting and expansion are checked before any value is built. The result consists only of None,
+booleans, finite numbers, text, lists, and dictionaries with unique text keys. So callers need no
+further checks of this kind. Invalid text raises `ParseError`, whose message is a clause that
+continues "FILE …".
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _MOST_NAME_BYTES, _MOST_PATH_BYTES = 255, 4095
 
 
 class ParseError(ValueError):
-    """Text that is not what it should be, as a clause: ``"is not JSON: …"``."""
+    """An error in a text, as a clause: ``"is not JSON: …"``."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is read at most.
+    """Limits of what is read.
 
     Parameters
     ----------
     bytes : int
         Size of the text.
     items : int
-        Values in it, with aliases written out.
+        Number of values, with aliases expanded.
     depth : int
-        Lists and dictionaries within each other.
+        Depth of nested lists and dictionaries.
     """
 
     bytes: int
@@ -50,7 +50,7 @@ class Limits:
     depth: int
 
 
-# A model's history may be long; settings are written by people.
+# The history of a model can be long; settings are written by people.
 JSON_LIMITS = Limits(bytes=64 << 20, items=2_000_000, depth=100)
 YAML_LIMITS = Limits(bytes=256 << 10, items=20_000, depth=30)
 
@@ -61,7 +61,7 @@ def read_regular(path: Path, most: int) -> bytes:
     Raises
     ------
     ParseError
-        If it is no regular file, or larger.
+        If it is not a regular file, or larger.
     OSError
         If it cannot be read.
     """
@@ -80,7 +80,7 @@ def read_regular(path: Path, most: int) -> bytes:
 
 
 def check_path(path: str | PathLike[str]) -> None:
-    """Refuse what can be no name of a file anywhere.
+    """Check that a text can be the name of a file.
 
     Raises
     ------
@@ -117,9 +117,9 @@ def parse_json(content: bytes, limits: Limits = JSON_LIMITS, *, finite: bool = T
     content : bytes
         UTF-8.
     limits : Limits
-        What is read at most.
+        The limits.
     finite : bool, default=True
-        Refuse NaN and infinite numbers, which Python writes and JSON does not know.
+        Refuse NaN and infinite numbers, which Python writes but JSON does not allow.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def parse_json(content: bytes, limits: Limits = JSON_LIMITS, *, finite: bool = T
 
 
 def _check_structure(content: bytes, limits: Limits) -> None:
-    """Count values and nesting without building anything; text outside of strings decides."""
+    """Count values and nesting in the text outside of strings, without building values."""
     quotes = content.count(b'"') - content.count(b'\\"')
     if quotes > 4 * limits.items:  # a key and a text have two each
         raise ParseError(f"holds more than {limits.items:,} values")
@@ -188,14 +188,14 @@ def _bounded_int(text: str) -> int:
 
 
 def parse_yaml(text: str, limits: Limits = YAML_LIMITS) -> Any:
-    r"""Read YAML as far as it is JSON in another dress: dates stay text, tags are refused.
+    r"""Read the part of YAML that corresponds to JSON: dates are text, tags are refused.
 
     Parameters
     ----------
     text : str
         One document.
     limits : Limits
-        What is read at most.
+        The limits.
 
     Examples
     --------
@@ -265,7 +265,7 @@ def _check_events(events: Iterator[yaml.Event], limits: Limits) -> None:
 
 
 def _check_nodes(root: yaml.Node, limits: Limits) -> None:
-    """Count what aliases stand for, and refuse those that lead back to themselves."""
+    """Count expanded aliases, and refuse those that contain themselves."""
     measured: dict[int, tuple[int, int]] = {}  # values and depth below each node
     above: set[int] = set()
     waiting: list[tuple[yaml.Node, bool]] = [(root, False)]
@@ -312,7 +312,7 @@ def _inside(node: yaml.Node) -> list[yaml.Node]:
 
 
 def _plain(value: Any) -> Any:
-    """Copy a value, so that no two parts are one object, and check its numbers."""
+    """Copy a value, so that no two parts are the same object, and check its numbers."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,7 @@
-"""Text from elsewhere (names of files, classes, data sets) on its way out of the program.
+"""Safe output of foreign text, such as names of files, classes and data sets.
 
-A terminal obeys control characters, and a spreadsheet computes a cell that starts like a formula.
-Both are only shown.
+A terminal obeys control characters, and a spreadsheet evaluates a cell that starts like a formula.
+Here both are only shown.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def visible(text: str) -> str:
-    r"""Write control characters as escapes, newlines too.
+    r"""Write control characters, including newlines, as escapes.
 
     Parameters
     ----------
     text : str
-        A name that is to stay on its line.
+        A text that must stay on one line.
 
     Examples
     --------

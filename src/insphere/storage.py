@@ -1,7 +1,7 @@
-"""Folders of the cache: where they are, who may write, how large they are, and how to clear them.
+"""The folders of the cache: location, locks, size and removal.
 
-Each shelf is a folder of entries, themselves folders, with a lock beside each. What an entry holds
-and when it is whole is the business of whoever keeps the shelf.
+A shelf is a folder of entries. Each entry is a folder with a lock beside it. The content of an
+entry is defined by the module that uses the shelf.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ _REFUSED = (
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """Where things are kept, how many entries there are, and how many bytes they take."""
+    """A folder of the cache, its number of entries and its size in bytes."""
 
     path: Path
     entries: int
@@ -42,7 +43,7 @@ class CacheInfo:
 
 
 def cache_dir() -> Path:
-    """Return the cache folder: ``INSPHERE_CACHE`` if set, else the system's place for caches."""
+    """Return the cache folder: ``INSPHERE_CACHE`` if set, else that of the system."""
     return Path(os.environ.get("INSPHERE_CACHE") or user_cache_dir("insphere"))
 
 
@@ -55,13 +56,13 @@ class Shelf:
     name : str
         Name of the folder.
     marker : str
-        File that every entry holds.
+        Name of a file that every entry contains.
     what : str
         What is kept, as the subject of a sentence in the plural: ``"decoded images"``.
     instead : str
-        How to do without the cache, to complete "or …".
+        How to work without the cache, to complete "or …".
     stripes : int
-        Locks of each entry: as many may write different parts of it at once.
+        Number of locks of each entry: this many writers can write different parts at a time.
     """
 
     name: str
@@ -76,7 +77,7 @@ class Shelf:
         return cache_dir() / self.name
 
     def lock(self, key: str, stripe: int = 0) -> FileLock:
-        """Return a lock of an entry, for threads and processes alike."""
+        """Return a lock of an entry, for threads and processes."""
         name = key if self.stripes == 1 else f"{key}-{stripe:x}"
         return FileLock(self.path / f"{name}.lock")
 
@@ -87,12 +88,12 @@ class Shelf:
         return sorted(marker.parent for marker in self.path.glob(f"*/{self.marker}"))
 
     def info(self) -> CacheInfo:
-        """Return where the entries are, their number and their size in bytes."""
+        """Return the folder of the entries, their number and their size in bytes."""
         entries = self.entries()
         return CacheInfo(self.path, len(entries), sum(size_of(entry) for entry in entries))
 
     def remove(self, entry: Path) -> bool:
-        """Remove an entry unless someone is writing it; return whether it is gone."""
+        """Remove an entry unless it is being written; return whether it was removed."""
         try:
             with ExitStack() as held:
                 for stripe in range(self.stripes):
@@ -104,7 +105,7 @@ class Shelf:
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
-        """Turn a full disk, or a folder that cannot be written, into one sentence.
+        """Turn the errors of a full disk or a read-only folder into one sentence.
 
         Raises
         ------
@@ -132,19 +133,23 @@ _CHUNK = 1 << 24  # bytes
 _TICK = 1.0  # seconds; the clocks of file systems are coarse
 
 
+# What NumPy raises, beside ValueError and OSError, where a file that says it is an array is none.
+ODD_ARRAY = (EOFError, TypeError, OverflowError, SyntaxError, MemoryError, TokenError, LookupError)
+
+
 def open_array(path: Path) -> NDArray[Any]:
     """Open an array of a ``.npy`` file as a read-only memory map.
 
     Raises
     ------
     OSError, ValueError
-        If it is no regular file or holds no array.
+        If it is not a regular file, or holds no array.
     """
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would block
         raise ValueError(f"{path} is not a file")
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (EOFError, TypeError, OverflowError, SyntaxError, MemoryError) as error:
+    except ODD_ARRAY as error:
         raise ValueError(f"{path} holds no array") from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path} holds no array")
@@ -154,8 +159,8 @@ def open_array(path: Path) -> NDArray[Any]:
 def array_sha256(array: NDArray[Any], path: Path) -> str:
     """Return the SHA-256 of the values of an array that was opened from a file.
 
-    A file that has the size and times that it had when this process read it last is not read
-    again, unless it was so new then that its times could not tell a later change.
+    A file whose size and times have not changed since this process last read it is not read again,
+    unless it was then so new that its times could not show a later change.
     """
     about = path.stat()
     identity = (
@@ -181,7 +186,7 @@ def values_sha256(array: NDArray[Any]) -> str:
 
 
 def size_of(folder: Path) -> int:
-    """Return the bytes that the files of a folder take; files that vanish meanwhile take none."""
+    """Return the size of the files of a folder in bytes; files removed meanwhile count as 0."""
     total = 0
     for file in folder.iterdir():
         try:

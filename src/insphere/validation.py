@@ -1,4 +1,4 @@
-"""What pydantic refuses, as one sentence for people."""
+"""Validation errors of pydantic as one sentence."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _SHORT.maxlevel = 2
 
 @dataclass(frozen=True)
 class Mistake:
-    """The first thing that a model refuses.
+    """The first error of a model.
 
     Parameters
     ----------
     place : tuple of str or int
-        Keys and positions that lead to the value.
+        Keys and positions of the value.
     kind : str
         Pydantic's name of the error, such as ``"missing"``.
     said : str
         What is wrong: a clause that begins in lower case and has no full stop.
     value : object
-        What was given.
+        The given value.
     """
 
     place: tuple[str | int, ...]
@@ -43,7 +43,7 @@ class Mistake:
 
     @property
     def shown(self) -> str:
-        """What was given, shortened."""
+        """The given value, shortened."""
         return shown(self.value)
 
 
@@ -57,18 +57,18 @@ def first_mistake(error: ValidationError) -> Mistake:
 def sentence(
     error: ValidationError, title: str, model: type[BaseModel] | None = None, noun: str = "setting"
 ) -> str:
-    """Say what is wrong with settings.
+    """Return a sentence on what is wrong with settings.
 
     Parameters
     ----------
     error : pydantic.ValidationError
-        What was raised.
+        The error.
     title : str
         What was read, as the subject of the sentence: ``"The sweep"``.
     model : type, optional
-        The model that refused; with it an unknown name gets a suggestion.
+        The model; with it the message suggests a similar known name.
     noun : str
-        What the names are called.
+        Noun for the names.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The command line: ``insphere demo | datasets | fit | score | evaluate | sweep | info | ...``."""
+"""The command line: ``insphere demo | fit | score | evaluate | report | studio | sweep | ...``."""
 
 from insphere.cli.app import main
 

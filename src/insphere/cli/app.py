@@ -1,4 +1,7 @@
-"""The commands, and what becomes of mistakes: one sentence on stderr and exit code 2."""
+"""The program ``insphere``: its commands, and how errors are shown.
+
+A mistake of the user is one sentence on stderr and exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from insphere._version import __version__
 from insphere.cli import console
@@ -24,6 +28,7 @@ from insphere.cli.commands.drift import drift
 from insphere.cli.commands.figures import figures
 from insphere.cli.commands.fit import fit
 from insphere.cli.commands.info import datasets, info
+from insphere.cli.commands.methods import methods
 from insphere.cli.commands.score import evaluate, report, score
 from insphere.cli.commands.studio import studio
 from insphere.cli.commands.sweep import sweep
@@ -39,24 +44,54 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EN
 # Typer brings its own copy of Click, or uses the installed one, depending on its version.
 _click: Any = sys.modules[typer.BadParameter.__module__]
 
+_PANELS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
+    "First steps": (demo, fit, score, evaluate, report, studio),
+    "Data and models": (datasets, methods, info, drift, cache),
+    "Many runs": (sweep, figures, ablate, collapse),
+}
+"""The commands in the order in which a newcomer needs them, under the headings of the help."""
+
+
+class _InOrder(TyperGroup):
+    """The commands in the order of `_PANELS`; Typer would put groups last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        wanted = [command for commands in _PANELS.values() for command in commands]
+        names = [
+            str(one.info.name) if isinstance(one, typer.Typer) else one.__name__ for one in wanted
+        ]
+        return sorted(self.commands, key=names.index)
+
+
 app = typer.Typer(
     name="insphere",
-    help="One-class deep learning for images: learn what normal looks like, and say how far "
-    "anything new lies outside it.",
-    epilog="Start with: insphere demo",
+    cls=_InOrder,
+    help="One-class deep learning for images. Train a detector on normal images only. It then "
+    "gives every new image a score: the higher, the more anomalous.",
+    epilog="Start with: insphere demo\n\nHelp for one command: insphere COMMAND --help",
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-commands = (
-    *(demo, studio, datasets, fit, score, evaluate, report, drift, figures, info),
-    *(ablate, collapse, cache),
-)
-for command in commands:
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    app.command(help="\n\n".join(" ".join(text.split()) for text in paragraphs))(command)
-app.add_typer(sweep)
+
+
+def _help_texts(command: Callable[..., Any]) -> dict[str, Any]:
+    """Return the help text of a command and its examples, both from its docstring."""
+    text, _, examples = inspect.cleandoc(command.__doc__ or "").partition("\n\nFor example:\n")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+    lines = ["For example:", *(line.strip() for line in examples.splitlines() if line.strip())]
+    # Typer shows each paragraph of an epilog as one line.
+    return {"help": "\n\n".join(paragraphs)} | ({"epilog": "\n\n".join(lines)} if examples else {})
+
+
+for _panel, _commands in _PANELS.items():
+    for _command in _commands:
+        if isinstance(_command, typer.Typer):
+            app.add_typer(_command, rich_help_panel=_panel)
+        else:
+            app.command(rich_help_panel=_panel, **_help_texts(_command))(_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -70,7 +105,9 @@ def _top(
     context: typer.Context,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
@@ -83,13 +120,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        What follows the program's name; by default what the shell gave.
+        The arguments after the name of the program; by default those of the process.
 
     Returns
     -------
     int
-        Exit code: 0, 2 after a mistake of the user, 130 after Ctrl-C, 141 where what reads the
-        output has gone.
+        Exit code: 0; 2 after a mistake of the user; 130 after Ctrl-C; 141 if the program that
+        reads the output has ended.
     """
     streams = sys.stdout, sys.stderr
     try:
@@ -97,23 +134,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         pass
     except SystemExit as end:
-        if end.code != 1:  # with which Click ends where what reads has gone
+        if end.code != 1:  # Click ends with 1 if the reader of the output has ended
             raise
         sys.stdout, sys.stderr = streams
     for stream in streams:
         try:
             stream.flush()
-        except OSError:  # Python would complain of it when it flushes at the end
+        except OSError:  # otherwise Python reports it when it flushes at exit
             with suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return BROKEN_PIPE
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    # OpenMP reads it when torch is imported. Threads that spin while they wait cost little on an
-    # idle machine, but make training ten times slower beside any other program that computes.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Processes that this one starts take no module from the current folder.
+    # Child processes import no module from the current folder.
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -142,7 +176,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             if error.errno not in (*_DISK_FULL, *_REFUSED):
                 raise
             if error.errno in _DISK_FULL:
-                console.fail("The disk is full: make room, or choose another place.")
+                console.fail("The disk is full: free some space, or choose another folder.")
             else:
                 console.fail(f"{error.filename or 'A file'} cannot be used: {error.strerror}.")
             return USER_MISTAKE
@@ -152,6 +186,6 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Show what the package has to say as a note; warnings of libraries say nothing to a user."""
+    """Print warnings of this package as notes; warnings of libraries do not help a user."""
     if issubclass(category, UserWarning):
         console.note(f"Note: {visible(str(message))}")

@@ -1,4 +1,4 @@
-"""What the commands print: results on stdout, everything else on stderr."""
+"""Printing: results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from insphere.safe_text import visible, visible_lines
 
 
 class SafeConsole(Console):
-    """A console that shows control characters in texts instead of obeying them."""
+    """A console that shows control characters instead of sending them to the terminal."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterable[Segment]:
-        """Render as Rich does; its own styles stay, since they are no text."""
+        """Render as Rich does; the styles of Rich itself are kept."""
         for segment in super().render(renderable, options):
             text = segment.text if segment.control else visible_lines(segment.text)
             yield segment if text == segment.text else Segment(text, segment.style)
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the program what to do when nobody reads on."""
+        """Leave it to `insphere.cli.main` to end when the reader of the output has ended."""
         raise BrokenPipeError
 
 
@@ -35,11 +35,11 @@ err = SafeConsole(stderr=True, highlight=False)
 
 
 class Stopped(Exception):  # noqa: N818
-    """Ctrl-C, with what to say about it."""
+    """Ctrl-C, with a message that says how to continue."""
 
 
-# What Python calls an option, and what the command line does; longer ones come first.
-_IN_WORDS_OF_THE_SHELL = {
+# Options as messages for Python name them, and as the command line does; longer ones first.
+_PYTHON_TO_SHELL = {
     "with OneClassSplit(data, normal) or --normal": "with --normal",
     ", or pass overwrite=True": ", or add --overwrite",
     "with calibration=5": "with --option calibration=5",
@@ -60,36 +60,36 @@ _IN_WORDS_OF_THE_SHELL = {
 }
 
 
-def in_words_of_the_shell(message: str) -> str:
+def with_shell_options(message: str) -> str:
     """Rewrite a message so that it names options of the command line."""
-    for python, shell in _IN_WORDS_OF_THE_SHELL.items():
+    for python, shell in _PYTHON_TO_SHELL.items():
         message = message.replace(python, shell)
     return message
 
 
 def fail(message: str) -> None:
-    """Print one sentence about what went wrong."""
+    """Print an error, which is one sentence."""
     err.print("[bold red]Error:[/] ", end="")
-    err.print(visible(in_words_of_the_shell(message)), markup=False, soft_wrap=True)
+    err.print(visible(with_shell_options(message)), markup=False, soft_wrap=True)
 
 
 def note(message: str) -> None:
-    """Print something to know that is no result."""
+    """Print a note to stderr."""
     err.print(message, markup=False, soft_wrap=True)
 
 
 def say(message: str, style: str = "") -> None:
-    """Print a result in words; paths in it are never broken."""
+    """Print a result on lines that are not wrapped, so that paths stay whole."""
     out.print(message, markup=False, soft_wrap=True, style=style)
 
 
 def explain(message: str, style: str = "") -> None:
-    """Print a few sentences, broken between words."""
-    out.print(in_words_of_the_shell(message), markup=False, style=style)
+    """Print sentences, wrapped at the width of the terminal."""
+    out.print(with_shell_options(message), markup=False, style=style)
 
 
 def print_json(values: Mapping[str, Any]) -> None:
-    """Print one JSON object, and nothing else, to stdout."""
+    """Print one JSON object to stdout."""
     json.dump(values, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")
 
@@ -104,14 +104,14 @@ def shown(path: str | Path) -> str:
 
 
 def shortened(text: str, width: int) -> str:
-    """Return the end of a text that is too long, on one line."""
+    """Return a text on one line; of one that is too long, the end."""
     text = visible(text)
     return text if len(text) <= width else "…" + text[-(width - 1) :]
 
 
 def open_in_browser(path: str | Path) -> None:
-    """Open a local page, or say that there is no browser."""
+    """Open a local page in the browser, or print a note if there is none."""
     import webbrowser
 
     if not webbrowser.open(Path(path).absolute().as_uri()):
-        note("There is no browser here to open the report in.")
+        note("The report cannot be opened: no browser was found.")

@@ -13,60 +13,84 @@ if TYPE_CHECKING:
     from insphere.data import ReadOptions
 
 Json = Annotated[
-    bool, typer.Option("--json", help="Print JSON to stdout, and nothing else.", show_default=False)
+    bool,
+    typer.Option(
+        "--json", help="Print the result as JSON, and nothing else, to stdout.", show_default=False
+    ),
 ]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", show_default=False)
+    bool, typer.Option("--quiet", "-q", help="Print only errors.", show_default=False)
 ]
 SkipBad = Annotated[
     bool | None,
-    typer.Option("--skip-bad", help="Leave out images that cannot be read.", show_default=False),
+    typer.Option(
+        "--skip-bad",
+        help="Leave out images that cannot be read, instead of stopping.",
+        show_default=False,
+    ),
 ]
 FollowLinks = Annotated[
     bool | None,
     typer.Option(
-        "--follow-links", help="Follow links that lead out of the folder.", show_default=False
+        "--follow-links",
+        help="Also read images behind links that point outside the folder.",
+        show_default=False,
     ),
 ]
 Download = Annotated[
     bool | None,
-    typer.Option("--download", help="Let torchvision download a named set.", show_default=False),
+    typer.Option(
+        "--download",
+        help="Allow torchvision to download a data set given by name.",
+        show_default=False,
+    ),
 ]
 Grey = Annotated[
     bool | None,
-    typer.Option("--grey/--colour", help="Turn images grey, or RGB.", show_default=False),
+    typer.Option("--grey/--colour", help="Convert images to grey, or to RGB.", show_default=False),
 ]
 Normal = Annotated[
     list[str] | None,
-    typer.Option("--normal", help="Name of the normal class; may be repeated.", metavar="CLASS"),
+    typer.Option(
+        "--normal",
+        help="Name of the normal class. Repeat it for several normal classes.",
+        metavar="CLASS",
+    ),
 ]
 Size = Annotated[
     str | None,
     typer.Option(
-        "--size", help="Resize images: 64, or height x width as in 64x48.", metavar="SIZE"
+        "--size",
+        help="Resize images to SIZE pixels: 64 for squares, or height x width, such as 64x48.",
+        metavar="SIZE",
     ),
 ]
 TestSize = Annotated[
     float | None,
     typer.Option(
-        help="Share kept for evaluation if there are classes but no test part (default 0.5)."
+        help="Share of each class held out for evaluation, if the source has classes and "
+        "no test part of its own (default 0.5)."
     ),
 ]
-Seed = Annotated[int | None, typer.Option(help="Source of all randomness (default 0).")]
+Seed = Annotated[
+    int | None,
+    typer.Option(help="Seed: the number that all randomness starts from (default 0)."),
+]
 Model = Annotated[
     str, typer.Argument(help="Folder of a saved model.", metavar="MODEL", show_default=False)
 ]
 Source = Annotated[
     str,
     typer.Argument(
-        help="Folder or zip of images, image, .npz, .npy, or name of a data set.",
+        help="Folder or zip file of images, one image, an .npz or .npy file, or the name of a "
+        "data set (see insphere datasets).",
         metavar="SOURCE",
         show_default=False,
     ),
 ]
 
 
-# The options of `insphere.data.ReadOptions` as they are written on a command line.
+# The options of `insphere.data.ReadOptions` on the command line.
 _READING: dict[str, Any] = {
     "normal": Normal,
     "size": Size,
@@ -81,22 +105,22 @@ Reading = dict[str, Any]
 
 
 def reads_images(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options that say how images are read.
+    """Add the options for reading images to a command.
 
-    They stand where the command has its parameter ``reading``, which gets those that were given, as
-    `insphere.data.ReadOptions` calls them.
+    They take the place of its parameter ``reading``. The command gets them there as a dict of those
+    that were given, with the names of `insphere.data.ReadOptions`.
 
     Parameters
     ----------
     *names : str
-        Which options; by default all of them.
+        Names of the options; by default all of them.
     """
-    chosen = {name: _READING[name] for name in names or _READING}
+    wanted = {name: _READING[name] for name in names or _READING}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def called(**values: Any) -> None:
-            given = {name: values.pop(name) for name in chosen}
+            given = {name: values.pop(name) for name in wanted}
             command(**values, reading=_as_reading(given))
 
         hints = get_type_hints(command, include_extras=True)
@@ -105,7 +129,7 @@ def reads_images(*names: str) -> Callable[[Callable[..., None]], Callable[..., N
             if name == "reading":
                 parameters += [
                     inspect.Parameter(one, parameter.kind, default=None, annotation=kind)
-                    for one, kind in chosen.items()
+                    for one, kind in wanted.items()
                 ]
             else:
                 parameters.append(parameter.replace(annotation=hints[name]))
@@ -117,12 +141,12 @@ def reads_images(*names: str) -> Callable[[Callable[..., None]], Callable[..., N
 
 
 def read_options(reading: Mapping[str, Any]) -> ReadOptions:
-    """Check the reading options that were given to a command.
+    """Check the options for reading images that were given to a command.
 
     Raises
     ------
     SpecError
-        If the size is none.
+        If the size is not one.
     """
     from insphere.data.read_options import ReadOptions, parse_size
 

@@ -1,4 +1,4 @@
-"""What ``insphere score`` and its relatives say about scored images."""
+"""Scored images in words: what ``insphere score``, ``evaluate``, ``report`` and ``drift`` print."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TOP = 10
 
 
 def summary(scored: Scored, model: str) -> dict[str, Any]:
-    """Return what was scored and how many images are anomalous, for JSON."""
+    """Return the images, the threshold and the number of anomalies, for JSON."""
     return {
         "model": model,
         "dataset": scored.data.name,
@@ -34,42 +34,43 @@ def summary(scored: Scored, model: str) -> dict[str, Any]:
 
 
 def most_anomalous(scored: Scored) -> list[int]:
-    """Return the rows of the highest scores."""
+    """Return the rows with the highest scores, highest first."""
     from insphere.explain import extremes
 
     found: list[int] = extremes(scored.scores, TOP).most_anomalous.tolist()
     return found
 
 
-def tell_what(scored: Scored) -> None:
-    """Print which method looked at what, and what was left out."""
+def print_source(scored: Scored) -> None:
+    """Print the method and the images that it scored, and what was left out."""
     console.explain(f"{visible(scored.what)}\n")
     console.explain(f"Found: {visible(scored.contents.sentence())}\n", style="dim")
     if scored.n_outside_range:
         console.note(
-            f"{scored.n_outside_range:,} of these images hold values outside the range of the "
-            "training images, which were set to its ends."
+            f"{scored.n_outside_range:,} of these images have values outside the range of the "
+            "training images; such values were clipped to that range."
         )
     if scored.data.skipped:
         some = "; ".join(scored.data.skipped[:3]) + ("; …" if len(scored.data.skipped) > 3 else "")
         console.note(
-            f"Left out, because they cannot be read: {len(scored.data.skipped)} ({visible(some)})"
+            f"Images left out because they cannot be read: {len(scored.data.skipped)} "
+            f"({visible(some)})"
         )
 
 
-def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
-    """Print how many images are anomalous, what that promises, and the most anomalous ones."""
+def print_scores(scored: Scored, alarm_set: AlarmSet | None) -> None:
+    """Print the number of anomalies, the guarantee of the threshold, and the highest scores."""
     import numpy as np
     from rich.table import Table
     from rich.text import Text
 
-    tell_what(scored)
+    print_source(scored)
     low, middle, high = np.quantile(scored.scores, (0, 0.5, 1))
     console.explain(f"{scored.verdict}\nScores from {low:.4g} to {high:.4g}, median {middle:.4g}.")
     if scored.judged:
         console.explain(scored.detector.guarantee, style="dim")
-    if chosen is not None:
-        console.explain(chosen.sentence())
+    if alarm_set is not None:
+        console.explain(alarm_set.sentence())
     console.say("")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("most anomalous", overflow="fold")
@@ -91,7 +92,7 @@ def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
         if scored.judged:
             anomalous = bool(scored.flagged[row])
             verdict = Text("anomalous", style="red") if anomalous else Text("normal", style="green")
-            if chosen is not None and chosen.alarms[row]:
+            if alarm_set is not None and alarm_set.alarms[row]:
                 verdict = Text("alarm", style="bold red")
             cells.append(verdict)
         table.add_row(*cells, *([Text(visible(scored.label(row)))] if scored.has_classes else []))
@@ -99,14 +100,14 @@ def tell_scores(scored: Scored, chosen: AlarmSet | None) -> None:
     if scored.calibrated and scored.severities.max() > scored.detector.severity_scale.resolution:
         console.explain(
             f"\nSeverities above {scored.detector.severity_scale.resolution:.1f} are finer than "
-            f"{scored.detector.n_calibration_:,} calibration images can resolve, and rest on a "
-            "fitted tail (~).",
+            f"{scored.detector.n_calibration_:,} calibration images can resolve. Those marked ~ "
+            "are extrapolated by a fitted tail.",
             style="dim",
         )
 
 
 def severity_in_words(scored: Scored, row: int) -> str:
-    """Return a severity with the name of its step, marked where it rests on the fitted tail."""
+    """Return a severity with the name of its step, marked with ~ if it is extrapolated."""
     from insphere.scoring import severity_step
 
     severity = float(scored.severities[row])

@@ -1,4 +1,4 @@
-"""Scores as a table in a file, written whole or not at all."""
+"""Scores as a table in a file. The file is complete or not there."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ _ROW_GROUP = 65_536
 
 
 def check_table(path: str) -> None:
-    """Refuse early what `write_table` could not write.
+    """Check the name of the file before images are scored.
 
     Raises
     ------
     SpecError
-        If the name says neither CSV nor Parquet, or is that of a folder.
+        If the name ends in neither .csv nor .parquet, or is that of a folder.
     MissingExtraError
-        If Parquet is asked for and pyarrow is not installed.
+        If the name ends in .parquet and pyarrow is not installed.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise SpecError(f"Scores go to a file ending in {' or '.join(SUFFIXES)}, not to {path}.")
+        raise SpecError(
+            f"Name a file ending in {' or '.join(SUFFIXES)} for the scores, not {path}."
+        )
     if Path(path).is_dir():
-        raise SpecError(f"{path} is a folder; name the file of the scores.")
+        raise SpecError(f"{path} is a folder; name a file for the scores.")
     if suffix == ".parquet":
         require("pyarrow.parquet", "parquet", "Writing Parquet")
 
@@ -60,7 +62,7 @@ def columns(scored: Scored, alarms: Flags | None = None) -> list[str]:
 def rows(
     scored: Scored, index: Iterable[int] | None = None, alarms: Flags | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Yield one row for each scored image, or for those at `index`, with its alarm if there is."""
+    """Yield one row for each scored image, or for those at `index`."""
     from insphere.scoring import severity_step
 
     names = columns(scored, alarms)
@@ -94,7 +96,7 @@ def write_table(
     order: Sequence[int] | None = None,
     alarms: Flags | None = None,
 ) -> None:
-    """Write the scores as CSV or Parquet, by the suffix; an older file is replaced.
+    """Write the scores as CSV or Parquet, by the suffix. An existing file is replaced.
 
     Parameters
     ----------
@@ -103,9 +105,9 @@ def write_table(
     path : Path
         The file.
     order : sequence of int, optional
-        Rows in the order in which they are written; by default that of the source.
+        The order in which rows are written; by default that of the source.
     alarms : ndarray of bool, shape (N,), optional
-        Adds a column.
+        Adds the column ``alarm``.
 
     Raises
     ------
@@ -139,7 +141,7 @@ def _write_parquet(
         for start in range(0, len(scored), _ROW_GROUP):
             part = list(rows(scored, order[start : start + _ROW_GROUP], alarms))
             for row in part:
-                if "path" in row:  # Parquet knows no names that are not UTF-8
+                if "path" in row:  # Parquet stores only names in UTF-8
                     row["path"] = row["path"].encode("utf-8", "replace").decode()
             table = arrow.Table.from_pylist(part)
             if writer is None:

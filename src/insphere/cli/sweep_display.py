@@ -1,4 +1,4 @@
-"""Running many runs before somebody's eyes: what ``sweep run`` and ``ablate`` share."""
+"""Executing many runs and showing their progress, for ``sweep run`` and ``ablate``."""
 
 from __future__ import annotations
 
@@ -22,13 +22,20 @@ if TYPE_CHECKING:
 
 Jobs = Annotated[
     int | None,
-    typer.Option("--jobs", help="Runs at once (default: one for each core).", show_default=False),
+    typer.Option(
+        "--jobs", help="Number of runs at a time (default: one for each core).", show_default=False
+    ),
 ]
 Backend = Annotated[
-    str, typer.Option("--backend", help="loky (processes), ray or threading.", metavar="NAME")
+    str,
+    typer.Option(
+        "--backend",
+        help="How runs are distributed: loky (processes), ray or threading.",
+        metavar="NAME",
+    ),
 ]
 RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Run those again that failed.", show_default=False)
+    bool, typer.Option("--retry-failed", help="Repeat runs that failed.", show_default=False)
 ]
 
 
@@ -43,9 +50,9 @@ def run_planned(
     save_models: bool = False,
     quiet: bool = False,
 ) -> SweepProgress:
-    """Run all that is not finished, show how far it is, and return how it ended.
+    """Execute all unfinished runs, show the progress, and return the final state.
 
-    Ctrl-C says how to continue and ends the command.
+    Ctrl-C ends the command, with a message that says how to continue.
     """
     from insphere.experiments.execution.backends import available_cores, share_cores, thread_limit
     from insphere.experiments.execution.engine import grouped, run_specs
@@ -57,8 +64,8 @@ def run_planned(
     before = look(store, planned).counts
     if not quiet:
         console.note(
-            f"{name}: {len(planned)} runs, of which {before['finished']} are finished"
-            f"{_failed_before(before['failed'], retry_failed)}; {cores.jobs} at once, with "
+            f"{name}: {len(planned)} runs; {before['finished']} are finished already"
+            f"{_failed_before(before['failed'], retry_failed)}; {cores.jobs} at a time, with "
             f"{cores.threads} thread{'s' if cores.threads > 1 else ''} each."
         )
     try:
@@ -74,7 +81,7 @@ def run_planned(
             )
     except KeyboardInterrupt:
         console.note(
-            f"Stopped. {in_words(look(store, planned))}; the same command continues there."
+            f"Stopped. {in_words(look(store, planned))}. Run the same command to continue."
         )
         raise typer.Exit(130) from None
     return look(store, planned)
@@ -93,7 +100,7 @@ def counts_of(progress: SweepProgress) -> dict[str, Any]:
 
 
 def in_words(progress: SweepProgress) -> str:
-    """Say how far it is."""
+    """Return the number of runs in each state, as a sentence."""
     counts = counts_of(progress)
     names = ("finished", "running", "interrupted", "failed", "queued")
     parts = [f"{counts[name]} {name}" for name in names if counts[name] or name == "finished"]
@@ -101,7 +108,7 @@ def in_words(progress: SweepProgress) -> str:
 
 
 def say_failures(progress: SweepProgress) -> None:
-    """Say which runs failed, and why."""
+    """Print the runs that failed, with the reasons."""
     for one in progress.planned:
         found = progress.runs.get(one.spec.identity)
         if found is not None and found.state == "failed":
@@ -113,7 +120,7 @@ def say_failures(progress: SweepProgress) -> None:
 
 @contextmanager
 def _shown(planned: Sequence[SweepRun], jobs: int, quiet: bool) -> Iterator[Watch | None]:
-    """Show a live table in a terminal, or else a line for each run that ends."""
+    """Show a live table in a terminal; elsewhere print a line when a run ends."""
     from rich.live import Live
 
     from insphere.experiments.execution.engine import as_they_end
@@ -152,5 +159,5 @@ def _failed_before(failed: int, retry: bool) -> str:
     if not failed:
         return ""
     return f" and {failed} failed" + (
-        " (tried again)" if retry else " (--retry-failed tries again)"
+        " (they are repeated)" if retry else " (--retry-failed repeats them)"
     )

@@ -1,4 +1,4 @@
-"""Tables of results on stdout, in the form that was asked for."""
+"""Tables of results on stdout, in the format of the option ``--format``."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     from insphere.experiments.analysis.text_table import Layout
 
 TableFormat = Annotated[
-    str, typer.Option("--format", help="terminal, markdown, latex or csv.", metavar="NAME")
+    str,
+    typer.Option(
+        "--format", help="Format of the table: terminal, markdown, latex or csv.", metavar="NAME"
+    ),
 ]
 
 
 def check_format(form: str) -> None:
-    """Refuse an unknown form early.
+    """Check the name of a format before the work begins.
 
     Raises
     ------
     SpecError
-        If there is no such form.
+        If there is no such format.
     """
     from insphere.experiments.analysis.text_table import FORMATS
 
@@ -33,7 +36,7 @@ def check_format(form: str) -> None:
 
 
 def print_layouts(layouts: Sequence[Layout], form: str) -> None:
-    """Print tables for the terminal, or as Markdown or LaTeX."""
+    """Print tables in the format terminal, markdown or latex."""
     from insphere.experiments.analysis.text_table import latex, markdown, terminal
 
     if form == "terminal":

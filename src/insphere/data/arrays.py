@@ -16,6 +16,7 @@ from insphere.data.image_set import ImageSet
 from insphere.data.pixels import resized
 from insphere.errors import DataError
 from insphere.natural_sort import natural_key
+from insphere.storage import ODD_ARRAY, open_array
 
 # Names of images and labels in archives; the first row is the training part.
 KERAS = (("x_train", "y_train"), ("x_test", "y_test"))
@@ -54,7 +55,7 @@ def load_npz(path: Path, name: str) -> ImageSet:
                 (images, archive[images], archive[labels] if labels in archive.files else None)
                 for images, labels in pairs
             ]
-    except (OSError, ValueError, EOFError, KeyError, MemoryError) as error:
+    except (OSError, ValueError, *ODD_ARRAY) as error:
         if isinstance(error, (DataError, FileNotFoundError, PermissionError)):
             raise
         raise DataError(f"{path} is not a readable .npz archive: {error}.") from error
@@ -89,8 +90,8 @@ def load_npy(path: Path, name: str) -> ImageSet:
         If the file is damaged or holds no images.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        array = open_array(path)
+    except ValueError as error:
         raise DataError(f"{path} is not a readable .npy file: {error}.") from error
     images = images_of(array, str(path))
     return ImageSet(images, np.zeros(len(images), np.int64), ("normal",), name=name)

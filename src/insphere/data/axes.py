@@ -28,7 +28,7 @@ def check_axes(values: NDArray[Any], title: str = "An array of images") -> None:
     Raises
     ------
     DataError
-        If the order is another one, or cannot be told; the message says how to change it.
+        If the order is another one or is ambiguous; the message says how to change it.
     """
     shape = "×".join(map(str, values.shape))
     if values.ndim == 3:

@@ -1,8 +1,8 @@
-"""The scale of the columns of a training table, which every later row is measured on.
+"""The scale of the columns of a training table, which is used for all later rows.
 
-Columns come in units of their own, so that a distance over several of them means nothing until
-each is measured by how much it varies among normal rows. A column that never varied in training
-has no such unit: whether it changed is all that can be said of it, and that is said.
+Columns have different units. So a distance over several columns is meaningful only if each is
+divided by its variation among normal rows. A column that never varied in training has no such unit.
+For such a column only a change is reported.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Group:
         Their class.
     role : str
         "normal", "anomalous", "other" for classes that have anomalies of their own and were not
-        asked for, or "unknown" where nobody said which classes are normal.
+        asked for, or "unknown" if the normal classes are not known.
     n : int
         How many.
     """

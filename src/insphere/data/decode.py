@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from insphere.data.listing import Entry
 from insphere.data.pixels import Pixels, image_to_array, mask_to_array, open_image, pages
 from insphere.data.progress import Progress
 from insphere.errors import DataError
+from insphere.resources import usable_cores
 
 MAX_WORKERS = 8
 SMALL_FILE = 6000  # bytes of an encoded image below which threads only wait for each other
@@ -200,10 +200,4 @@ def _workers(files: ImageFiles, entries: Sequence[Entry]) -> int:
     """Choose how many threads pay off: small images spend their time holding Python's lock."""
     sample = entries[:: len(entries) // 5 + 1]
     large = sum(files.size(entry.name) for entry in sample) >= SMALL_FILE * len(sample)
-    return min(MAX_WORKERS, _processors()) if large else 1
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return min(MAX_WORKERS, usable_cores()) if large else 1

@@ -1,4 +1,4 @@
-"""Data from which nothing can be learned, told before any detector trains."""
+"""Detection of useless training data before a detector is trained."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from insphere.errors import DataError
 
 FEWEST = 3  # different samples; with two, one difference would pass for all that is normal
-CHUNK = 1024  # rows compared at a time
+CHUNK = 1 << 24  # values compared at a time
 
 
 def check_informative(data: NDArray[Any]) -> None:
@@ -30,8 +30,9 @@ def check_informative(data: NDArray[Any]) -> None:
     what = "images" if data.ndim == 4 else "rows"
     first = np.asarray(data[0])
     second: NDArray[Any] | None = None
-    for start in range(1, n, CHUNK):
-        part = np.asarray(data[start : start + CHUNK])
+    rows = max(1, CHUNK // max(1, data[0].size))
+    for start in range(1, n, rows):
+        part = np.asarray(data[start : start + rows])
         new = _different(part, first)
         if second is None:
             if not new.any():

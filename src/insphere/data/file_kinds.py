@@ -1,6 +1,6 @@
-"""What kind each file of a tree is: an image that can be read, one that cannot, or something else.
+"""The kind of each file of a tree: a readable image, an unreadable one, or another file.
 
-The suffix decides where it is known, and the first bytes where it is not.
+The suffix determines the kind if it is known; otherwise the first bytes do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ UNREADABLE = {
     **dict.fromkeys((".dcm", ".dicom", ".nii", ".mha", ".nrrd"), "medical image"),
     **dict.fromkeys((".psd", ".xcf", ".svg", ".exr", ".hdr", ".jxl", ".jxr", ".eps"), "picture"),
 }
-"""Pictures of kinds that nothing here reads."""
+"""Formats of images that cannot be read."""
 
 OTHER_SUFFIXES = frozenset(
     (
@@ -32,19 +32,19 @@ OTHER_SUFFIXES = frozenset(
         *(".wav", ".mp3", ".flac"),
     )
 )
-"""Suffixes of files that are certainly no images, and are not looked into."""
+"""Suffixes of files that are not images; such files are not opened."""
 
 
 @dataclass(frozen=True)
 class FileKinds:
-    """Files of a tree, told apart.
+    """The files of a tree by their kind.
 
     Parameters
     ----------
     images : tuple of str
-        Names of those to decode.
+        Names of images to decode.
     unread : tuple of str
-        Images that nothing here reads, each with the reason.
+        Images that cannot be read, each with the reason.
     ignored : dict of str to int
         All others, by type.
     """
@@ -74,12 +74,12 @@ def reads_avif() -> bool:
 
 
 def readers() -> list[str]:
-    """Return the optional readers that are there; what is read depends on them."""
+    """Return the optional readers that are installed, which determine what can be read."""
     return [name for name, there in (("heif", reads_heif()), ("avif", reads_avif())) if there]
 
 
 def tell_kinds(files: ImageFiles) -> FileKinds:
-    """Tell the files of a tree apart.
+    """Return the files of a tree by their kind.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _kind_of_suffix(suffix: str) -> str | None:
 
 
 def kind_of_bytes(head: bytes) -> str | None:
-    """Tell by its first bytes whether a file is an image; see `_kind_of_suffix`."""
+    """Return the kind of a file by its first bytes; see `_kind_of_suffix`."""
     starts = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"II*\0", b"MM\0*")
     if head.startswith((*starts, b"\0\0\0\x0cjP  \r\n\x87\n")):
         return "image"
@@ -145,7 +145,7 @@ def kind_of_bytes(head: bytes) -> str | None:
 
 
 def why_unread(kind: str, suffix: str) -> str:
-    """Say why an image of a kind is not read."""
+    """Return the reason why an image of a kind is not read."""
     if kind == "heif":
         return 'HEIC needs the package pillow-heif: pip install "insphere[heif]"'
     if kind == "avif":

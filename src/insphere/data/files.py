@@ -38,7 +38,7 @@ SPECIAL = "pipes, devices and sockets"
 
 
 class ImageFiles(Protocol):
-    """A tree of files that can be listed, read and told from an older version of itself."""
+    """A tree of files that can be listed, read, and compared with an older version of itself."""
 
     path: Path
 

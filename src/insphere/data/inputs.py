@@ -163,7 +163,8 @@ def _unmasked(X: Any) -> Any:
     """Refuse masked values, whose numbers mean nothing; without any, a masked array is an array."""
     if not isinstance(X, np.ma.MaskedArray):
         return X
-    masked = int(np.ma.getmaskarray(X).sum())
+    # Of records, which are refused for what they are, each field has a mask.
+    masked = 0 if X.dtype.names else int(np.ma.getmaskarray(X).sum())
     if masked:
         raise DataError(
             f"{masked} of the {X.size} values of the masked array are masked, and no detector "

@@ -1,4 +1,4 @@
-"""How much of a source is read at most, in one place.
+"""The limits of what is read from a source.
 
 Every limit can be set by an environment variable, ``INSPHERE_`` and its name in capitals: a number
 of bytes, pixels or files.

@@ -1,4 +1,4 @@
-"""What the names in a tree of images say: each image's class, part and masks."""
+"""The list of images of a tree, with class, part and masks of each."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Entry:
     is_test : bool
         Whether it belongs to the test part.
     masks : tuple of str
-        Names of the files with its ground truth, which are united.
+        Names of its mask files, which are combined.
     group : int
-        Images with the same number must not be split.
+        Images with the same number are never divided between training and test.
     box : tuple of float, optional
-        What to keep: left, upper, right and lower edge, each as a share of width or height.
+        The part to keep: left, upper, right and lower edge, each as a share of width or height.
     border : float
         Share of width and height to cut from every side when there is no `box`.
     """
@@ -39,7 +39,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """All images of a tree, with what its layout says about them.
+    """All images of a tree, with the information of its layout.
 
     Parameters
     ----------
@@ -56,13 +56,13 @@ class Listing:
     has_parts, has_masks, has_groups : bool
         Whether there is a test part, are masks, are groups.
     default_size : int, optional
-        Side to resize to if nothing else is asked for.
+        Side to which images are resized by default.
     ignored : dict of str to int
-        Files that are no images of the set, by type, and how many of each.
+        Numbers of files that are not images of the set, by type.
     unread : tuple of str
-        Images that nothing here can read, each with the reason.
+        Images that cannot be read, each with the reason.
     notes : tuple of str
-        What a reader of results should know.
+        Notes for readers of results.
     """
 
     entries: tuple[Entry, ...]
@@ -80,5 +80,5 @@ class Listing:
 
 
 def some(names: Sequence[str], limit: int = 3) -> str:
-    """Name the first few."""
+    """Return the first few names."""
     return ", ".join(names[:limit]) + (", …" if len(names) > limit else "")

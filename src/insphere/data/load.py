@@ -8,37 +8,26 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.arrays import convert_images, load_npy, load_npz
 from insphere.data.cache import cache_key, cached
+from insphere.data.datasets.dataset import Roi
+from insphere.data.datasets.find import list_as_named, read_named
+from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.data.decode import decode_entries
 from insphere.data.file_kinds import readers
 from insphere.data.files import FolderFiles, ImageFiles, ListedFiles, ZipFiles
 from insphere.data.gather import Gathered, gather
-from insphere.data.gtsrb import is_gtsrb, list_signs
-from insphere.data.idx import find_idx, load_idx
 from insphere.data.image_set import ImageSet
 from insphere.data.layouts import list_images
 from insphere.data.listing import Entry, Listing, some
-from insphere.data.named import (
-    DATASETS,
-    EMBEDDED,
-    FASHION_NAMES,
-    IDX_NAMES,
-    JPEG_NOTE,
-    find_local,
-    load_cifar_batches,
-)
-from insphere.data.named import (
-    download as download_named,
-)
 from insphere.data.other_kinds import refuse_other_kinds
-from insphere.data.signs import SIDE, stop_signs
 from insphere.data.stack import FileStack, MemoryStack
 from insphere.errors import DataError, SpecError
 from insphere.parsing import ParseError, check_path, shown_path
@@ -53,7 +42,7 @@ class _Options:
     size: tuple[int, int] | None
     channels: int | None
     skip_bad: bool
-    roi: Literal["crop", "border"]
+    roi: Roi
     cache: bool
     progress: bool | None
     follow_links: bool = False
@@ -69,7 +58,7 @@ def load_dataset(
     cache: bool = True,
     download: bool = False,
     root: str | os.PathLike[str] | None = None,
-    roi: Literal["crop", "border"] = "crop",
+    roi: Roi = "crop",
     progress: bool | None = None,
     follow_links: bool = False,
 ) -> ImageSet:
@@ -133,15 +122,18 @@ def load_dataset(
         raise SpecError(f"roi is 'crop' or 'border', but got {roi!r}.")
     options = _Options(_pair(size), channels, skip_bad, roi, cache, progress, follow_links)
     text = os.fspath(source)
+    quiet: tuple[str, ...] = ()
     if text in DATASETS:
-        data = _load_named(text, root, download, options)
+        reader = partial(_read, options)
+        data = _converted(read_named(text, reader, root=root, may_download=download), options)
+        quiet = named_dataset(text).quiet_notes
         name = name or text
     else:
         data = _load_path(_existing(text), options)
     if name is not None:
         data = replace(data, name=name)
     for note in data.notes:
-        if note != JPEG_NOTE:
+        if note not in quiet:
             warnings.warn(f"{data.name}: {note}", stacklevel=2)
     return data
 
@@ -226,35 +218,8 @@ def _existing(text: str) -> Path:
     )
 
 
-def _load_named(
-    name: str, root: str | os.PathLike[str] | None, download: bool, options: _Options
-) -> ImageSet:
-    if name in EMBEDDED:
-        return _converted(EMBEDDED[name](), options)
-    if root is not None and not Path(root).exists():
-        raise DataError(f"root={os.fspath(root)} does not exist.")
-    path = find_local(name, root)
-    if path is None and download:
-        path = download_named(name)
-    if path is None:
-        raise DataError(
-            f"{name} is not on this machine: say where its files are with root= or INSPHERE_DATA "
-            f"({', '.join(DATASETS[name].local_forms)}), or let torchvision get them with "
-            'download=True (pip install "insphere[vision]").'
-        )
-    if path.name == "cifar-10-batches-py":
-        return _converted(load_cifar_batches(path, name), options)
-    if path.is_dir() and find_idx(path):
-        return _converted(load_idx(path, name, IDX_NAMES[name]), options)
-    if name == "stop-signs":
-        as_tested = replace(options, size=(SIDE, SIDE), channels=3, roi="border")
-        return _converted(stop_signs(_load_path(path, as_tested)), options)
-    data = _load_path(path, options)
-    if name == "fashion-mnist" and data.class_names == tuple("0123456789"):
-        data = replace(data, class_names=FASHION_NAMES)
-    if name == "cifar10" and data.paths and data.paths[0].lower().endswith((".jpg", ".jpeg")):
-        data = replace(data, notes=(*data.notes, JPEG_NOTE))
-    return data
+def _read(options: _Options, path: Path, **changes: Any) -> ImageSet:
+    return _load_path(path, replace(options, **changes))
 
 
 def _load_path(path: Path, options: _Options) -> ImageSet:
@@ -367,7 +332,8 @@ def _meta(listing: Listing, found: Gathered) -> dict[str, Any]:
 def _list(files: ImageFiles, options: _Options) -> Listing:
     if isinstance(files, ListedFiles):
         return Listing(tuple(Entry(name, 0) for name in files.names), ("normal",))
-    return list_signs(files, options.roi) if is_gtsrb(files) else list_images(files)
+    own = list_as_named(files, options.roi)
+    return list_images(files) if own is None else own
 
 
 def _small_arrays(listing: Listing, kept: list[Entry]) -> dict[str, NDArray[Any]]:

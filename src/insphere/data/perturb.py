@@ -1,8 +1,8 @@
-"""Known damage to images: ten kinds at five strengths, with the masks of what was damaged.
+"""Synthetic damage of images: ten kinds at five strengths, with masks of the damage.
 
-Made for measuring detectors and heat maps, not for training. The same images, kind, strength and
-seed give the same result, and the first images stay the same if more follow them. Whole batches
-are worked on at once.
+It is for measuring detectors and heat maps, not for training. The same images, kind, strength and
+seed give the same result, and the result for the first images does not depend on later ones. Whole
+batches are processed at a time.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _WORK = 2**22  # pixels of a chunk, times what one stroke needs
 
 @dataclass(frozen=True, eq=False)
 class Damaged:
-    """Damaged images and where the damage is.
+    """Damaged images with masks of the damage.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Damaged:
     masks : ndarray of bool, shape (N, H, W)
         Damaged pixels; all of them for kinds that change the whole image.
     kind : str
-        What was done.
+        Kind of the damage.
     strength : int
         1 (faint) to 5 (gross).
     """
@@ -48,7 +48,7 @@ class Damaged:
 
 
 class _Draws:
-    """Random numbers by purpose, so that more images change nothing for the first ones.
+    """Random numbers by purpose, so that the first images do not depend on later ones.
 
     They are the same at every strength: stronger damage is more of the same.
     """
@@ -72,12 +72,12 @@ class _Draws:
 
 
 def perturb(images: NDArray[Any], kind: str, strength: int = 3, *, seed: int = 0) -> Damaged:
-    """Damage images in a known way.
+    """Damage images synthetically.
 
     Parameters
     ----------
     images : ndarray of uint8, shape (N, H, W, C)
-        Images with 1 (grey) or 3 (RGB) channels; they stay as they are.
+        Images with 1 (grey) or 3 (RGB) channels; they are not changed.
     kind : str
         One of `KINDS`; those in `LOCAL` damage a part of the image only.
     strength : int, default=3
@@ -293,4 +293,4 @@ KINDS = tuple(_DAMAGES)
 """Kinds of damage."""
 
 LOCAL = ("stickers", "graffiti", "occlusion", "dirt", "glare")
-"""Those that damage a part of the image, so that a heat map can be right or wrong about it."""
+"""Kinds that damage only a part of the image, so that a heat map can be measured."""

@@ -1,4 +1,4 @@
-"""A progress bar on stderr that stays away from logs and pipes."""
+"""A progress bar on stderr, which is not shown in logs and pipes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Progress:
     Parameters
     ----------
     title : str
-        What is being done.
+        Name of the work.
     total : int
-        How many steps there are.
+        Number of steps.
     show : bool, optional
         Whether to draw it; by default if stderr is a terminal.
     """
@@ -38,7 +38,7 @@ class Progress:
         self._task = self._bar.add_task(title, total=total)
 
     def advance(self, steps: int) -> None:
-        """Move on by `steps`."""
+        """Advance by `steps`."""
         self._bar.advance(self._task, steps)
 
     def __enter__(self) -> Self:

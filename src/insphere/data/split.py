@@ -1,4 +1,4 @@
-"""One class, or several, as normal: training normals, held-out normals, test images and truth."""
+"""The split for one-class learning: normal training images, held-out images, test images, truth."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold
 # end
 
-# Imported when first asked for, so that a shallow detector does not pay for torch.
+# Imported at first use, so that a shallow detector does not need to import torch.
 _OTHERS = {
     "MethodCard": "base.method_card",
     "OneClassDetector": "base.estimator",

@@ -1,8 +1,8 @@
-"""The one list of methods: where each is, and what else it may be called.
+"""The list of all methods, with the module and the aliases of each.
 
-A new method is one line here and one file of its own, whose class says everything else about it in
-its `MethodCard`. The table is plain text, so that methods can be named, and a saved model be
-checked, without importing any of them; and it is closed: nothing else can be loaded.
+A new method needs one line here and one file, whose class describes the method in its `MethodCard`.
+The table is plain text, so that methods can be listed and saved models checked without importing
+any of them. It is also a whitelist: no other class can be loaded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Entry(NamedTuple):
     place : str
         ``module:Class``, the module below ``insphere.detectors``.
     aliases : tuple of str
-        Other names; letter case, spaces, ``-`` and ``_`` never matter.
+        Other names. Letter case, spaces, ``-`` and ``_`` are ignored.
     """
 
     place: str
@@ -80,7 +80,7 @@ def method_key(name: str) -> str:
     Raises
     ------
     SpecError
-        If there is no such method; the message names one that is written alike.
+        If there is no such method; the message suggests one with a similar name.
     """
     key = find_method(name)
     if key is not None:
@@ -106,7 +106,7 @@ def _plain(name: str) -> str:
 
 
 def _names() -> dict[str, str]:
-    """Return keys by everything that they may be called, written plainly."""
+    """Return the keys by all their names, without case, spaces and hyphens."""
     return {
         _plain(name): key
         for key, entry in METHODS.items()

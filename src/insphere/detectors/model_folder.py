@@ -5,12 +5,13 @@
 ``detector.json``
     Format version, class, parameters, fitted values, versions, fingerprints.
 ``card.md``
-    The same for people; never read back.
+    The same for people. It is not read by load_detector.
 """
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.column_scale import ColumnScale
-from insphere.data.value_range import ValueRange
+from insphere.data.value_range import ValueRange, read_values
 from insphere.detectors.base.estimator import Array, OneClassDetector
 from insphere.detectors.method_table import method_of_class
 from insphere.detectors.persistence.model_format import (
@@ -38,7 +39,7 @@ from insphere.detectors.persistence.model_format import (
 )
 from insphere.detectors.persistence.model_writer import check_destination
 from insphere.detectors.registry import detector_class
-from insphere.errors import ModelError
+from insphere.errors import InsphereError, ModelError
 from insphere.scoring.severity import Tail, fit_tail
 
 __all__ = ["check_destination", "describe_model", "file_names", "load_detector", "save_detector"]
@@ -72,13 +73,13 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
     Returns
     -------
     OneClassDetector
-        Of the class that was saved, fitted.
+        Fitted, of the class that was saved.
 
     Raises
     ------
     ModelError
-        If the folder is no model, comes from a newer version, is damaged or incomplete, or leads
-        outside of itself.
+        If the folder is not a model, was saved by a newer version, is damaged or incomplete, or
+        contains a link that leads outside.
     """
     folder = check_model_path(path)
     description, arrays = read_model(folder)
@@ -103,17 +104,21 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         detector.tail_ = _tail(description.fitted.tail_, detector.calibration_scores_)
         detector.parts_ = _load_parts(detector, arrays, description)
         detector._set_state(arrays, description.state)
+        _score_nothing(detector)
     except ModelError:
         raise
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (
+        *(LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError),
+        MemoryError,
+    ) as error:
         damaged(folder / DESCRIPTION, f"its contents do not make a {cls.__name__}", error)
     return detector
 
 
 def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return what a model folder says about itself, after checking that it is intact.
+    """Return the description of a saved model, after checking that it is intact.
 
-    Neither the detector's class nor its libraries are imported.
+    Neither the class of the detector nor its libraries are imported.
 
     Parameters
     ----------
@@ -151,7 +156,7 @@ def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
 def _load_parts(
     whole: OneClassDetector, arrays: dict[str, Array], description: Description
 ) -> list[OneClassDetector]:
-    """Take the arrays of all parts out of `arrays`, and make the detectors."""
+    """Remove the arrays of all parts from `arrays`, and build the detectors."""
     found = []
     for position, saved in enumerate(description.parts):
         prefix = part_prefix(position)
@@ -185,6 +190,21 @@ def _column_scale(detector: OneClassDetector, arrays: dict[str, Array]) -> Colum
     return ColumnScale.restored(saved)
 
 
+def _score_nothing(detector: OneClassDetector) -> None:
+    """Score one empty sample, so that arrays which do not fit each other are noticed here.
+
+    What a pretrained network would have to be loaded for is left to the first scoring.
+    """
+    modality = detector.modality_
+    shape = modality.image_shape or modality.sample_shape
+    if detector.uses_pretrained or modality.key not in ("images", "tables"):
+        return
+    sample = np.zeros((1, *shape), modality.image_dtype or np.float64)
+    with np.errstate(all="ignore"), suppress(InsphereError):
+        read = read_values(sample, detector.value_range_, modality.image_dtype)
+        detector._score_read(read)
+
+
 def _value_range(saved: SavedRange | None) -> ValueRange | None:
     if saved is None:
         return None
@@ -193,14 +213,14 @@ def _value_range(saved: SavedRange | None) -> ValueRange | None:
 
 
 def _tail(saved: SavedTail | None, calibration_scores: NDArray[Any]) -> Tail | None:
-    """Return the tail of severities; models of format 1 have none written down."""
+    """Return the tail of severities, which models of format 1 do not contain."""
     if not len(calibration_scores):
         return None
     return fit_tail(calibration_scores) if saved is None else Tail(**saved.model_dump())
 
 
 def file_names(path: str | PathLike[str]) -> tuple[str, ...]:
-    """Return the names of the files that make a model.
+    """Return the names of the files of a model.
 
     Raises
     ------

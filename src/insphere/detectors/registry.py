@@ -1,4 +1,4 @@
-"""From the name of a method to its class, its card and an unfitted detector."""
+"""Look-up of methods by name: class, card, and an unfitted detector."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def detector_class(method: str) -> type[OneClassDetector]:
-    """Return the class behind a method's name, importing its module only now.
+    """Return the class of a method. Its module is imported by this call.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def detector_class(method: str) -> type[OneClassDetector]:
 
 
 def method_card(method: str) -> MethodCard:
-    """Return what a method says about itself.
+    """Return the description of a method.
 
     Raises
     ------
@@ -63,26 +63,26 @@ def method_card(method: str) -> MethodCard:
 
 
 def method_title(method: str) -> str:
-    """Return the name of a method for tables; one that is not known is called what it is called.
+    """Return the title of a method for tables; for an unknown method, its key.
 
-    Rows of runs may come from a newer version, and still have to be shown.
+    Rows of results can come from a newer version, and must still be shown.
     """
     return method if find_method(method) is None else method_card(method).title
 
 
 def parameters_of(method: str) -> set[str]:
-    """Return the names of a method's parameters that make a difference."""
+    """Return the names of the parameters that a method uses."""
     cls = detector_class(method)
     return set(cls().get_params(deep=False)) - set(cls.card.idle)
 
 
 def check_installed(method: str) -> None:
-    """Check that the packages which a method needs are there.
+    """Check that the packages for a method are installed.
 
     Raises
     ------
     MissingExtraError
-        If one is not installed; the message says which extra brings it.
+        If one is not installed; the message names the extra to install.
     """
     card = method_card(method)
     if card.needs_package is not None:
@@ -106,9 +106,9 @@ def build_detector(
     params : mapping
         Constructor arguments that differ from the defaults.
     seed : int
-        Becomes ``random_state`` where the detector has one.
+        Value of ``random_state``, if the detector has that parameter.
     **extra
-        Further arguments, passed on where the detector knows them.
+        Further arguments; those that the detector does not have are ignored.
 
     Raises
     ------

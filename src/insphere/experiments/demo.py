@@ -1,4 +1,4 @@
-"""Deep SVDD and its rivals on one digit, the five-minute tour of the package."""
+"""The demo: Deep SVDD and other methods on one digit."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DATASET, FALLBACK = "mnist-5k", "digits-8x8"
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo gave.
+    """The results of the demo.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ class Demo:
     rows : list of dict
         One for each method: name, auc, average_precision, fpr_at_95_tpr (shares), seconds.
     n_train, n_test : int
-        Images trained on and tested.
+        Numbers of training and test images.
     findings : list of str
-        What the collapse guard noticed.
+        Messages of the collapse guard.
     model, report, spec, results : pathlib.Path
         Model folder, HTML report, settings for ``insphere fit --config``, and the rows as JSON.
     """
@@ -63,10 +63,10 @@ class Demo:
 
 
 def demo_data() -> tuple[ImageSet, str]:
-    """Return the embedded digits, and what to say if they are not the intended ones.
+    """Return the embedded digits, and a note if they are not those of MNIST.
 
-    These are 5,000 digits of MNIST, or, without the extra that brings them, the 1,797 digits of
-    scikit-learn.
+    These are 5,000 digits of MNIST. If the extra with them is not installed, these are the 1,797
+    digits of scikit-learn.
     """
     try:
         return load_dataset(DATASET), ""
@@ -85,25 +85,25 @@ def run_demo(
     callbacks: Sequence[Callback] = (),
     started: Callable[[str], None] = lambda title: None,
 ) -> Demo:
-    """Train Deep SVDD on one digit, compare it with its rivals, save model and report.
+    """Train Deep SVDD on one digit, compare it with other methods, and save model and report.
 
-    Every method gets the same training images, half of that digit's, and is tested on the other
-    half and on half of all other digits.
+    Every method is trained on the same half of the images of that digit. It is tested on the other
+    half and on half of the images of all other digits.
 
     Parameters
     ----------
     data : ImageSet
         Digits; see `demo_data`.
     out : pathlib.Path
-        Folder for the results. What an earlier demo left there is replaced.
+        Folder for the results. Those of an earlier demo are replaced.
     digit : int
-        The normal one, 0 to 9.
+        The normal digit, 0 to 9.
     seed : int
         Seed of split and methods.
     params : dict, optional
-        Arguments of Deep SVDD and of its untrained twin that differ from the defaults.
+        Parameters of Deep SVDD, trained and untrained, that differ from the defaults.
     callbacks : sequence of Callback
-        Followers of the training.
+        Objects that follow the training.
     started : callable
         Called with the title of each method before it runs.
 

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.errors import SpecError, require
+from insphere.resources import rows_within
+from insphere.training.step_memory import SMALL_PIXELS, pass_bytes
 
 if TYPE_CHECKING:
     from insphere.detectors.base.estimator import OneClassDetector
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 Maps = NDArray[np.float32]
 
 BATCH = 128
+GRADIENT_COPIES = 3  # of the largest maps: all that is kept for the gradients
 STEPS = 32  # of the path of integrated gradients
 WINDOW = 7  # a side is this many windows long; they overlap by half
 
@@ -43,7 +46,7 @@ def gradient_times_input(detector: OneClassDetector, images: NDArray[Any]) -> Ma
             (gradient,) = torch.autograd.grad(module(x).sum(), x)
         return (x.detach() * gradient).abs().sum(dim=1)
 
-    return _in_batches(images, explain, _device(module))
+    return _in_batches(images, explain, module)
 
 
 def integrated_gradients(
@@ -70,11 +73,11 @@ def integrated_gradients(
 
     def explain(x: Tensor) -> Tensor:
         found: Tensor = method.attribute(
-            x, baselines=start, n_steps=STEPS, internal_batch_size=4 * BATCH
+            x, baselines=start, n_steps=STEPS, internal_batch_size=4 * _batch(module, x)
         )
         return found.sum(dim=1).clamp_min(0)
 
-    return _in_batches(images, explain, _device(module))
+    return _in_batches(images, explain, module)
 
 
 def occlusion(
@@ -116,7 +119,7 @@ def occlusion(
         )
         return found.sum(dim=1).clamp_min(0)
 
-    return _in_batches(images, explain, torch.device("cpu"))
+    return _in_batches(images, explain, None)
 
 
 def _module(detector: OneClassDetector) -> nn.Module:
@@ -136,10 +139,23 @@ def _to_tensor(images: NDArray[np.float32], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(device)
 
 
-def _in_batches(images: NDArray[Any], explain: Any, device: torch.device) -> Maps:
+def _batch(module: nn.Module, x: Tensor) -> int:
+    """Return how many images are explained at once; of large ones as many as memory takes."""
+    if 4 * BATCH * x[0, 0].numel() <= 4 * SMALL_PIXELS:
+        return BATCH
+    each = GRADIENT_COPIES * pass_bytes(lambda: module(x[:1].detach()), module)
+    return max(1, rows_within(4 * each, BATCH))
+
+
+def _in_batches(images: NDArray[Any], explain: Any, module: nn.Module | None) -> Maps:
+    device = torch.device("cpu") if module is None else _device(module)
+    if module is None:  # nothing but copies of the images
+        size = rows_within(64 * images[:1].size, BATCH)
+    else:
+        size = _batch(module, _to_tensor(as_floats(images[:1]), device))
     parts = []
-    for start in range(0, len(images), BATCH):
-        x = _to_tensor(as_floats(images[start : start + BATCH]), device)
+    for start in range(0, len(images), size):
+        x = _to_tensor(as_floats(images[start : start + size]), device)
         parts.append(explain(x).detach().float().cpu().numpy())
     maps: Maps = np.concatenate(parts)
     return maps

@@ -1,4 +1,4 @@
-"""Features of frozen pretrained networks: computed once, kept on disk, shared by all heads."""
+"""Features of frozen pretrained networks: computed once, cached on disk, used by all heads."""
 
 from insphere.features.extract import Extractor
 from insphere.features.form import Form, choose_pooled, pooled_form

@@ -1,4 +1,4 @@
-"""Features of a backbone whose last stages were fine-tuned, from maps in front of these."""
+"""Features of a backbone whose last stages were fine-tuned, from the input maps of these stages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from insphere.nets.backbones.network import Tail
 
 
 def map_form(extractor: Extractor, trained: int) -> Form:
-    """Return the form of the map in front of the last `trained` stages."""
+    """Return the form of the input map of the last `trained` stages."""
     return Form("map", (extractor.card.stage_names[-trained - 1],))
 
 
@@ -31,8 +31,8 @@ def adapted_features(
 ) -> NDArray[np.float16]:
     """Return features of the fine-tuned stages.
 
-    The frozen part is computed once and kept on disk as by `features`; what the fine-tuned stages
-    make of it is not kept, since it belongs to one detector.
+    The output of the frozen part is computed once and cached on disk as by `features`. The output
+    of the fine-tuned stages is not cached, because it belongs to one detector.
 
     Parameters
     ----------

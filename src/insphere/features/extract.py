@@ -1,4 +1,4 @@
-"""Runs a frozen backbone over images: resize, normalise, forward, keep what the forms ask for."""
+"""Extraction of features with a frozen backbone: resize, normalise, forward pass, forms."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from insphere.errors import DataError, SpecError
 from insphere.features.form import Form
 from insphere.nets.backbones import Backbone
+from insphere.resources import rows_within
 from insphere.training.device import Precision, has_fast_bfloat16
 from insphere.training.memory import keep_freed_memory
 
@@ -24,22 +25,23 @@ BATCH = 32
 class Extractor:
     """A frozen backbone with everything that its features depend on.
 
-    Runs in inference mode, channels-last, in bfloat16 where the processor computes in it.
+    Runs in inference mode, channels-last, in bfloat16 if the processor supports it.
 
     Parameters
     ----------
     backbone : Backbone
         In evaluation mode; moved to the device and its number format.
     resolution : int or None
-        Height and width, in pixels, that images are resized to; None is the backbone's own.
+        Height and width, in pixels, to which images are resized; None is that of the backbone.
     resampling : {"bilinear", "bicubic"}
-        How; with antialiasing when images get smaller.
+        Interpolation; with antialiasing if images get smaller.
     mirrored : bool
-        Average the maps of each image and of its mirror image (turned back): twice the work.
+        Average the maps of each image and of its mirror image (mirrored back). This takes twice
+        the time.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the network.
     device : torch.device
-        Where it runs.
+        Device of the network.
 
     Raises
     ------
@@ -80,7 +82,7 @@ class Extractor:
         self._scale, self._shift = (1 / (255 * std)).repeat(side), (-mean / std).repeat(side)
 
     def settings(self) -> dict[str, Any]:
-        """Return what features depend on beside the image and the form, as JSON values."""
+        """Return all settings that features depend on besides image and form, as JSON values."""
         return {
             "backbone": self.card.name,
             "weights": self.fingerprint,
@@ -102,7 +104,7 @@ class Extractor:
         Raises
         ------
         DataError
-            If floats lie elsewhere.
+            If floats are outside of this range.
         """
         x = torch.from_numpy(np.array(images)).to(self.device).permute(0, 3, 1, 2)
         if x.dtype != torch.uint8 and (float(x.min()) < 0 or float(x.max()) > 1):
@@ -111,6 +113,14 @@ class Extractor:
                 f"these lie in {float(x.min()):g}…{float(x.max()):g}; rescale them."
             )
         return self.prepare_tensor(x)
+
+    def _prepared(self, images: NDArray[Any]) -> Tensor:
+        """Prepare a batch; of large images, a few at once, since only the small ones stay."""
+        few = rows_within(32 * images[:1].size, BATCH)
+        if len(images) <= few:
+            return self.prepare(images)
+        parts = [self.prepare(images[s : s + few]) for s in range(0, len(images), few)]
+        return torch.cat(parts).to(memory_format=torch.channels_last)
 
     def prepare_tensor(self, x: Tensor) -> Tensor:
         """Resize and normalise a batch N×C×H×W on the device, as `prepare`, without its check."""
@@ -121,7 +131,7 @@ class Extractor:
             x = F.interpolate(x, size, mode=self.resampling, align_corners=False, antialias=True)
         if x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
-        # Row by row, since broadcasting over three channels at a time is slow on CPUs.
+        # Row by row, because broadcasting over three channels at a time is slow on CPUs.
         rows = x.permute(0, 2, 3, 1).reshape(-1, 3 * size[1]).to(torch.float32)
         rows = torch.addcmul(self._shift, rows, self._scale).to(self.dtype)
         return rows.view(x.shape[0], *size, 3).permute(0, 3, 1, 2)
@@ -133,13 +143,13 @@ class Extractor:
         stages = [name for form in forms for name in form.stages]
         parts: list[list[Tensor]] = [[] for _ in forms]
         for start in range(0, len(images), BATCH):
-            maps = self.maps(self.prepare(images[start : start + BATCH]), stages)
+            maps = self.maps(self._prepared(images[start : start + BATCH]), stages)
             for form, part in zip(forms, parts, strict=True):
                 part.append(form.compute(maps).cpu())
         return [torch.cat(part).numpy() for part in parts]
 
     def maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
-        """Return the maps of some stages of a batch that was prepared."""
+        """Return the maps of some stages for a prepared batch."""
         maps: dict[str, Tensor] = self.backbone(x, stages)
         if not self.mirrored:
             return maps

@@ -1,4 +1,4 @@
-"""What is kept of an image: pooled vectors of all stages, patches on one grid, or one whole map."""
+"""The forms of features: pooled vectors of all stages, patches on one grid, or one whole map."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ LARGEST = 60_000.0  # of float16, nearly
 
 @dataclass(frozen=True)
 class Form:
-    """A way to keep features, as float16.
+    """A form of features, which are stored as float16.
 
     Parameters
     ----------
     kind : {"pooled", "patches", "map"}
         "pooled": mean and maximum of every stage's map, one after the other. "patches": the maps
-        of the chosen stages, each averaged over its neighbourhood, brought to one grid and joined.
-        "map": the map of one stage as it is.
+        of some stages, each averaged over neighbourhoods, resized to one grid and joined. "map":
+        the map of one stage.
     stages : tuple of str
         Stages, in the order of the network.
     neighbourhood : int
@@ -34,7 +34,7 @@ class Form:
     grid : int
         Positions in a row and in a column of the patches.
     focus : float or None
-        "pooled": standard deviation of the weights of places in the mean; see `middle_weights`.
+        "pooled": standard deviation of the weights of positions in the mean; see `middle_weights`.
     """
 
     kind: Literal["pooled", "patches", "map"]
@@ -46,7 +46,7 @@ class Form:
     def settings(self) -> dict[str, Any]:
         """Return what the values depend on, as JSON values."""
         settings = asdict(self)
-        if self.focus is None:  # named only where there is one: what was kept before is found
+        if self.focus is None:  # named only if it is set, so that older cached features are found
             del settings["focus"]
         return settings
 
@@ -71,7 +71,7 @@ class Form:
 def pooled_form(
     card: BackboneCard, stages: Sequence[str] | None = None, focus: float | None = None
 ) -> Form:
-    """Return the form that every choice of pooled vectors of these stages can be taken from."""
+    """Return the form that contains all pooled vectors of these stages."""
     return Form("pooled", card.stage_names if stages is None else tuple(stages), focus=focus)
 
 
@@ -87,12 +87,12 @@ def pooled(m: Tensor, focus: float | None = None) -> Tensor:
 
 
 def middle_weights(height: int, width: int, focus: float) -> Tensor:
-    """Weigh the places of a map by a normal density around its middle.
+    """Return weights for the positions of a map: a normal density around its middle.
 
     Parameters
     ----------
     height, width : int
-        Places.
+        Size of the map.
     focus : float
         Standard deviation; half the side of the map is 1.
 
@@ -112,7 +112,7 @@ def choose_pooled(
     stages: Sequence[str],
     statistics: Sequence[str],
 ) -> NDArray[Any]:
-    """Take the columns of some stages and statistics from features of `pooled_form`.
+    """Select the columns of some stages and statistics from features of `pooled_form`.
 
     Parameters
     ----------
@@ -121,9 +121,9 @@ def choose_pooled(
     described : sequence of Stage
         The stages in it.
     stages : sequence of str
-        Names of those to take.
+        Stages to select.
     statistics : sequence of {"mean", "max"}
-        Which of the two.
+        Statistics to select.
     """
     columns = []
     start = 0
@@ -136,10 +136,10 @@ def choose_pooled(
 
 
 def patches(maps: Sequence[Tensor], neighbourhood: int, grid: int) -> Tensor:
-    """Describe every position of a grid by what several maps say about its neighbourhood.
+    """Return patches: for every position of a grid, the means of several maps around it.
 
-    Each map N×C×H×W is averaged over squares around each position (at the edges, over what there
-    is of them), then brought to grid × grid: by averaging if it is finer, else by bilinear
+    Each map N×C×H×W is averaged over squares around each position (cut off at the
+    edges), then resized to grid × grid: by averaging if it is finer, else by bilinear
     interpolation.
 
     Returns

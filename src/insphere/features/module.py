@@ -1,4 +1,4 @@
-"""Features as one differentiable module, from raw images to the rows that are kept of them."""
+"""Features as one differentiable module, from raw images to their features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from insphere.nets.backbones.network import Tail
 
 
 class FeatureModule(nn.Module):
-    """What `features` and `adapted_features` compute, without a cache and with gradients.
+    """Computes the same as `features` and `adapted_features`, without cache and with gradients.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class FeatureModule(nn.Module):
     tail : Tail or None
         Its last stages, fine-tuned; None if none were.
     form : Form
-        What is kept.
+        Form of the features.
     """
 
     def __init__(self, extractor: Extractor, tail: Tail | None, form: Form) -> None:

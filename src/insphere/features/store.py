@@ -1,10 +1,10 @@
-"""Features on disk: computed once for each image, whoever asks, and found again by its pixels.
+"""The cache of features on disk: computed once for each image, and found by its pixels.
 
-An entry of the shelf holds the features of one form from one backbone at one resolution, as blocks
-that appear whole or not at all: ``NAME.npy``, one row for each image, then ``NAME.keys.npy``, which
-says which images they are. An interrupted extraction therefore continues with the block that it
-was at, and classes, heads and seeds share what they have in common. NAME is the SHA-256 of both, so
-that a block that was changed is noticed when it is used, and computed again.
+An entry holds the features of one form, backbone and resolution, in blocks that are complete or not
+there: ``NAME.npy`` with one row for each image, then ``NAME.keys.npy`` with the keys of the images.
+So an interrupted extraction continues with the next block, and runs share the features of the same
+images. NAME is the SHA-256 of both files. A block that was changed is detected when it is used, and
+computed again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -29,11 +30,11 @@ from insphere.features.form import Form
 from insphere.fingerprint import row_keys
 from insphere.storage import CacheInfo, Shelf, open_array, values_sha256
 
-FORMAT = 2  # raise when the values change, so that older ones are no longer found
+FORMAT = 2  # increase it if the values change, so that older ones are not found
 ABOUT = "about.json"
 KEYS = ".keys.npy"
 BLOCK = 512  # images
-FEWEST_STORED = 64  # fewer new images than this are not worth a file
+FEWEST_STORED = 64  # least number of new images for a file
 LIMIT_VARIABLE = "INSPHERE_FEATURES_GB"
 DEFAULT_LIMIT_GB = 20.0
 
@@ -41,19 +42,19 @@ SHELF = Shelf(
     name="features",
     marker=ABOUT,
     what="features",
-    instead="compute them anew each time with cache=False",
+    instead="compute them each time with cache=False",
     stripes=16,
 )
 Rows = NDArray[np.float16]
 
 
 def limit_bytes() -> int:
-    """Return how many bytes all features may take: ``INSPHERE_FEATURES_GB``, or 20 GB.
+    """Return the largest size of all features in bytes: ``INSPHERE_FEATURES_GB``, or 20 GB.
 
     Raises
     ------
     SpecError
-        If the variable is no number.
+        If the variable is not a number.
     """
     text = os.environ.get(LIMIT_VARIABLE, str(DEFAULT_LIMIT_GB))
     try:
@@ -66,12 +67,12 @@ def limit_bytes() -> int:
 
 
 def features_info() -> CacheInfo:
-    """Return where features are kept, in how many entries, and how many bytes they take."""
+    """Return the folder of the features, the number of entries and their size."""
     return SHELF.info()
 
 
 def clear_features() -> CacheInfo:
-    """Remove all features but those being written; return what was there before."""
+    """Remove all features except those being written; return the state before."""
     info = SHELF.info()
     for entry in SHELF.entries():
         SHELF.remove(entry)
@@ -86,16 +87,16 @@ def features(
     cache: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> list[Rows]:
-    """Return features of images, from the disk as far as they are there.
+    """Return features of images, from the cache if they are there.
 
     Parameters
     ----------
     extractor : Extractor
-        Computes those that are not.
+        Computes the missing ones.
     images : ndarray, shape (N, H, W, C)
         uint8, or float32 between 0 and 1.
     forms : sequence of Form
-        What to keep; all of them come from one pass.
+        The forms; all are computed in one pass.
     cache : bool
         Read from the disk and write to it.
     progress : callable, optional
@@ -111,18 +112,18 @@ def features(
     DataError
         If the disk is full or the cache cannot be written.
     """
-    told = progress or (lambda _: None)
+    report = progress or (lambda _: None)
     if not cache:
         parts = []
         for start in range(0, len(images), BLOCK):
             block = images[start : start + BLOCK]
             parts.append(extractor(block, forms))
-            told(len(block))
+            report(len(block))
         return [np.concatenate(part) for part in zip(*parts, strict=True)]
     keys = row_keys(images)
-    stores = [_Store(extractor, form) for form in forms]
     with SHELF.refusals():
-        fresh = _fill(extractor, images, keys, stores, told)
+        stores = [_Store(extractor, form) for form in forms]
+        fresh = _fill(extractor, images, keys, stores, report)
     return [store.rows(keys, fresh[i]) for i, store in enumerate(stores)]
 
 
@@ -131,9 +132,9 @@ def _fill(
     images: NDArray[Any],
     keys: list[bytes],
     stores: list[_Store],
-    told: Callable[[int], None],
+    report: Callable[[int], None],
 ) -> list[dict[bytes, Rows]]:
-    """Compute and store what is missing; return by key what was computed but not stored."""
+    """Compute and store missing features; return by key those that were not stored."""
     fresh: list[dict[bytes, Rows]] = [{} for _ in stores]
     for store in stores:
         store.verify(keys)
@@ -148,7 +149,7 @@ def _fill(
                     name = hashlib.sha256(b"".join(block_keys)).digest()
                     for store in sorted(stores, key=lambda store: store.folder):
                         held.enter_context(SHELF.lock(store.folder.name, name[0] % SHELF.stripes))
-                        store.look()  # another process may have been here in the meantime
+                        store.look()  # another process may have stored some in the meantime
                         store.verify(block_keys)
                 rest = [i for i in part if not all(keys[i] in store for store in stores)]
                 rest = list({keys[i]: i for i in rest}.values())  # each image once
@@ -159,12 +160,12 @@ def _fill(
                         found = [keys[rest[j]] for j in lacking]
                         if lacking and not (worth_it and store.write(found, rows[lacking])):
                             new.update(zip(found, rows[lacking], strict=True))
-        told(len(part))
+        report(len(part))
     return fresh
 
 
 class _Store:
-    """One entry of the shelf: what it holds, and where each image's row is."""
+    """One entry of the cache, with the position of the row of each image."""
 
     def __init__(self, extractor: Extractor, form: Form) -> None:
         self.form = form
@@ -183,7 +184,7 @@ class _Store:
         return key in self._place
 
     def look(self) -> None:
-        """Open blocks that were not there before; damaged ones are removed."""
+        """Open new blocks, and remove damaged ones."""
         if not self.folder.is_dir():
             return
         for path in sorted(self.folder.glob(f"*{KEYS}")):
@@ -206,7 +207,7 @@ class _Store:
             self._blocks.append((name, keys, rows))
 
     def verify(self, keys: Iterable[bytes]) -> None:
-        """Forget and remove the blocks of these images whose bytes are not those that were kept."""
+        """Remove the blocks of these images that were changed on disk."""
         for block in sorted({self._place[key][0] for key in keys if key in self._place}):
             if block in self._verified:
                 continue
@@ -225,10 +226,14 @@ class _Store:
         )
         self._seen.discard(name)
         for ending in (KEYS, ".npy"):
-            (self.folder / f"{name}{ending}").unlink(missing_ok=True)
+            file = self.folder / f"{name}{ending}"
+            if file.is_dir() and not file.is_symlink():
+                shutil.rmtree(file)
+            else:
+                file.unlink(missing_ok=True)
 
     def write(self, keys: list[bytes], rows: Rows) -> bool:
-        """Store a block, whole or not at all; return false if there is no room for it."""
+        """Store a block completely or not at all; return false if there is no space for it."""
         if not _make_room(rows.nbytes, keep=self.folder):
             return False
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -243,7 +248,7 @@ class _Store:
         return True
 
     def rows(self, keys: list[bytes], fresh: dict[bytes, Rows]) -> Rows:
-        """Gather the rows of these images."""
+        """Return the rows of these images."""
         first = next(iter(fresh.values())) if fresh else self._blocks[0][2][0]
         out = np.empty((len(keys), *first.shape), np.float16)
         by_block: dict[int, list[tuple[int, int]]] = {}
@@ -267,7 +272,7 @@ def _block_name(keys: NDArray[np.uint8], rows: Rows) -> str:
 
 
 def _make_room(wanted: int, keep: Path) -> bool:
-    """Remove entries that were used longest ago until `wanted` bytes fit below the limit."""
+    """Remove the least recently used entries until `wanted` bytes fit below the limit."""
     limit = limit_bytes()
     size = SHELF.info().bytes
     others = [entry for entry in SHELF.entries() if entry != keep]

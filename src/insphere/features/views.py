@@ -1,4 +1,4 @@
-"""Other views of images: random crops, mirror images, other light; for contrastive fine-tuning."""
+"""Random views of images for contrastive fine-tuning: crops, mirror images, other light."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-SMALLEST = 0.25  # share of an image's area that a crop keeps at least
-LIGHT = 0.4  # by what share brightness, contrast and saturation change at most
+SMALLEST = 0.25  # least share of the area of an image in a crop
+LIGHT = 0.4  # largest relative change of brightness, contrast and saturation
 GREY = 0.2  # share of colour images that lose their colour
 AT_ONCE = 512
 
@@ -19,8 +19,8 @@ AT_ONCE = 512
 def random_views(images: NDArray[Any], seed: int) -> NDArray[Any]:
     """Return one random view of each image, at its own size.
 
-    A square crop of at least a quarter of the area, enlarged again; mirrored in half of the cases;
-    with other brightness, contrast and, in colour, saturation, and sometimes no colour at all.
+    A square crop of at least a quarter of the area, resized to the full size; mirrored in half of
+    the cases; with changed brightness, contrast and saturation, and sometimes without colour.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def random_views(images: NDArray[Any], seed: int) -> NDArray[Any]:
 
 
 def _cropped(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Crop and mirror each of a batch N×C×H×W by itself."""
+    """Crop and mirror each image of a batch N×C×H×W independently."""
     n = len(x)
     side = (SMALLEST + (1 - SMALLEST) * torch.rand(n, generator=generator)).sqrt()
     place = (2 * torch.rand(n, 2, generator=generator) - 1) * (1 - side)[:, None]
@@ -53,7 +53,7 @@ def _cropped(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _lit(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Change the light of each of a batch N×C×H×W by itself."""
+    """Change the light of each image of a batch N×C×H×W independently."""
     changes = 1 + LIGHT * (2 * torch.rand(3, len(x), 1, 1, 1, generator=generator) - 1)
     brightness, contrast, saturation = changes
     x = x * brightness

@@ -41,7 +41,7 @@ def epoch_lines(histories: Mapping[str, Rows]) -> dict[str, list[Line]]:
     Parameters
     ----------
     histories : mapping of str to sequence of mapping
-        History of each run, by name: rows with ``epoch``, ``loss`` and, where somebody measured it,
+        History of each run, by name: rows with ``epoch``, ``loss`` and, if it was measured,
         ``auc`` (a share). Only the phase "train" is shown. Epochs without an AUC are left out.
     """
     found: dict[str, list[Line]] = {}

@@ -29,7 +29,7 @@ class Gain:
     low, high : float
         Ends of the interval that is drawn; NaN for none.
     assumed : float or None
-        Change in points that someone assumed of it; None if nobody did.
+        Change in points that was assumed for it, or None.
     n : int
         Classes that it is from.
     """
@@ -100,10 +100,12 @@ def gain_bars(gains: Sequence[Gain], title: str = "") -> Figure:
             means, places, xerr=reach, linestyle="none", color=style.INK, elinewidth=1, capsize=2.5,
             label="95 % interval",
         )  # fmt: skip
-    told = [(gain.assumed, place) for place, gain in enumerate(gains) if gain.assumed is not None]
-    if told:
+    with_assumption = [
+        (gain.assumed, place) for place, gain in enumerate(gains) if gain.assumed is not None
+    ]
+    if with_assumption:
         ax.plot(
-            *zip(*told, strict=True), linestyle="none", marker="D", markersize=6,
+            *zip(*with_assumption, strict=True), linestyle="none", marker="D", markersize=6,
             markerfacecolor=style.PAPER, markeredgecolor=style.INK, label="assumed",
         )  # fmt: skip
     ax.axvline(0, color=style.INK, linewidth=0.9)

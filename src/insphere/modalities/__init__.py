@@ -1,1 +1,1 @@
-"""Kinds of data: each says in one file how its samples are recognised, read and described."""
+"""Kinds of data: one file for each, which recognises, reads and describes its samples."""

@@ -37,7 +37,7 @@ class Images(Modality):
 
     @classmethod
     def reads(cls, X: Any) -> bool:
-        """Whether these are images, or a place where images lie."""
+        """Whether these are images, or a path of images."""
         if isinstance(X, (ImageSet, str, os.PathLike)):
             return True
         torch = sys.modules.get("torch")
@@ -69,18 +69,18 @@ class Images(Modality):
 
     @classmethod
     def of(cls, data: Array) -> Self:
-        """Take shape and number format."""
+        """Return the shape and number format of images."""
         height, width, channels = data.shape[1:]
         return cls((int(height), int(width), int(channels)), data.dtype.name)
 
     @classmethod
     def batch(cls, data: Array) -> Array:
-        """Move the channels first, N×C×H×W, without moving a pixel."""
+        """Return a view with the channels first, N×C×H×W."""
         return data.transpose(0, 3, 1, 2)
 
     @classmethod
     def unbatch(cls, values: Array) -> Array:
-        """Move the channels last, N×H×W×C."""
+        """Return values with the channels last, N×H×W×C."""
         return np.ascontiguousarray(values.transpose(0, 2, 3, 1))
 
     @property
@@ -94,7 +94,7 @@ class Images(Modality):
         return f"images of {self.size}"
 
     def check(self, data: Array) -> None:
-        """Refuse images of another shape; `insphere.data.value_range` looks at their values."""
+        """Refuse images of another shape; `insphere.data.value_range` checks their values."""
         if data.shape[1:] != self.shape:
             raise DataError(
                 f"The detector was trained on images of {self.size}, but these are "

@@ -1,4 +1,4 @@
-"""What is asked of a kind of data, so that nothing else needs to know which kinds there are."""
+"""The base of kinds of data, so that no other module depends on which kinds exist."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Modality(ABC):
-    """What is known of the samples that a detector was fitted to.
+    """The kind of the samples of a detector, with their properties.
 
-    The class speaks about the kind as a whole, an object about the samples of one training set: its
-    fields are JSON values, or tuples of them, and are saved with the model. A kind is recognised
-    twice: an input by `reads`, and the array that `read` makes of it by `owns`; no two kinds may
-    make arrays of the same form.
+    The class describes the kind as a whole. An object describes the samples of one training set:
+    its fields are JSON values, or tuples of them, and are saved with the model. A kind recognises
+    an input with `reads`, and the array that `read` makes of it with `owns`. No two kinds may make
+    arrays of the same form.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Modality(ABC):
     plural : str
         Its samples in a sentence, such as "rows".
     has_maps : bool
-        Whether samples have places, for heat maps.
+        Whether samples have positions, for heat maps.
     """
 
     key: ClassVar[str]
@@ -45,11 +45,11 @@ class Modality(ABC):
     @classmethod
     @abstractmethod
     def reads(cls, X: Any) -> bool:
-        """Whether an input, as a person gives it, is of this kind."""
+        """Whether the input of a user is of this kind."""
 
     @classmethod
     def opened(cls, X: Any) -> Any:
-        """Return what lies at a path or name, once; other inputs come back as they are."""
+        """Return the data at a path or name; other inputs are returned as they are."""
         return X
 
     @classmethod
@@ -60,16 +60,17 @@ class Modality(ABC):
     @classmethod
     @abstractmethod
     def read(cls, X: Any, *, fitting: bool, estimator: Any) -> Array:
-        """Turn an input into one array with a row for each sample.
+        """Return an input as one array with a row for each sample.
 
         Parameters
         ----------
         X : object
             An input that the class `reads`.
         fitting : bool
-            Whether it is to be trained on: of inputs with a test part, the training part is read.
+            Whether it is for training. If the input has a test part, then only the training part is
+            read.
         estimator : object
-            The detector; what scikit-learn keeps there is set while fitting.
+            The detector; fitting sets the attributes of scikit-learn on it.
 
         Raises
         ------
@@ -84,7 +85,7 @@ class Modality(ABC):
 
     @classmethod
     def batch(cls, data: Array) -> Array:
-        """Return samples as networks see them: numbers, N×C×H×W or N×F; a view where possible."""
+        """Return samples as input of networks, N×C×H×W or N×F; a view if possible."""
         return data
 
     @classmethod
@@ -94,12 +95,12 @@ class Modality(ABC):
 
     @classmethod
     def check_varied(cls, data: Array) -> None:
-        """Refuse training samples of which nothing can be learned.
+        """Refuse training samples that are useless for training.
 
         Raises
         ------
         DataError
-            If they do not show how normal samples differ.
+            If the samples do not vary.
         """
         check_informative(data)
 
@@ -108,15 +109,15 @@ class Modality(ABC):
     @property
     @abstractmethod
     def sample_shape(self) -> tuple[int, ...]:
-        """Shape of one sample as networks see it: (C, H, W) or (F,)."""
+        """Shape of one sample as input of networks: (C, H, W) or (F,)."""
 
     @abstractmethod
     def describe(self) -> str:
-        """Return what one was trained on, such as "images of 28×28×1"."""
+        """Return a description of the training samples, such as "images of 28×28×1"."""
 
     @abstractmethod
     def check(self, data: Array) -> None:
-        """Refuse new samples, as `read` returned them, that do not fit the training samples.
+        """Check that new samples, in the form of `read`, fit the training samples.
 
         Raises
         ------
@@ -131,12 +132,12 @@ class Modality(ABC):
 
     @property
     def default_encoder(self) -> str | Mapping[str, Any] | None:
-        """The encoder, as a person would give it; None: by the shape of the samples."""
+        """The default encoder; None: that for the shape of the samples."""
         return None
 
     @property
     def default_preprocess(self) -> Sequence[Any] | None:
-        """The preprocessing, as a person would give it; None: by the shape of the samples."""
+        """The default preprocessing; None: that for the shape of the samples."""
         return None
 
     @property
@@ -150,17 +151,17 @@ class Modality(ABC):
         return None
 
     def saved(self) -> dict[str, Any]:
-        """Return JSON values from which `insphere.modalities.table.restored` makes this again."""
+        """Return JSON values for `insphere.modalities.table.restored`."""
         fields = asdict(self).items()
         return {"kind": self.key} | {k: list(v) if isinstance(v, tuple) else v for k, v in fields}
 
     @classmethod
     def restore(cls, fields: Mapping[str, Any]) -> Self:
-        """Make an object of its saved fields; lists become tuples."""
+        """Return an object from its saved fields; lists become tuples."""
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
 
 
 def forget_columns(estimator: Any) -> None:
-    """Remove what scikit-learn noted of a table fitted before."""
+    """Remove the attributes of scikit-learn from an earlier fit to a table."""
     for name in ("n_features_in_", "feature_names_in_"):
         vars(estimator).pop(name, None)

@@ -1,4 +1,4 @@
-"""The kinds of data there are; a new one is a file and a line here."""
+"""The table of kinds of data. A new kind needs one file and one line here."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MODALITIES = {
 
 
 def modality(key: str) -> type[Modality]:
-    """Return the class of a kind, importing its module only now."""
+    """Return the class of a kind. Its module is imported by this call."""
     module, _, name = MODALITIES[key].rpartition(".")
     cls: type[Modality] = getattr(import_module(module), name)
     return cls
 
 
 def kind_of_input(X: Any) -> type[Modality]:
-    """Return the kind of an input; images, whose reading says what is wrong, if none knows it."""
+    """Return the kind of an input; images if none recognises it, for their error message."""
     for key in MODALITIES:
         if (kind := modality(key)).reads(X):
             return kind
@@ -38,7 +38,7 @@ def kind_of(data: NDArray[Any]) -> type[Modality]:
     Raises
     ------
     TypeError
-        If there is none; this is a mistake in the program, not in the data.
+        If there is none; this is a bug.
     """
     for key in MODALITIES:
         if (kind := modality(key)).owns(data):
@@ -47,12 +47,12 @@ def kind_of(data: NDArray[Any]) -> type[Modality]:
 
 
 def restored(saved: Mapping[str, Any]) -> Modality:
-    """Return what `Modality.saved` wrote down.
+    """Return the object of the values of `Modality.saved`.
 
     Raises
     ------
     KeyError, TypeError
-        If there is no such kind, or the fields are not its own.
+        If there is no such kind, or it has other fields.
     """
     fields = dict(saved)
     return modality(fields.pop("kind")).restore(fields)

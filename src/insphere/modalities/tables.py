@@ -1,4 +1,4 @@
-"""Tables: float64, N×d, from whatever scikit-learn takes."""
+"""Tables: float64, N×d, from all inputs that scikit-learn accepts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from insphere.data.inputs import as_images, check_magnitude, holds_images
+from insphere.errors import DataError, DataTypeError
 from insphere.modalities.modality import Array, Modality
 
 
@@ -18,7 +19,7 @@ class Tables(Modality):
     Parameters
     ----------
     features : int
-        Columns.
+        Number of columns.
     """
 
     features: int
@@ -29,7 +30,7 @@ class Tables(Modality):
 
     @classmethod
     def reads(cls, X: Any) -> bool:
-        """Whether this has two dimensions; or fewer, of which scikit-learn says what is wrong."""
+        """Whether this has two dimensions or fewer; with fewer, scikit-learn raises an error."""
         ndim = getattr(X, "ndim", None)
         if ndim is not None:
             return bool(ndim <= 2)
@@ -47,19 +48,24 @@ class Tables(Modality):
 
     @classmethod
     def read(cls, X: Any, *, fitting: bool, estimator: Any) -> Array:
-        """Let scikit-learn check the table, and note its columns while fitting."""
+        """Return the table, checked by scikit-learn, which records its columns while fitting."""
         from sklearn.utils.validation import validate_data
 
-        data = as_images(X) if getattr(X, "ndim", 2) == 2 else X  # tensors become arrays
-        table: Array = validate_data(
-            estimator, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
-        )
+        # Tensors become arrays.
+        data = as_images(X) if getattr(X, "ndim", 2) == 2 or hasattr(X, "detach") else X
+        try:
+            table: Array = validate_data(
+                estimator, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
+            )
+        except (TypeError, ValueError) as error:  # the message of scikit-learn, in one line
+            kind = DataTypeError if isinstance(error, TypeError) else DataError
+            raise kind(" ".join(str(error).split())) from error
         check_magnitude(table, "Tables")
         return table
 
     @classmethod
     def of(cls, data: Array) -> Self:
-        """Count the columns."""
+        """Return the number of columns of a table."""
         return cls(int(data.shape[1]))
 
     @property
@@ -73,8 +79,8 @@ class Tables(Modality):
         return f"{self.features} numbers"
 
     def check(self, data: Array) -> None:
-        """Do nothing: scikit-learn has compared the columns while reading."""
+        """Do nothing: scikit-learn has checked the columns while reading."""
 
     def describe(self) -> str:
-        """Return the noun: scikit-learn speaks of columns."""
+        """Return the noun; messages of scikit-learn name the columns."""
         return self.noun

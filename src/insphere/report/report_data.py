@@ -42,7 +42,7 @@ class ReportData:
     threshold_rule : str
         How the threshold was found, in words that complete "The threshold …".
     truth : ndarray of int or bool, shape (N,), optional
-        0 for normal, 1 for anomalous; None when nobody knows.
+        0 for normal, 1 for anomalous; None if it is not known.
     z_scores : ndarray of float, shape (N,), optional
         The scores in standard deviations of normal images.
     p_values, severities : ndarray of float, shape (N,), optional

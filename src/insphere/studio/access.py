@@ -1,8 +1,7 @@
-"""Who may use the studio: people on this machine, or those who have the token.
+"""Access to the studio: from this computer, or with a token.
 
-A page of another site must not be able to use a studio that runs on the visitor's machine, so
-requests have to name the host that was meant, and those that change something must not come from
-elsewhere.
+A page of another site must not be able to use a studio on the visitor's computer. So a request must
+name the right host, and must not come from a page of another origin.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 COOKIE = "insphere-token"
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
-# Pages are made of inline scripts and styles (NiceGUI, Vue), so those are allowed; nothing is
-# fetched from elsewhere, no other site may frame a page, and the token in an address goes nowhere.
+# NiceGUI and Vue use inline scripts and styles, so these are allowed. Nothing is fetched from other
+# hosts, no other site may frame a page, and a token in an address is never sent on.
 HEADERS = {
     b"content-security-policy": b"default-src 'self'; script-src 'self' 'unsafe-inline' "
     b"'unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
@@ -42,23 +41,23 @@ _PAGE = (
 
 
 class Guard:
-    """An ASGI layer in front of the studio.
+    """An ASGI middleware that checks each request.
 
     Parameters
     ----------
     app : callable
-        What it protects.
+        The application behind it.
     token : str or None
-        What a visitor must have; None lets everybody in who names a local host.
+        The token that a request needs. None accepts all requests that name a local host.
     limit : int
-        Bytes that a request may bring.
+        Largest size of a request in bytes.
     """
 
     def __init__(self, app: App, token: str | None, limit: int) -> None:
         self.app, self.token, self.limit = app, token, limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it here."""
+        """Pass a request on, or refuse it."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -76,16 +75,22 @@ class Guard:
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
         host = headers.get("host", "")
         if self.token is None and _name(f"//{host}") not in LOCAL:
-            return 403, "Not here", "This studio answers on this machine only."
+            return (
+                403,
+                "Wrong host",
+                "This studio can be used only from the computer that it runs on.",
+            )
         origin = headers.get("origin")
         if origin and _place(origin) != host:
-            return 403, "Not from there", "Another site tried to use this studio."
+            return 403, "Wrong origin", "A page of another site tried to use this studio."
         length = headers.get("content-length", "0")
         if not (length.isdecimal() and len(length) < 20 and int(length) <= self.limit):
             limit = self.limit // 1_000_000
-            return 413, "Too large", f"At most {limit} MB can be brought at once."
+            return 413, "Too large", f"An upload can have at most {limit} MB."
         if self.token is not None and not self._has_token(scope, headers):
-            text = "Open the address that <code>insphere studio</code> printed: it has the token."
+            text = (
+                "Open the address that <code>insphere studio</code> printed. It contains the token."
+            )
             return 401, "A token is needed", text
         return None
 
@@ -97,9 +102,9 @@ class Guard:
         return any(checks)
 
     async def _keep_token(self, scope: Scope, given: dict[str, list[str]], send: Send) -> None:
-        """Put the token into a cookie, and take it out of the address."""
+        """Store the token in a cookie, and redirect to the address without it."""
         rest = urlencode({key: value for key, value in given.items() if key != "token"}, doseq=True)
-        # One slash in front: an address that starts with two leads to another host.
+        # Exactly one slash: an address that starts with two leads to another host.
         path = "/" + quote(scope["path"], safe="/").lstrip("/")
         target = path + (f"?{rest}" if rest else "")
         cookie = f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
@@ -121,7 +126,7 @@ def _name(address: str) -> str:
 
 
 def _place(origin: str) -> str | None:
-    """Return host and port of an origin; None if it is no address."""
+    """Return host and port of an origin; None if it is not an address."""
     try:
         return urlsplit(origin).netloc or None
     except ValueError:
@@ -129,13 +134,13 @@ def _place(origin: str) -> str | None:
 
 
 def _cookies(header: str, name: str) -> list[str]:
-    """Return the values of a cookie; other cookies, however they are written, are passed over."""
+    """Return the values of one cookie. All others are ignored, even malformed ones."""
     pairs = (part.strip().partition("=") for part in header.split(";"))
     return [value.strip('"') for key, _, value in pairs if key == name]
 
 
 def _guarded(send: Send) -> Send:
-    """Add the headers that keep other sites out, and take out those that let them in."""
+    """Add the security headers, and remove headers that would give other sites access."""
 
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -151,7 +156,7 @@ def _guarded(send: Send) -> Send:
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
-    """Cut off a body that is longer than it said."""
+    """Disconnect a request whose body is longer than the limit."""
     seen = 0
 
     async def limited() -> Message:

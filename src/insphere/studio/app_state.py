@@ -1,4 +1,4 @@
-"""What all pages share: the store with its queue, the images, and processes that help."""
+"""The state that all pages share: the store, its queue, the images and helper processes."""
 
 from __future__ import annotations
 
@@ -34,40 +34,40 @@ from insphere.studio.image_sources import Sources
 P = ParamSpec("P")
 T = TypeVar("T")
 
-HELPERS = 2  # so that a time estimate does not keep somebody from looking closer
-PATIENCE = 120.0  # seconds that a helper may take
+HELPERS = 2  # so that a time estimate does not block the inspection of an image
+PATIENCE = 120.0  # seconds that a helper process may take
 
 
 class Studio:
-    """One store, opened by any number of visitors.
+    """One store, for any number of visitors.
 
     Parameters
     ----------
     store : pathlib.Path
         The SQLite file.
     folder : pathlib.Path, optional
-        Folder of images that are offered beside the named sets.
+        Folder of images that are offered in addition to the named data sets.
     workers, threads : int
-        Trainings at once, and threads of each.
+        Number of trainings at a time, and of threads for each.
     """
 
     def __init__(self, store: Path, folder: Path | None, *, workers: int, threads: int) -> None:
         self.store = Store(store)
         self.queue = Queue(self.store, workers=workers, threads=threads)
-        self.brought = self.store.folder / "brought"
-        self.sources = Sources(folder, self.brought)
+        self.uploads = self.store.folder / "brought"  # the name on disk of older stores
+        self.sources = Sources(folder, self.uploads)
         self._helpers: ProcessPoolExecutor | None = None
         self._called: tuple[int, dict[str, str], dict[str, str]] = 0, {}, {}
 
     # ------------------------------------------------------------------ help
 
     async def ask(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function in a process of its own, so that nothing it does can harm the studio.
+        """Call a function in a helper process, so that a crash does not end the studio.
 
         Raises
         ------
         InsphereError
-            What it raised, or that it took too long, or that its process died.
+            If the function raises it, takes too long, or its process dies.
         """
         if kwargs:
             raise TypeError("Helpers are called with positional arguments.")
@@ -77,32 +77,34 @@ class Studio:
             outcome = await asyncio.wait_for(future, PATIENCE)
         except (TimeoutError, BrokenProcessPool) as error:
             self.close()
-            raise InsphereError("That was too much for this machine; try something smaller.") from (
-                error
-            )
+            raise InsphereError(
+                "This took too long, or needed too much memory; try fewer or smaller images."
+            ) from (error)
         if isinstance(outcome, _Refused):
             raise InsphereError(outcome.reason)
         return outcome
 
     async def look_after(self) -> None:
-        """Keep the queue's workers at work, and mark what dead ones left."""
+        """Start missing workers of the queue, and mark the runs of dead ones as interrupted."""
         await asyncio.to_thread(self.queue.keep_working)
 
     def prepare(self) -> None:
-        """Load what the first page needs."""
+        """Load the data of the first page."""
         comparable_methods()
         class_pictures(self.sources.all()[0].dataset)
 
     def warm_up(self) -> None:
-        """Start a helper before somebody waits for it."""
+        """Start a helper process before it is needed."""
         self._pool().submit(_called, _import_all, ())
 
     def close(self) -> None:
-        """End the helpers; the queue's workers go on."""
+        """End the helper processes; the workers of the queue continue."""
         if self._helpers is not None:
             for process in list((self._helpers._processes or {}).values()):
                 process.kill()
-            self._helpers.shutdown(wait=True, cancel_futures=True)  # at once: they are dead
+            self._helpers.shutdown(
+                wait=True, cancel_futures=True
+            )  # returns at once, since they are dead
             self._helpers = None
 
     def _pool(self) -> ProcessPoolExecutor:
@@ -114,46 +116,46 @@ class Studio:
     # ------------------------------------------------------------------ runs
 
     def run(self, identity: str) -> Run | None:
-        """Return a run; None if there is none of that name."""
+        """Return a run, or None."""
         return self.store.get(identity)
 
     def names(self) -> dict[str, str]:
-        """Return what each run of the store is called, by identity; the same on every page."""
-        return self._all_called()[0]
+        """Return the display name of each run by its identity, the same on every page."""
+        return self._display_names()[0]
 
     def titles(self) -> dict[str, str]:
-        """Return what the data sets of the store are called, by name or path."""
-        return self._all_called()[1]
+        """Return the display name of each data set by its name or path."""
+        return self._display_names()[1]
 
-    def _all_called(self) -> tuple[dict[str, str], dict[str, str]]:
+    def _display_names(self) -> tuple[dict[str, str], dict[str, str]]:
         count = self.store.count()
-        if self._called[0] != count:  # settings of a run never change, and no run is taken out
+        if self._called[0] != count:  # settings of a run never change, and runs are never removed
             runs = self.store.runs()
             titles = dataset_titles(run.dataset for run in runs)
             self._called = count, run_names(runs), titles
         return self._called[1:]
 
     def has_model(self, identity: str) -> bool:
-        """Whether the model of a run was kept."""
+        """Whether the model of a run was saved."""
         return (self.store.files.model(identity) / "detector.json").is_file()
 
     def history(self, identity: str) -> list[dict[str, Any]]:
-        """Return the record of each epoch so far; the list is shared, so it is not changed."""
+        """Return the record of each epoch so far. The list is shared: do not change it."""
         folder = self.store.files.folder(identity)
         return _history(self.store.files, identity, _stamp(folder / "history.jsonl"))
 
     def views(self, identity: str) -> list[Snapshot]:
-        """Return what could be watched of a training so far; shared as well."""
+        """Return the snapshots of a training so far. The list is shared: do not change it."""
         folder = self.store.files.folder(identity)
         return _views(folder, _stamp(folder / FILE))
 
     def counts(self) -> tuple[int, int]:
-        """Return how many runs are at work, and how many tickets wait."""
+        """Return the numbers of running and of waiting runs."""
         return len(self.store.runs(states=("running",))), len(self.queue.waiting())
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Return what changes when a file does, so that many visitors cause one reading."""
+    """Return size and time of a file, so that an unchanged file is read once for all visitors."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -172,14 +174,14 @@ def _views(folder: Path, _: tuple[int, int]) -> list[Snapshot]:
 
 
 class _Refused:
-    """An error on its way out of a helper, as words."""
+    """The message of an error, returned from a helper process."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 def images_of(dataset: str) -> ImageSet:
-    """Return the images of a dataset that a source offers; the last ones stay in memory."""
+    """Return the images of a source. Those used last stay in memory."""
     return _loaded(dataset)
 
 
@@ -189,7 +191,7 @@ def _loaded(dataset: str) -> ImageSet:
 
 
 def split_of(spec: RunSpec) -> OneClassSplit:
-    """Return the split that a run is judged by."""
+    """Return the split into training and test images of a run."""
     return _split(spec.dataset, spec.reading)
 
 
@@ -200,7 +202,7 @@ def _split(dataset: str, reading: ReadOptions) -> OneClassSplit:
 
 @lru_cache(maxsize=16)
 def class_pictures(dataset: str) -> dict[str, NDArray[np.uint8]]:
-    """Return a typical image of each class: of its first ones the closest to their mean."""
+    """Return a typical image of each class: the one nearest to the mean of its first images."""
     data = images_of(dataset)
     found = {}
     for label, name in enumerate(data.class_names):
@@ -208,8 +210,8 @@ def class_pictures(dataset: str) -> dict[str, NDArray[np.uint8]]:
         if len(index):
             images = data.images[index].astype(np.float32)
             distance = np.square(images - images.mean(axis=0)).sum(axis=(1, 2, 3))
-            chosen = data.images[index[int(np.argmin(distance))]]
-            found[name] = np.array(shown_as_uint8(chosen[None])[0])
+            typical = data.images[index[int(np.argmin(distance))]]
+            found[name] = np.array(shown_as_uint8(typical[None])[0])
     return found
 
 
@@ -219,14 +221,12 @@ def _called(function: Callable[..., T], args: tuple[object, ...]) -> T | _Refuse
     except InsphereError as error:
         return _Refused(str(error))
     except MemoryError:
-        return _Refused("That needs more memory than there is; try something smaller.")
-    except (
-        Exception
-    ) as error:  # a fault of the program: the visitor waits for an answer all the same
+        return _Refused("This needs more memory than is available; try fewer or smaller images.")
+    except Exception as error:  # a bug: the visitor still gets an answer
         logging.getLogger("insphere").exception("A helper of the studio failed.")
         return _Refused(
-            f"The program failed at this ({type(error).__name__}: {str(error)[:200]}); its log has "
-            "the details."
+            f"The program failed ({type(error).__name__}: {str(error)[:200]}); its log has the "
+            "details."
         )
 
 

@@ -1,4 +1,4 @@
-"""Some runs compared: their figures, and what can be taken away."""
+"""A comparison of selected runs: figures, a table and downloads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST = "bars"  # the figure that is shown when none is named
 
 
 def show(studio: Studio, identities: list[str], figure: str) -> None:
-    """Lay a comparison out, or say that there is nothing to compare."""
+    """Show a comparison, or a message if no run is finished."""
     runs = studio.store.runs(identities)
     finished = [run for run in runs if run.auc is not None]
     with ui.element("section").classes("card stack").props('data-test="comparison"'):
@@ -38,16 +38,16 @@ def show(studio: Studio, identities: list[str], figure: str) -> None:
 
 
 class ComparisonView:
-    """The figures of a selection, one kind at a time.
+    """The figures of the selected runs, one kind at a time.
 
     Parameters
     ----------
     studio : Studio
-        Where the runs are.
+        The studio that has the runs.
     runs : list of Run
         Finished runs.
     figure : str
-        Which kind of figures is shown first.
+        The kind of figure that is shown first.
     """
 
     def __init__(self, studio: Studio, runs: list[Run], figure: str) -> None:
@@ -56,7 +56,7 @@ class ComparisonView:
         self.collection = selected_runs(runs, studio.store.files, studio.store.runs())
 
     def show(self) -> None:
-        """Lay it out."""
+        """Build the view."""
         with ui.element("div").classes("between").style("align-items:end"):
             offered = [(spec.key, spec.title) for spec in FIGURES]
             controls.select("Figure", offered, self.figure, self._choose)
@@ -65,7 +65,7 @@ class ComparisonView:
         html(_table(self.runs, self.studio.names(), self.studio.titles()))
 
     def downloads(self) -> None:
-        """Offer the table and the page."""
+        """Show the links to the table and the HTML page."""
         with ui.element("div").classes("row"):
             for title, name in (("CSV", "runs.csv"), ("HTML report", "runs.html")):
                 address = f"/download/{name}?runs={self.names}"
@@ -73,7 +73,7 @@ class ComparisonView:
 
     @ui.refreshable_method
     def drawn(self) -> None:
-        """Draw the figures, or say what they need."""
+        """Draw the figures, or show what they need."""
         try:
             found = figures_of(self.figure, self.collection)
         except InsphereError as error:
@@ -85,7 +85,7 @@ class ComparisonView:
 
     def _drawn(self, planned: PlannedFigure) -> None:
         address = f"/download/runs.png?figure={planned.name}&runs={self.names}"
-        if planned.screen is None:  # pictures take long to draw: the browser fetches them later
+        if planned.screen is None:  # images take long to draw, so the browser loads them later
             alt = escape(planned.title, quote=True)
             html(f'<img src="{address}" alt="{alt}" style="max-width:100%" data-test="figure">')
         else:

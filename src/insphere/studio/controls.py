@@ -1,4 +1,4 @@
-"""Controls made of the browser's own elements: the keyboard and screen readers know them."""
+"""Controls made of native HTML elements, which work with keyboards and screen readers."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def link(text: str, address: str, css: str = "btn", *, download: bool = False) -
 
 
 class Radio:
-    """Buttons of which one is chosen; the arrow keys go from one to the next.
+    """A group of buttons of which one is selected; the arrow keys move the selection.
 
     Parameters
     ----------
     label : str
-        What is chosen.
-    chosen : str
-        Key of the one that is chosen now.
-    on_choose : callable
-        Told of the key of each choice.
+        Name of the group for screen readers.
+    selected : str
+        Key of the button that is selected at first.
+    on_select : callable
+        Called with the key of each newly selected button.
     css : str
         Class of the group: "choices" or "pics".
     """
 
-    def __init__(self, label: str, chosen: str, on_choose: Handler, css: str = "choices") -> None:
-        self._chosen, self._on_choose = chosen, on_choose
+    def __init__(self, label: str, selected: str, on_select: Handler, css: str = "choices") -> None:
+        self._selected, self._on_select = selected, on_select
         self._buttons: dict[str, ui.element] = {}
         self._group = ui.element("div").classes(css).props('role="radiogroup"')
         self._group.props["aria-label"] = label
@@ -77,25 +77,27 @@ class Radio:
             ui.html(text, sanitize=False).style("display:contents")
         self._buttons[key] = button
         self._mark(key)
-        button.on("click", lambda: self._choose(key), args=[])
+        button.on("click", lambda: self._select(key), args=[])
         return button
 
     def _mark(self, key: str) -> None:
-        chosen = key == self._chosen
+        selected = key == self._selected
         props = self._buttons[key].props
-        props["aria-checked"] = "true" if chosen else "false"
-        props["tabindex"] = "0" if chosen else "-1"  # Tab goes to the group, arrows go within it
+        props["aria-checked"] = "true" if selected else "false"
+        props["tabindex"] = (
+            "0" if selected else "-1"
+        )  # Tab moves to the group, arrow keys within it
 
-    def _choose(self, key: str) -> Awaitable[None] | None:
-        self._chosen = key
+    def _select(self, key: str) -> Awaitable[None] | None:
+        self._selected = key
         for other in self._buttons:
             self._mark(other)
             self._buttons[other].update()
-        return self._on_choose(key)
+        return self._on_select(key)
 
 
 def whole_number(text: str, least: int, most: int) -> int | None:
-    """Read a whole number; None if the text is none, or the number is out of range.
+    """Read a whole number; None if the text is not one, or if it is out of range.
 
     Examples
     --------
@@ -110,12 +112,12 @@ def whole_number(text: str, least: int, most: int) -> int | None:
 def number(
     label: str, value: int | None, on_change: Handler, *, least: int, most: int, hint: str = ""
 ) -> None:
-    """Add a field for a whole number; nothing in it is None."""
+    """Add a field for a whole number; an empty or invalid field gives None."""
     with ui.element("label").classes("field"):
         ui.html(escape(label), sanitize=False, tag="span")
         element = ui.element("input").props('type="number" step="1"')
         element.props["min"], element.props["max"] = str(least), str(most)
-        # The attribute, not the property: Vue would put the property back at every change nearby.
+        # The attribute, not the property: Vue would reset the property at every change nearby.
         element.props["^value"] = "" if value is None else str(value)
         element.props["placeholder"] = hint
         element.props["name"] = label.lower().replace(" ", "-")
@@ -130,7 +132,7 @@ def number(
 def select(
     label: str, options: Iterable[tuple[str, str]], value: str, on_change: Handler
 ) -> ui.element:
-    """Add a list to choose from: pairs of value and text."""
+    """Add a drop-down list of pairs of value and text."""
     with ui.element("label").classes("field"):
         ui.html(escape(label), sanitize=False, tag="span")
         element = ui.element("select")
@@ -151,7 +153,7 @@ def select(
 
 
 def checkbox(on_change: Handler, *, checked: bool, enabled: bool = True, name: str = "") -> None:
-    """Add a box to tick, to be put into a label."""
+    """Add a checkbox. The caller puts it inside a label."""
     element = ui.element("input").props('type="checkbox"')
     element.props["name"] = name
     if checked:

@@ -1,4 +1,4 @@
-"""Visitors who leave while an answer is on its way."""
+"""Requests whose visitor leaves before the answer is complete."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 class EndAbandonedAnswers:
-    """An ASGI layer that ends an answer whose visitor has left.
+    """An ASGI middleware that completes the answer to a visitor who has left.
 
     A browser closes a connection whenever a page is left before all its files have arrived.
-    Starlette then stops sending the file. Layers further out (compression, and those of NiceGUI)
-    wait for the beginning of an answer that never comes, and log an error, "No response
-    returned". This layer gives them an end. It reaches nobody, because the connection is closed.
+    Starlette then stops sending the file. Middleware further out (compression, and that of NiceGUI)
+    waits for the beginning of an answer that never comes, and logs an error, "No response
+    returned". This one sends them an empty end. Nobody receives it: the connection is closed.
 
     Parameters
     ----------
     app : callable
-        What answers.
+        The application behind it.
     """
 
     def __init__(self, app: App) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through; end its answer if the visitor left before it was complete."""
+        """Pass a request on, and complete its answer if the visitor leaves too early."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

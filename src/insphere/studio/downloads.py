@@ -1,4 +1,4 @@
-"""What can be taken away: tables, pictures, reports and models."""
+"""Downloads: tables, figures, pages and models."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _IDENTITY = re.compile(r"[0-9a-f]{12}")
 
 
 def register(studio: Studio) -> None:
-    """Give the downloads their addresses."""
+    """Register the downloads at their addresses."""
 
     @app.get("/download/runs.csv")
     def runs_csv(runs: str = "") -> Response:
-        chosen = studio.store.runs(runs.split(",")) if runs else studio.store.runs()
+        selected = studio.store.runs(runs.split(",")) if runs else studio.store.runs()
         return _file(
-            as_csv(chosen, studio.store.runs()).encode(), "text/csv; charset=utf-8", "runs.csv"
+            as_csv(selected, studio.store.runs()).encode(), "text/csv; charset=utf-8", "runs.csv"
         )
 
     @app.get("/download/runs.png")
     def runs_png(runs: str, figure: str = "bars") -> Response:
         try:
-            chosen, among = _some(studio, runs), studio.store.runs()
-            collection = selected_runs(chosen, studio.store.files, among)
+            selected, among = _some(studio, runs), studio.store.runs()
+            collection = selected_runs(selected, studio.store.files, among)
             found, left_out = plan(collection, [figure])
             if not found:
                 needs = ", ".join(left_out.values())
@@ -55,13 +55,13 @@ def register(studio: Studio) -> None:
     @app.get("/download/models/{name}.zip")
     def model_zip(name: str) -> Response:
         if not _IDENTITY.fullmatch(name) or not studio.has_model(name):
-            raise HTTPException(404, "There is no such model.")
+            raise HTTPException(404, "There is no such model in this store.")
         packed = packed_model(studio.store.files.model(name), name)
         return _file(packed, "application/zip", f"insphere-{name}.zip")
 
 
 def packed_model(folder: Path, name: str) -> bytes:
-    """Return a model folder as a zip, with that folder in it."""
+    """Return a zip file that contains the folder of a model."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for part in file_names(folder):
@@ -71,8 +71,8 @@ def packed_model(folder: Path, name: str) -> bytes:
 
 
 def _some(studio: Studio, names: str) -> list[Run]:
-    chosen = [name for name in names.split(",") if _IDENTITY.fullmatch(name)][:MOST]
-    return studio.store.runs(chosen)
+    identities = [name for name in names.split(",") if _IDENTITY.fullmatch(name)][:MOST]
+    return studio.store.runs(identities)
 
 
 def _file(content: bytes, kind: str, name: str) -> Response:

@@ -1,4 +1,4 @@
-"""How long it will take, in a sentence: measured while the visitor still chooses."""
+"""An estimate of the training time, measured while the visitor fills in the form."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from insphere.studio import formatting
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import html
 
-SETTLED = 0.5  # seconds without another choice before something is measured
+SETTLED = 0.5  # seconds without a change before something is measured
 _measured: dict[str, Estimate] = {}
 
 
 def show(studio: Studio, spec: RunSpec, baseline: RunSpec) -> None:
-    """Show the time that the runs which are not known yet will take."""
-    place = html('<p class="estimate muted" data-test="estimate">Measuring the time it takes…</p>')
+    """Show the estimated time of a run and its baseline, without those that are finished."""
+    place = html('<p class="estimate muted" data-test="estimate">Estimating the time…</p>')
     place.props('aria-live="polite"')
 
     async def settle() -> None:
-        text = await _told(studio, spec, baseline)
-        if not place.is_deleted:  # another choice may have come in the meantime
+        text = await _sentence(studio, spec, baseline)
+        if not place.is_deleted:  # the form may have changed in the meantime
             place.set_content(text)
 
     ui.timer(SETTLED, settle, once=True)
 
 
-async def _told(studio: Studio, spec: RunSpec, baseline: RunSpec) -> str:
+async def _sentence(studio: Studio, spec: RunSpec, baseline: RunSpec) -> str:
     """Return the sentence as HTML."""
     specs = list({one.identity: one for one in (spec, baseline)}.values())
     missing = [one for one in specs if not _known(studio, one)]
     if not missing:
-        what = "It is" if spec == baseline else "Both are"
-        text = f"{what} known already: the result is there at once."
+        what = "This run is" if spec == baseline else "This run and its baseline are"
+        text = f"{what} finished already. The result is shown at once."
         return f'<p class="estimate" data-test="estimate">{text}</p>'
     try:
         estimates = [await _estimate(studio, one) for one in missing]

@@ -1,4 +1,4 @@
-"""What one visitor has chosen so far, as an address says it and as a `Choice`."""
+"""The state of the form on the page *Compare*: read from an address, and made into a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from insphere.experiments.runs.display_names import option_keys
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
     BASELINE,
-    Choice,
+    RunChoice,
     installed_methods,
     possible_rate,
     trained_on,
@@ -26,15 +26,15 @@ Z_SCORE = "z-score"
 MOST_EPOCHS = 1000
 
 
-class Chosen:
-    """Images, class, method, options, schedule, threshold and seed.
+class FormState:
+    """The selected images, class, method, options, schedule, threshold and seed.
 
     Parameters
     ----------
     studio : Studio
-        Whose images there are to choose from.
+        The studio whose images are offered.
     given : dict
-        What the address says; what makes no sense in it is left out.
+        Values from the address. Invalid ones are ignored.
     """
 
     def __init__(self, studio: Studio, given: dict[str, str]) -> None:
@@ -55,7 +55,7 @@ class Chosen:
         self.seed = whole_number(given.get("seed", ""), 0, 2**31 - 1) or 0
 
     async def take(self, key: str) -> None:
-        """Take a source, and one of its classes unless one is chosen that it has."""
+        """Select a source. If it lacks the selected class, select one of its classes."""
         self.problem = ""
         try:
             if key:
@@ -69,9 +69,9 @@ class Chosen:
             names = list(self.pictures)
             self.normal = names[3] if names[:4] == ["0", "1", "2", "3"] else names[0]
 
-    def choice(self) -> Choice:
-        """Return what is chosen."""
-        return Choice(
+    def choice(self) -> RunChoice:
+        """Return the selection as a run."""
+        return RunChoice(
             dataset=self.source.dataset,
             normal=(self.normal,),
             method=self.method,
@@ -85,16 +85,16 @@ class Chosen:
         )
 
     def rate(self) -> float | None:
-        """Return the false-alarm rate that the normal images can promise; None for too few."""
+        """Return the false-alarm rate that can be guaranteed; None for too few normal images."""
         return possible_rate(self._normals())
 
     def trained_on(self) -> int:
-        """Return how many images the network will see."""
+        """Return the number of images that the network is trained on."""
         held_out = self.held_out and self.rate() is not None
         return max(1, trained_on(self._normals(), held_out=held_out))
 
     def _normals(self) -> int:
-        """Count the training normals; 0 where the classes cannot be split."""
+        """Count the normal training images; 0 if the classes cannot be split."""
         spec = RunSpec(dataset=self.source.dataset, normal=(self.normal,), seed=self.seed)
         try:
             return len(split_of(spec).train)
@@ -102,7 +102,7 @@ class Chosen:
             return 0
 
     def address(self) -> str:
-        """Return the address that says all this."""
+        """Return the address of the form with this selection."""
         values: dict[str, Any] = {
             "dataset": self.source.key,
             "normal": self.normal,
@@ -119,7 +119,7 @@ class Chosen:
 
 
 def address_of(source: Source, spec: RunSpec) -> str:
-    """Return the address that chooses what a run was given, as far as it can be chosen."""
+    """Return the address of the form with the settings of a run, as far as the form has them."""
     given = dict(spec.params)
     values = {
         "dataset": source.key,
@@ -138,6 +138,6 @@ _DEFAULTS = {"method": "deep-svdd", "objective": "one-class", "recipe": "fast", 
 
 
 def _address(values: dict[str, Any]) -> str:
-    """Leave out what is chosen anyhow."""
-    said = {k: v for k, v in values.items() if v not in (None, "", _DEFAULTS.get(k))}
-    return "/?" + urlencode(said)
+    """Return an address without the values that are the defaults."""
+    changed = {k: v for k, v in values.items() if v not in (None, "", _DEFAULTS.get(k))}
+    return "/?" + urlencode(changed)

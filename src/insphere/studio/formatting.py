@@ -1,4 +1,4 @@
-"""How numbers, times and states are written, and small pieces of HTML."""
+"""Formatting of numbers, times and states, and small pieces of HTML."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def about(seconds: float) -> str:
 
 
 def ago(moment: float | None) -> str:
-    """Write how long ago something was."""
+    """Write the time since a moment."""
     if moment is None:
         return "–"
     seconds = max(0.0, time.time() - moment)
@@ -68,18 +68,18 @@ def ago(moment: float | None) -> str:
 
 
 def state(name: str) -> str:
-    """Return a state as HTML: a sign and a word, never colour alone."""
+    """Return a state as HTML: a symbol and a word, never only a colour."""
     sign, word = STATES[name]
     return f'<span class="state {name}"><i aria-hidden="true">{sign}</i> {word}</span>'
 
 
 def picture(image: NDArray[np.uint8], alt: str, css: str = "") -> str:
-    """Return an image as HTML, its pixels within it."""
+    """Return an image as HTML that contains its pixels."""
     return f'<img class="pixels {css}" src="{data_uri(image)}" alt="{escape(alt)}">'
 
 
 def data_uri(image: NDArray[np.uint8]) -> str:
-    """Return an image as a PNG in an address."""
+    """Return an image as a data URI of a PNG."""
     shown = image[..., 0] if image.shape[-1] == 1 else image
     file = io.BytesIO()
     Image.fromarray(shown).save(file, "PNG")

@@ -1,4 +1,4 @@
-"""What is around every page: head, navigation, the queue at a glance, light and dark."""
+"""The frame of every page: head, navigation, state of the queue, light and dark mode."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PAGES = (
     ("/", "Compare"),
     ("/experiments", "Experiments"),
     ("/models", "Models"),
-    ("/look", "Look"),
+    ("/look", "Inspect"),
 )
 GLANCE_SECONDS = 2.0
-PATIENCE = 30.0  # seconds for a page whose images have to be read first
+PATIENCE = 30.0  # seconds until a page must be there; its images may have to be read first
 
 ICON = (
     '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.8" '
@@ -35,29 +35,29 @@ FAVICON = ICON.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ').repl
 
 @cache
 def head() -> str:
-    """Return what stands in the head of every page."""
+    """Return the HTML head of every page."""
     css, script = read_asset("style.css"), read_asset("theme.js")
     meta = '<meta name="color-scheme" content="light dark">'
     return f"{meta}<style>{css}</style><script>{script}</script>"
 
 
 def read_asset(name: str) -> str:
-    """Return one of the files that browsers need."""
+    """Return the content of a CSS or JavaScript file."""
     return (files("insphere.studio") / name).read_text(encoding="utf-8")
 
 
 @contextmanager
 def frame(studio: Studio, title: str, active: str) -> Iterator[None]:
-    """Lay out a page around its content.
+    """Build the frame of a page; its content is built inside the ``with`` block.
 
     Parameters
     ----------
     studio : Studio
-        Whose queue is shown.
+        The studio whose queue is shown.
     title : str
-        Of the browser's tab.
+        Title of the browser tab.
     active : str
-        Address of the page in the navigation, or of the one it belongs to.
+        Address of the page in the navigation that is marked as the current one.
     """
     ui.page_title(f"{title} · insphere")
     ui.add_head_html(head())
@@ -71,7 +71,8 @@ def frame(studio: Studio, title: str, active: str) -> Iterator[None]:
         html(f'<nav aria-label="Pages">{links}</nav>', "display:contents")
         queue = html("", "display:contents")
         html(
-            '<button class="iconbutton" aria-label="Light or dark" title="Light or dark" '
+            '<button class="iconbutton" aria-label="Switch between light and dark" '
+            'title="Light or dark" '
             'onclick="insphereToggle()">◐</button>',
             "display:contents",
         )
@@ -79,7 +80,7 @@ def frame(studio: Studio, title: str, active: str) -> Iterator[None]:
         yield
 
     def glance() -> None:
-        text = _at_a_glance(studio)
+        text = _queue_state(studio)
         if queue.content != text:
             queue.set_content(text)
 
@@ -88,7 +89,7 @@ def frame(studio: Studio, title: str, active: str) -> Iterator[None]:
 
 
 def html(content: str, style: str = "") -> ui.html:
-    """Add HTML that was written here, with everything foreign in it escaped already."""
+    """Add HTML. Text from users or files in it must be escaped already."""
     element = ui.html(content, sanitize=False)
     return element.style(style) if style else element
 
@@ -103,11 +104,11 @@ def message(text: str, kind: str = "") -> ui.element:
 
 
 def show_address(target: str) -> None:
-    """Let the browser show an address of this page, without loading it."""
+    """Change the address that the browser shows, without loading a page."""
     ui.run_javascript(f"history.replaceState(null, '', {json.dumps(target)})")
 
 
-def _at_a_glance(studio: Studio) -> str:
+def _queue_state(studio: Studio) -> str:
     running, waiting = studio.counts()
     if not running and not waiting:
         return '<a class="queue" href="/experiments">idle</a>'

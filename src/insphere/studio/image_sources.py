@@ -1,6 +1,6 @@
-"""What images there are to choose from: named sets, a data folder, and what visitors brought.
+"""The images that can be selected: named data sets, a data folder, and uploads.
 
-A source is chosen by its key; a path that somebody typed is never opened.
+A source is selected by its key. A path in an address is never opened.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from insphere.data.datasets.find import available_datasets
 from insphere.data.files import is_image_name
-from insphere.data.named import available_datasets
 from insphere.errors import DataError
 from insphere.experiments.runs.display_names import dataset_titles
 
@@ -20,18 +20,18 @@ ARCHIVES = (".zip", ".npz")
 
 @dataclass(frozen=True)
 class Source:
-    """Images that can be chosen.
+    """Images that can be selected.
 
     Parameters
     ----------
     key : str
-        Its name in addresses.
+        Name in addresses.
     dataset : str
         Name or path for `load_dataset` and specs.
     title : str
-        For people.
-    kind : {"named", "folder", "brought"}
-        Where it is from.
+        Name on pages.
+    kind : {"named", "folder", "uploaded"}
+        Origin of the images.
     """
 
     key: str
@@ -41,29 +41,29 @@ class Source:
 
 
 class Sources:
-    """All sources that can be chosen.
+    """All sources that can be selected.
 
     Parameters
     ----------
     folder : pathlib.Path, optional
         Folder whose subfolders and archives are offered.
-    brought : pathlib.Path
-        Folder of what visitors brought, which need not exist yet.
+    uploads : pathlib.Path
+        Folder of uploads, which need not exist yet.
     """
 
-    def __init__(self, folder: Path | None, brought: Path) -> None:
+    def __init__(self, folder: Path | None, uploads: Path) -> None:
         self.folder = None if folder is None else folder.resolve()
-        self.brought = brought.resolve()
+        self.uploads = uploads.resolve()
 
     def all(self) -> list[Source]:
-        """Return what is there now, the embedded sets first."""
+        """Return the sources that exist now, the embedded data sets first."""
         cards = [card for card in available_datasets() if card.available]
         order = {"mnist-5k": 0, "digits-8x8": 1}
         cards.sort(key=lambda card: order.get(card.name, 2))
         named = {card.name for card in cards}
         used = {Path(card.location) for card in cards if card.location}
         kinds = dict.fromkeys((card.name for card in cards), "named")
-        kinds |= {str(path): kind for path, kind in self._everyone() if path not in used}
+        kinds |= {str(path): kind for path, kind in self._folders_and_uploads() if path not in used}
         titles = dataset_titles(kinds)
         return [
             Source(dataset if dataset in named else _key(dataset), dataset, titles[dataset], kind)
@@ -71,7 +71,7 @@ class Sources:
         ]
 
     def get(self, key: str) -> Source:
-        """Return the source of a key, or of a dataset as specs name it.
+        """Return a source by its key, or by the name or path that a spec uses.
 
         Raises
         ------
@@ -81,23 +81,25 @@ class Sources:
         for source in self.all():
             if key in (source.key, source.dataset):
                 return source
-        raise DataError(f"There are no images called {key[:80]!r} here (any more).")
+        raise DataError(
+            f"There are no images called {key[:80]!r} here; they may have been removed."
+        )
 
-    def _everyone(self) -> list[tuple[Path, str]]:
-        return [*self._own(), *self._visitors()]
+    def _folders_and_uploads(self) -> list[tuple[Path, str]]:
+        return [*self._from_folder(), *self._from_uploads()]
 
-    def _own(self) -> list[tuple[Path, str]]:
+    def _from_folder(self) -> list[tuple[Path, str]]:
         if self.folder is None or not self.folder.is_dir():
             return []
         return [(path, "folder") for path in sorted(self.folder.iterdir()) if self._fits(path)]
 
-    def _visitors(self) -> list[tuple[Path, str]]:
-        if not self.brought.is_dir():
+    def _from_uploads(self) -> list[tuple[Path, str]]:
+        if not self.uploads.is_dir():
             return []
-        return [(path, "brought") for path in sorted(self.brought.glob("*.npz"))]
+        return [(path, "uploaded") for path in sorted(self.uploads.glob("*.npz"))]
 
     def _fits(self, path: Path) -> bool:
-        """Whether an entry of the data folder holds images and does not lead out of it."""
+        """Whether an entry of the data folder holds images and lies inside the folder."""
         if path.name.startswith(".") or not path.resolve().is_relative_to(self.folder or path):
             return False
         return path.suffix.lower() in ARCHIVES if path.is_file() else _holds_images(path)
@@ -109,7 +111,7 @@ def _key(path: str) -> str:
 
 
 def _holds_images(folder: Path, depth: int = 3) -> bool:
-    """Look for an image, at most so many levels below."""
+    """Search for an image, at most `depth` levels below."""
     try:
         entries = list(os.scandir(folder))
     except OSError:

@@ -1,4 +1,4 @@
-"""One image, looked at closely: its score in every unit, where it is from, what is closest."""
+"""Inspection of one image: its score in all units, its heat map, the nearest normal images."""
 
 from __future__ import annotations
 
@@ -23,39 +23,40 @@ from insphere.report.words import severity as severity_in_words
 from insphere.workflows.score_source import score_source
 
 NEAREST = 6
-_REFERENCES = 1000  # training images among which the nearest are looked for
-_SCALE_IMAGES = 40  # of them, those whose heat maps give the scale of colours
+_REFERENCES = 1000  # training images that are searched for the nearest
+_SCALE_IMAGES = 40  # those of them whose heat maps set the colour scale
 
 
 @dataclass(frozen=True, eq=False)
-class Closer:
-    """What a detector says about one image.
+class ImageInspection:
+    """The results of a detector for one image.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, C)
         The image.
     score, threshold, z_score : float
-        Anomaly score, where the line is, and the score in standard deviations above normals.
+        Anomaly score, threshold, and the score in standard deviations above the mean of normal
+        images.
     calibrated : bool
-        Whether normal images were held out, which a p-value needs.
+        Whether the detector has held-out calibration images, which a p-value needs.
     p_value : float or None
-        Share of normal images that would score at least as high, where there is calibration.
+        Share of normal images that score at least as high; None without calibration images.
     severity : str or None
-        How rare such a score is among normal images: a number and a word, where there is
-        calibration.
+        How rare such a score is among normal images, as a number and a word; None without
+        calibration images.
     heat : ndarray of float, shape (H, W), or None
-        Where the score comes from; None for what cannot be mapped.
+        Heat map; None if the detector has none.
     heat_scale : HeatScale or None
-        The scale of its colours, from training images.
+        The colour scale of the heat map, from training images.
     heat_method : str
-        How it was made, in words.
+        How the heat map was computed, in words.
     reconstruction : ndarray of uint8, shape (H, W, C), or None
-        What the detector could restore of it.
+        The reconstruction of the image, if the detector makes one.
     nearest : ndarray of uint8, shape (k, H, W, C)
         The training images closest to it.
     distances : ndarray of float, shape (k,)
-        How far they are, in the space of `space`.
+        Their distances in `space`.
     space : str
         "representations" or "pixels".
     """
@@ -77,21 +78,21 @@ class Closer:
 
     @property
     def anomalous(self) -> bool:
-        """Whether it is called anomalous."""
+        """Whether the score is above the threshold."""
         return self.score > self.threshold
 
 
-def look_closer(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Closer:
-    """Ask a saved model about one image.
+def inspect_image(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> ImageInspection:
+    """Inspect one image with a saved model.
 
     Parameters
     ----------
     model : pathlib.Path
         Folder of the model.
     spec : RunSpec
-        What it was trained on.
+        The run that trained the model.
     image : ndarray of uint8, shape (H, W, C)
-        Of the shape of the training images.
+        The image, of the shape of the training images.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def look_closer(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Closer:
     calibrated = detector.n_calibration_ > 0
     restored = detector.reconstruct(batch) if hasattr(detector, "reconstruct") else None
     heat, scale, method = _heat(str(model), spec.model_dump_json(), batch)
-    return Closer(
+    return ImageInspection(
         image=shown_as_uint8(batch, getattr(detector, "value_range_", None))[0],
         score=float(detector.anomaly_score(batch)[0]),
         threshold=float(detector.threshold_),
@@ -127,20 +128,20 @@ def look_closer(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Closer:
 
 @dataclass(frozen=True, eq=False)
 class ScoredList:
-    """What `insphere.workflows.score_source` found, without the model and the images.
+    """The scores of a source, without the model and the images.
 
     Parameters
     ----------
     what, verdict : str
-        Which images were scored, and how many are anomalous, in words; see `Scored`.
+        Sentences: which images were scored, and how many are anomalous; see `Scored`.
     skipped : int
         Images that were left out because they cannot be read.
     names : list of str
-        File names, or the index in the source where there are none.
+        File names, or positions in the source if it has no files.
     scores : ndarray of float64, shape (n,)
         Their anomaly scores.
     threshold : float
-        What is beyond it is anomalous.
+        Images with a higher score are called anomalous.
     """
 
     what: str
@@ -152,9 +153,9 @@ class ScoredList:
 
 
 def score_all(model: Path, dataset: str, every_image: bool = False) -> ScoredList:
-    """Score a source with a saved model, as ``insphere score`` does; called in a helper.
+    """Score a source with a saved model, as ``insphere score`` does; called in a helper process.
 
-    Images are made as large as those for training, and those that cannot be read are left out.
+    Images are resized like the training images. Those that cannot be read are left out.
 
     Parameters
     ----------
@@ -163,7 +164,7 @@ def score_all(model: Path, dataset: str, every_image: bool = False) -> ScoredLis
     dataset : str
         Name or path of the source.
     every_image : bool
-        Also those that the model was trained on; see `part_to_score`.
+        Whether to score images that the model was trained on as well; see `part_to_score`.
 
     Raises
     ------
@@ -201,8 +202,8 @@ def _prepared(folder: str, spec: str) -> tuple[OneClassDetector, NDArray[np.uint
     run = RunSpec.model_validate_json(spec)
     split = run.reading.split(run.reading.load(run.dataset, progress=False))
     count = min(_REFERENCES, len(split.train))
-    chosen = np.linspace(0, len(split.train) - 1, count).astype(np.int64)
-    return detector, take_images(split.X_train, chosen), hasattr(detector, "transform")
+    rows = np.linspace(0, len(split.train) - 1, count).astype(np.int64)
+    return detector, take_images(split.X_train, rows), hasattr(detector, "transform")
 
 
 @lru_cache(maxsize=4)
@@ -226,20 +227,20 @@ def _severity(detector: OneClassDetector, batch: NDArray[np.uint8]) -> str:
 def _heat(
     folder: str, spec: str, batch: NDArray[np.uint8]
 ) -> tuple[NDArray[np.float32] | None, HeatScale | None, str]:
-    """Return the map of an image, the scale of its colours, and how it was made."""
+    """Return the heat map of an image, its colour scale, and the name of its method."""
     detector, references, _ = _prepared(folder, spec)
     method = heat_method(detector)
     try:
         normal = _normal_maps(folder, spec)
         found = heat_maps(detector, batch, method, reference=references)
     except InsphereError:
-        return None, None, ""  # nothing of this detector can be mapped
+        return None, None, ""  # this detector has no heat maps
     return found[0], heat_scale(normal, found), METHODS[method]
 
 
 @lru_cache(maxsize=4)
 def _normal_maps(folder: str, spec: str) -> NDArray[np.float32]:
-    """Return maps of some training images."""
+    """Return heat maps of some training images."""
     detector, references, _ = _prepared(folder, spec)
     some = references[:: max(1, len(references) // _SCALE_IMAGES)][:_SCALE_IMAGES]
     return heat_maps(detector, some, heat_method(detector), reference=references)

@@ -1,4 +1,4 @@
-"""A run while it trains: how far, what it measures, and the sphere tightening."""
+"""A run while it trains: progress, loss, AUC by epoch and the latent space."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import html
 
-PHASES = {"pretrain": "Learning to restore normal images", "train": "Drawing the sphere"}
+PHASES = {"pretrain": "Pretraining the autoencoder", "train": "Training the sphere"}
 
 
 class LivePart:
-    """The part of a page that moves.
+    """The part of the page that is updated during training.
 
     Parameters
     ----------
     studio : Studio
-        Where the run is.
+        The studio that has the run.
     found : Run
         The run.
     """
@@ -37,7 +37,7 @@ class LivePart:
         self._drawn = (0, 0)
 
     def show(self) -> None:
-        """Lay it out."""
+        """Build the view."""
         with ui.element("section").classes("card stack"):
             with ui.element("div").classes("between"):
                 self._status = html("")
@@ -48,16 +48,17 @@ class LivePart:
             with ui.element("section").classes("card"):
                 html("<h2>The latent space</h2>")
                 html(
-                    "<small>Each mark is a test image: its distance to the cross is its true "
-                    "distance to the centre, its direction a projection. The circle is the "
-                    "sphere.</small>"
+                    "<small>Each mark is a test image. The cross is the centre. The distance "
+                    "between them is exact; the direction is a projection. The circle is "
+                    "the sphere.</small>"
                 )
                 self._sphere = ui.plotly(live.latent_sphere([], [], 0)).classes("plot square")
             with ui.element("div").classes("stack"):
                 with ui.element("section").classes("card"):
                     html("<h2>AUC by epoch</h2>")
                     html(
-                        "<small>On some test images, for your eyes only: it steers nothing.</small>"
+                        "<small>On some test images, for information only: training does not use "
+                        "it.</small>"
                     )
                     self._auc = ui.plotly(live.auc_curve([], [], None)).classes("plot")
                     self._auc.style("height:200px")
@@ -69,12 +70,12 @@ class LivePart:
         self.update(self.found, None if base is None else base.auc)
 
     def cancel(self) -> None:
-        """Stop the run; its checkpoint stays."""
+        """Stop the run; its checkpoint is kept."""
         self.studio.queue.cancel([self.identity])
         self._status.set_content(f"{formatting.state(self.found.state)} <b>Stopping…</b>")
 
     def update(self, found: Run, baseline: float | None) -> None:
-        """Show how far it is now, beside the AUC of the baseline if that is known."""
+        """Show the current progress, and the AUC of the baseline if it is known."""
         self.found = found
         history = self.studio.history(self.identity)
         views = self.studio.views(self.identity)
@@ -98,12 +99,14 @@ class LivePart:
         elif found.state == "queued":
             waiting = self.studio.queue.waiting()
             place = waiting.index(self.identity) if self.identity in waiting else 0
-            text = "Next in the queue." if place == 0 else f"{place} runs are before it."
+            text = (
+                "Next in the queue." if place == 0 else f"Runs ahead of it in the queue: {place}."
+            )
             if not self.studio.queue.alive():
                 text = "A worker is starting…"
             share = 0.0
         elif found.progress is None or not history:
-            text, share = "Reading images and preparing…", 0.0
+            text, share = "Reading the images…", 0.0
         else:
             progress = found.progress
             phase = PHASES.get(progress["phase"], str(progress["phase"]))
@@ -113,7 +116,7 @@ class LivePart:
             left = duration(epochs_left(own, epochs))
             text = f"{phase}: epoch {done} of {epochs}, about {left} left in this phase"
             if progress["phase"] == "pretrain":
-                text += "; the sphere comes after"
+                text += "; then the sphere is trained"
         self._status.set_content(
             f'<div aria-live="polite">{formatting.state(found.state)} &nbsp;'
             '<span data-test="progress">'

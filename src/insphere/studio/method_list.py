@@ -1,4 +1,4 @@
-"""The methods to choose from, by family; those that are not installed say what they need."""
+"""The list of methods, by family. A method that is not installed says what to install."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from insphere.experiments.runs.run_builder import BASELINE, comparable_methods
 from insphere.studio.controls import Handler, Radio
 
 OBJECTIVES = {
-    "one-class": ("Deep SVDD, one-class", "pulls all of normal to one centre"),
-    "soft-boundary": ("Deep SVDD, soft boundary", "a sphere that a few may leave"),
+    "one-class": ("Deep SVDD, one-class", "maps all normal images close to one centre"),
+    "soft-boundary": (
+        "Deep SVDD, soft boundary",
+        "a sphere that a small share of the training images may leave",
+    ),
 }
 
 
 def by_family() -> dict[str, list[MethodCard]]:
-    """Return the methods that learn from normal images alone, below the heading of their family."""
+    """Return the methods that learn from normal images alone, by the heading of their family."""
     cards = [method_card(name) for name in comparable_methods()]
     found = {
         heading: [card for card in cards if card.family == family]
@@ -22,18 +25,18 @@ def by_family() -> dict[str, list[MethodCard]]:
     return {heading: own for heading, own in found.items() if own}
 
 
-def show(method: str, objective: str, on_choose: Handler) -> None:
-    """Lay the methods out.
+def show(method: str, objective: str, on_select: Handler) -> None:
+    """Show the methods as a group of buttons.
 
     Parameters
     ----------
     method, objective : str
-        What is chosen now.
-    on_choose : callable
-        Told of a key of `OBJECTIVES` or of a method.
+        The current selection.
+    on_select : callable
+        Called with a key of `OBJECTIVES` or of a method.
     """
     now = objective if method == BASELINE else method
-    radio = Radio("Method", now, on_choose)
+    radio = Radio("Method", now, on_select)
     needs = comparable_methods()
     for heading, cards in by_family().items():
         radio.heading(heading)

@@ -1,4 +1,4 @@
-"""A form for a small sweep: classes, options and seeds, and how many runs that makes."""
+"""A form that starts a small sweep over classes, methods, options and seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nicegui import ui
 from insphere.detectors.registry import method_title
 from insphere.errors import InsphereError
 from insphere.experiments.runs.processing_options import OPTIONS
-from insphere.experiments.runs.run_builder import Choice, installed_methods
+from insphere.experiments.runs.run_builder import RunChoice, installed_methods
 from insphere.experiments.runs.sweep_file import class_names
 from insphere.studio import controls
 from insphere.studio.app_state import Studio
@@ -22,19 +22,19 @@ MOST = 500  # runs
 
 
 def show(studio: Studio, started: Callable[[], Any]) -> None:
-    """Lay the form out."""
+    """Build the form."""
     Form(studio, started).build()
 
 
 class Form:
-    """What one visitor has chosen for a sweep.
+    """The form of one visitor.
 
     Parameters
     ----------
     studio : Studio
-        Where it will run.
+        The studio that runs the sweep.
     started : callable
-        Told when it has started.
+        Called when the sweep was started.
     """
 
     def __init__(self, studio: Studio, started: Callable[[], Any]) -> None:
@@ -47,12 +47,12 @@ class Form:
         self.seeds, self.epochs, self.pretrain = 1, None, None
 
     def build(self) -> None:
-        """Lay it out."""
+        """Build the form."""
         with ui.element("section").classes("card stack").props('id="sweep"'):
             html("<h2>Start a small sweep</h2>")
             html(
-                "<p class=muted>Every method on every class with every seed; each ticked option is "
-                "a column of its own beside plain Deep SVDD.</p>"
+                "<p class=muted>Runs every selected method on every selected class with every "
+                "seed. Each selected option is measured alone, beside plain Deep SVDD.</p>"
             )
             names = [(source.key, source.title) for source in self.sources]
             controls.select("Images", names, self.source.key, self._source)
@@ -64,7 +64,7 @@ class Form:
                 controls.number("Training epochs", None, partial(self._number, "epochs"),
                                 least=1, most=1000, hint="by recipe")  # fmt: skip
             with ui.element("div").classes("row"):
-                # Never made anew, so that it is heard right after a choice.
+                # Never rebuilt, so that a click right after a selection is not lost.
                 self.button = controls.button(
                     "Start the sweep", self.start, "go", data_test="start-sweep"
                 )
@@ -74,7 +74,7 @@ class Form:
 
     @ui.refreshable_method
     def ticks(self) -> None:
-        """Show what can be ticked."""
+        """Show the lists of classes, methods and options."""
         names = class_names(self.source.dataset)
         with ui.element("div").classes("stack") as box:
             box.props["data-source"] = self.source.key
@@ -88,7 +88,7 @@ class Form:
         _ticks("Options of Deep SVDD", options, self.options, self._tick)
 
     def start(self) -> None:
-        """Put it into the queue."""
+        """Add the sweep to the queue."""
         try:
             self.studio.queue.start(self.content())
         except InsphereError as error:
@@ -101,7 +101,7 @@ class Form:
         ui.run_javascript("scrollTo({top: 0, behavior: 'smooth'})")
 
     def content(self) -> dict[str, Any]:
-        """Return what a sweep file would say."""
+        """Return the content of a sweep file with these settings."""
         known = class_names(self.source.dataset)
         classes = [name for name in known if name in self.classes]
         methods = []
@@ -123,18 +123,18 @@ class Form:
             "seeds": self.seeds,
         }
 
-    def _choice(self, method: str, options: tuple[str, ...]) -> Choice:
-        return Choice(
+    def _choice(self, method: str, options: tuple[str, ...]) -> RunChoice:
+        return RunChoice(
             dataset=self.source.dataset, normal=("-",), method=method, options=options,
             epochs=self.epochs, pretrain_epochs=self.pretrain,
         )  # fmt: skip
 
     def _recount(self) -> None:
-        """Say how many runs that makes, and whether they can be started."""
+        """Show the number of runs, and enable the button if they can be started."""
         columns = len(self.methods) + len(self.options)
         count = len(self.classes) * columns * self.seeds
         self.button.props["disabled"] = not 0 < count <= MOST
-        many = f", more than {MOST} are for the command line" if count > MOST else ""
+        many = f". For more than {MOST}, use the command line." if count > MOST else ""
         self.count.set_content(f"{count} runs{many}")
         self.result.clear()
 
@@ -148,21 +148,21 @@ class Form:
         setattr(self, name, (value or 1) if name == "seeds" else value)
         self._recount()
 
-    def _tick(self, chosen: set[str], name: str, ticked: bool) -> None:
+    def _tick(self, selected: set[str], name: str, ticked: bool) -> None:
         if ticked:
-            chosen.add(name)
+            selected.add(name)
         else:
-            chosen.discard(name)
+            selected.discard(name)
         self._recount()
 
 
-def _ticks(title: str, names: dict[str, str], chosen: set[str], tick: Any) -> None:
+def _ticks(title: str, names: dict[str, str], selected: set[str], tick: Any) -> None:
     with ui.element("fieldset"):
         html(f"<legend class=muted style='font-size:13.5px;padding:0 0 6px'>{title}</legend>")
         with ui.element("div").classes("row").style("gap:6px 18px"):
             for name, text in names.items():
                 with ui.element("label").classes("row").style("gap:7px;cursor:pointer"):
                     controls.checkbox(
-                        partial(tick, chosen, name), checked=name in chosen, name=name
+                        partial(tick, selected, name), checked=name in selected, name=name
                     )
                     html(f"<span>{escape(text)}</span>", "display:contents")

@@ -1,4 +1,4 @@
-"""The processing options to tick, in the three groups of the report, with what it assumed."""
+"""The processing options in three groups, each with the gain that a report assumed for it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ GROUPS = {
 
 
 def show(ticked: Collection[str], on_tick: Callable[[str, bool], None], *, enabled: bool) -> None:
-    """Lay the options out.
+    """Show the options as checkboxes.
 
     Parameters
     ----------
     ticked : collection of str
-        Keys of `OPTIONS` that are chosen now.
+        Keys of the `OPTIONS` that are selected.
     on_tick : callable
-        Told of a key, and whether it is ticked now.
+        Called with a key, and whether it is now selected.
     enabled : bool
         Whether the method takes options.
     """

@@ -1,4 +1,4 @@
-"""What the queue's workers do, what waits, and the sweeps: with buttons to stop and go on."""
+"""The queue: running and waiting runs, and sweeps, with buttons to stop and continue them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from insphere.studio.frame import html
 SHOWN = 5
 
 
-class AtWork:
-    """A part of a page that follows the queue.
+class QueueView:
+    """The part of a page that shows the queue.
 
     Parameters
     ----------
     studio : Studio
-        Whose queue.
+        The studio whose queue is shown.
     """
 
     def __init__(self, studio: Studio) -> None:
@@ -32,12 +32,12 @@ class AtWork:
         self._seen: Any = None
 
     def show(self) -> None:
-        """Lay it out."""
+        """Build the view."""
         self._look()
         self.body()
 
     def refresh(self) -> None:
-        """Lay it out again if something has changed."""
+        """Build the view again if something has changed."""
         if self._look():
             self.body.refresh()
 
@@ -60,10 +60,10 @@ class AtWork:
 
     @ui.refreshable_method
     def body(self) -> None:
-        """Show what there is; nothing where nobody is at work."""
+        """Show runs and sweeps; nothing if the queue is empty."""
         if self.running or self.waiting:
             with ui.element("section").classes("card stack").style("gap:4px"):
-                html("<h2>At work</h2>")
+                html("<h2>Running and waiting</h2>")
                 for run in [*self.running, *self.waiting]:
                     self._line(run)
                 if self.count > len(self.waiting):

@@ -1,4 +1,4 @@
-"""A run that is done, from the numbers down to the settings."""
+"""The results of a finished run: AUC, threshold, images, training and settings."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from insphere.studio.threshold import Threshold
 
 @dataclass(frozen=True)
 class RunActions:
-    """What the page does when a visitor asks for it.
+    """The actions that a visitor can start from the results.
 
     Parameters
     ----------
     compare, again : callable
-        Train the baseline; train this run again, to have its model.
+        Train the baseline; train this run again, to save its model.
     open_image : callable
-        Look closer at a test image, by its place.
+        Inspect a test image, given its position.
     moved : callable
-        Take note of the visitor's own threshold.
+        Keep the threshold set by the visitor.
     """
 
     compare: Callable[[], None]
@@ -49,13 +49,13 @@ class RunResults:
     Parameters
     ----------
     studio : Studio
-        Where it is.
+        The studio that has the run.
     found : Run
         The run.
     threshold, scores : str
-        What the address says: a threshold of the visitor's own, and "z" for z-scores.
+        Values from the address: a threshold set by the visitor, and "z" for z-scores.
     actions : RunActions
-        What happens when a visitor asks for it.
+        The actions of the page.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class RunResults:
         self.threshold, self.unit = threshold, scores
 
     def show(self) -> None:
-        """Lay it out."""
-        found = run_widgets.beside(self.studio, self.found)
+        """Build the view."""
+        found = run_widgets.compared_run(self.studio, self.found)
         with ui.element("section").classes("card stack"):
             self._hero = html(run_widgets.hero(found))
             if text := run_widgets.assumption(found):
@@ -74,25 +74,26 @@ class RunResults:
             if found.missing:
                 with ui.element("div").classes("row"):
                     html(
-                        "<span class=muted>Nobody has trained the baseline with this class yet."
+                        "<span class=muted>The baseline has not been trained with this class and "
+                        "seed."
                         "</span>"
                     )
                     controls.button("Train the baseline", self.actions.compare, "small")
-            html("<h2 style='margin-top:12px'>Beside it</h2>")
+            html("<h2 style='margin-top:12px'>Compared with baseline and controls</h2>")
             self._scale = html(run_widgets.scale(self.studio, found))
         if not self.studio.has_model(self.found.identity):
-            kept = "The scores of this run are here as numbers only; its model was not kept."
+            kept = "The model of this run was not saved; only its scores are available."
             with message(kept):
-                controls.button("Train it again and keep it", self.actions.again, "small")
+                controls.button("Train again and save the model", self.actions.again, "small")
         self._threshold()
         with ui.element("section").classes("card stack"):
-            html("<h2>Look at the images <small>click one to look closer</small></h2>")
+            html("<h2>Images <small>click one to inspect it</small></h2>")
             run_widgets.galleries(self.studio, self.found, self.actions.open_image)
         self._training()
         self._settings()
 
-    def update(self, around: run_widgets.Beside) -> None:
-        """Show what has changed beside the run."""
+    def update(self, around: run_widgets.ComparedRun) -> None:
+        """Show new results of the baseline and the controls."""
         self._scale.set_content(run_widgets.scale(self.studio, around))
         self._hero.set_content(run_widgets.hero(around))
 
@@ -109,25 +110,25 @@ class RunResults:
                 with ui.element("div").classes("between"):
                     html("<h2>Scores and the threshold</h2>")
                     self._unit_link()
-                chosen = _number(self.threshold, calibrated)
+                start = _number(self.threshold, calibrated)
                 Threshold(
-                    scores, truth, chosen, calibrated, self._score_scale(), self.actions.moved
+                    scores, truth, start, calibrated, self._score_scale(), self.actions.moved
                 ).show()
             with ui.element("section").classes("card stack").style("gap:10px"):
-                html("<h2>ROC</h2>")
+                html("<h2>ROC curve</h2>")
                 curves = {
                     f"this run, {formatting.percent(self.found.auc)} %": roc_curve(truth, scores)[
                         :2
                     ]
                 }
-                base = run_widgets.beside(self.studio, self.found).baseline
+                base = run_widgets.compared_run(self.studio, self.found).baseline
                 if base is not None and base.state == "finished":
                     try:
                         other, other_truth = self.studio.store.files.scores(base.identity)
                         name = f"baseline, {formatting.percent(base.auc)} %"
                         curves[name] = roc_curve(other_truth, other)[:2]
                     except DataError:
-                        pass  # imported as a row: it has a number, but no curve
+                        pass  # imported without its scores: it has an AUC but no curve
                 ui.plotly(live.roc(curves)).classes("plot tall")
                 html(f"<small>{_measured(self.found)}</small>")
 
@@ -154,7 +155,7 @@ class RunResults:
             return
         views = self.studio.views(self.found.identity)
         with ui.element("section").classes("card stack"):
-            html("<h2>How it trained</h2>")
+            html("<h2>Training</h2>")
             with ui.element("div").classes("two"):
                 ui.plotly(live.training_curve(history)).classes("plot")
                 if views:
@@ -173,10 +174,10 @@ class RunResults:
         }
         versions = ", ".join(f"{name} {number}" for name, number in (found.versions or {}).items())
         with ui.element("section").classes("card stack"):
-            html("<h2>Where it comes from</h2>")
+            html("<h2>Origin</h2>")
             facts = [
                 ("trained on", f"{found.n_train:,} images" if found.n_train else "–"),
-                ("took", duration(found.seconds)),
+                ("training time", duration(found.seconds)),
                 ("finished", formatting.ago(found.finished)),
                 ("seed", str(found.seed)),
             ]
@@ -186,7 +187,7 @@ class RunResults:
                 if self.studio.has_model(found.identity):
                     controls.link("Download the model", f"/download/models/{found.identity}.zip",
                                   "btn small", download=True)  # fmt: skip
-                    controls.link("Score an image of your own", f"/look?model={found.identity}",
+                    controls.link("Inspect an image of your own", f"/look?model={found.identity}",
                                   "btn small")  # fmt: skip
             with ui.element("details"):
                 with ui.element("summary"):
@@ -206,8 +207,11 @@ class RunResults:
 def _measured(found: Run) -> str:
     return (
         f"{found.n_normal:,} normal and {found.n_anomalous:,} anomalous test images. Average "
-        f"precision {formatting.percent(found.average_precision)} %; to find 95 % of the "
-        f"anomalous, {formatting.percent(found.fpr_at_95_tpr)} % false alarms."
+        f"precision {formatting.percent(found.average_precision)} %. At the threshold that finds "
+        "95 % "
+        f"of the anomalous images, {formatting.percent(found.fpr_at_95_tpr)} % of the normal "
+        "images "
+        "are false alarms."
     )
 
 

@@ -1,4 +1,4 @@
-"""Pieces of the page of a run that is done: numbers beside each other, and images."""
+"""Parts of the page of a run: its AUC beside baseline and controls, and galleries of images."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ SHOWN = 14
 
 
 @dataclass(frozen=True)
-class Beside:
-    """A run, and what stands beside it.
+class ComparedRun:
+    """A run with its baseline and its controls.
 
     Parameters
     ----------
     run : Run
         The run.
     baseline : Run or None
-        Plain Deep SVDD of the same class and seed; None if it is the run itself or not there.
+        Plain Deep SVDD with the same class and seed; None if it is the run itself or does not
+        exist.
     controls : list of Run
-        Those that are there.
+        The controls that exist in the store.
     """
 
     run: Run
@@ -50,12 +51,12 @@ class Beside:
 
     @property
     def missing(self) -> bool:
-        """Whether something that belongs beside it was never asked for."""
+        """Whether the baseline was never started."""
         return self.baseline is None and baseline_of(self.run.spec) != self.run.spec
 
 
-def beside(studio: Studio, run: Run) -> Beside:
-    """Find what stands beside a run."""
+def compared_run(studio: Studio, run: Run) -> ComparedRun:
+    """Find the baseline and the controls of a run."""
     spec = run.spec
     base = baseline_of(spec)
     found = {one.identity: one for one in studio.store.runs(
@@ -63,15 +64,15 @@ def beside(studio: Studio, run: Run) -> Beside:
     )}  # fmt: skip
     controls = [found[one.identity] for one in controls_of(spec) if one.identity in found]
     own = base.identity == run.identity
-    return Beside(
+    return ComparedRun(
         run,
         None if own else found.get(base.identity),
         [one for one in controls if one.identity != run.identity],
     )
 
 
-def hero(found: Beside) -> str:
-    """Return the AUC beside the baseline's, or the untrained network's, and the difference."""
+def hero(found: ComparedRun) -> str:
+    """Return the AUC, that of the baseline or else the untrained network, and the difference."""
     run, other, name = found.run, found.baseline, "the baseline"
     if other is None and not found.missing:
         other = next((one for one in found.controls if one.method == UNTRAINED), None)
@@ -98,30 +99,30 @@ def hero(found: Beside) -> str:
     return f'<div class="hero">{"".join(parts)}</div>'
 
 
-def assumption(found: Beside) -> str:
-    """Say what the report had assumed for these options, beside what was measured."""
+def assumption(found: ComparedRun) -> str:
+    """Return a sentence on the gain that a report assumed for the options of a run."""
     options = option_keys(found.run.spec.params)
     gain = assumed_gain(options)
     if baseline_of(found.run.spec) == found.run.spec:
-        return "This is the baseline, plain Deep SVDD: what others are compared with."
+        return "This is the baseline: plain Deep SVDD, with which other runs are compared."
     if not options:
         return ""
     if gain is None:
-        return "The report says nothing about the gain of these options."
+        return "The report assumed no gain for these options."
     parts = ", ".join(
         f"{escape(OPTIONS[name].title)} {formatting.points(OPTIONS[name].assumed or 0.0)}"
         for name in options
         if OPTIONS[name].assumed is not None
     )
     return (
-        f"The report that this follows <b>assumed {formatting.points(gain)}</b> points without "
-        f"training ({parts}). One seed says little: differences of a point or two are often "
-        "chance, and several seeds tell."
+        f"A report <b>assumed {formatting.points(gain)}</b> points for these options, without a "
+        f"training ({parts}). With one seed, differences of a point or two are often chance: run "
+        "several seeds."
     )
 
 
-def scale(studio: Studio, found: Beside) -> str:
-    """Return all AUCs on one line from 50 to 100 per cent, with published ones."""
+def scale(studio: Studio, found: ComparedRun) -> str:
+    """Return all AUCs on a scale from 50 to 100 per cent, with the published value if known."""
     names = studio.names()
     runs = [found.run, *([found.baseline] if found.baseline else []), *found.controls]
     rows: list[tuple[str, float | None, str, Run | None]] = [
@@ -154,7 +155,7 @@ def scale(studio: Studio, found: Beside) -> str:
 
 
 def galleries(studio: Studio, run: Run, opened: Callable[[int], Any]) -> None:
-    """Show the most normal and most anomalous images, and the worst mistakes."""
+    """Show the images with the highest and lowest scores, and the worst errors."""
     try:
         scores, truth = studio.store.files.scores(run.identity)
         images = shown_as_uint8(split_of(run.spec).X_test)
@@ -162,14 +163,21 @@ def galleries(studio: Studio, run: Run, opened: Callable[[int], Any]) -> None:
         html(f"<p class=muted>{escape(str(error))}</p>")
         return
     if len(images) != len(scores):
-        html("<p class=muted>The images are not those any more that were scored.</p>")
+        html(
+            "<p class=muted>These images have changed since they were scored, so they are not "
+            "shown.</p>"
+        )
         return
     found = extremes(scores, SHOWN, truth)
     groups: list[tuple[str, str, Sequence[int] | Any]] = [
         ("Most anomalous", "highest scores", found.most_anomalous),
         ("Most normal", "lowest scores", found.most_normal),
-        ("False alarms first", "normal, but high scores", found.most_anomalous_normals),
-        ("Misses last", "anomalous, but low scores", found.most_normal_anomalies),
+        (
+            "Worst false alarms",
+            "normal images with the highest scores",
+            found.most_anomalous_normals,
+        ),
+        ("Worst misses", "anomalous images with the lowest scores", found.most_normal_anomalies),
     ]
     with ui.element("div").classes("two"):
         for title, note, index in groups:
@@ -182,7 +190,11 @@ def _thumbs(images: Any, scores: Any, truth: Any, index: Any, opened: Callable[[
     parts = []
     for place in index if index is not None else ():
         kind = "anomalous" if truth[place] else "normal"
-        mark = '<span class="odd">✕ odd</span>' if truth[place] else "<span>○ normal</span>"
+        mark = (
+            '<span class="anomalous">✕ anomalous</span>'
+            if truth[place]
+            else "<span>○ normal</span>"
+        )
         alt = f"image {place}, truly {kind}, score {scores[place]:.3g}"
         picture = formatting.picture(np.asarray(images[place]), alt)
         parts.append(

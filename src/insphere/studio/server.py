@@ -1,4 +1,4 @@
-"""The studio as a server."""
+"""The web server of the studio."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _MARGIN = 1_000_000  # bytes around an upload
 
 @dataclass(frozen=True)
 class Place:
-    """Where the studio answers.
+    """The address of the studio.
 
     Parameters
     ----------
     host : str
-        Address to bind.
+        Address to listen on.
     port : int
-        Port to bind.
+        Port to listen on.
     token : str or None
-        What visitors need; None on this machine.
+        The token that visitors need; None if only this computer can connect.
     """
 
     host: str
@@ -42,22 +42,22 @@ class Place:
 
     @property
     def address(self) -> str:
-        """What to open in a browser."""
+        """The address to open in a browser."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         host = socket.gethostname() if self.host in ("0.0.0.0", "::") else host
         return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
 
 def find_place(host: str, port: int) -> Place:
-    """Check that the place is free, and make a token unless it is this machine alone.
+    """Check that the address is free, and make a token unless it is a local one.
 
     Raises
     ------
     InsphereError
-        If something else answers there, or the host is none of this machine.
+        If the address is in use, or does not belong to this computer.
     """
     if not 0 <= port <= 65535:
-        raise InsphereError(f"--port is a number from 0 to 65535, but got {port}.")
+        raise InsphereError(f"--port takes a number from 0 to 65535, but got {port}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -67,23 +67,23 @@ def find_place(host: str, port: int) -> Place:
     except (OSError, UnicodeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InsphereError(
-            f"The studio cannot answer at {host[:80]}:{port} ({reason}); choose another address "
+            f"The studio cannot listen on {host[:80]}:{port} ({reason}); choose another address "
             "with --host or another port with --port."
         ) from error
     return Place(host, port, None if host in LOCAL else secrets.token_urlsafe(24))
 
 
 def serve(studio: Studio, place: Place, *, show: bool) -> None:
-    """Answer until the program is ended.
+    """Run the server until the program is ended.
 
     Parameters
     ----------
     studio : Studio
-        What is shown.
+        The state to show.
     place : Place
         From `find_place`.
     show : bool
-        Open a browser.
+        Whether to open a browser.
     """
     studio.prepare()
     for page in (compare, run, experiments, models, inspect):

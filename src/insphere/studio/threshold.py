@@ -1,4 +1,4 @@
-"""The threshold and what follows from it: a slider, a histogram and a table that move together."""
+"""The threshold of a run: a slider, a histogram and a confusion matrix that change together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STEPS = 400
 
 
 class Threshold:
-    """Scores of one run, and the line that the visitor moves.
+    """The scores of one run and a threshold that the visitor can move.
 
     Parameters
     ----------
@@ -27,21 +27,22 @@ class Threshold:
         Anomaly scores.
     truth : ndarray, shape (n,)
         0 is normal, 1 anomalous.
-    chosen : float
-        Where the line starts.
+    start : float
+        The threshold at first.
     calibrated : float
-        Where the detector put it.
+        The threshold of the detector.
     scale : (float, float)
-        Mean and standard deviation of normals, if scores are shown as z-scores; else (0, 1).
+        Mean and standard deviation of the scores of normal images if z-scores are shown; else
+        (0, 1).
     moved : callable
-        Told of each new place, on the scale of `scores`.
+        Called with each new threshold, on the scale of `scores`.
     """
 
     def __init__(
         self,
         scores: NDArray[np.float64],
         truth: NDArray[Any],
-        chosen: float,
+        start: float,
         calibrated: float,
         scale: tuple[float, float],
         moved: Callable[[float], None],
@@ -49,18 +50,20 @@ class Threshold:
         self._mean, self._std = scale
         self._scores = (scores - self._mean) / self._std
         self._truth, self._moved = truth, moved
-        self._place = (chosen - self._mean) / self._std
+        self._place = (start - self._mean) / self._std
         self._calibrated = (calibrated - self._mean) / self._std
         self._low, self._high = live.score_range(self._scores)
-        room = (self._high - self._low) / 20  # the line can be moved either way from where it is
+        room = (
+            self._high - self._low
+        ) / 20  # so that the threshold can be moved in both directions
         self._low = min(self._low, self._place - room)
         self._high = max(self._high, self._place + room)
         self._step = (self._high - self._low) / STEPS
-        self._digits = max(0, 1 - math.floor(math.log10(self._step)))  # a step shows
+        self._digits = max(0, 1 - math.floor(math.log10(self._step)))  # so that one step is visible
         self._unit = "z-score" if scale != (0.0, 1.0) else "anomaly score"
 
     def show(self) -> None:
-        """Lay it out."""
+        """Build the view."""
         figure = live.score_histogram(self._scores, self._truth, self._place, self._unit)
         self._plot = ui.plotly(figure).classes("plot")
         with ui.element("div").style("padding:0 12px 0 48px"):
@@ -74,13 +77,13 @@ class Threshold:
             self._slider.props('aria-label="Threshold" data-test="threshold"')
         with ui.element("div").classes("between"):
             self._words = html("")
-            back = controls.button("Back to the calibrated one", self._back, "small quiet")
+            back = controls.button("Reset to the threshold of the model", self._back, "small quiet")
             back.style("margin-left:-12px")
         self._table = html("")
         self._say()
 
     def move(self, place: float) -> None:
-        """Move the line."""
+        """Move the threshold."""
         self._place = place
         self._plot.figure["layout"]["shapes"] = [live.threshold_line(place)]
         self._plot.update()
@@ -95,15 +98,15 @@ class Threshold:
         self._words.set_content(
             f'<p>At <b data-test="threshold-value">{self._place:.{self._digits}f}</b>, '
             f"{formatting.percent(measured.recall)} % of the anomalous images are found and "
-            f"{formatting.percent(measured.false_alarm_rate)} % of the normal ones raise a false "
-            "alarm.</p>"
+            f"{formatting.percent(measured.false_alarm_rate)} % of the normal images are false "
+            "alarms.</p>"
         )
         self._table.set_content(_confusion(measured))
 
 
 def _confusion(measured: Evaluation) -> str:
     rows = (
-        ("truly normal", measured.tn, "right", measured.fp, "false alarms", measured.n_normal),
+        ("truly normal", measured.tn, "correct", measured.fp, "false alarms", measured.n_normal),
         ("truly anomalous", measured.fn, "missed", measured.tp, "found", measured.n_anomalous),
     )
     body = "".join(
@@ -112,7 +115,8 @@ def _confusion(measured: Evaluation) -> str:
         for name, a, a_name, b, b_name, n in rows
     )
     return (
-        '<table class="confusion" data-test="confusion"><caption class="sr">Confusion at the '
+        '<table class="confusion" data-test="confusion"><caption class="sr">Confusion matrix at '
+        "the "
         "threshold</caption><thead><tr><td style='border:0'></td><th scope=col>called normal</th>"
         f"<th scope=col>called anomalous</th><th scope=col>all</th></tr></thead>{body}</table>"
     )

@@ -1,4 +1,4 @@
-"""A place to drop files, with its limits, and what becomes of them."""
+"""The field for uploads: it checks limits and decodes what arrives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from insphere.studio.uploads import LIMITS, keep_zip
 
 
 def drop_zip(studio: Studio, then: Callable[[Source], Awaitable[None] | None]) -> None:
-    """Take a zip of class folders, decode it in a helper, and go on with it as a source."""
+    """Add a field for a zip of class folders. `then` is called with the new source."""
     result = ui.element("div").props('aria-live="polite"')
 
     async def arrived(event: events.UploadEventArguments) -> None:
@@ -41,13 +41,13 @@ def drop_zip(studio: Studio, then: Callable[[Source], Awaitable[None] | None]) -
     def rejected(_: Any) -> None:
         result.clear()
         with result:
-            message(f"That is no zip, or larger than {LIMITS.bytes // 1_000_000} MB.", "bad")
+            message(f"This is no zip, or it is larger than {LIMITS.bytes // 1_000_000} MB.", "bad")
 
-    uploader = drop(".zip", "Drop a zip here, or choose one", arrived, rejected)
+    uploader = drop(".zip", "Drop a zip file here, or choose one", arrived, rejected)
 
 
 def drop(accept: str, label: str, arrived: Any, rejected: Any) -> ui.upload:
-    """Add a place to drop one file."""
+    """Add a field for one file, which can be dropped or chosen."""
     uploader = ui.upload(
         label=label,
         auto_upload=True,
@@ -60,9 +60,9 @@ def drop(accept: str, label: str, arrived: Any, rejected: Any) -> ui.upload:
 
 
 async def _kept(studio: Studio, file: Any) -> Path:
-    """Save an upload under a name of ours, decode it elsewhere, and throw the upload away."""
-    studio.brought.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=studio.brought, prefix=".arriving-") as folder:
+    """Save an upload under a fixed name, decode it in a helper process, and delete it."""
+    studio.uploads.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=studio.uploads, prefix=".arriving-") as folder:
         path = Path(folder) / "upload.zip"
         await file.save(path)
-        return await studio.ask(keep_zip, path, studio.brought, str(file.name))
+        return await studio.ask(keep_zip, path, studio.uploads, str(file.name))

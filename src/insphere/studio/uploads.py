@@ -1,4 +1,4 @@
-"""Images that a visitor brought: checked against limits, decoded, and kept as one archive."""
+"""Uploaded images: checked against limits, decoded, and saved as one archive."""
 
 from __future__ import annotations
 
@@ -21,27 +21,28 @@ from insphere.data.load import load_dataset
 from insphere.data.pixels import image_to_array, open_image
 from insphere.errors import DataError
 
-ENCRYPTED = 0x1  # the bit of a zip member's flags that says so
+ENCRYPTED = 0x1  # the bit in the flags of a zip member
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be brought.
+    """Limits for uploads.
 
     Parameters
     ----------
     bytes : int
-        Of the file, and of the whole request.
+        Size of the file, and of the whole request.
     unpacked : int
         Bytes of all images of a zip together, unpacked.
     images : int
-        Images in a zip.
+        Number of images in a zip.
     pixels : int
         Pixels of one image.
     all_pixels : int
-        Pixels of all images of a zip together: what decoding costs, however small the file is.
+        Pixels of all images of a zip together. Decoding costs this much, even if the file is
+        small.
     side : int
-        Larger images are made smaller: longest side in pixels of what is kept.
+        Longest side in pixels of the images that are saved. Larger images are reduced.
     """
 
     bytes: int = 100_000_000
@@ -61,23 +62,23 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
     Parameters
     ----------
     file : pathlib.Path
-        The zip, wherever it lies for the moment.
+        The zip.
     folder : pathlib.Path
-        Where the archive goes; made if it is not there.
+        Folder for the archive; created if it does not exist.
     title : str
-        What the visitor calls it; all that could be a path is taken out.
+        Name given by the visitor; parts that could be a path are removed.
     limits : Limits
         What is accepted.
 
     Returns
     -------
     pathlib.Path
-        The archive, which is there as a whole or not at all.
+        The archive. It is complete or not there.
 
     Raises
     ------
     DataError
-        If it is no zip, holds too much, cannot be decoded, or has fewer than two classes.
+        If it is not a zip, exceeds a limit, cannot be decoded, or has fewer than two classes.
     """
     _check_zip(file, limits)
     Image.MAX_IMAGE_PIXELS = limits.pixels
@@ -85,8 +86,9 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
     data = load_dataset(file, size=size, cache=False, progress=False)
     if len(np.unique(data.labels)) < 2:
         raise DataError(
-            "There is only one class in it: put normal and other images into folders of their "
-            "own, so that there is something to test with."
+            "There is only one class in the zip; put normal and other images into separate "
+            "folders, "
+            "because the test needs both."
         )
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{clean_title(title)}-{uuid4().hex[:6]}.npz"
@@ -124,7 +126,7 @@ def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMI
     Raises
     ------
     DataError
-        If it is no image, or too large.
+        If it is not an image, or too large.
     """
     Image.MAX_IMAGE_PIXELS = limits.pixels
     try:
@@ -133,28 +135,28 @@ def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMI
         raise DataError(f"The image is too large: {error}.") from error
     except (OSError, ValueError, SyntaxError, MemoryError) as error:
         raise DataError(
-            "That file is no image, or a damaged one; choose a PNG, JPEG or another usual format."
+            "This file is no image, or a damaged one; choose a PNG, JPEG or another common format."
         ) from error
 
 
 def drawn_digit(image: NDArray[np.uint8], margin: float) -> NDArray[np.uint8]:
-    """Centre a drawing and bring it to the size that digits have in the training images.
+    """Centre a drawing and resize it like the digits of the training images.
 
     Parameters
     ----------
     image : ndarray of uint8, shape (H, W, 1)
         Light strokes on black.
     margin : float
-        Share of the side that stays empty around the digit.
+        Share of the side that is empty around the digit.
 
     Raises
     ------
     DataError
-        If nothing is drawn.
+        If the drawing is empty.
     """
     rows, columns = np.flatnonzero(image.any(axis=(1, 2))), np.flatnonzero(image.any(axis=(0, 2)))
     if not len(rows):
-        raise DataError("There is nothing drawn yet.")
+        raise DataError("The drawing is empty; draw a digit first.")
     cut = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1, 0]
     side = image.shape[0]
     inner = max(1, round(side * (1 - 2 * margin)))
@@ -168,7 +170,7 @@ def drawn_digit(image: NDArray[np.uint8], margin: float) -> NDArray[np.uint8]:
 
 
 def clean_title(text: str) -> str:
-    """Return a name that is only a name.
+    """Return a file name without anything that could be a path.
 
     Examples
     --------
@@ -188,25 +190,28 @@ def _check_zip(file: Path, limits: Limits) -> None:
             members = [m for m in archive.infolist() if is_image_name(m.filename)]
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
         raise DataError(
-            "That file is no zip, or a damaged one: pack one folder for each class into a zip."
+            "This file is no zip, or a damaged one; pack one folder for each class into a zip."
         ) from error
     if not members:
-        raise DataError("There are no images in that zip.")
+        raise DataError("There are no images in the zip.")
     if any(member.flag_bits & ENCRYPTED for member in members):
-        raise DataError("The zip is encrypted: pack the images again without a password.")
+        raise DataError("The zip is encrypted; pack the images again without a password.")
     if len(members) > limits.images:
         raise DataError(
-            f"The zip holds {len(members):,} images; at most {limits.images:,} will do."
+            f"The zip holds {len(members):,} images; at most {limits.images:,} are accepted."
         )
     if sum(member.file_size for member in members) > limits.unpacked:
-        raise DataError(f"Unpacked, that is more than {limits.unpacked // 1_000_000:,} MB.")
+        raise DataError(
+            f"Unpacked, the zip has more than {limits.unpacked // 1_000_000:,} MB; use smaller "
+            "images."
+        )
 
 
 def _size(file: Path, limits: Limits) -> tuple[int, int]:
-    """Choose one size for all images: the usual one, made smaller if it is large.
+    """Return one size for all images: the most common one, reduced if it is large.
 
-    Only the heads of the images are read, so that too many pixels are refused before any is
-    decoded.
+    Only the headers of the images are read, so that too many pixels are refused before any image
+    is decoded.
     """
     sizes: Counter[tuple[int, int]] = Counter()
     pixels = 0
@@ -226,7 +231,7 @@ def _size(file: Path, limits: Limits) -> tuple[int, int]:
             if pixels > limits.all_pixels:
                 raise DataError(
                     f"The images of the zip have more than {limits.all_pixels // 1_000_000:,} "
-                    "million pixels together: make them smaller, or bring fewer."
+                    "million pixels together; make them smaller, or upload fewer."
                 )
     height, width = sizes.most_common(1)[0][0]
     scale = min(1.0, limits.side / max(height, width))

@@ -1,1 +1,1 @@
-"""The one training loop, its objectives, and what watches over it."""
+"""The training loop, its objectives, the collapse guard and checkpoints."""

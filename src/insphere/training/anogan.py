@@ -1,4 +1,4 @@
-"""AnoGAN: a DCGAN trained on normals, and the search for what it can make of a new image."""
+"""AnoGAN: training of a DCGAN on normal images, and the search for the nearest generated image."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ PHASE = "adversarial"
 
 
 class AnoGANSpec(BaseModel):
-    """Everything that decides how an AnoGAN is trained and searched, apart from data and seed.
+    """All settings that determine how an AnoGAN is trained and searched, apart from data and seed.
 
     Parameters
     ----------
     preprocess : tuple of StepSpec
-        Steps fitted on the training normals; the last one brings them to [0, 1].
+        Steps fitted on the normal training samples; the last one scales values to [0, 1].
     side : {32, 64}
-        Height and width of the images that the generator makes.
+        Height and width of generated images.
     latent_dim : int
         Length of a latent vector.
     width : int
@@ -44,7 +44,7 @@ class AnoGANSpec(BaseModel):
     search_steps, search_lr
         Steps of the search in latent space, and its learning rate.
     starts : int
-        Latent vectors among which each search chooses its start.
+        Number of latent vectors; each search starts from the best of them.
     discrimination_weight : float
         λ: share of the discrimination loss in the loss of the search.
     """
@@ -86,7 +86,7 @@ class GAN(nn.Module):
         self.register_buffer("starts", torch.randn(spec.starts, spec.latent_dim))
 
     def resize(self, x: Tensor) -> Tensor:
-        """Bring preprocessed images to the generator's size and range, −1 to 1."""
+        """Resize preprocessed images and scale them to the range of the generator, −1 to 1."""
         if x.shape[2:] != (self.side, self.side):
             size = (self.side, self.side)
             x = F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
@@ -103,24 +103,25 @@ def train_gan(
     device: torch.device,
     callbacks: Sequence[Callback] = (),
 ) -> tuple[GAN, list[Record]]:
-    """Train generator and discriminator on normals with the standard loss of a GAN.
+    """Train generator and discriminator on normal images with the standard loss of a GAN.
 
-    The discriminator minimises the cross-entropy of telling real from generated images, and the
-    generator that of its images being taken for real (Goodfellow et al. 2014, section 3).
+    The discriminator minimises the cross-entropy of classifying real and generated images. The
+    generator minimises that of its images being classified as real (Goodfellow et al. 2014, section
+    3).
 
     Parameters
     ----------
     X : ndarray, shape (N, H, W, C)
-        Training normals.
+        Normal training samples.
     spec : AnoGANSpec
-        How to train.
+        Settings of the training.
     seed : int
-        Decides everything random, the starts of later searches included.
+        Seed of all randomness, including the starts of later searches.
     device : torch.device
-        Where to train.
+        Device of the training.
     callbacks : sequence of Callback
-        Followers of the progress; an epoch is a pass over the images, the last one perhaps cut
-        short.
+        Objects that follow the training; an epoch is a pass over the images, the last one perhaps
+        cut short.
 
     Returns
     -------
@@ -179,7 +180,7 @@ class _Adversaries:
         ]
 
     def step(self, real: Tensor, random: torch.Generator) -> Tensor:
-        """Improve the discriminator, then the generator; return the generator's loss and its."""
+        """Update the discriminator, then the generator; return the losses of generator and it."""
         z = torch.randn(len(real), self.latent_dim, generator=random).to(self.device)
         fake = self.generator(z)
         loss_d = (
@@ -201,12 +202,12 @@ class _Adversaries:
 
 @with_gradients
 def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
-    """Look for the generated image that comes closest to each given one.
+    """Search for the generated image that is nearest to each given one.
 
     The loss is (1 − λ) Σ|x − G(z)| + λ Σ|f(x) − f(G(z))|, with the discriminator's last map as f
-    (Schlegl et al. 2017, equations 3, 5 and 6). Adam changes z alone, for all images at once and
-    yet for each by itself: nothing links the images of a batch. Each search starts at that of the
-    fixed starts whose image is closest to its own.
+    (Schlegl et al. 2017, equations 3, 5 and 6). Adam changes only z. The images of a batch are
+    optimised together, but independently of each other. Each search starts from that of the fixed
+    latent vectors whose image is nearest.
 
     Parameters
     ----------
@@ -215,14 +216,14 @@ def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
     x : Tensor, shape (N, C, H, W)
         Raw images.
     spec : AnoGANSpec
-        Its budget.
+        Settings of the search.
 
     Returns
     -------
     loss : Tensor, shape (N,)
-        The smallest loss on the way.
+        The smallest loss of the search.
     z : Tensor, shape (N, latent_dim)
-        Where it was.
+        The latent vector of that loss.
     """
     with torch.no_grad():
         target = gan.resize(gan.preprocessor(x))
@@ -248,14 +249,14 @@ def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
 
 
 class SearchedLoss(nn.Module):
-    """From raw images to what remains of the loss after a search.
+    """Computes the remaining loss after a search, from raw images.
 
     Parameters
     ----------
     gan : GAN
         Trained, in evaluation mode.
     spec : AnoGANSpec
-        Budget of the search.
+        Settings of the search.
     """
 
     def __init__(self, gan: GAN, spec: AnoGANSpec) -> None:
@@ -264,7 +265,7 @@ class SearchedLoss(nn.Module):
         self.spec = spec
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map raw images N×C×H×W to (N,); differentiable where the search ended."""
+        """Map raw images N×C×H×W to (N,); differentiable at the end of the search."""
         with torch.enable_grad():
             _, z = search(self.gan, x.detach(), self.spec)
         target = self.gan.resize(self.gan.preprocessor(x))
@@ -273,7 +274,7 @@ class SearchedLoss(nn.Module):
 
 
 def _distance(gan: GAN, target: Tensor, wanted: Tensor, z: Tensor, share: float) -> Tensor:
-    """Weigh the differences of pixels and of features between images and those made from z."""
+    """Return the weighted differences of pixels and features between images and G(z)."""
     image = gan.generator(z)
     residual = (target - image).abs().flatten(1).sum(dim=1)
     features = gan.discriminator.features(image)

@@ -1,4 +1,4 @@
-"""One batch: samples as the network sees them, and what is known about each."""
+"""A batch: preprocessed samples with their labels, groups and weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
     groups : Tensor of int64, shape (B,), optional
         Group of each.
     weights : Tensor of float64, shape (B,), optional
-        How much each counts; the mean over the training set is 1.
+        Weight of each; the mean over the training set is 1.
     """
 
     x: Tensor
@@ -40,7 +40,7 @@ class Batch(NamedTuple):
 
 
 def joined(batches: Sequence[Batch]) -> Batch:
-    """Put batches together, one after the other."""
+    """Concatenate batches."""
     columns = zip(*batches, strict=True)
     together: list[Any] = [None if column[0] is None else torch.cat(column) for column in columns]
     return Batch(*together)

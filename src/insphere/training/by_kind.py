@@ -1,4 +1,4 @@
-"""Settings that come in several kinds, each a class in a file of its own."""
+"""Settings of several kinds, each a class in its own file."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Spec = TypeVar("Spec", bound=BaseModel)
 
 
 def chosen(value: Any, base: type[Spec], table: Mapping[str, str], what: str) -> Spec:
-    """Return the settings that `value` stands for: a union discriminated by ``kind``.
+    """Return settings from a kind, a mapping with ``kind``, or settings.
 
-    Files can name only what the table has. In Python, an object of any subclass of `base` will do.
-    The module of a kind is imported when the kind is asked for.
+    Files can name only kinds in the table. In Python, an object of any subclass of `base` is valid.
+    The module of a kind is imported at its first use.
 
     Parameters
     ----------
     value : base, str or mapping
         Settings, a kind with its defaults, or ``{"kind": …}`` with settings.
     base : type
-        What all kinds derive from.
+        Base class of all kinds.
     table : mapping
         Dotted name of the class of each kind.
     what : str
-        What is chosen, for messages.
+        Name of the setting, for messages.
 
     Raises
     ------

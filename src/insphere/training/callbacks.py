@@ -1,4 +1,4 @@
-"""How a person or a program follows training while it runs."""
+"""Callbacks, with which a program follows a training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Record = dict[str, Any]
 
 
 class Callback:
-    """Called by the loop; override what you need. Raise to stop: checkpoints stay."""
+    """Called by the loop; override what you need. Raise an error to stop; checkpoints are kept."""
 
     def phase_start(self, phase: str, epochs: int, done: int, images: int) -> None:
         """Call before the first epoch; `done` epochs come from a checkpoint."""
@@ -17,20 +17,20 @@ class Callback:
         """Call after each step, with the number of images in it."""
 
     def look(self, record: Record, objective: Any, images: Any) -> None:
-        """Call after each epoch, before `epoch_end`, to look inside; what is seen is not changed.
+        """Call after each epoch, before `epoch_end`, to look inside; nothing may be changed.
 
         Parameters
         ----------
         record : dict
-            The epoch's row of the history.
+            The record of the epoch in the history.
         objective : insphere.training.objectives.Objective
-            What is minimised, with its networks.
+            The objective with its networks.
         images : insphere.training.images.Samples
-            What is trained on; `TrainingImages` also prepare other images for the networks.
+            The training samples; `TrainingImages` can also preprocess other images.
         """
 
     def epoch_end(self, record: Record) -> None:
-        """Call after each epoch, with its row of the history."""
+        """Call after each epoch, with its record in the history."""
 
     def phase_end(self, phase: str) -> None:
-        """Call after the last epoch, also when the phase was interrupted."""
+        """Call after the last epoch, and also if the phase is interrupted."""

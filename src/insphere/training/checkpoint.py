@@ -1,4 +1,4 @@
-"""One file a phase: everything that the next epoch depends on, written atomically."""
+"""Checkpoints: one file for each phase with the whole state, written atomically."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _PARTS = {"objective", "optimizer"}
 
 
 class CheckpointNames:
-    """Names a phase's checkpoint by a hash of everything that the phase depends on.
+    """Names the checkpoint of a phase by a hash of everything that it depends on.
 
     Parameters
     ----------
     folder : pathlib.Path, optional
-        Where checkpoints lie; without it no phase has one.
+        Folder of checkpoints; None for no checkpoints.
     samples : ndarray or TrainingSet
         Raw training samples. Weights are part of every name.
     seed : int
@@ -69,9 +69,9 @@ class CheckpointNames:
         phase : str
             Name of the phase.
         parts : dict
-            What it depends on beside the samples, as JSON values.
+            Everything else that it depends on, as JSON values.
         labels : bool
-            Whether it depends on the samples' labels and groups, where they have any.
+            Whether it depends on labels and groups of the samples, if there are any.
         """
         if self.folder is None:
             return None
@@ -82,7 +82,7 @@ class CheckpointNames:
 
 
 def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
-    """Write tensors and JSON-able `meta` to one file that is either the old or the new one."""
+    """Write tensors and JSON values to one file, which is always the old or the new one."""
     kept = {name: tensor.detach().contiguous().cpu() for name, tensor in tensors.items()}
     text = json.dumps(meta)
     try:
@@ -97,7 +97,7 @@ def write_checkpoint(path: Path, tensors: dict[str, Tensor], meta: dict[str, Any
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Read a checkpoint; None if there is none, or, said, if it is not as it was written."""
+    """Read a checkpoint; None if there is none, or, with a warning, if it was changed."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ValueError("it is not a file")
@@ -119,7 +119,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | No
 
 
 def refuse_checkpoint(path: Path, why: str) -> None:
-    """Say that a checkpoint is not used."""
+    """Warn that a checkpoint is not used."""
     warnings.warn(
         f"The checkpoint {path} is damaged or of another training ({why}), and is not used.",
         stacklevel=3,
@@ -131,7 +131,7 @@ def misfit(
     wanted: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
 ) -> str | None:
-    """Say why saved tensors are not those of an objective and its optimizer; None if they are.
+    """Return why saved tensors do not fit an objective and its optimizer; None if they fit.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put tensors back, in the memory layout of their parameters."""
+    """Restore tensors in the memory layout of their parameters."""
     parameters = optimizer.param_groups[0]["params"]
     for name, value in tensors.items():
         position, key = name.split(".", 1)

@@ -1,4 +1,4 @@
-"""Training of a classifier with the same loop, images and checkpoints as everything else."""
+"""Training of a classifier with the common loop, images and checkpoints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from insphere.training.training_set import TrainingSet
 
 
 class ClassifierSpec(BaseModel):
-    """Everything that decides how a classifier is trained, apart from the data and the seed.
+    """All settings that determine how a classifier is trained, apart from the data and the seed.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class CrossEntropy(Objective):
     Parameters
     ----------
     classifier : Classifier
-        What is trained.
+        The classifier.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -72,7 +72,7 @@ class CrossEntropy(Objective):
         return weighted_mean(losses, batch.weights)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Record the share of samples that were classified rightly while training."""
+        """Record the share of correctly classified training samples."""
         accuracy = self._hits / self._seen
         self._hits = self._seen = 0
         return {"accuracy": accuracy}
@@ -96,17 +96,17 @@ def train_classifier(
     train : TrainingSet
         Samples of all known classes; its labels are from 0 to the number of classes less one.
     spec : ClassifierSpec
-        How to train.
+        Settings of the training.
     seed : int
-        Decides initial weights and the order of the images.
+        Seed of the initial weights and the order of the images.
     device : torch.device
-        Where to train.
+        Device of the training.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the network. Tables are trained in float64 on the CPU.
     checkpoints : pathlib.Path, optional
         Folder of checkpoints.
     callbacks : sequence of Callback
-        Followers of the progress.
+        Objects that follow the training; see `insphere.training.callbacks`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Contrastive fine-tuning around the mean of the normals."""
+"""Contrastive fine-tuning around the mean of normal images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from insphere.training.panda import Compactness, normalised
 
 
 class ViewRows:
-    """Maps of several views of each training image; a batch has two of them, drawn anew.
+    """Maps of several views of each training image; a batch has two random ones of each image.
 
     Parameters
     ----------
     views : ndarray of float16, shape (N, V, H, W, C)
         V ≥ 2 views of each image, from the frozen part.
     device : torch.device
-        Where batches are needed.
+        Device of the batches.
     """
 
     def __init__(self, views: NDArray[np.float16], device: torch.device) -> None:
@@ -45,13 +45,13 @@ class ViewRows:
 
 
 class MeanShifted(Compactness):
-    """Tells images apart, seen from the centre (after Reiss & Hoshen 2023, "MSC").
+    """Separates images by their angles around the centre (after Reiss & Hoshen 2023, "MSC").
 
-    With z = (f/‖f‖ − c), scaled to length 1 again, two views of one image are to be more similar
-    than views of two images: the mean over all views of −log of
+    With z = (f/‖f‖ − c), scaled to length 1 again, two views of one image become more similar
+    than views of different images: the mean over all views of −log of
     exp(⟨z, z'⟩/τ) / Σ exp(⟨z, z''⟩/τ), where z' is the other view of the same image and the sum
-    runs over all other views in the batch. Since angles are measured around c, features can stay
-    close to c while they learn what makes an image of this kind itself.
+    runs over all other views in the batch. Because angles are measured around c, features can
+    stay close to c while they separate single images.
 
     Parameters
     ----------

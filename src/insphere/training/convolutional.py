@@ -1,4 +1,4 @@
-"""Training of a sphere at every place of the feature map, from normals alone."""
+"""Training of a sphere at every position of the feature map, on normal images alone."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ from insphere.training.training_set import TrainingSet
 
 
 class PlaceObjective(Hypersphere):
-    """The mean pseudo-Huber distance over all places and images.
+    """The mean pseudo-Huber distance over all positions and images.
 
     Liznerski et al. (2021), "Explainable deep one-class classification", without their anomalies:
-    their objective for normal images alone. The guard watches the places as if each were an image.
+    the objective for normal images alone. The guard treats each position like an image.
 
     Parameters
     ----------
     encoder : torch.nn.Module
-        From images to representations of places, N×D×u×v.
+        From images to representations of positions, N×D×u×v.
     center : Tensor, shape (D, u, v)
-        The centre of each place.
+        The centre of each position.
     guard : CollapseGuard
         Watches the representations of every epoch.
     nu : float
-        Where the recorded radius lies.
+        Share of the training images outside the recorded radius.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PlaceObjective(Hypersphere):
         return pseudo_huber((batch.x - self.center).square().sum(dim=1)).mean()
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Record radius and share outside over all places; watch for collapse."""
+        """Record radius and share outside over all positions, and check for collapse."""
         z = self._recall().x
         distances = (z - self.center).square().sum(dim=1).flatten()
         kept = max(1, round((1 - self.nu) * len(distances)))
@@ -72,7 +72,7 @@ class PlaceObjective(Hypersphere):
 
 
 def of_places(z: Tensor) -> Tensor:
-    """Turn N×D×u×v into one row for each place of each image."""
+    """Turn N×D×u×v into one row for each position of each image."""
     return z.movedim(1, -1).flatten(0, 2)
 
 
@@ -92,16 +92,16 @@ def train_places(
     Parameters
     ----------
     samples : ndarray, shape (N, H, W, C), or TrainingSet
-        Training normals: uint8 or float images.
+        Normal training images, uint8 or float.
     spec : SphereSpec
-        How to train.
+        Settings of the training.
     seed, device, precision, checkpoints, callbacks
         As in `insphere.training.deep_svdd.train_sphere`.
 
     Returns
     -------
     sphere, history, guard
-        The model in evaluation mode, a record for each epoch, and what the guard saw.
+        The model in evaluation mode, a record for each epoch, and the guard.
     """
     start = pretrain(
         samples, spec.stage, spec.pretraining, seed=seed, device=device, precision=precision,
@@ -130,7 +130,7 @@ def train_places(
 def convolutional_head(
     encoder: nn.Module, spec: EncoderSpec, allow_collapse: bool = False
 ) -> ConvolutionalHead:
-    """Take the stages of a LeNet-type encoder and put a new 1×1 convolution after them.
+    """Return the stages of a LeNet-type encoder with a new 1×1 convolution after them.
 
     Raises
     ------
@@ -144,7 +144,9 @@ def convolutional_head(
             f"A fully convolutional sphere takes encoders of kind lenet, not {spec.kind}."
         )
     if spec.attention == "self":
-        raise SpecError("Self-attention mixes all places, so no map would be left; leave it out.")
+        raise SpecError(
+            "Self-attention mixes all positions, so there would be no heat map; leave it out."
+        )
     stages = nn.Sequential(encoder.input_norm, encoder.stages)  # type: ignore[arg-type]
     head = ConvolutionalHead(stages, spec.widths[-1], spec.rep_dim)
     findings = collapse_paths(head)

@@ -1,4 +1,4 @@
-"""From training normals to a trained sphere: pretraining, centre, one-class training."""
+"""The training of Deep SVDD: pretraining, centre, one-class training."""
 
 from __future__ import annotations
 
@@ -44,35 +44,36 @@ from insphere.training.training_set import TrainingSet
 
 
 class SphereSpec(BaseModel):
-    """Everything that decides how a Deep SVDD is trained, apart from the data and the seed.
+    """All settings that determine how a Deep SVDD is trained, apart from the data and the seed.
 
     Parameters
     ----------
     encoder : EncoderSpec
         The network.
     preprocess : tuple of StepSpec
-        Steps fitted on the training normals.
+        Steps fitted on the normal training samples.
     recipe : Recipe
         Epochs and learning rates.
     objective : {"one-class", "soft-boundary"}
-        What is minimised.
+        The objective.
     nu : float
         ν of the soft-boundary objective.
     radius_update : {"epoch", "batch"}
         When the soft-boundary radius is updated.
     allow_collapse : bool
-        Build and train networks that can, or do, collapse.
+        Build and train networks that can collapse, even if they do.
     center : {"mean", "zero"}
-        Where the sphere lies: at the mean of the first pass, or, to see it collapse, at the
-        origin.
+        Position of the centre: at the mean of a first pass; or at the origin, to study a
+        collapse.
     regularizers : Regularizers, optional
-        What else is minimised. With a weight on the variance, networks that could collapse are
-        built; the guard watches them all the same.
+        Further terms of the loss. With a weight on the variance, networks that could collapse are
+        built; the guard still checks them.
     pretraining : Pretraining
-        What the encoder learns first, for the recipe's epochs of pretraining; a kind of
+        How the encoder is pretrained, for the recipe's epochs of pretraining; a kind of
         `insphere.training.pretraining.table.PRETRAININGS`.
     head : HeadSpec
-        What encloses the representations; a kind of `insphere.training.heads.table.HEADS`.
+        The head, which encloses the representations; a kind of
+        `insphere.training.heads.table.HEADS`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,7 +92,7 @@ class SphereSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _only_options_in_use(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out options that are off, so that they change no checkpoint's name."""
+        """Leave out options that are off, so that names of checkpoints do not change."""
         written: dict[str, Any] = write(self)
         off = {
             "center": "mean",
@@ -109,7 +110,7 @@ class SphereSpec(BaseModel):
 
     @property
     def stage(self) -> StageSpec:
-        """What decides the pretraining, so that objectives which differ elsewhere share it."""
+        """The settings of the pretraining; specs with the same ones share it."""
         return StageSpec(
             encoder=self.encoder,
             preprocess=self.preprocess,
@@ -118,14 +119,14 @@ class SphereSpec(BaseModel):
         )
 
     def build_head(self) -> Head:
-        """Return what encloses the representations, not yet placed."""
+        """Return the unfitted head."""
         chosen = CenterSpec(place="zero") if self.center == "zero" else self.head
         return chosen.build(self.encoder.rep_dim)
 
 
 @dataclass
 class TrainedSphere:
-    """What training gives.
+    """The result of a training.
 
     Parameters
     ----------
@@ -134,7 +135,7 @@ class TrainedSphere:
     history : list of dict
         A record for each epoch of both phases.
     guard : CollapseGuard
-        What was seen of the representations.
+        The guard, with its measurements of the representations.
     """
 
     sphere: Sphere
@@ -153,26 +154,26 @@ def train_sphere(
     checkpoints: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> TrainedSphere:
-    """Train Deep SVDD on normals (Ruff et al. 2018).
+    """Train Deep SVDD on normal samples (Ruff et al. 2018).
 
     Parameters
     ----------
     samples : ndarray, shape (N, H, W, C) or (N, F), or TrainingSet
-        Training normals: uint8 or float images, or a float table; perhaps with labels, groups and
-        weights.
+        Normal training samples: uint8 or float images, or a float table; optionally with labels,
+        groups and weights.
     spec : SphereSpec
-        How to train.
+        Settings of the training.
     seed : int
-        Decides initial weights, order of the images and everything else that is random.
+        Seed of the initial weights, the order of the images and all other randomness.
     device : torch.device
-        Where to train.
+        Device of the training.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the network. Tables are trained in float64 on the CPU.
     checkpoints : pathlib.Path, optional
-        Folder for a checkpoint of each phase, named by what the phase depends on: an interrupted
-        run continues, and runs that differ only in their objective share one pretrained encoder.
+        Folder for a checkpoint of each phase. An interrupted training continues from it. Trainings
+        that differ only in their objective share one pretrained encoder.
     callbacks : sequence of Callback
-        Followers of the progress.
+        Objects that follow the training; see `insphere.training.callbacks`.
     """
     if spec.center == "zero" and not spec.allow_collapse:
         raise CollapseError(
@@ -197,16 +198,16 @@ def train_sphere(
 
 
 def sphere_objective(start: Pretrained, spec: SphereSpec, seed: int) -> Hypersphere:
-    """Place the head by a first pass and return the objective, with its guard.
+    """Fit the head to a first pass, and return the objective with its guard.
 
     Parameters
     ----------
     start : Pretrained
         Network and images.
     spec : SphereSpec
-        How to train.
+        Settings of the training.
     seed : int
-        Decides the batches of the first pass.
+        Seed of the batches of the first pass.
     """
     train, n = spec.recipe.train, len(start.images)
     head, normals = placed_head(start, spec, seed)
@@ -232,7 +233,7 @@ def sphere_objective(start: Pretrained, spec: SphereSpec, seed: int) -> Hypersph
 
 
 def placed_head(start: Pretrained, spec: SphereSpec, seed: int) -> tuple[Head, Batch]:
-    """Return the spec's head, placed by a first pass, and the representations of that pass."""
+    """Return the head, fitted to a first pass, and the representations of that pass."""
     size = spec.recipe.train.batch_size
     normals = first_pass(start.encoder, start.images, size, seed, start.autocast)
     normals = normals.with_x(normals.x.to(start.dtype))
@@ -250,9 +251,9 @@ def untrained_sphere(
     device: torch.device,
     precision: Precision = "auto",
 ) -> TrainedSphere:
-    """Return the same network with the same seed and a centre, but without any training.
+    """Return the network with the same seed and a centre, but without training.
 
-    An untrained network already scores well, so no result means much without this beside it.
+    It is a control: an untrained network often scores well already.
     """
     stage = spec.stage.model_copy(update={"phase": Phase(epochs=0)})
     start = pretrain(
@@ -270,10 +271,10 @@ def first_pass(
     seed: int,
     autocast: torch.dtype | None,
 ) -> Batch:
-    """Return the representations of all images on the scale on which training runs.
+    """Return the representations of all images on the scale of the training.
 
-    The pass is made in training mode, with the batches that training uses; batch-norm statistics
-    restart and become the plain average over it, so that evaluation is on that scale too.
+    The pass is made in training mode with the batches of the training. Batch-norm statistics are
+    reset and become the plain average over this pass, so that evaluation is on the same scale.
 
     Returns
     -------
@@ -299,7 +300,7 @@ def first_pass(
 def representations(
     encoder: nn.Module, images: TrainingImages, batch_size: int, autocast: torch.dtype | None
 ) -> Batch:
-    """Return the representations of all samples by a trained network, in their own order."""
+    """Return the representations of all samples by a trained network, in the given order."""
     encoder.eval()
     weight = next(encoder.parameters())
     with torch.autocast(weight.device.type, autocast, autocast is not None):

@@ -1,4 +1,4 @@
-"""Which device and which number format training and scoring run on."""
+"""Device and number format of training and scoring."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def autocast_dtype(precision: Precision, network: nn.Module) -> torch.dtype | No
     Parameters
     ----------
     precision : {"auto", "float32", "bfloat16"}
-        "auto" takes bfloat16 where the processor has it and the network is wide enough to be
-        faster in it.
+        "auto" uses bfloat16 if the processor has it and the network is wide enough to be faster
+        with it.
     network : torch.nn.Module
-        What is run. One in float64 is never run in less.
+        The network. One in float64 is never run in a lower precision.
     """
     weight = next(itertools.chain(network.parameters(), network.buffers()))
     if weight.dtype != torch.float32 or precision == "float32":
@@ -63,6 +63,6 @@ def autocast_dtype(precision: Precision, network: nn.Module) -> torch.dtype | No
 
 
 def is_wide(network: nn.Module) -> bool:
-    """Whether some convolution has channels enough to fill vectors of bfloat16."""
+    """Whether a convolution has enough channels to fill vectors of bfloat16."""
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     return any(min(m.in_channels, m.out_channels) >= WIDE for m in convolutions)

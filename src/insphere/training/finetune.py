@@ -1,4 +1,4 @@
-"""Fine-tuning of a backbone's last stages on normals, stopped before their features collapse."""
+"""Fine-tuning the last stages of a backbone on normal images, with a stop before a collapse."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from insphere.training.loop import PhaseRun
 from insphere.training.panda import Compactness, MapRows, normalised
 from insphere.training.recipe import Phase
 
-WATCHED = 1024  # training images whose features tell whether they collapse
+WATCHED = 1024  # training images whose features are checked for collapse
 
 
 class FinetuneSpec(BaseModel):
-    """How the last stages are fine-tuned.
+    """Settings of the fine-tuning of the last stages.
 
     Parameters
     ----------
     objective : {"compact", "contrastive"}
-        Draw features together (see `insphere.training.panda.Compactness`), or tell images
-        apart around their mean (see `insphere.training.contrastive.MeanShifted`).
+        Reduce the distances of features (see `insphere.training.panda.Compactness`), or separate
+        images around their mean (see `insphere.training.contrastive.MeanShifted`).
     stages : int
-        How many of the last stages are trained.
+        Number of last stages that are trained.
     epochs : int
-        At most so many passes over the training images.
+        Largest number of epochs.
     lr : float
-        Learning rate. At ten times the default, one epoch over a few thousand images takes more
-        of the variance than `keep_spread` allows, and nothing is gained.
+        Learning rate. At ten times the default, one epoch over a few thousand images reduces the
+        variance below `keep_spread`, without a gain.
     batch_size : int
         Images in a step.
     keep_spread : float
-        Training ends with the last epoch after which the features still had this share of the
-        variance that they had at the start.
+        Training ends with the last epoch after which the variance of the features is at least this
+        share of that at the start.
     views : int
-        "contrastive": random views of each training image that are computed; each step takes two.
+        "contrastive": number of random views of each training image; each step uses two.
     temperature : float
         "contrastive": τ.
     """
@@ -66,7 +66,7 @@ class FinetuneSpec(BaseModel):
 
     @property
     def phase(self) -> Phase:
-        """The schedule as the loop takes it."""
+        """The schedule for the loop."""
         return Phase(
             epochs=self.epochs, lr=self.lr, schedule="constant", batch_size=self.batch_size,
             weight_decay=0.0,
@@ -75,7 +75,7 @@ class FinetuneSpec(BaseModel):
 
 @dataclass
 class Finetuned:
-    """The trained stages, a record for each epoch, and what the guard noticed."""
+    """The trained stages, a record for each epoch, and the messages of the guard."""
 
     tail: Tail
     history: list[Record]
@@ -95,9 +95,9 @@ def finetune(
     checkpoints: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Finetuned:
-    """Train the last stages on the maps of normals in front of them.
+    """Train the last stages on the input maps of normal images.
 
-    Depthwise kernels stay as they are: on CPUs their gradient takes longer than all else together.
+    Depthwise kernels are not trained: on CPUs their gradient takes longer than all the rest.
 
     Parameters
     ----------
@@ -106,11 +106,11 @@ def finetune(
     tail : Tail
         Float32; trained in place.
     spec : FinetuneSpec
-        How.
+        Settings of the fine-tuning.
     views : ndarray of float16, shape (N, V, H, W, C), optional
         From random views of the same images; needed by the contrastive objective.
     seed : int
-        Decides the order of the images.
+        Seed of the order of the images.
     device, precision, checkpoints, callbacks
         As in `insphere.training.deep_svdd.train_sphere`.
     """

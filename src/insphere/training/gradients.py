@@ -1,4 +1,4 @@
-"""Training computes gradients, whatever the caller has switched off."""
+"""Gradients for training, even if the caller has disabled them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def with_gradients(train: Callable[P, T]) -> Callable[P, T]:
-    """Let a function that trains do so under `torch.no_grad` and `torch.inference_mode` too."""
+    """Enable gradients in a function, even under `torch.no_grad` and `torch.inference_mode`."""
 
     @wraps(train)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:

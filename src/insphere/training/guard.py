@@ -1,4 +1,4 @@
-"""The collapse guard: tells a sphere that tightens around the normals from one that vanishes."""
+"""The collapse guard: it detects when a network maps all images to the same point."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ DEAD_SHARE = 1e-3
 
 @dataclass
 class CollapseGuard:
-    """Watches representations and scores of every epoch against their values at the start.
+    """Compares representations and scores of every epoch with those at the start.
 
     Parameters
     ----------
     allow_collapse : bool
-        Record what is found, but do not stop.
+        Record a collapse, but do not stop the training.
 
     Attributes
     ----------
     start : dict of float
         Measures of the first pass; see `measure`.
     findings : list of str
-        Collapses that were allowed to happen, in sentences.
+        Collapses that did not stop the training, in sentences.
     last : dict of float
         Measures of the latest epoch.
     """
@@ -40,7 +40,7 @@ class CollapseGuard:
     last: dict[str, float] = field(default_factory=dict)
 
     def begin(self, z: Tensor, distances: Tensor) -> None:
-        """Take the measures that later epochs are compared with."""
+        """Measure the start, with which later epochs are compared."""
         self.start = measure(z, distances)
 
     def watch(self, z: Tensor, distances: Tensor) -> dict[str, float]:
@@ -87,7 +87,7 @@ class CollapseGuard:
         return None
 
     def summary(self) -> list[str]:
-        """Say in sentences what was found, and how spread and rank changed."""
+        """Return sentences on collapses, and on the change of spread and rank."""
         if not self.last:
             return ["The network was not trained, so there was nothing to watch."]
         found = list(self.findings)
@@ -109,7 +109,7 @@ class CollapseGuard:
 
 
 def measure(z: Tensor, distances: Tensor) -> dict[str, float]:
-    """Measure how much the representations still say about the image.
+    """Measure how much the representations still depend on the image.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Training samples as the loop wants them: preprocessed, on the device, taken by index."""
+"""Training samples for the loop: preprocessed, on the device, in batches."""
 
 from __future__ import annotations
 
@@ -11,41 +11,43 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from insphere.preprocess.pipeline import Preprocessor, to_batch
+from insphere.resources import step_budget
 from insphere.training.batch import Batch
 from insphere.training.training_set import KNOWN, TrainingSet, as_training_set
 
 PREPARED_BYTES = 2 << 30
+LARGE_IMAGE = 1 << 20  # bytes as float32, from which on an image is prepared when it is needed
 
 
 class Samples(Protocol):
-    """What the loop trains on: samples that come in equal batches."""
+    """Training samples that are given in equal batches."""
 
     def __len__(self) -> int:
         """Return the number of samples."""
 
     def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
-        """One pass, in the order that the generator draws, or in their own without it."""
+        """One pass in a random order, or without a generator in the given order."""
 
 
 class TrainingImages:
     """Preprocessed batches of images or of rows of a table.
 
-    Images are preprocessed once and kept as float32 on the device while that takes less than
-    `memory` bytes; beyond that, the raw images stay where they are (a memory map, say) and each
-    batch is prepared when it is asked for.
+    Images are preprocessed once and kept as float32 on the device, if that takes less than `memory`
+    bytes. Otherwise, if they are large, the raw images stay where they are (for example in a memory
+    map), and each batch is preprocessed when it is used. Both give the same batches.
 
     Parameters
     ----------
     samples : ndarray, shape (N, H, W, C) or (N, F), or TrainingSet
-        Raw training samples, perhaps with labels, groups and weights for the batches to carry.
+        Raw training samples, optionally with labels, groups and weights for the batches.
     preprocessor : Preprocessor
         Already fitted.
     device : torch.device
-        Where batches are needed.
+        Device of the batches.
     memory : int
-        Bytes that prepared images may take.
+        Largest size of the preprocessed images in bytes; less if the process has little memory.
     ordered : bool
-        Sort the samples within each batch by their place in the set.
+        Sort the samples within each batch by their position in the set.
     """
 
     def __init__(
@@ -53,11 +55,12 @@ class TrainingImages:
         samples: NDArray[Any] | TrainingSet,
         preprocessor: Preprocessor,
         device: torch.device,
-        memory: int = PREPARED_BYTES,
+        memory: int | None = None,
         ordered: bool = False,
     ) -> None:
         train = as_training_set(samples)
         images = train.data
+        memory = min(PREPARED_BYTES, 2 * step_budget()) if memory is None else memory
         self._raw = images
         self._known = {
             name: torch.from_numpy(value)
@@ -70,7 +73,8 @@ class TrainingImages:
         self._device = device
         self._ordered = ordered
         self._prepared: Tensor | None = None
-        if images.size * 4 <= memory:
+        large = 4 * images[:1].size > LARGE_IMAGE
+        if images.size * 4 <= memory and not large:
             parts = [self.prepare(images[s : s + 1024]) for s in range(0, len(images), 1024)]
             self._prepared = torch.cat([_channels_last_storage(part) for part in parts])
 
@@ -90,10 +94,11 @@ class TrainingImages:
 
     def take(self, index: Tensor) -> Batch:
         """Return the samples at `index` (on the CPU, int64) as one batch."""
-        if self._ordered or self._prepared is None:  # a memory map is read faster in its order
+        if self._ordered:
             index = index.sort().values
-        if self._prepared is None:
-            x = self.prepare(self._raw[index.numpy()])
+        if self._prepared is None:  # a memory map is read faster in its order
+            ascending, order = index.sort()
+            x = self.prepare(self._raw[ascending.numpy()][order.argsort().numpy()])
         else:
             x = self._prepared.index_select(0, index.to(self._prepared.device))
             x = x.permute(0, 3, 1, 2) if x.ndim == 4 else x
@@ -102,25 +107,25 @@ class TrainingImages:
 
     @property
     def weights(self) -> Tensor | None:
-        """Weight of each sample, with mean 1; None if all count the same."""
+        """Weight of each sample, with mean 1; None if all are equal."""
         return self._known.get("weights")
 
     def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
-        """One pass in equal batches, so that no ragged last one upsets batch norm.
+        """One pass in equal batches, so that no small last batch disturbs batch norm.
 
         Parameters
         ----------
         batch_size : int
             Upper bound on the size of a batch.
         generator : torch.Generator, optional
-            Draws the order; without it the images come in their own.
+            Draws the order; without it images are in the given order.
         """
         for index in equal_batches(len(self), batch_size, generator):
             yield self.take(index)
 
 
 def equal_batches(n: int, batch_size: int, generator: torch.Generator | None) -> Sequence[Tensor]:
-    """Cut n samples into batches of equal size, as places of what they hold.
+    """Divide n samples into batches of equal size, as lists of positions.
 
     Parameters
     ----------
@@ -129,7 +134,7 @@ def equal_batches(n: int, batch_size: int, generator: torch.Generator | None) ->
     batch_size : int
         Upper bound on the size of a batch.
     generator : torch.Generator, optional
-        Draws the order; without it the samples come in their own.
+        Draws the order; without it samples are in the given order.
     """
     order = torch.arange(n) if generator is None else torch.randperm(n, generator=generator)
     return order.tensor_split(math.ceil(n / batch_size))

@@ -1,4 +1,4 @@
-"""The one training loop: epochs of equal batches, Adam, checkpoints that resume bit for bit."""
+"""The training loop: epochs of equal batches, Adam, checkpoints that resume bit for bit."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class PhaseRun:
     name : str
         Name of the phase in history and progress.
     objective : Objective
-        What to minimise; its parameters are modified in place.
+        The objective; its parameters are modified in place.
     images : Samples
-        Training normals.
+        Normal training samples.
     phase : Phase
         Epochs, learning rate, batch size.
     seed : int
@@ -54,7 +54,7 @@ class PhaseRun:
         File written after each epoch and read at the start; if it holds a finished phase, nothing
         is trained again.
     callbacks : sequence of Callback
-        Followers.
+        Objects that follow the training.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class PhaseRun:
         self.epochs = phase.epochs_for(len(images))
 
     def run(self) -> list[Record]:
-        """Train the epochs that the checkpoint does not have yet, and return the history."""
+        """Train the epochs that the checkpoint does not contain, and return the history."""
         self._resume()
         done = len(self.history)
         if done < self.epochs:
@@ -184,7 +184,7 @@ class PhaseRun:
         self.history = meta["history"]
 
     def _misfit(self, meta: dict[str, Any]) -> str | None:
-        """Say why what a checkpoint notes beside its tensors is not of this phase."""
+        """Return why the notes of a checkpoint do not belong to this phase."""
         history, notes = meta.get("history"), meta.get("notes")
         if not isinstance(notes, dict) or set(notes) != set(self.objective.notes()):
             return "its notes are of another kind"
@@ -199,12 +199,12 @@ class PhaseRun:
 
 @contextmanager
 def seeded(seed: int, epoch: int = 0) -> Iterator[torch.Generator]:
-    """Fix every random draw of an epoch; see `insphere.nets.draws`.
+    """Seed all random draws of an epoch; see `insphere.nets.draws`.
 
     Yields
     ------
     torch.Generator
-        For the order of the batches; dropout and the like have another one with the same seed.
+        For the order of the batches. Dropout uses another one with the same seed.
     """
     mixed = mixed_seed(seed, epoch)
     with drawing(mixed):
@@ -212,5 +212,5 @@ def seeded(seed: int, epoch: int = 0) -> Iterator[torch.Generator]:
 
 
 def mixed_seed(seed: int, part: int = 0) -> int:
-    """Return a seed of its own for each epoch or part of a fit."""
+    """Return a different seed for each epoch or part of a fit."""
     return (seed * 1_000_003 + part) % (2**63)

@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process, so that every training step reuses the same pages."""
+"""Keeping freed memory in the process, so that training steps reuse the same pages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEPT_BYTES = 1 << 30
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Ask glibc not to hand large freed blocks back to the system between steps.
+    """Ask glibc not to return large freed blocks to the system between steps.
 
     A training step frees and allocates the same few megabytes again and again. By default glibc
     returns them to the system each time, and the kernel clears every page anew: on small networks
@@ -23,7 +23,7 @@ def keep_freed_memory() -> bool:
     Returns
     -------
     bool
-        Whether the setting was taken; false where the C library is not glibc.
+        Whether the setting was accepted; false if the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

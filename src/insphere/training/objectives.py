@@ -1,4 +1,4 @@
-"""What is minimised: the face of every objective, and the objectives of Deep SVDD."""
+"""The base class of objectives, and the objectives of Deep SVDD."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insphere.training.heads.head import Head
 
 
 class Objective(nn.Module):
-    """A module whose forward pass gives the mean loss of a `Batch`.
+    """A module whose forward pass returns the mean loss of a `Batch`.
 
     Attributes
     ----------
@@ -25,33 +25,33 @@ class Objective(nn.Module):
     finished = False
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Finish an epoch (counted from 0) and return what to record of it beside the loss."""
+        """Finish an epoch (counted from 0), and return values for its record besides the loss."""
         return {}
 
     def notes(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps beside parameters and buffers, as JSON."""
+        """Return the state besides parameters and buffers for a checkpoint, as JSON."""
         return {}
 
     def restore_notes(self, notes: dict[str, Any]) -> None:
-        """Take up where a checkpoint left off."""
+        """Restore the notes of a checkpoint."""
 
 
 class Hypersphere(Objective):
     """The objectives of Deep SVDD (Ruff et al. 2018, equations 3 and 4), for any head.
 
-    One-class: the mean of d². Soft-boundary: R² + mean(max(0, d² − R²)) / ν. The head gives d²:
-    with one centre ‖φ(x) − c‖², with others what they measure. Means are weighted if samples are.
+    One-class: the mean of d². Soft-boundary: R² + mean(max(0, d² − R²)) / ν. The head computes
+    d²: with one centre this is ‖φ(x) − c‖². Means are weighted if the samples have weights.
 
     Parameters
     ----------
     encoder : torch.nn.Module
         φ(x; W).
     head : Head
-        What encloses the representations; already placed.
+        The fitted head.
     guard : CollapseGuard
         Watches the representations of every epoch.
     kind : {"one-class", "soft-boundary"}
-        Which objective.
+        The objective.
     nu : float
         ν: upper bound on the share outside, lower bound on the share on or outside the sphere.
     radius_update : {"epoch", "batch"}
@@ -92,11 +92,11 @@ class Hypersphere(Objective):
 
     @property
     def center(self) -> Tensor:
-        """c, of a head that has one centre."""
+        """The centre c of a head with one centre."""
         return self.head.get_buffer("center")
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch and remember its representations until the epoch ends."""
+        """Return the loss of a batch, and keep its representations until the end of the epoch."""
         represented = batch.with_x(self.encoder(batch.x).to(self.head.dtype))
         self._remember(represented)
         return self.loss(represented)
@@ -106,7 +106,7 @@ class Hypersphere(Objective):
         return self.head.loss(batch, lambda distances: self._reduced(distances, batch.weights))
 
     def _reduced(self, distances: Tensor, weights: Tensor | None) -> Tensor:
-        """Return what the objective makes of squared distances."""
+        """Return the objective as a function of squared distances."""
         if self.kind == "one-class":
             return weighted_mean(distances, weights)
         if self.radius_update == "batch" and self._warm:
@@ -117,16 +117,16 @@ class Hypersphere(Objective):
         self._seen.append(batch.with_x(batch.x.detach()))
 
     def _recall(self) -> Batch:
-        """Return the representations of the epoch, and forget them."""
+        """Return the representations of the epoch, and clear them."""
         seen = joined(self._seen)
         self._seen.clear()
         return seen
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Update the radius from the distances that this epoch's steps saw; watch for collapse.
+        """Update the radius from the distances of the steps of this epoch, and check for collapse.
 
-        Since these distances come from the steps themselves, they are on the scale on which
-        training runs (batch norm with batch statistics) and cost no extra pass.
+        These distances are on the scale of the training (batch norm with batch statistics) and
+        need no extra pass.
         """
         seen = self._recall()
         with torch.no_grad():
@@ -145,12 +145,12 @@ class Hypersphere(Objective):
         }
 
     def notes(self) -> dict[str, Any]:
-        """Keep what the guard has seen."""
+        """Return the state of the guard."""
         guard = self.guard
         return {"start": guard.start, "findings": guard.findings, "last": guard.last}
 
     def restore_notes(self, notes: dict[str, Any]) -> None:
-        """Give the guard its memory back."""
+        """Restore the state of the guard."""
         self.guard.start = notes["start"]
         self.guard.findings = notes["findings"]
         self.guard.last = notes["last"]
@@ -182,7 +182,7 @@ def radius_quantile(distances: Tensor, nu: float, weights: Tensor | None = None)
     nu : float
         ν, in (0, 1].
     weights : Tensor, shape (N,), optional
-        How much each counts.
+        Weights of the samples.
     """
     if weights is None:
         kept = max(1, round((1 - nu) * len(distances)))

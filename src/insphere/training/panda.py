@@ -1,4 +1,4 @@
-"""Compactness: draws the features of normals together, and stops before they collapse."""
+"""The objective of PANDA: reduces the distances of features, and stops before a collapse."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from insphere.training.objectives import Objective
 
 
 class MapRows:
-    """Maps of the training images in front of the trained stages, as the loop takes them.
+    """Input maps of the trained stages for the training images, for the training loop.
 
     Parameters
     ----------
     maps : ndarray of float16, shape (N, H, W, C)
         From the frozen part.
     device : torch.device
-        Where batches are needed.
+        Device of the batches.
     """
 
     def __init__(self, maps: NDArray[np.float16], device: torch.device) -> None:
@@ -43,24 +43,24 @@ class MapRows:
 
 
 class Compactness(Objective):
-    """Draws the pooled, normalised features of normals together (after Reiss et al. 2021, "PANDA").
+    """Reduces the distances of pooled, normalised features (after Reiss et al. 2021, "PANDA").
 
     The loss is the mean of ‖f/‖f‖ − c‖², where f is the mean over the last map and c the mean of
-    the normalised features at the start. Pretrained layers have biases, so that it could be brought
-    to zero by features that are the same for every image. Therefore training ends, and goes back by
-    one epoch, when the variance of the normalised features falls below a share of its value at the
-    start. No label is needed for that.
+    the normalised features at the start. Pretrained layers have biases, so the loss could
+    become zero with the same features for every image. So training ends, and goes back by one
+    epoch, when the variance of the normalised features falls below a share of that at the start.
+    This needs no labels.
 
     Parameters
     ----------
     tail : torch.nn.Module
         The trained stages, from map to map.
     center : Tensor, shape (C,)
-        c.
+        The centre c.
     look : callable
-        Returns the normalised features of some training images as the stages are now, (N, C).
+        Returns the current normalised features of some training images, (N, C).
     keep_spread : float
-        The share.
+        This share.
     """
 
     center: Tensor
@@ -83,7 +83,7 @@ class Compactness(Objective):
         return (z - self.center).square().sum(dim=1).mean()
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
-        """Keep the weights if the features still differ, or go back and end."""
+        """Keep the weights if the features still vary enough; otherwise go back and end."""
         share = spread(self.look()) / max(self.start_spread, 1e-30)
         if share >= self.keep_spread:
             self._good = copy.deepcopy(self.tail.state_dict())
@@ -98,7 +98,7 @@ class Compactness(Objective):
         return {"spread": share}
 
     def notes(self) -> dict[str, Any]:
-        """Keep whether training has ended and why."""
+        """Return whether training has ended, and why."""
         return {
             "finished": self.finished,
             "findings": self.findings,
@@ -106,7 +106,7 @@ class Compactness(Objective):
         }
 
     def restore_notes(self, notes: dict[str, Any]) -> None:
-        """Take up where a checkpoint left off."""
+        """Restore the notes of a checkpoint."""
         self.finished = notes["finished"]
         self.findings = notes["findings"]
         self.start_spread = notes["start_spread"]

@@ -33,14 +33,14 @@ from insphere.training.recipe import Phase
 from insphere.training.start import new_encoder
 
 Unit = Literal["patch", "image", "both"]
-WATCHED = 100_000  # patches that scaling, centre and guard look at
+WATCHED = 100_000  # patches for scaling, centre and guard
 
 DEFAULT_HEAD = EncoderSpec(kind="mlp", widths=(128,), rep_dim=64, norm="none")
 DEFAULT_PHASE = Phase(epochs=10, lr=1e-3, schedule="one-cycle", batch_size=32, min_steps=250)
 
 
 class PatchSpec(BaseModel):
-    """Everything that decides how the head is trained, apart from the features and the seed.
+    """All settings that determine how the head is trained, apart from the features and the seed.
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ class PatchSpec(BaseModel):
     phase : Phase
         Epochs, learning rate, images in a step.
     unit : {"patch", "image", "both"}
-        What is drawn to the centre: every patch, the mean representation of each image, or both.
+        What is mapped to the centre: every patch, the mean representation of each image, or both.
     whiten : float or None
         Whiten the features before φ, with this ε of `insphere.preprocess.whitening.ZCAWhitening`;
-        None standardises each by itself.
+        None standardises each feature separately.
     nu : float
-        Where the recorded radius lies: it leaves this share outside.
+        Share of the training images outside the recorded radius.
     allow_collapse : bool
-        Build and train heads that can, or do, collapse.
+        Build and train heads that can collapse, even if they do.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,21 +69,21 @@ class PatchSpec(BaseModel):
     allow_collapse: bool = False
 
     def preprocessor(self, width: int) -> Preprocessor:
-        """Make what scales patches of so many features, not yet fitted."""
+        """Return the unfitted preprocessing for patches with a number of features."""
         if self.whiten is None:
             return Preprocessor((StandardizeSpec(scope="feature"),), (width,))
         return Preprocessor((ZCAWhiteningSpec(eps=self.whiten),), (width,))
 
 
 class PatchRows:
-    """Patch features of the training images, as the loop takes them.
+    """Patch features of the training images, for the training loop.
 
     Parameters
     ----------
     features : ndarray of float16, shape (N, P, C)
         P patches of each image.
     device : torch.device
-        Where batches are needed.
+        Device of the batches.
     """
 
     def __init__(self, features: NDArray[np.float16], device: torch.device) -> None:
@@ -99,7 +99,7 @@ class PatchRows:
             yield Batch(torch.from_numpy(self._features[index.numpy()]).to(self._device).float())
 
     def sample(self, seed: int, most: int = WATCHED) -> NDArray[np.float32]:
-        """Draw at most about `most` patches, the same number of each image."""
+        """Draw about `most` patches at most, the same number from each image."""
         n, patches, width = self._features.shape
         each = max(1, min(patches, most // n))
         chosen = np.random.default_rng(seed).permuted(np.tile(np.arange(patches), (n, 1)), axis=1)
@@ -118,7 +118,7 @@ class PatchHypersphere(Hypersphere):
     unit : {"patch", "image", "both"}
         Mean of ‖φ(p) − c‖² over all patches, of ‖mean φ(p) − c‖² over images, or both.
     watched : int
-        Patches of each image that the guard looks at.
+        Number of patches of each image for the guard.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class PatchHypersphere(Hypersphere):
 
 
 class _Scaled:
-    """Scales batches of patches on their way to the loop."""
+    """Scales batches of patches for the training loop."""
 
     def __init__(self, rows: PatchRows, preprocessor: Preprocessor) -> None:
         self._rows = rows
@@ -163,7 +163,7 @@ class _Scaled:
     def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
         for batch in self._rows.batches(batch_size, generator):
             with torch.no_grad():
-                # Patches in a random order, so that those that the guard sees are no fixed ones.
+                # In a random order, so that the guard does not always get the same positions.
                 x = batch.x
                 order = torch.randperm(x.shape[1], generator=generator)
                 rows = self._preprocessor(x[:, order.to(x.device)].flatten(0, 1))
@@ -173,7 +173,7 @@ class _Scaled:
 
 @dataclass
 class TrainedPatches:
-    """What training gives: the module, a record for each epoch, and what the guard saw."""
+    """The result of the training: the module, a record for each epoch, and the guard."""
 
     sphere: PatchSphere
     history: list[Record]
@@ -191,24 +191,24 @@ def train_patches(
     checkpoints: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> TrainedPatches:
-    """Train a head on the patch features of normals.
+    """Train a head on the patch features of normal images.
 
     Parameters
     ----------
     features : ndarray of float16, shape (N, P, C)
         P patches of each training image.
     spec : PatchSpec
-        How to train.
+        Settings of the training.
     seed : int
-        Decides initial weights, order and everything else that is random.
+        Seed of the initial weights, the order and all other randomness.
     device : torch.device
-        Where to train.
+        Device of the training.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the head.
     checkpoints : pathlib.Path, optional
         Folder for a checkpoint after each epoch.
     callbacks : sequence of Callback
-        Followers of the progress.
+        Objects that follow the training; see `insphere.training.callbacks`.
     """
     width = features.shape[2]
     rows = PatchRows(features, device)
@@ -237,6 +237,6 @@ def train_patches(
 
 
 def untrained_patches(width: int, spec: PatchSpec) -> PatchSphere:
-    """Return a module of the spec's shape, to load weights into."""
+    """Return an untrained module, into which weights can be loaded."""
     encoder = build_encoder(spec.head, (width,), allow_collapse=spec.allow_collapse)
     return PatchSphere(spec.preprocessor(width), encoder, torch.empty(spec.head.rep_dim))

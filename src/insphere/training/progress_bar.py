@@ -28,7 +28,7 @@ class ProgressBar(Callback):
     Parameters
     ----------
     console : rich.console.Console, optional
-        Where to draw; standard error by default.
+        The console; standard error by default.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -48,18 +48,18 @@ class ProgressBar(Callback):
         """Draw an empty bar."""
         self._images = images
         if self._task is not None:
-            self._progress.remove_task(self._task)  # its line stays on the screen
+            self._progress.remove_task(self._task)  # the line of a phase stays on the screen
         self._progress.start()
         title = _TITLES.get(phase, phase)
         self._task = self._progress.add_task(title, total=epochs, completed=done, state="…")
 
     def batch_end(self, phase: str, images: int) -> None:
-        """Move the bar by a part of an epoch."""
+        """Advance the bar by a part of an epoch."""
         if self._task is not None:
             self._progress.update(self._task, advance=images / self._images)
 
     def epoch_end(self, record: Record) -> None:
-        """Show the epoch's numbers."""
+        """Show the numbers of the epoch."""
         state = f"loss {record['loss']:.3g}"
         if "radius" in record:
             state += f" · R {record['radius']:.3g} · {record['outside']:.1%} out"
@@ -68,5 +68,5 @@ class ProgressBar(Callback):
             self._progress.update(self._task, completed=record["epoch"], state=state)
 
     def phase_end(self, phase: str) -> None:
-        """Leave the line as it is."""
+        """Stop updating the line."""
         self._progress.stop()

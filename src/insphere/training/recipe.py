@@ -1,4 +1,4 @@
-"""How long and how fast to train: the paper's schedule and a fast one."""
+"""Schedules of epochs and learning rates: the recipes of the paper and a fast one."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Phase(BaseModel):
         Learning rate; its peak for the one-cycle schedule.
     schedule : {"step", "one-cycle", "constant"}
         "step" divides the rate by 10 at each milestone; "one-cycle" rises over the first 30 % of
-        the steps and falls to nothing along a cosine.
+        the steps, then falls to zero along a cosine.
     milestones : tuple of int
         Epochs at which "step" lowers the rate.
     batch_size : int
-        Upper bound on the images in a step; each epoch is cut into equal batches.
+        Largest number of images in a step; each epoch is divided into equal batches.
     weight_decay : float
         L2 penalty.
     min_steps : int
-        Train for more epochs where the images are so few that `epochs` would take fewer steps.
+        Least number of steps: with few images, there are more epochs than `epochs`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,11 +44,11 @@ class Phase(BaseModel):
     min_steps: NonNegativeInt = 0
 
     def steps_per_epoch(self, images: int) -> int:
-        """Count the batches of an epoch."""
+        """Return the number of batches of an epoch."""
         return math.ceil(images / self.batch_size)
 
     def epochs_for(self, images: int) -> int:
-        """Epochs over so many images; more than `epochs` where `min_steps` asks for it."""
+        """Return the epochs for a number of images; more than `epochs` if `min_steps` needs it."""
         if self.epochs == 0:
             return 0
         return max(self.epochs, math.ceil(self.min_steps / self.steps_per_epoch(images)))
@@ -78,7 +78,7 @@ class Recipe(BaseModel):
     radius_every : int
         Epochs between two updates of the radius in the soft-boundary objective.
     radius_warm_up : int
-        Epochs before the first update; shortened where the phase has fewer than twice as many.
+        Epochs before the first update; fewer if the phase has less than twice this number.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,9 +89,9 @@ class Recipe(BaseModel):
     radius_warm_up: NonNegativeInt = 10
 
     def override(self, pretrain: dict[str, Any], train: dict[str, Any]) -> Recipe:
-        """Replace those settings of the two phases that are not None.
+        """Override the settings of the two phases that are not None.
 
-        A number of epochs given here is meant literally: it switches `min_steps` off.
+        A given number of epochs is used as it is: `min_steps` is then ignored.
         """
         phases = {}
         for name, changes in (("pretrain", pretrain), ("train", train)):

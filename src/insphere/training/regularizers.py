@@ -1,4 +1,4 @@
-"""Ways beyond the paper to keep a sphere from collapsing, so that bias terms may stay."""
+"""Regularisers that prevent a collapse, so that bias terms are allowed; not in the paper."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from insphere.training.objectives import Hypersphere
 
 
 class Regularizers(BaseModel):
-    """Weights of what is added to the loss of a batch.
+    """Weights of terms that are added to the loss of a batch.
 
     Variances and covariances are measured in units of γ, so that the same weights suit networks of
     any scale.
@@ -50,7 +50,7 @@ class RegularizedSphere(Hypersphere):
     Parameters
     ----------
     regularizers : Regularizers
-        How much each counts.
+        Weights of the samples.
     scale : float
         Root mean variance of a dimension in the first pass.
     rep_dim : int

@@ -1,4 +1,4 @@
-"""Where training starts: data prepared, a network with its initial weights, names for files."""
+"""The start of a training: prepared data, a network with initial weights, checkpoint names."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from insphere.training.training_set import TrainingSet, as_training_set
 
 
 class StageSpec(BaseModel):
-    """What decides how an encoder is pretrained, apart from the pretext, the data and the seed.
+    """All settings that determine the pretraining of an encoder, apart from pretext, data and seed.
 
     Parameters
     ----------
     encoder : EncoderSpec
         The network.
     preprocess : tuple of StepSpec
-        Steps fitted on the training normals.
+        Steps fitted on the normal training samples.
     phase : Phase
         Epochs and learning rate.
     allow_collapse : bool
-        Build an encoder that Deep SVDD could not start from without collapsing.
+        Build an encoder with which Deep SVDD can collapse.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,7 +55,7 @@ class Start:
     Parameters
     ----------
     preprocessor : Preprocessor
-        Fitted on the training normals.
+        Fitted on the normal training samples.
     images : TrainingImages
         The training samples, preprocessed.
     encoder : torch.nn.Module
@@ -63,9 +63,9 @@ class Start:
     autocast : torch.dtype or None
         Number format of the network while training.
     names : CheckpointNames
-        For the phases that follow.
+        Names of the checkpoints of the next phases.
     device : torch.device
-        Where the network is.
+        Device of the network.
     dtype : torch.dtype
         Number format of its weights.
     """
@@ -125,12 +125,12 @@ def sample_shape(X: NDArray[Any]) -> tuple[int, ...]:
 
 
 def sample_dtype(X: NDArray[Any], device: torch.device) -> torch.dtype:
-    """Return the number format of weights: float64 for tables where the device has it."""
+    """Return the number format of weights: float64 for tables if the device has it."""
     return torch.float64 if X.dtype == np.float64 and device.type != "mps" else torch.float32
 
 
 def place(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Move a network to its device, with convolutions in the memory layout they like."""
+    """Move a network to its device, in the best memory layout for convolutions."""
     has_convolutions = any(isinstance(m, nn.Conv2d) for m in network.modules())
     layout = torch.channels_last if has_convolutions else torch.preserve_format
     return network.to(device, dtype).to(memory_format=layout)

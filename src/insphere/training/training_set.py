@@ -1,4 +1,4 @@
-"""Training samples together with what is known about each of them."""
+"""Training samples with their labels, groups and weights."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from insphere.fingerprint import array_fingerprint
 
 KNOWN = ("labels", "groups", "weights")
-"""What can be known about each sample, besides the sample itself."""
+"""The data that each sample can have besides itself."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Samples to train on, and what is known about each of them.
+    """Training samples with optional labels, groups and weights.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class TrainingSet:
     weights : ndarray of float64, shape (N,), optional
         How much each sample counts; 0 or more, and not all 0.
     normal : ndarray of bool, shape (N,), optional
-        Which samples count as normal: only these calibrate and decide the threshold. None: all.
+        Which samples count as normal. Calibration and threshold use only these. None: all.
     """
 
     data: NDArray[Any]
@@ -44,7 +44,7 @@ class TrainingSet:
         return len(self.data)
 
     def take(self, index: NDArray[Any]) -> TrainingSet:
-        """Return the samples at `index`, places or a mask, with all that is known about them."""
+        """Return the samples at `index` (positions or a mask) with their data."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         taken: dict[str, Any] = {
             name: None if value is None else value[index] for name, value in values.items()
@@ -57,7 +57,7 @@ class TrainingSet:
         return self if self.normal is None else self.take(self.normal)
 
     def among_all(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Turn a mask over the normal samples into one over all of them."""
+        """Return a mask over the normal samples as one over all samples."""
         if self.normal is None:
             return mask
         whole = np.zeros(len(self), dtype=bool)
@@ -65,7 +65,7 @@ class TrainingSet:
         return whole
 
     def known(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return those of `KNOWN` that are named."""
+        """Return the named data of `KNOWN`."""
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -77,5 +77,5 @@ class TrainingSet:
 
 
 def as_training_set(samples: NDArray[Any] | TrainingSet) -> TrainingSet:
-    """Return samples of which nothing else is known as a `TrainingSet`, and others as they are."""
+    """Return an array as a `TrainingSet`; a `TrainingSet` is returned as it is."""
     return samples if isinstance(samples, TrainingSet) else TrainingSet(samples)

@@ -1,1 +1,1 @@
-"""One thing done to one model: fit a source, score a source, report on it."""
+"""Work with one model: fit a source, score a source, write a report."""

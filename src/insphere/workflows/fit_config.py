@@ -1,4 +1,4 @@
-"""What `insphere fit` is told, from a YAML file, from the command line, or from both."""
+"""The settings of `insphere fit`, from a YAML file, the command line, or both."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ PathText = Annotated[str, AfterValidator(_as_path)]
 
 
 class FitConfig(ReadOptions):
-    """Everything that decides one fit from the command line, and where its results go.
+    """All settings of one fit from the command line, and the paths of its results.
 
     Parameters
     ----------
@@ -66,11 +66,11 @@ class FitConfig(ReadOptions):
         How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
         of the detector.
     method : str
-        Name of a method, its key or another; see `insphere.detectors.method_table`.
+        Key or alias of a method; see `insphere.detectors.method_table`.
     recipe, epochs, pretrain_epochs, objective, nu, contamination, false_alarm_rate
-        Arguments of the detector; None leaves its default.
+        Parameters of the detector; None is its default.
     options : dict
-        Further constructor arguments of the detector.
+        Further parameters of the detector.
     out : str
         Folder of the model.
     checkpoints : str, optional
@@ -78,7 +78,7 @@ class FitConfig(ReadOptions):
     report : str, optional
         HTML file to write.
     overwrite : bool
-        Replace a model that stands at `out`.
+        Replace a model at `out`.
     """
 
     source: PathText = Field(min_length=1)
@@ -121,13 +121,13 @@ class FitConfig(ReadOptions):
         return build_detector(self.method, self.params, seed=self.seed, **extra)
 
     def settings(self) -> dict[str, Any]:
-        """Return what differs from the defaults, as JSON and YAML values, the source first."""
+        """Return the settings that differ from the defaults, as plain values, the source first."""
         values = self.model_dump(mode="json", exclude_defaults=True)
         return {"source": values.pop("source"), **values}
 
     @property
     def identity(self) -> str:
-        """Sixteen hexadecimal digits that name what is fitted, wherever its results go."""
+        """Sixteen hexadecimal digits that identify the fit, whatever the paths of its results."""
         places = {"out", "checkpoints", "report", "overwrite", "download", "source"}
         path = Path(self.source)
         source = str(path.resolve()) if path.exists() else self.source
@@ -136,12 +136,12 @@ class FitConfig(ReadOptions):
 
 
 def read_config(path: str | PathLike[str]) -> dict[str, Any]:
-    """Read the settings in a YAML file, without judging them yet.
+    """Read the settings in a YAML file, without checking their values.
 
     Raises
     ------
     SpecError
-        If there is no such file, it is no YAML, or no list of ``name: value``.
+        If there is no such file, it is not YAML, or not a mapping of names to values.
     """
     try:
         content = parse_yaml(read_regular(Path(path), YAML_LIMITS.bytes).decode())
@@ -160,7 +160,7 @@ def read_config(path: str | PathLike[str]) -> dict[str, Any]:
 def make_config(
     given: Mapping[str, Any], file: Mapping[str, Any] | None = None, title: str = "the settings"
 ) -> tuple[FitConfig, dict[str, tuple[Any, Any]]]:
-    """Join explicit settings with those of a file; explicit ones come first.
+    """Merge explicit settings with those of a file; explicit ones override the file.
 
     Parameters
     ----------
@@ -169,14 +169,14 @@ def make_config(
     file : mapping, optional
         Settings of a file.
     title : str
-        What to call the file in messages.
+        Name of the file in messages.
 
     Returns
     -------
     config : FitConfig
         Checked.
     overridden : dict
-        Names whose value in the file was replaced, each with the file's value and the new one.
+        Settings of the file that were overridden: by name, the value in the file and the new one.
 
     Raises
     ------
@@ -185,7 +185,9 @@ def make_config(
     """
     file = dict(file or {})
     explicit = {name: value for name, value in given.items() if value is not None}
-    _validate({"source": "-"} | file, title)  # so that a mistake in the file is called so
+    _validate(
+        {"source": "-"} | file, title
+    )  # so that a mistake in the file is reported with its name
     if "options" in explicit and isinstance(file.get("options"), dict):
         changed = {
             f"options.{key}": (file["options"][key], value)

@@ -1,8 +1,9 @@
-"""One detector fitted to one source of images, told by a `FitConfig`."""
+"""Fitting one detector to one source of images, as a `FitConfig` says."""
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,21 +19,24 @@ from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import FitConfig
 from insphere.workflows.provenance import trained_on
 
+FEWEST = 8
+"""Images that a batch holds at least; large images are read smaller for it."""
+
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted detector and what it was fitted to.
+    """A fitted detector with its data and settings.
 
     Parameters
     ----------
     config : FitConfig
-        What was asked for.
+        The settings.
     data : ImageSet
         All images of the source.
     normal : tuple of str
         Names of the normal classes.
     detector : OneClassDetector
-        Fitted; ``trained_on_`` says how its images were read.
+        Fitted; ``trained_on_`` records how its images were read.
     seconds : float
         Wall time of fitting.
     """
@@ -52,20 +56,21 @@ def fit_source(
     planned: Callable[[Calibration], None] | None = None,
     progress: bool | None = None,
 ) -> Fit:
-    """Read the source, choose the training normals and fit the detector.
+    """Read the source, select the normal training images and fit the detector.
 
-    A source with one class is trained on whole, but for a test part that it defines. Of one with
-    several, the classes named in ``config.normal`` are: those of its training part, or, where it
-    defines none, all but a share ``config.test_size`` that stays for evaluation.
+    If the source defines a test part, that part is never trained on. If the source has one class,
+    all its other images are used. If it has several classes, those in ``config.normal`` are used:
+    the images of the training part, or, if the source defines none, all except a share
+    ``config.test_size`` that is held out for evaluation.
 
     Parameters
     ----------
     config : FitConfig
-        What to do.
+        The settings.
     checkpoints : pathlib.Path, optional
-        Folder of checkpoints, for methods that have them.
+        Folder of checkpoints, for methods that write them.
     callbacks : sequence of Callback
-        Followers of the training, for methods that have any.
+        Objects that follow the training, for methods that accept them.
     planned : callable, optional
         Called before the training with how the threshold will be found, and at what cost.
     progress : bool, optional
@@ -76,8 +81,18 @@ def fit_source(
     InsphereError
         If the data or the settings cannot be used.
     """
-    config.detector()  # an unknown method or option is said before any reading
+    config.detector()  # report an unknown method or option before reading any image
     data = config.load(config.source, progress=progress)
+    smaller = smaller_size(config.detector(), data)
+    if config.size is None and smaller is not None:
+        height, width = data.images.shape[1:3]
+        warnings.warn(
+            f"Images of {height}×{width} are read as {smaller[0]}×{smaller[1]}, so that a batch "
+            f"fits the memory for training; size={height}x{width} keeps them as they are.",
+            stacklevel=2,
+        )
+        config = config.model_copy(update={"size": smaller})
+        data = config.load(config.source, progress=progress)
     images, normal, held_out = _training_part(data, config)
     detector = config.detector(checkpoint_dir=checkpoints, callbacks=callbacks)
     n = len(training_index(images))
@@ -96,8 +111,50 @@ def fit_source(
     return Fit(config, data, normal, detector, seconds)
 
 
+def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] | None:
+    """Return the size to which large images shrink so that a network can be trained on them.
+
+    Height and width are halved until a batch of `FEWEST` fits the memory for a step (see
+    `insphere.resources.step_budget`).
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        Not fitted.
+    data : ImageSet
+        All images of the source.
+
+    Returns
+    -------
+    (int, int) or None
+        Height and width; None where the images may stay as they are, the method trains no network
+        of its own on them, or the user gave a batch size.
+    """
+    given = detector.get_params(deep=False)
+    if not {"encoder", "recipe", "batch_size"} <= set(given) or given["batch_size"] is not None:
+        return None
+    if data.images.ndim != 4:
+        return None
+    from insphere.detectors.base.network_state import encoder_spec
+    from insphere.modalities.table import kind_of
+    from insphere.resources import rows_within
+    from insphere.training.step_memory import SMALL_PIXELS, step_bytes
+
+    few = min(FEWEST, len(data))
+    _, height, width, channels = data.images.shape
+    size = (height, width)
+    while few * size[0] * size[1] > SMALL_PIXELS:
+        image = np.zeros((1, *size, channels), dtype=np.uint8)
+        modality = kind_of(image).of(image)
+        spec = encoder_spec(given["encoder"], modality)
+        if rows_within(step_bytes(spec, modality.sample_shape, decoder=True), few) == few:
+            break
+        size = (size[0] // 2, size[1] // 2)
+    return None if size == (height, width) else size
+
+
 def _training_part(data: ImageSet, config: FitConfig) -> tuple[ImageSet, tuple[str, ...], bool]:
-    """Return training images, names of the normal classes, and whether a share is held out."""
+    """Return training images, names of the normal classes, and whether a share was held out."""
     has_parts = data.is_test is not None and bool(data.is_test.any())
     normal = config.normal
     if not normal:

@@ -1,4 +1,4 @@
-"""How well anomaly maps of scored images agree with masks."""
+"""Comparison of heat maps with masks of defects."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from insphere.workflows.score_source import Scored
 
 
 def has_maps(scored: Scored) -> bool:
-    """Whether the detector says where in an image the anomaly is."""
+    """Whether the detector has heat maps of its own."""
     return hasattr(scored.detector, "anomaly_map")
 
 
 def evaluate_pixels(scored: Scored) -> PixelEvaluation | None:
-    """Compare maps with the masks of the source; None if there are none, or no defect in them."""
+    """Compare heat maps with the masks of the source; None without masks or without defects."""
     masks = scored.data.masks
     if masks is None or not has_maps(scored):
         return None

@@ -1,4 +1,4 @@
-"""What a saved model says about its training images, and how new images are read alike."""
+"""The record of the training images in a model, and reading new images in the same way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from insphere.detectors.persistence.model_format import TrainedOn
 def trained_on(
     data: ImageSet, reading: ReadOptions, normal: Sequence[str] = (), *, held_out: bool = True
 ) -> TrainedOn:
-    """Return what a fitted detector remembers of its training images.
+    """Return the record of the training images of a detector.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def trained_on(
     normal : sequence of str
         Names of the normal classes; by default those of `reading`.
     held_out : bool
-        Whether a share of each class was kept away from training.
+        Whether a share of each class was held out from training.
     """
     return TrainedOn(
         name=data.name,
@@ -38,20 +38,20 @@ def trained_on(
 
 
 def provenance_of(detector: OneClassDetector) -> TrainedOn | None:
-    """Return what a detector remembers; None if it was fitted to arrays."""
+    """Return the record of a detector; None if it was fitted to arrays."""
     found: TrainedOn | None = getattr(detector, "trained_on_", None)
     return found
 
 
 def read_like_training(detector: OneClassDetector, asked: ReadOptions) -> ReadOptions:
-    """Fill in what was not asked for: size and colour of the detector's training images.
+    """Complete the reading options with size and channels of the training images.
 
     Parameters
     ----------
     detector : OneClassDetector
         Fitted on images.
     asked : ReadOptions
-        What is asked for comes first.
+        Options that are given; they have priority.
     """
     trained, shape = provenance_of(detector), detector.image_shape_
     size, channels = asked.size, asked.channels
@@ -60,12 +60,12 @@ def read_like_training(detector: OneClassDetector, asked: ReadOptions) -> ReadOp
             size = (trained.size[0], trained.size[1])
         channels = channels or (3 if trained.channels == 3 else 1 if trained.channels else None)
     if channels is None and shape is not None and shape[2] == 3:
-        channels = 3  # grey as RGB loses nothing
+        channels = 3  # grey images converted to RGB lose nothing
     return asked.model_copy(update={"size": size, "channels": channels})
 
 
 def split_of_training(trained: TrainedOn) -> ReadOptions:
-    """Return the options that split the very same source as it was split for training."""
+    """Return the options that split the source of the training in the same way again."""
     found = ReadOptions(normal=tuple(trained.normal), seed=trained.seed)
     if trained.test_size is None:
         return found

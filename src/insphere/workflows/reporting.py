@@ -1,4 +1,4 @@
-"""From scores to what a report says."""
+"""The data of a report, from scored images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def report_data(
     comparison: Sequence[Mapping[str, Any]] = (),
     spec: Mapping[str, Any] | None = None,
 ) -> ReportData:
-    """Collect what a report says about scored images and the detector that scored them.
+    """Collect the data of a report on scored images and their detector.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def report_data(
     comparison : sequence of mapping
         Rows of other methods; see `ReportData`.
     spec : mapping, optional
-        Settings that made the model; by default the detector's parameters.
+        Settings of the training; by default the parameters of the detector.
     """
     detector, method = scored.detector, method_title(scored.detector)
     counts = {"training normals": detector.n_train_}
@@ -80,11 +80,11 @@ def report_data(
 
 
 def _heat(scored: Scored) -> ReportHeat | None:
-    """Make the heat maps of the images that are shown, and their common colour scale.
+    """Return the heat maps of the images that are shown, and their common colour scale.
 
-    The scale rests on images that pass the threshold, so that no truth is needed. Without any, or
-    without the package that the detector's maps need, there are no maps; nor where an image would
-    have to go through a large network for each window that is covered.
+    The scale is computed from images below the threshold, so that no labels are needed. There are
+    no heat maps if there are no such images, if a package that they need is missing, or if a large
+    network would have to process an image once for each covered window.
     """
     detector = scored.detector
     method = heat_method(detector)
@@ -109,7 +109,7 @@ def _heat(scored: Scored) -> ReportHeat | None:
 
 
 def _settings(detector: OneClassDetector) -> dict[str, Any]:
-    """Return what made a detector, as plain values."""
+    """Return the parameters of a detector, as plain values."""
     settings: dict[str, Any] = {"detector": type(detector).__name__}
     trained = detector.trained_on_
     if trained is not None:

@@ -1,6 +1,7 @@
-"""Score a source with a fitted detector: which of its images, in which words, with which truth.
+"""Scoring a source with a fitted detector.
 
-Everything that scores images of a source asks here which ones: the commands ``score``,
+This module alone decides which images of a source are scored, and how this is described. It is
+used by the commands ``score``,
 ``evaluate``, ``report``, ``drift`` and ``fit --report``, the studio and Python.
 """
 
@@ -33,29 +34,29 @@ from insphere.workflows.provenance import (
     split_of_training,
 )
 
-CHUNK = 4096  # images scored between two moves of the bar; a multiple of every detector's batch
+CHUNK = 4096  # images between two updates of the bar; a multiple of the batch of every detector
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Scores of some images of a source.
+    """The scores of images of a source.
 
     Parameters
     ----------
     detector : OneClassDetector
-        What scored them.
+        The detector that computed the scores.
     data : ImageSet
         All images of the source.
     index : ndarray of int64, shape (N,)
-        Which of them were scored, ascending.
+        Positions of the scored images, ascending.
     part : str
-        What they are, in words: "the test part", "all images", …
+        The part of the source, in words: "the test part", "all images", …
     scores : ndarray of float64, shape (N,)
         Anomaly scores.
     truth : ndarray of int64, shape (N,), or None
-        0 is normal, 1 is anomalous; None if nobody knows.
+        0 is normal, 1 is anomalous; None if it is not known.
     normal : tuple of str
-        Names of the classes that count as normal; empty if nobody knows.
+        Names of the normal classes; empty if they are not known.
     """
 
     detector: OneClassDetector
@@ -71,17 +72,17 @@ class Scored:
 
     @property
     def images(self) -> NDArray[Any]:
-        """The scored images, a view where that is possible."""
+        """The scored images, as a view if possible."""
         return take_images(self.data.images, self.index)
 
     @property
     def shown_images(self) -> NDArray[np.uint8]:
-        """The scored images as they can be looked at, on the range of the training images."""
+        """The scored images for display, on the range of the training images."""
         return shown_as_uint8(self.images, getattr(self.detector, "value_range_", None))
 
     @cached_property
     def n_outside_range(self) -> int:
-        """How many images hold values outside the range of the training images."""
+        """Number of images with values outside the range of the training images."""
         images = self.images
         return sum(
             int(self.detector.outside_range(images[start : start + CHUNK]).sum())
@@ -90,17 +91,17 @@ class Scored:
 
     @property
     def contents(self) -> Contents:
-        """What the source holds, whatever part of it was scored."""
+        """The contents of the whole source, not only of the scored part."""
         return contents_of(self.data, self.normal)
 
     @property
     def z_scores(self) -> NDArray[np.float64]:
-        """Scores in standard deviations above the mean of reference normals."""
+        """Scores in standard deviations above the mean of normal images."""
         return z_scores(self.scores, self.detector.score_mean_, self.detector.score_std_)
 
     @property
     def calibrated(self) -> bool:
-        """Whether images were held out, so that there are p-values and severities."""
+        """Whether there are calibration images, and so p-values and severities."""
         return self.detector.n_calibration_ > 0
 
     @property
@@ -115,7 +116,7 @@ class Scored:
 
     @property
     def most_anomalous_first(self) -> NDArray[np.int64]:
-        """Rows in falling order of the scores, and so of the severities."""
+        """Rows in descending order of the scores, and so of the severities."""
         order: NDArray[np.int64] = np.argsort(-self.scores, kind="stable")
         return order
 
@@ -133,19 +134,19 @@ class Scored:
 
     @property
     def has_classes(self) -> bool:
-        """Whether the source tells classes apart."""
+        """Whether the source has several classes."""
         return len(self.data.class_names) > 1
 
     @property
     def what(self) -> str:
-        """Which method scored which images, and how many, in words."""
+        """Method, source, part and number of images, in words."""
         normal = f" (normal: {', '.join(self.normal)})" if self.normal else ""
         count = "1 image" if len(self) == 1 else f"{len(self):,} images"
         return f"{method_title(self.detector)} on {self.data.name}{normal}, {self.part}: {count}"
 
     @property
     def verdict(self) -> str:
-        """How many of them are anomalous, in a sentence."""
+        """Number and share of anomalous images, as a sentence."""
         if not self.judged:
             return f"No verdicts: there is {self.detector.threshold_rule_}."
         flagged = int(self.flagged.sum())
@@ -155,7 +156,7 @@ class Scored:
         )
 
     def name(self, row: int) -> str:
-        """Return the path of a scored image as it can be shown, or its index in the source."""
+        """Return the path of a scored image for display, or its position in the source."""
         position = int(self.index[row])
         if self.data.paths is None:
             return str(position)
@@ -166,7 +167,7 @@ class Scored:
         return self.data.class_names[int(self.data.labels[self.index[row]])]
 
     def evaluate(self) -> Evaluation:
-        """Compare with the truth.
+        """Measure the scores against the truth.
 
         Raises
         ------
@@ -201,7 +202,7 @@ def score_source(
     every_image: bool = False,
     progress: bool | None = None,
 ) -> Scored:
-    """Read a source as the detector's training images were read, and score it.
+    """Read a source in the same way as the training images, and score it.
 
     Parameters
     ----------
@@ -210,10 +211,10 @@ def score_source(
     source : str or path
         Name, file, folder or zip.
     reading : ReadOptions, optional
-        How to read it. Size and channels are by default those for training, and the normal classes
-        those trained on, if the source has them.
+        How to read it. By default size and channels are those of the training, and the normal
+        classes are those trained on, if the source has them.
     every_image : bool
-        Score all images of the source, also those trained on; see `part_to_score`.
+        Score all images of the source, including those trained on; see `part_to_score`.
     progress : bool, optional
         Show bars while images are decoded and scored; by default if stderr is a terminal.
 
@@ -237,7 +238,7 @@ def score_data(
     every_image: bool = False,
     progress: bool | None = None,
 ) -> Scored:
-    """Score those images of a loaded source that `part_to_score` names.
+    """Score the images of a loaded source that `part_to_score` selects.
 
     Parameters
     ----------
@@ -286,7 +287,7 @@ def score_images(
     *,
     progress: bool | None = None,
 ) -> Scored:
-    """Score the images of `data` at `index`; the other parameters are as in `Scored`."""
+    """Score the images of `data` at `index`; for the other parameters see `Scored`."""
     images = take_images(data.images, index)
     scores = np.empty(len(images))
     with Progress("Scoring", len(images), show=progress) as bar:
@@ -304,26 +305,26 @@ def score_images(
 def part_to_score(
     data: ImageSet, trained: TrainedOn | None, *, every_image: bool = False
 ) -> tuple[NDArray[np.int64], str]:
-    """Decide which images of a source are scored.
+    """Select the images of a source that are scored.
 
-    These are the test part of a source that defines one; of the very data that the detector was
-    trained on, the images held out at that time; of anything else, all images.
+    If the source has a test part, these are the images of that part. If it is the data that the
+    detector was trained on, these are the images that were held out. Otherwise all images.
 
     Parameters
     ----------
     data : ImageSet
         All images of the source.
     trained : TrainedOn or None
-        What the detector was trained on, if it remembers.
+        The record of the training images, if there is one.
     every_image : bool
-        All images in any case.
+        Select all images in all cases.
 
     Returns
     -------
     index : ndarray of int64, shape (N,)
-        Which images, ascending.
+        Positions of the images, ascending.
     part : str
-        What they are, in words: "the test part", "the images held out from training",
+        The part, in words: "the test part", "the images held out from training",
         "all images", "all images, also those trained on".
     """
     every = np.arange(len(data))

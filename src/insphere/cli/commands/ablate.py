@@ -22,30 +22,34 @@ from insphere.cli.table_output import TableFormat, check_format, print_layouts
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
-    from insphere.experiments.analysis.ablation_results import Findings
+    from insphere.experiments.analysis.ablation_results import AblationResults
     from insphere.experiments.execution.sweep_progress import SweepProgress
 
 Datasets = Annotated[
     list[str] | None,
-    typer.Argument(help="Names or paths.", metavar="DATASET", show_default=False),
+    typer.Argument(help="Names of data sets, or paths.", metavar="DATASET", show_default=False),
 ]
 OptionNames = Annotated[
     str | None,
     typer.Option(
         "--options",
-        help="Which options, as in attention,zca (default: all that are safe and not slow).",
+        help="Processing options to measure, such as attention,zca (default: all that cannot "
+        "make the sphere collapse and are not slow).",
         metavar="NAMES",
         show_default=False,
     ),
 ]
 Groups = Annotated[
-    bool, typer.Option("--groups/--no-groups", help="Measure the options of a group together, too.")
+    bool,
+    typer.Option(
+        "--groups/--no-groups", help="Also measure all options of one group together, or not."
+    ),
 ]
 Classes = Annotated[
     list[str] | None,
     typer.Option(
         "--normal",
-        help="Normal classes, one after the other, as in cat,ship (default: all).",
+        help="Normal classes, each in runs of its own, such as cat,ship (default: all).",
         metavar="CLASSES",
         show_default=False,
     ),
@@ -54,7 +58,7 @@ Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
-        help="Add new rows to this file; what it has already is not run again.",
+        help="Add the results to this file. Runs that are in it already are not repeated.",
         metavar="ROWS.jsonl",
         show_default=False,
     ),
@@ -63,7 +67,7 @@ From = Annotated[
     list[Path] | None,
     typer.Option(
         "--from",
-        help="Only print what the rows in this file say; may be repeated.",
+        help="Run nothing, and print the results in this file. Repeat it for several files.",
         metavar="ROWS.jsonl",
         show_default=False,
     ),
@@ -75,16 +79,21 @@ def ablate(
     options: OptionNames = None,
     groups: Groups = True,
     normal: Classes = None,
-    seeds: Annotated[int, typer.Option(help="How many seeds: 0, 1, …", min=1)] = 1,
-    recipe: Annotated[str, typer.Option(help="fast or paper.", metavar="NAME")] = "fast",
+    seeds: Annotated[int, typer.Option(help="Number of seeds: 0, 1, …", min=1)] = 1,
+    recipe: Annotated[
+        str, typer.Option(help="Recipe of the training: fast or paper.", metavar="NAME")
+    ] = "fast",
     jobs: Jobs = None,
     backend: Backend = "loky",
     store: Annotated[
-        Path, typer.Option("--store", help="SQLite file of the results.", metavar="FILE")
+        Path, typer.Option("--store", help="SQLite file in which runs are kept.", metavar="FILE")
     ] = Path("runs.sqlite"),
     out: Out = None,
     only_table: Annotated[
-        bool, typer.Option("--table", help="Run nothing, print what is there.", show_default=False)
+        bool,
+        typer.Option(
+            "--table", help="Run nothing, and print the results so far.", show_default=False
+        ),
     ] = False,
     files: From = None,
     form: TableFormat = "terminal",
@@ -92,10 +101,16 @@ def ablate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure what each processing option changes, alone and together.
+    """Measure how much each processing option changes the AUC, alone and together.
 
-    Runs what is missing, and compares it with the baseline, paired by class and seed. Started
-    again, it continues.
+    A processing option is a change to the network or its input, such as attention or whitening.
+    Each option is compared with the baseline, plain Deep SVDD, in pairs of the same class and
+    seed. Run the same command again to continue after an interruption.
+
+    For example:
+
+        insphere ablate mnist --seeds 3
+        insphere ablate cifar10 --options attention,zca --normal cat,ship --out rows.jsonl
     """
     from insphere.experiments.analysis.ablation_results import cells_of, find
     from insphere.experiments.analysis.ablation_study import study_arms, study_sweep
@@ -110,7 +125,7 @@ def ablate(
         _print(found, form, as_json)
         return
     if not datasets:
-        raise SpecError("Name a dataset, as in insphere ablate mnist.")
+        raise SpecError("Name a data set, such as insphere ablate mnist.")
     arms = study_arms(names, groups=groups)
     study = study_sweep(datasets, arms, normal=normal or (), seeds=seeds, recipe=recipe)
     planned = study.runs()
@@ -133,7 +148,7 @@ def ablate(
     if out is not None:
         new = merge_rows(out, rows)
         if not quiet:
-            console.note(f"{len(rows)} runs are in {console.shown(out)}, {new} of them new.")
+            console.note(f"{console.shown(out)} holds {len(rows)} runs; {new} are new.")
     found = find(rows, arms, recipe=recipe, cells=cells_of(planned))
     if as_json or not quiet:
         _print(found, form, as_json, progress)
@@ -143,7 +158,7 @@ def ablate(
 
 def _of_files(
     files: list[Path], datasets: Any, names: list[str] | None, groups: bool, recipe: str
-) -> list[Findings]:
+) -> list[AblationResults]:
     from insphere.errors import DataError
     from insphere.experiments.analysis.ablation_results import arms_in, find
     from insphere.experiments.analysis.ablation_study import study_arms
@@ -168,11 +183,11 @@ def _of_files(
 
 
 def _print(
-    found: list[Findings], form: str, as_json: bool, progress: SweepProgress | None = None
+    found: list[AblationResults], form: str, as_json: bool, progress: SweepProgress | None = None
 ) -> None:
     from insphere.experiments.analysis.ablation_summary import in_words as what_helps
-    from insphere.experiments.analysis.ablation_summary import title
     from insphere.experiments.analysis.ablation_table import csv_table, layouts
+    from insphere.experiments.runs.display_names import dataset_title
 
     if as_json:
         counts = {} if progress is None else counts_of(progress)
@@ -183,7 +198,7 @@ def _print(
         for one in found:
             print_layouts(layouts(one), form)
             if form == "terminal":
-                console.explain(f"{title(one.dataset)}: {what_helps(one)}\n")
+                console.explain(f"{dataset_title(one.dataset)}: {what_helps(one)}\n")
         if progress is not None and form == "terminal":
             console.say(f"{in_words(progress)}.")
             say_failures(progress)

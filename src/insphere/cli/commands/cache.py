@@ -1,4 +1,4 @@
-"""``insphere cache``: what is kept on disk, and how to be rid of it."""
+"""``insphere cache``: the size of the cache on disk, and its removal."""
 
 from __future__ import annotations
 
@@ -17,16 +17,26 @@ def cache(
     clear: Annotated[
         str | None,
         typer.Option(
-            "--clear", help="Remove images, features or all.", metavar="KIND", show_default=False
+            "--clear",
+            help="Remove what is kept: images, features or all.",
+            metavar="KIND",
+            show_default=False,
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show how much of the disk decoded images and features take, or remove them.
+    """Show how much disk space decoded images and features take, or remove them.
 
-    Both are made again when they are needed. INSPHERE_CACHE moves the folder;
-    INSPHERE_FEATURES_GB limits the features (20 by default): beyond it, those used longest ago go
-    first.
+    They are kept so that the next training starts faster. What is removed is computed again when
+    it is needed.
+
+    The environment variable INSPHERE_CACHE sets the folder. INSPHERE_FEATURES_GB limits the size
+    of the features (20 by default); beyond it, the least recently used ones are removed.
+
+    For example:
+
+        insphere cache
+        insphere cache --clear features
     """
     from insphere.data.cache import cache_info, clear_cache
     from insphere.features.store import clear_features, features_info, limit_bytes
@@ -37,14 +47,14 @@ def cache(
     }
     if clear is not None and clear not in (*kinds, "all"):
         raise SpecError(f"--clear takes {', '.join(kinds)} or all, but got {clear!r}.")
-    chosen = [kind for kind in kinds if clear in (kind, "all")]
-    removed = {kind: kinds[kind][1]() for kind in chosen}
+    selected = [kind for kind in kinds if clear in (kind, "all")]
+    removed = {kind: kinds[kind][1]() for kind in selected}
     found = {kind: show() for kind, (show, _) in kinds.items()}
     if as_json:
-        told: dict[str, Any] = {kind: _told(info) for kind, info in found.items()}
-        told["features"]["limit_bytes"] = limit_bytes()
-        told["removed"] = {kind: _told(info) for kind, info in removed.items()}
-        console.print_json(told)
+        values: dict[str, Any] = {kind: _values(info) for kind, info in found.items()}
+        values["features"]["limit_bytes"] = limit_bytes()
+        values["removed"] = {kind: _values(info) for kind, info in removed.items()}
+        console.print_json(values)
         return
     for kind, before in removed.items():
         gone = before.bytes - found[kind].bytes
@@ -54,7 +64,7 @@ def cache(
         console.say(f"{kind}: {info.entries:,} entries, {_size(info.bytes)}{limit}, in {info.path}")
 
 
-def _told(info: CacheInfo) -> dict[str, Any]:
+def _values(info: CacheInfo) -> dict[str, Any]:
     return {"path": str(info.path), "entries": info.entries, "bytes": info.bytes}
 
 

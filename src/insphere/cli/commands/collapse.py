@@ -1,4 +1,4 @@
-"""``insphere collapse``: see a sphere collapse, and what stops it."""
+"""``insphere collapse``: train networks that collapse, and some that do not."""
 
 from __future__ import annotations
 
@@ -17,31 +17,43 @@ def collapse(
     scenario: Annotated[
         list[str] | None,
         typer.Option(
-            help="plain, bias, bounded, zero-centre, affine, variance, vicreg or noise; "
-            "may be repeated (default: all).",
+            help="Scenario: plain, bias, bounded, zero-centre, affine, variance, vicreg or noise. "
+            "Repeat it for several (default: all).",
             metavar="NAME",
         ),
     ] = None,
-    dataset: Annotated[str, typer.Option(help="Images.")] = "digits-8x8",
-    normal: Annotated[str, typer.Option(help="Their normal class.")] = "3",
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 100,
+    dataset: Annotated[str, typer.Option(help="Name of a data set, or path.")] = "digits-8x8",
+    normal: Annotated[str, typer.Option(help="Name of the normal class.")] = "3",
+    epochs: Annotated[int, typer.Option(help="Epochs: passes over the training images.")] = 100,
     batch_norm: Annotated[
-        bool, typer.Option("--batch-norm", help="With batch norm, which slows a collapse down.")
+        bool,
+        typer.Option("--batch-norm", help="Use batch norm, which makes a collapse slower."),
     ] = False,
-    seeds: Annotated[int, typer.Option(help="Runs of each scenario.")] = 1,
+    seeds: Annotated[int, typer.Option(help="Number of seeds for each scenario.")] = 1,
     out: Annotated[
         str | None,
-        typer.Option(help="Append rows; what is there is not run again.", metavar="FILE.jsonl"),
+        typer.Option(
+            help="Add the results to this file. Runs that are in it already are not repeated.",
+            metavar="FILE.jsonl",
+        ),
     ] = None,
     figure: Annotated[
-        str | None, typer.Option(help="Draw radius and AUC by epoch.", metavar="FILE.svg")
+        str | None,
+        typer.Option(help="Draw radius and AUC by epoch into this file.", metavar="FILE.svg"),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train networks that collapse, and those that do not, and show both.
+    """Show how the sphere of Deep SVDD collapses, and what prevents it.
 
-    Bias terms, bounded activations, c = 0 and affine shifts are otherwise refused.
-    """  # fmt: skip
+    A collapsed network maps every image to the same point, so it finds no anomalies. This command
+    trains networks with and without the causes of a collapse, and compares them. Elsewhere
+    insphere refuses networks with these causes: bias terms, bounded activations, a centre of zero
+    and affine shifts.
+
+    For example:
+
+        insphere collapse --scenario plain --scenario bias --figure collapse.svg
+    """
     from insphere.experiments.analysis.collapse_study import SCENARIOS, collapse_run, summary
     from insphere.experiments.store.jsonl_rows import append_row, read_rows
 
@@ -50,9 +62,9 @@ def collapse(
     if unknown:
         raise SpecError(f"Unknown scenario {unknown[0]}; use one of {', '.join(SCENARIOS)}.")
     if epochs < 1 or seeds < 1:
-        raise SpecError("Epochs and seeds are whole numbers from 1 on.")
+        raise SpecError("--epochs and --seeds take whole numbers from 1 upwards.")
     if figure is not None and not figure.lower().endswith(".svg"):
-        raise SpecError(f"The figure goes to a file ending in .svg, not {figure}.")
+        raise SpecError(f"Name a file ending in .svg for the figure, not {figure}.")
     there = [] if out is None else read_rows(Path(out))
     rows: list[dict[str, Any]] = []
     for name in names:
@@ -78,26 +90,27 @@ def collapse(
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("network")
-    for title in ("radius, of its start", "AUC before", "AUC after", "guard"):
+    for title in ("radius / start", "AUC before", "AUC after", "guard"):
         table.add_column(title, justify="left" if title == "guard" else "right")
     for row in rows:
-        told = summary(row)
+        values = summary(row)
         table.add_row(
-            told["title"],
-            f"{told['radius_share']:.2g}",
-            f"{100 * told['auc_start']:.1f} %",
-            f"{100 * told['auc_end']:.1f} %",
-            _guard(told),
+            values["title"],
+            f"{values['radius_share']:.2g}",
+            f"{100 * values['auc_start']:.1f} %",
+            f"{100 * values['auc_end']:.1f} %",
+            _guard(values),
         )
     console.out.print(table)
     if figure is not None:
         console.say(f"Figure: {console.shown(figure)}")
 
 
-def _guard(told: dict[str, Any]) -> str:
-    if told["refused"]:
-        return "refuses to build it"
-    return "lets it pass" if told["guard_epoch"] is None else f"stops epoch {told['guard_epoch']}"
+def _guard(values: dict[str, Any]) -> str:
+    if values["refused"]:
+        return "refuses the network"
+    epoch = values["guard_epoch"]
+    return "does not stop it" if epoch is None else f"stops in epoch {epoch}"
 
 
 def _draw(rows: list[dict[str, Any]], path: Path) -> None:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 
 def demo(
-    digit: Annotated[int, typer.Option(help="The digit that is normal.", min=0, max=9)] = 3,
-    seed: Annotated[int, typer.Option(help="Source of all randomness.", min=0)] = 0,
+    digit: Annotated[int, typer.Option(help="The normal digit.", min=0, max=9)] = 3,
+    seed: Annotated[
+        int, typer.Option(help="Seed: the number that all randomness starts from.", min=0)
+    ] = 0,
     out: Annotated[
-        Path, typer.Option(help="Where to put model and report.", metavar="FOLDER")
+        Path, typer.Option(help="Folder for the model and the report.", metavar="FOLDER")
     ] = Path("insphere-demo"),
     open_it: Annotated[
         bool, typer.Option("--open", help="Open the report in the browser.", show_default=False)
@@ -29,9 +31,15 @@ def demo(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train Deep SVDD on one handwritten digit, beside its rivals: a minute's tour.
+    """Train on one handwritten digit and find the others: a tour of about a minute.
 
-    Real MNIST digits, five methods, a saved model and a report that opens offline.
+    The demo trains Deep SVDD and four other methods on real MNIST digits, and compares them. It
+    saves the model and writes a report, one HTML page that opens offline. Nothing is downloaded.
+
+    For example:
+
+        insphere demo
+        insphere demo --digit 8 --open
     """
     from insphere.experiments.demo import demo_data, run_demo
     from insphere.training.progress_bar import ProgressBar
@@ -42,7 +50,7 @@ def demo(
     if not quiet:
         console.note(
             f"{len(data):,} real digits ({data.name}): {digit} is normal, the other nine are "
-            "anomalous.\nNo method sees an anomalous digit while it learns.\n"
+            "anomalous.\nNo method sees an anomalous digit during training.\n"
         )
     result = run_demo(
         data,
@@ -56,12 +64,12 @@ def demo(
         values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(result).items()}
         console.print_json(values | {"note": fallback or None})
     elif not quiet:
-        _tell(result, out)
+        _print_result(result, out)
     if open_it:
         console.open_in_browser(result.report)
 
 
-def _tell(result: Demo, out: Path) -> None:
+def _print_result(result: Demo, out: Path) -> None:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
@@ -69,7 +77,7 @@ def _tell(result: Demo, out: Path) -> None:
     columns = {"auc": max, "average_precision": max, "fpr_at_95_tpr": min}
     for title in ("AUC", "avg. precision", "FPR at 95 % TPR", "seconds"):
         table.add_column(title, justify="right")
-    best = {key: choose(row[key] for row in result.rows) for key, choose in columns.items()}
+    best = {key: pick(row[key] for row in result.rows) for key, pick in columns.items()}
     for row in result.rows:
         cells = [
             f"[bold green]{100 * row[key]:.1f} %[/]"
@@ -82,9 +90,9 @@ def _tell(result: Demo, out: Path) -> None:
     console.out.print(table)
     console.explain(
         f"\nTrained on {result.n_train:,} images of the digit {result.digit}, tested on "
-        f"{result.n_test:,} others. AUC is the chance that an anomalous digit scores above a "
-        "normal one; an untrained network and a look at the nearest pixels show what training "
-        "has to beat."
+        f"{result.n_test:,} other images. AUC is the chance that an anomalous digit scores higher "
+        "than a normal one. The untrained network and the nearest neighbours on pixels are "
+        "controls: training is worth something only if it beats them."
     )
     for finding in result.findings:
         console.explain(f"Collapse guard: {finding}")
@@ -100,16 +108,16 @@ def _tell(result: Demo, out: Path) -> None:
     other = (result.digit + 5) % 10
     console.say("\nTry next:", style="bold")
     for command, what in (
-        (f"insphere demo --digit {other}", "another digit"),
-        (f"insphere score {model} {result.dataset}", "scores, image by image"),
-        ("insphere fit FOLDER --size 64 --out my-model", "your own normal images"),
-        ("insphere score my-model NEW-IMAGES --out scores.csv", "and anything new"),
-        (_studio(), "the same in a browser"),
+        (f"insphere demo --digit {other}", "another normal digit"),
+        (f"insphere score {model} {result.dataset}", "the score of each image"),
+        ("insphere fit FOLDER --size 64 --out my-model", "train on your own images"),
+        ("insphere score my-model NEW-IMAGES --out scores.csv", "score new images"),
+        (_studio(), "all of this in a browser"),
     ):
         console.say(f"  {command:<52} {what}")
 
 
 def _studio() -> str:
-    """Return the command that opens the studio, with its installation where that is missing."""
+    """Return the command that opens the studio; the command that installs it first, if missing."""
     there = find_spec("nicegui") is not None and find_spec("sqlalchemy") is not None
     return "insphere studio" if there else 'pip install "insphere[studio]" && insphere studio'

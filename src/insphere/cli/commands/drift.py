@@ -1,4 +1,4 @@
-"""``insphere drift``: whether incoming images still look like those of the calibration."""
+"""``insphere drift``: whether new images still look like the calibration images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from insphere.atomic import write_whole
 from insphere.cli import console
 from insphere.cli.options import Json, Model, Reading, Source, read_options, reads_images
-from insphere.cli.score_output import tell_what
+from insphere.cli.score_output import print_source
 from insphere.errors import SpecError
 
 SUFFIXES = (".png", ".svg")
@@ -23,26 +23,35 @@ def drift(
     *,
     chart: Annotated[
         str | None,
-        typer.Option(help="Draw scores and evidence over time: .png or .svg.", metavar="FILE"),
+        typer.Option(
+            help="Draw scores and evidence over time into this .png or .svg file.", metavar="FILE"
+        ),
     ] = None,
     false_warning_rate: Annotated[
-        float, typer.Option(help="Largest chance of a warning although nothing changed.")
+        float,
+        typer.Option(help="Largest acceptable chance of a warning although nothing has changed."),
     ] = 0.01,
     reading: Reading,
     as_json: Json = False,
 ) -> None:
-    """Warn when incoming images no longer look like those that the model was calibrated on.
+    """Warn if new images no longer look like the images that the model was calibrated on.
 
     The model must have been fitted with --false-alarm-rate. Images are taken in the order of
-    their names, so names that begin with date and time show when something changed. Which images
-    are taken is said at `insphere score`.
+    their names, so names that begin with the date and time show when something changed. Which
+    part of a source is used: see insphere score --help.
+
+    For example:
+
+        insphere drift model photos/this-week --chart drift.png
     """
     from insphere.detectors import load_detector
     from insphere.scoring import detect_drift
     from insphere.workflows.score_source import score_source
 
     if chart is not None and Path(chart).suffix.lower() not in SUFFIXES:
-        raise SpecError(f"The chart goes to a file ending in {' or '.join(SUFFIXES)}, not {chart}.")
+        raise SpecError(
+            f"Name a file ending in {' or '.join(SUFFIXES)} for the chart, not {chart}."
+        )
     detector = load_detector(model)
     detector.severity_scale  # noqa: B018 (says what is missing)
     scored = score_source(
@@ -88,14 +97,14 @@ def drift(
             }
         )
         return
-    tell_what(scored)
+    print_source(scored)
     console.explain(found.sentence(), style="bold red" if found.warned else "")
     if at is not None:
         console.say(f"Noticed at: {scored.name(at)}")
     console.explain(
         f"Kolmogorov–Smirnov distance {found.ks_statistic:.2f} (p = {found.ks_p_value:.2g}); "
-        f"evidence 10^{found.log10_capital.max():.1f} at its highest, a warning from "
-        f"10^{found.warning_level:.1f}.",
+        f"highest evidence 10^{found.log10_capital.max():.1f}; a warning is given from "
+        f"10^{found.warning_level:.1f} upwards.",
         style="dim",
     )
     if chart is not None:

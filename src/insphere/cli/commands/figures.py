@@ -1,4 +1,4 @@
-"""``insphere figures``: draw what finished runs suffice for."""
+"""``insphere figures``: all figures that finished runs allow."""
 
 from __future__ import annotations
 
@@ -19,20 +19,25 @@ def figures(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="JSONL files of rows, or stores of sweeps.", metavar="FILE", show_default=False
+            help="Stores of sweeps (.sqlite), or files of results (.jsonl).",
+            metavar="FILE",
+            show_default=False,
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for figures and page.", show_default=False)
+        Path,
+        typer.Option(
+            "--out", "-o", help="Folder for the figures and their page.", show_default=False
+        ),
     ],
     formats: Annotated[
-        str, typer.Option(help="Which files of each figure.", metavar="LIST")
+        str, typer.Option(help="File formats of each figure.", metavar="LIST")
     ] = "png,svg,html",
     only: Annotated[
         list[str] | None,
         typer.Option(
             "--only",
-            help="Draw only this kind, or this figure; may be repeated.",
+            help="Draw only this figure, or this kind of figure. Repeat it for several.",
             metavar="NAME",
             show_default=False,
         ),
@@ -40,7 +45,7 @@ def figures(
     baseline: Annotated[
         str | None,
         typer.Option(
-            help="What others are compared with (default: plain Deep SVDD).",
+            help="Name of the method with which others are compared (default: plain Deep SVDD).",
             metavar="NAME",
             show_default=False,
         ),
@@ -50,10 +55,15 @@ def figures(
 ) -> None:
     """Draw figures of finished runs into a folder, with a page that shows them.
 
-    Figures for which the runs do not suffice are left out, and what they need is said. Curves,
-    scores and training need the store of a sweep; the latent space needs models (sweep run
-    --save-models), images need the dataset.
-    """  # fmt: skip
+    A figure is left out if the runs lack something that it needs; the command then says what.
+    Curves, scores and training histories need the store of a sweep. The latent space needs saved
+    models (insphere sweep run --save-models). Images need the data set.
+
+    For example:
+
+        insphere figures runs.sqlite --out figures
+        insphere figures rows.jsonl --out figures --formats svg --only heatmap
+    """
     from insphere.experiments.analysis.run_collection import read_collection
     from insphere.experiments.plots.captions import counted
     from insphere.experiments.plots.figure_folder import draw
@@ -65,7 +75,7 @@ def figures(
         require("plotly", "figures", "Drawing interactive figures")
     collection = read_collection(files, baseline)
 
-    def tell(planned: PlannedFigure, number: int, total: int) -> None:
+    def show(planned: PlannedFigure, number: int, total: int) -> None:
         console.note(f"{number}/{total} {planned.name}")
 
     drawn = draw(
@@ -74,7 +84,7 @@ def figures(
         formats=kinds,
         only=only,
         title=f"Figures of {counted(len(collection.rows), 'run')}",
-        tell=None if quiet or as_json else tell,
+        tell=None if quiet or as_json else show,
     )
     if as_json:
         console.print_json(
@@ -101,9 +111,9 @@ def figures(
         console.say(f"{counted(n, 'figure')} {verb} in {console.shown(drawn.index)}.")
         if drawn.left_out:
             needs = dict.fromkeys(drawn.left_out.values())
-            told = [
+            missing = [
                 f"{', '.join(what for what, why in drawn.left_out.items() if why == need)} "
-                f"(for want of {need})"
+                f"(missing: {need})"
                 for need in needs
             ]
-            console.say(f"Left out: {'; '.join(told)}.")
+            console.say(f"Left out: {'; '.join(missing)}.")

@@ -31,7 +31,8 @@ def fit(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="Folder or zip of images, .npz, .npy, or name of a data set.",
+            help="Folder or zip file of images, an .npz or .npy file, or the name of a data "
+            "set (see insphere datasets).",
             metavar="SOURCE",
             show_default=False,
         ),
@@ -40,46 +41,58 @@ def fit(
     reading: Reading,
     method: Annotated[
         str | None,
-        typer.Option(help=", ".join(METHODS) + " (default deep-svdd).", metavar="NAME"),
+        typer.Option(
+            help="Method to train (default deep-svdd); insphere methods describes each: "
+            + ", ".join(METHODS)
+            + ".",
+            metavar="NAME",
+        ),
     ] = None,
     contamination: Annotated[
         float | None,
         typer.Option(
-            help="Place the threshold on the training images, so that this share lies outside.",
+            help="Place the threshold so that this share of the training images is above it"
+            ". This makes no promise about new images.",
         ),
     ] = None,
     false_alarm_rate: Annotated[
         float | None,
         typer.Option(
-            help="Place the threshold for this rate, on held-out images (default 0.05, or what so "
-            "few images allow)."
+            help="Place the threshold on held-out calibration images instead, so that on average "
+            "at most this share of new normal images is called anomalous (default 0.05, or "
+            "what so few images allow).",
         ),
     ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
             "--option",
-            help="Any other argument of the detector; may be repeated.",
+            help="Any other parameter of the method. Repeat it for several.",
             metavar="NAME=VALUE",
         ),
     ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="fast or paper (default fast).", rich_help_panel=_TRAINING, metavar="NAME"
+            help="Recipe, a named set of epochs and learning rates: fast or paper (default fast).",
+            rich_help_panel=_TRAINING,
+            metavar="NAME",
         ),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs of training.", rich_help_panel=_TRAINING)
+        int | None,
+        typer.Option(help="Epochs: passes over the training images.", rich_help_panel=_TRAINING),
     ] = None,
     pretrain_epochs: Annotated[
         int | None,
-        typer.Option(help="Epochs of pretraining; 0 for none.", rich_help_panel=_TRAINING),
+        typer.Option(
+            help="Epochs of pretraining as an autoencoder; 0 for none.", rich_help_panel=_TRAINING
+        ),
     ] = None,
     objective: Annotated[
         str | None,
         typer.Option(
-            help="one-class or soft-boundary (default one-class).",
+            help="Objective: one-class or soft-boundary (default one-class).",
             rich_help_panel=_TRAINING,
             metavar="NAME",
         ),
@@ -87,14 +100,15 @@ def fit(
     nu: Annotated[
         float | None,
         typer.Option(
-            help="Share outside the soft boundary, or ν of oc-svm (default 0.1).",
+            help="ν of the soft-boundary objective, the share of training images that may lie "
+            "outside the sphere, or ν of oc-svm (default 0.1).",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
     checkpoints: Annotated[
         str | None,
         typer.Option(
-            help="Keep checkpoints here; by default in the cache until the model is saved.",
+            help="Folder for checkpoints (default: in the cache until the model is saved).",
             rich_help_panel=_TRAINING,
             metavar="FOLDER",
         ),
@@ -102,7 +116,7 @@ def fit(
     out: Annotated[
         str | None,
         typer.Option(
-            help="Where to save the model (default insphere-model).",
+            help="Folder for the model (default insphere-model).",
             rich_help_panel=_FILES,
             metavar="MODEL",
         ),
@@ -111,19 +125,23 @@ def fit(
         bool | None,
         typer.Option(
             "--overwrite",
-            help="Replace the model there.",
+            help="Replace the model that is in that folder.",
             rich_help_panel=_FILES,
             show_default=False,
         ),
     ] = None,
     report: Annotated[
         str | None,
-        typer.Option(help="Write a report too.", rich_help_panel=_FILES, metavar="FILE.html"),
+        typer.Option(
+            help="Also write a report on the model and its scores.",
+            rich_help_panel=_FILES,
+            metavar="FILE.html",
+        ),
     ] = None,
     config: Annotated[
         str | None,
         typer.Option(
-            help="Read settings from YAML; options given here come before those in it.",
+            help="Read settings from a YAML file. Options on the command line override them.",
             rich_help_panel=_FILES,
             metavar="FILE.yaml",
         ),
@@ -131,11 +149,17 @@ def fit(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Learn what normal looks like, and save the model.
+    """Train a detector on normal images, and save the model.
 
-    A folder of normal images needs nothing else. Where there are several classes, say with
-    --normal which is the normal one. Interrupted training continues when the same command runs
-    again.
+    Give it a folder of normal images. If the source has several classes, name the normal one with
+    --normal. Add --false-alarm-rate to place the threshold on held-out images. Run the same
+    command again to continue an interrupted training.
+
+    For example:
+
+        insphere fit photos/good --size 64 --false-alarm-rate 0.05 --out model
+        insphere fit mnist-5k --normal 3 --out threes
+        insphere fit photos/good --method patch-memory --option resolution=224 --out patches
     """
     given = {
         **reading,
@@ -159,12 +183,14 @@ def fit(
     file = None if config is None else read_config(config)
     settings, overridden = make_config(given, file, title=str(config))
     for name, (before, now) in overridden.items():
-        console.note(f"{name}: {_word(now)} from the command line, not {_word(before)} of {config}")
+        console.note(
+            f"{name}: {_word(now)} from the command line, not {_word(before)} from {config}"
+        )
     fitted = _fit_and_save(settings, show=not quiet, as_json=as_json)
     if as_json:
         console.print_json(_summary(fitted) | {"overridden": sorted(overridden)})
     elif not quiet:
-        _tell(fitted)
+        _print_result(fitted)
 
 
 def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
@@ -175,7 +201,7 @@ def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
 
     check_destination(settings.out, overwrite=settings.overwrite)
     if settings.report is not None and Path(settings.report).is_dir():
-        raise SpecError(f"{settings.report} is a folder; name the file of the report.")
+        raise SpecError(f"{settings.report} is a folder; name a file for the report.")
     own = settings.checkpoints is None
     folder = Path(settings.checkpoints or cache_dir() / "checkpoints" / settings.identity)
     if own and show and any(folder.glob("*.safetensors")):
@@ -208,8 +234,8 @@ def _say_plan(plan: Calibration) -> None:
 def _stopped(folder: Path) -> str:
     command = shlex.join(["insphere", *sys.argv[1:]])
     if not any(folder.glob("*.safetensors")):
-        return f"Stopped before an epoch was finished, nothing is kept; start again with: {command}"
-    return f"Stopped; finished epochs are kept in {folder}, and this continues there: {command}"
+        return f"Stopped before the first epoch ended, so nothing is kept. Start again: {command}"
+    return f"Stopped. Finished epochs are kept in {folder}. To continue: {command}"
 
 
 def _write_report(fitted: Fit, path: Path, show: bool) -> None:
@@ -222,7 +248,7 @@ def _write_report(fitted: Fit, path: Path, show: bool) -> None:
 
 
 def _values(fitted: Fit) -> str:
-    """Say which range of values is used, if it is not that of 8 bits."""
+    """Return a sentence about the range of values, or nothing for images of 8 bits."""
     values = getattr(fitted.detector, "value_range_", None)
     return "" if values is None else str(values.sentence())
 
@@ -252,7 +278,7 @@ def _summary(fitted: Fit) -> dict[str, Any]:
     }
 
 
-def _tell(fitted: Fit) -> None:
+def _print_result(fitted: Fit) -> None:
     from rich.table import Table
 
     from insphere.data.contents import contents_of

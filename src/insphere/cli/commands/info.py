@@ -1,4 +1,4 @@
-"""``insphere datasets`` and ``insphere info``: what there is."""
+"""``insphere datasets`` and ``insphere info``: known data sets, and one saved model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from insphere.cli.options import Json, Model
 
 
 def datasets(as_json: Json = False) -> None:
-    """List the data sets known by name, and say which are here now."""
-    from insphere.data.named import available_datasets
+    """List the data sets that have a name, and whether they are on this computer.
+
+    For example:
+
+        insphere datasets
+    """
+    from insphere.data.datasets.find import available_datasets
 
     cards = available_datasets()
     if as_json:
@@ -21,9 +26,9 @@ def datasets(as_json: Json = False) -> None:
     from rich.text import Text
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("name", "what", "images", "train", "test", "here"):
+    for title in ("name", "contents", "images", "train", "test", "here"):
         justify: Any = "right" if title in ("train", "test") else "left"
-        table.add_column(title, justify=justify, no_wrap=title not in ("what", "here"))
+        table.add_column(title, justify=justify, no_wrap=title not in ("contents", "here"))
     for card in cards:
         here = Text("yes", style="green") if card.available else Text("no", style="dim")
         table.add_row(
@@ -36,19 +41,24 @@ def datasets(as_json: Json = False) -> None:
         )
     console.out.print(table)
     console.explain(
-        "\nA name goes wherever a folder does. Copies of your own are looked for where the "
-        "environment variable INSPHERE_DATA points.",
+        "\nUse a name wherever a command takes a folder. If you have copies of your own, put their "
+        "folder into the environment variable INSPHERE_DATA.",
         style="dim",
     )
     missing = [card for card in cards if not card.available]
     for extra in sorted({card.extra for card in missing}):
         names = ", ".join(card.name for card in missing if card.extra == extra)
         how = ", then add --download" if extra == "vision" else ""
-        console.explain(f'For {names}: pip install "insphere[{extra}]"{how}.', style="dim")
+        console.explain(f'To get {names}: pip install "insphere[{extra}]"{how}.', style="dim")
 
 
 def info(model: Model, as_json: Json = False) -> None:
-    """Show what a saved model says about itself."""
+    """Show the settings and the origin of a saved model.
+
+    For example:
+
+        insphere info model
+    """
     from insphere.detectors.model_folder import describe_model
     from insphere.modalities.table import restored
 
@@ -69,7 +79,7 @@ def info(model: Model, as_json: Json = False) -> None:
         "data": trained.get("name", "not recorded"),
         "normal": ", ".join(trained.get("normal", ())) or "not recorded",
         "trained on": f"{description['n_train']:,} of {size}",
-        "calibrated on": f"{description['n_calibration']:,} held-out normals",
+        "calibrated on": f"{description['n_calibration']:,} held-out normal images",
         "resized to": "×".join(map(str, trained.get("size") or ())),
         "threshold": _threshold(description),
         "parameters": ", ".join(f"{k}={v}" for k, v in params.items() if v is not None),

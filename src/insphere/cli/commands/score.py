@@ -1,4 +1,4 @@
-"""``insphere score``, ``evaluate`` and ``report``: a saved model looks at images."""
+"""``insphere score``, ``evaluate`` and ``report``: a saved model is applied to images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from insphere.cli import console
 from insphere.cli.options import Json, Model, Quiet, Reading, Source, read_options, reads_images
-from insphere.cli.score_output import most_anomalous, summary, tell_scores, tell_what
+from insphere.cli.score_output import most_anomalous, print_scores, print_source, summary
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 ORDERS = ("source", "severity", "score")
 All = Annotated[
     bool,
-    typer.Option("--all", help="Take every image, also those trained on.", show_default=False),
+    typer.Option(
+        "--all",
+        help="Use every image, including those that the model was trained on.",
+        show_default=False,
+    ),
 ]
 
 
@@ -30,20 +34,26 @@ def score(
     *,
     out: Annotated[
         str | None,
-        typer.Option(help="Write the scores: .csv or .parquet.", metavar="FILE"),
+        typer.Option(help="Write the scores to this .csv or .parquet file.", metavar="FILE"),
     ] = None,
     report: Annotated[
-        str | None, typer.Option(help="Write a report too.", metavar="FILE.html")
+        str | None,
+        typer.Option(help="Also write a report with heat maps.", metavar="FILE.html"),
     ] = None,
     sort: Annotated[
-        str, typer.Option(help="Order of what is written: source, severity or score.")
+        str,
+        typer.Option(
+            help="Order of the rows that are written: source (as they were read), severity or "
+            "score (highest first)."
+        ),
     ] = "source",
     false_discovery_rate: Annotated[
         float | None,
         typer.Option(
             "--false-discovery-rate",
             "--fdr",
-            help="Choose a set of alarms of which on average this share is false, at most.",
+            help="Select a set of alarms, of which on average at most this share is false (the "
+            "false-discovery rate).",
         ),
     ] = None,
     reading: Reading,
@@ -51,14 +61,19 @@ def score(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Say how anomalous each image is.
+    """Score images: the higher the score, the more anomalous.
 
-    A model that was fitted with a false-alarm rate gives p-values, severities and sets of alarms
-    (--fdr) too.
+    Images are resized and converted as for training. A model that was fitted with
+    --false-alarm-rate also gives p-values, severities and sets of alarms (--fdr).
 
-    Images are read as the training images were. Of a source that defines a test part, that part
-    is scored; of the data that the model was trained on, the images held out at that time; of
-    anything else, all images. --all takes every image in any case.
+    Which images are scored: if the source has a test part, only that part. If it is the data that
+    the model was trained on, only the images that were held out. Otherwise all images. --all
+    scores every image in all cases.
+
+    For example:
+
+        insphere score model photos/new --out scores.csv --report new.html
+        insphere score model photos/new --fdr 0.1 --sort severity
     """
     from insphere.cli.score_table import check_table, rows, write_table
 
@@ -68,24 +83,24 @@ def score(
         check_table(out)
     scored = _scored(model, source, reading, every_image, quiet=quiet)
     if sort == "severity":
-        scored.detector.severity_scale  # noqa: B018 (says what is missing)
+        scored.detector.severity_scale  # noqa: B018 (raises an error that says what is missing)
     order = None if sort == "source" else scored.most_anomalous_first.tolist()
-    chosen = alarm_set_of(scored, false_discovery_rate)
-    alarms = None if chosen is None else chosen.alarms
+    alarm_set = alarm_set_of(scored, false_discovery_rate)
+    alarms = None if alarm_set is None else alarm_set.alarms
     if out is not None:
         write_table(scored, Path(out), order, alarms)
     if report is not None:
         _write_report(scored, report)
     if as_json:
-        said = summary(scored, model) | {"out": out, "report": report}
-        if chosen is not None:
-            said |= {"n_alarms": int(chosen.alarms.sum()), "alarm_rule": chosen.sentence()}
-        said["most_anomalous"] = list(rows(scored, most_anomalous(scored), alarms))
+        values = summary(scored, model) | {"out": out, "report": report}
+        if alarm_set is not None:
+            values |= {"n_alarms": int(alarm_set.alarms.sum()), "alarm_rule": alarm_set.sentence()}
+        values["most_anomalous"] = list(rows(scored, most_anomalous(scored), alarms))
         if out is None:
-            said["scores"] = list(rows(scored, order, alarms))
-        console.print_json(said)
+            values["scores"] = list(rows(scored, order, alarms))
+        console.print_json(values)
     elif not quiet:
-        tell_scores(scored, chosen)
+        print_scores(scored, alarm_set)
         for name, path in (("Scores", out), ("Report", report)):
             if path is not None:
                 console.say(f"{name}: {console.shown(path)}")
@@ -100,11 +115,16 @@ def evaluate(
     every_image: All = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model where the truth is known.
+    """Measure how well a model separates normal from anomalous images.
 
-    The normal classes are those trained on, or those named with --normal. Which images are taken
-    is said at `insphere score`. Where the source has masks of defects and the method has maps,
-    they are compared too.
+    The source must have labels, such as one folder for each class. The normal classes are those
+    that the model was trained on, or those named with --normal. If the source has masks of
+    defects and the method makes heat maps, these are compared as well. Which part of a source is
+    used: see insphere score --help.
+
+    For example:
+
+        insphere evaluate threes mnist-5k --normal 3
     """
     from insphere.workflows.localisation import evaluate_pixels
 
@@ -112,14 +132,14 @@ def evaluate(
     measured = scored.evaluate()
     pixels = evaluate_pixels(scored)
     if as_json:
-        told: dict[str, Any] = {"evaluation": measured.to_dict()}
+        values: dict[str, Any] = {"evaluation": measured.to_dict()}
         if pixels is not None:
-            told["pixels"] = pixels.to_dict()
-        console.print_json(summary(scored, model) | told)
+            values["pixels"] = pixels.to_dict()
+        console.print_json(summary(scored, model) | values)
         return
     from rich.table import Table
 
-    tell_what(scored)
+    print_source(scored)
     quality = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     measures = {
         "AUC": measured.auc,
@@ -155,38 +175,43 @@ def report(
     source: Source,
     *,
     out: Annotated[
-        str, typer.Option(help="Where to write it.", metavar="FILE.html")
+        str, typer.Option(help="File for the report.", metavar="FILE.html")
     ] = "insphere-report.html",
     reading: Reading,
     every_image: All = False,
     open_it: Annotated[
-        bool, typer.Option("--open", help="Open it in the browser.", show_default=False)
+        bool, typer.Option("--open", help="Open the report in the browser.", show_default=False)
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a self-contained HTML report on a model and the images it looks at.
+    """Write a report on a model and the images that it scores.
 
-    Which images are taken is said at `insphere score`.
+    The report is one HTML page that opens offline. Which part of a source is used: see insphere
+    score --help.
+
+    For example:
+
+        insphere report model photos/new --out new.html --open
     """
     scored = _scored(model, source, reading, every_image)
     _write_report(scored, out)
     if as_json:
         console.print_json(summary(scored, model) | {"report": out})
     else:
-        tell_what(scored)
+        print_source(scored)
         console.say(f"Report: {console.shown(out)}")
     if open_it:
         console.open_in_browser(out)
 
 
 def alarm_set_of(scored: Scored, rate: float | None) -> AlarmSet | None:
-    """Choose alarms among scored images, if a rate is given."""
+    """Return the set of alarms at a false-discovery rate, if one is given."""
     if rate is None:
         return None
     from insphere.scoring import alarm_set
 
     detector = scored.detector
-    detector.severity_scale  # noqa: B018 (says what is missing)
+    detector.severity_scale  # noqa: B018 (raises an error that says what is missing)
     return alarm_set(scored.p_values, rate, detector.n_calibration_)
 
 
@@ -210,5 +235,5 @@ def _write_report(scored: Scored, path: str) -> None:
     from insphere.workflows.reporting import report_data
 
     if Path(path).is_dir():
-        raise SpecError(f"{path} is a folder; name the file of the report.")
+        raise SpecError(f"{path} is a folder; name a file for the report.")
     write_report(report_data(scored), path)

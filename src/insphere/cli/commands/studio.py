@@ -1,4 +1,4 @@
-"""``insphere studio``: the web page."""
+"""``insphere studio``: insphere in a browser."""
 
 from __future__ import annotations
 
@@ -14,28 +14,42 @@ STORE = Path("runs.sqlite")
 
 
 def studio(
-    port: Annotated[
-        int, typer.Option(help="Port; 0 takes any that is free.", min=0, max=65535)
-    ] = 8421,
+    port: Annotated[int, typer.Option(help="Port; 0 takes any free one.", min=0, max=65535)] = 8421,
     host: Annotated[
-        str, typer.Option(help="Address to bind; any but this machine's own asks for a token.")
+        str,
+        typer.Option(
+            help="Address to listen on. Any address other than that of this computer itself needs "
+            "a token."
+        ),
     ] = "127.0.0.1",
     store: Annotated[
-        Path, typer.Option("--store", help="SQLite file of the runs.", metavar="FILE")
+        Path, typer.Option("--store", help="SQLite file in which runs are kept.", metavar="FILE")
     ] = STORE,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of images to offer.", metavar="FOLDER", show_default=False),
+        typer.Option(
+            help="Folder of images that can be selected in the studio.",
+            metavar="FOLDER",
+            show_default=False,
+        ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Trainings at once (default: one for each core, at most 4)."),
+        typer.Option(help="Number of trainings at a time (default: one for each core, at most 4)."),
     ] = None,
-    show: Annotated[bool, typer.Option("--open/--no-open", help="Open a browser.")] = True,
+    show: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the browser, or not.")
+    ] = True,
 ) -> None:
-    """Open the studio: choose, train, compare and look closer in a browser.
+    """Open the studio: train, compare and inspect images in a browser.
 
-    It runs on this machine alone and needs no network. Trainings go on when the page is closed.
+    The studio runs on this computer and needs no network. Trainings continue when the page is
+    closed. Ctrl-C ends the page.
+
+    For example:
+
+        insphere studio
+        insphere studio --data photos --port 8000
     """
     for module in ("nicegui", "plotly", "sqlalchemy"):
         require(module, "studio", "The studio")
@@ -44,7 +58,7 @@ def studio(
     from insphere.studio.server import find_place, serve
 
     if workers is not None and workers < 1:
-        raise SpecError(f"--workers is a whole number from 1 on, but got {workers}.")
+        raise SpecError(f"--workers takes a whole number from 1 upwards, but got {workers}.")
     if data is not None and not data.is_dir():
         raise DataError(f"There is no folder {data}.")
     cores = available_cores()
@@ -53,5 +67,7 @@ def studio(
     place = find_place(host, port)
     opened = Studio(store, data, workers=count, threads=threads)
     console.say(f"The studio is at {place.address}", "bold")
-    console.note(f"Runs are kept in {console.shown(store)}. Ctrl-C ends the page; trainings go on.")
+    console.note(
+        f"Runs are kept in {console.shown(store)}. Ctrl-C ends the page; trainings continue."
+    )
     serve(opened, place, show=show)

@@ -29,18 +29,22 @@ File = Annotated[
     Path, typer.Argument(help="YAML file of the sweep.", metavar="FILE", show_default=False)
 ]
 StorePath = Annotated[
-    Path, typer.Option("--store", help="SQLite file of the results.", metavar="FILE")
+    Path, typer.Option("--store", help="SQLite file in which runs are kept.", metavar="FILE")
 ]
 STORE = Path("runs.sqlite")
 
 sweep = typer.Typer(
     name="sweep",
-    help="Many runs: datasets, normal classes, methods, options and seeds from one YAML file.",
+    help="Run many trainings from one YAML file: data sets, normal classes, methods, options and "
+    "seeds.",
     no_args_is_help=True,
 )
 
 
-@sweep.command(help="Run all that is not finished yet; started again, it continues.")
+@sweep.command(
+    help="Run the trainings that are not finished. Run the same command again to continue after an "
+    "interruption."
+)
 def run(
     file: File,
     store: StorePath = STORE,
@@ -48,7 +52,7 @@ def run(
     backend: Backend = "loky",
     retry_failed: RetryFailed = False,
     save_models: Annotated[
-        bool, typer.Option("--save-models", help="Keep the model of each run.")
+        bool, typer.Option("--save-models", help="Save the model of each run.")
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -57,11 +61,11 @@ def run(
     from insphere.experiments.runs.sweep_file import read_sweep
     from insphere.experiments.store.run_store import Store
 
-    chosen = read_sweep(file)
-    chosen.check()
+    planned_sweep = read_sweep(file)
+    planned_sweep.check()
     after = run_planned(
-        chosen.name,
-        chosen.runs(),
+        planned_sweep.name,
+        planned_sweep.runs(),
         Store(store),
         jobs=jobs,
         backend=backend,
@@ -70,7 +74,7 @@ def run(
         quiet=quiet,
     )
     if as_json:
-        console.print_json(_summary(chosen, after))
+        console.print_json(_summary(planned_sweep, after))
     elif not quiet:
         console.say(f"{in_words(after)}.")
         say_failures(after)
@@ -79,16 +83,16 @@ def run(
         raise typer.Exit(1)
 
 
-@sweep.command(help="Say how far a sweep, or everything in a store, is.")
+@sweep.command(help="Show how many runs are finished, of one sweep or of all in a store.")
 def status(
     file: Annotated[
         Path | None,
-        typer.Argument(help="YAML file of the sweep; by default all runs.", metavar="[FILE]"),
+        typer.Argument(help="YAML file of the sweep (default: all runs).", metavar="[FILE]"),
     ] = None,
     store: StorePath = STORE,
     as_json: Json = False,
 ) -> None:
-    """Say how far a sweep is."""
+    """Show the progress of a sweep."""
     from insphere.experiments.execution.sweep_progress import look
     from insphere.experiments.runs.display_names import run_names
     from insphere.experiments.runs.sweep_file import SweepRun, read_sweep
@@ -112,7 +116,7 @@ def status(
     say_failures(progress)
 
 
-@sweep.command(help="Print the table of results: mean ± standard deviation over seeds.")
+@sweep.command(help="Print the table of results: mean ± standard deviation over the seeds.")
 def table(
     file: File,
     store: StorePath = STORE,
@@ -134,12 +138,16 @@ def table(
         print_layouts([sweep_layout(one) for one in tables], form)
 
 
-@sweep.command(help="Write finished runs to a file of rows, or with their scores to a folder.")
+@sweep.command(
+    help="Write finished runs to a .jsonl file, or together with their scores to a folder."
+)
 def export(
     file: File,
     out: Annotated[
         Path,
-        typer.Option(help="rows.jsonl, or a folder.", metavar="PATH", show_default=False),
+        typer.Option(
+            help="A file ending in .jsonl, or a folder.", metavar="PATH", show_default=False
+        ),
     ],
     store: StorePath = STORE,
     as_json: Json = False,
@@ -170,10 +178,14 @@ def export(
             {"path": str(out), "rows": len(rows), "new": len(new), "missing": missing}
         )
         return
-    left_out = f"; {missing} of {len(planned)} are not finished and left out" if missing else ""
-    console.say(f"{len(rows)} runs are in {console.shown(path)}, {len(new)} of them new{left_out}.")
+    left_out = (
+        f"; {missing} of {len(planned)} are left out because they are not finished"
+        if missing
+        else ""
+    )
+    console.say(f"{console.shown(path)} holds {len(rows)} runs; {len(new)} are new{left_out}.")
 
 
-def _summary(chosen: Sweep, progress: SweepProgress) -> dict[str, Any]:
+def _summary(planned: Sweep, progress: SweepProgress) -> dict[str, Any]:
     rows = [one.row() for one in progress.runs.values() if one.state == "finished"]
-    return {"name": chosen.name, **counts_of(progress), "rows": rows}
+    return {"name": planned.name, **counts_of(progress), "rows": rows}

@@ -1,7 +1,7 @@
-"""Which class, part and masks each image of a folder has, told by one of the known layouts.
+"""The known layouts of folders, which determine class, part and masks of each image.
 
-A layout is a class of its own with `fits` and `read` (see `insphere.data.layouts.layout`); a new
-one is a file and a line in `LAYOUTS`, where the more specific stands before the more general.
+A layout is a class with `fits` and `read` (see `insphere.data.layouts.layout`). A new one needs one
+file and one line in `LAYOUTS`, where more specific layouts come before more general ones.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LAYOUTS: tuple[Layout, ...] = (
     ClassFolders(),
     Flat(),
 )
-"""The first that fits is taken."""
+"""All layouts; the first one that fits is used."""
 
 
 def list_images(files: ImageFiles) -> Listing:

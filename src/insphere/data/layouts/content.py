@@ -1,4 +1,4 @@
-"""What must be looked at in a file, since its name does not say it."""
+"""Checks of the content of a file, for what its name does not show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a layout is: it knows a tree by its names, and reads classes, parts and masks off it."""
+"""The base of layouts: a layout recognises a tree by its names, and reads classes and masks."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from insphere.data.listing import Listing
 
 
 class Layout(Protocol):
-    """One way in which data sets lie in folders.
+    """An arrangement of a data set in folders.
 
     Attributes
     ----------
     name : str
-        What it is called.
+        Name of the layout.
     form : str
-        What it looks like, for the table in the documentation.
+        Description of the folders, for the table in the documentation.
     meaning : str
-        How it is understood, for the same table.
+        Interpretation, for the same table.
     """
 
     name: ClassVar[str]
@@ -26,7 +26,7 @@ class Layout(Protocol):
     meaning: ClassVar[str]
 
     def fits(self, tree: Tree) -> bool:
-        """Whether the tree has this layout; layouts that are tried later are less specific."""
+        """Whether the tree has this layout. Less specific layouts are tried later."""
 
     def read(self, tree: Tree) -> Listing:
         """Return the images of the tree.
@@ -34,5 +34,5 @@ class Layout(Protocol):
         Raises
         ------
         DataError
-            If it has this layout and yet cannot be understood.
+            If it has this layout, but is ambiguous or incomplete.
         """

@@ -1,4 +1,4 @@
-"""Which files of a tree are masks, and of which images.
+"""The masks of a tree, and the images that they belong to.
 
 A file is a mask if it lies in a folder named so (``ground_truth``, ``Masks``, ``gt``, …), or if it
 is named as another file with a word for masks behind (``000.png`` and ``000_GT.png``). Masks are
@@ -31,7 +31,7 @@ class Matched:
     masks : dict of str to tuple of str
         For each image that has any, the names of its masks.
     unmatched : tuple of str
-        Masks that belong to no image, or to nobody knows which.
+        Masks without a matching image, or with several.
     """
 
     masks: dict[str, tuple[str, ...]]
@@ -44,7 +44,7 @@ def is_in_mask_folder(name: str) -> bool:
 
 
 def split_masks(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell images from masks by their names alone.
+    """Separate images and masks by their names alone.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Folders that say nothing but classes, or nothing at all."""
+"""Folders with classes and no parts, and flat folders."""
 
 from __future__ import annotations
 

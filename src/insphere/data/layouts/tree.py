@@ -1,4 +1,4 @@
-"""A tree of files as the layouts look at it: images, masks, and what else lies there."""
+"""A tree of files for layouts: its images, masks and other files."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from insphere.data.listing import Entry, Listing, some
 from insphere.errors import DataError
 from insphere.natural_sort import natural_key
 
-LOOKED_AT = 3  # files of a folder of masks whose pixels are looked at
+LOOKED_AT = 3  # files of a folder of masks whose pixels are checked
 
 
 class Tree:
-    """Names of a tree, told apart.
+    """The names of a tree by their kind.
 
     Parameters
     ----------
     files : ImageFiles
         A folder or zip.
     kinds : FileKinds
-        Which of its files are images.
+        The kinds of its files.
 
     Attributes
     ----------
     images : list of str
-        Images that are no masks.
+        Images that are not masks.
     masks : list of str
         Masks.
 
@@ -142,12 +142,12 @@ class Tree:
         left_out: Iterable[str] = (),
         notes: Iterable[str] = (),
     ) -> Listing:
-        """Put together what a layout found.
+        """Return the listing of a layout.
 
         Parameters
         ----------
         layout : str
-            Its name.
+            Name of the layout.
         classes : iterable of (str, str)
             Name and class of each image.
         is_test : callable, optional
@@ -161,7 +161,7 @@ class Tree:
         left_out : iterable of str
             Images that are not of the set.
         notes : iterable of str
-            What a reader of results should know.
+            Notes for readers of results.
         """
         labelled = list(classes)
         names = sorted({c for _, c in labelled} | set(class_names), key=natural_key)
@@ -210,12 +210,12 @@ class Tree:
 
     @property
     def path(self) -> str:
-        """What the tree is called in messages."""
+        """Name of the tree in messages."""
         return str(self.files.path)
 
 
 def _wrapping_depth(folders: Iterable[str], *, zipped: bool) -> int:
-    """Count the leading folders that only wrap the rest."""
+    """Return the number of leading folders that only contain the rest."""
     split = [folder.split("/") if folder else [] for folder in folders]
     depth = 0
     while all(len(parts) > depth for parts in split):

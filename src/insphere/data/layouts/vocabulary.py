@@ -1,4 +1,4 @@
-"""The words by which folders and files say what they hold; case does not matter."""
+"""The words in names of folders and files that describe their content; case is ignored."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PARTS = {
     "test": "test",
     "testing": "test",
 }
-"""Names of folders that are parts, and which part."""
+"""Names of folders for parts, with the part."""
 
 NORMAL_NAMES = ("normal", "good", "ok", "nominal", "defect_free", "non_defective")
 ANOMALOUS_NAMES = (

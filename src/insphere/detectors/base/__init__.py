@@ -1,1 +1,1 @@
-"""What every detector shares: the estimator, calibration, reading networks back."""
+"""The base classes of all detectors."""

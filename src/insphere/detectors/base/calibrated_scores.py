@@ -1,4 +1,4 @@
-"""What scores mean: p-values, severity, alarms and z-scores, for every detector."""
+"""p-values, severities, alarms and z-scores of every detector."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from insphere.scoring.zscores import z_scores
 
 
 class CalibratedScores:
-    """Sets scores beside those of held-out normals; a part of `OneClassDetector`."""
+    """Compares scores with those of held-out calibration images; a part of `OneClassDetector`."""
 
     false_alarm_rate: float | None
     calibration: float | int | str
@@ -37,14 +37,14 @@ class CalibratedScores:
         """Return how anomalous each image is; higher is more anomalous."""
 
     def z_score(self, X: Any) -> NDArray[np.float64]:
-        """Return anomaly scores in standard deviations above the mean of reference normals."""
+        """Return anomaly scores in standard deviations above the mean of normal images."""
         return z_scores(self.anomaly_score(X), self.score_mean_, self.score_std_)
 
     def p_value(self, X: Any) -> NDArray[np.float64]:
-        """Return how rare each score is among normal images, with a guarantee.
+        """Return the p-value of each score: how rare it is among normal images.
 
-        A new normal image that is like the held-out ones has a p-value of at most α with
-        probability at most α; `predict` gives −1 exactly if it is at most `false_alarm_rate`.
+        A new normal image that is like the calibration images has a p-value of at most α with
+        probability at most α. `predict` gives −1 exactly if it is at most `false_alarm_rate`.
 
         Parameters
         ----------
@@ -88,14 +88,14 @@ class CalibratedScores:
         return self.severity_scale(self.anomaly_score(X))
 
     def alarms(self, X: Any, false_discovery_rate: float) -> AlarmSet:
-        """Choose images to raise an alarm for, of which on average few are false.
+        """Select a set of alarms with a controlled false-discovery rate.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images that are judged together.
+            Images that are decided on together.
         false_discovery_rate : float
-            Share of false alarms among the alarms to keep on average, in (0, 1).
+            Largest share of false alarms among the alarms, on average, in (0, 1).
 
         Returns
         -------
@@ -110,13 +110,13 @@ class CalibratedScores:
 
     @property
     def severity_scale(self) -> SeverityScale:
-        """What turns scores into severities, for scores that are there already."""
+        """The function from scores to severities, for scores that are computed already."""
         self._check_calibrated("severities")
         return SeverityScale(self.calibration_scores_, self.tail_)
 
     @property
     def guarantee(self) -> str:
-        """What the threshold promises about new normal images, in a sentence."""
+        """The guarantee of the threshold for new normal images, as a sentence."""
         check_is_fitted(self)
         how = self._calibration()
         n = self.n_train_ if how.kind == "none" else self.n_calibration_

@@ -1,4 +1,4 @@
-"""Checks of parameters that several detectors make in the same way."""
+"""Checks of parameters that several detectors share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from insphere.errors import SpecError
 
 
 def is_real(value: object) -> bool:
-    """Tell whether `value` is a number, bool not counting as one."""
+    """Return whether `value` is a number; a bool is not one."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool)
 
 

@@ -1,4 +1,4 @@
-"""The face that every detector shows: a scikit-learn outlier estimator for images and tables."""
+"""The base class of all detectors: a scikit-learn outlier estimator for images and tables."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from insphere.detectors.base.savable import Savable
 from insphere.errors import DataError, SpecError
 from insphere.modalities.modality import Modality
 from insphere.modalities.table import kind_of_input
+from insphere.resources import within_cores
 from insphere.scoring.conformal import (
     USUAL_SHARE,
     Calibration,
@@ -48,11 +49,11 @@ Array = NDArray[Any]
 
 @parameters
 class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, ABC):  # type: ignore[misc]
-    """Learns what normal looks like and scores how far anything else lies outside.
+    """A detector: it is fitted to normal samples and scores new ones; higher is more anomalous.
 
     A concrete detector takes its own parameters and the four below in its constructor (see
-    `insphere.detectors.base.parameters`), says in its `card` what people should know about it, and
-    implements ``_fit``, ``_anomaly_score``, ``_state`` and ``_set_state``; this class does
+    `insphere.detectors.base.parameters`), describes itself in its `card`, and implements
+    ``_fit``, ``_anomaly_score``, ``_state`` and ``_set_state``. This class does
     everything else: reading the input, holding out calibration images, threshold, verdicts,
     p-values, severity, z-scores, saving.
 
@@ -72,7 +73,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         the others, and scores are then the number of training images that an image lies beyond; see
         `insphere.scoring.conformal`. Used only with `false_alarm_rate`.
     random_state : int, RandomState or None, default=None
-        Source of all randomness, consumed in `fit`: an integer makes every fit the same.
+        Seed of all randomness, which is used in `fit` only. An integer makes fits reproducible.
 
     Attributes
     ----------
@@ -82,21 +83,22 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         The same on the scale of `anomaly_score`: anomalous lies strictly above it. Infinite if
         there were too few images to promise a rate: `predict` and `decision_function` then refuse.
     threshold_rule_ : str
-        Where the threshold comes from, in words.
+        How the threshold was placed, in words.
     score_mean_, score_std_ : float
-        Scale of `z_score`, from calibration normals if any were held out, else training normals.
+        Mean and standard deviation for `z_score`, of the calibration images if there are any,
+        else of the training images.
     calibration_scores_ : ndarray of float64, shape (n_calibration_,)
-        Ascending anomaly scores of the held-out normals; empty if none were.
+        Anomaly scores of the calibration images in ascending order; empty without calibration.
     tail_ : Tail or None
-        Fitted to the highest of them, for `severity`; None if none were held out.
+        Tail fitted to the highest of these scores, for `severity`; None without calibration.
     parts_ : list of OneClassDetector
-        With a number of parts as `calibration`: the detectors that score; else empty.
+        The detectors of a cross-conformal calibration; else empty.
     n_train_, n_calibration_ : int
-        Images trained on and held out.
+        Numbers of training images and of calibration images.
     n_calibration_groups_ : int or None
-        Groups, such as tracks, that those held out are from; None if there are none.
+        Number of groups, such as tracks, of the calibration images; None without groups.
     modality_ : Modality
-        Kind of the training data, and what is known of its samples.
+        Kind of the training data, with the properties of its samples.
     image_shape_ : tuple (H, W, C) or None
         Shape of one training image; None if it was fitted on a table.
     image_dtype_ : str or None
@@ -111,7 +113,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     data_fingerprint_ : str
         SHA-256 over shape, type and values of the training data, and of labels and weights used.
     trained_on_ : TrainedOn or None
-        Where the training data came from, if whoever read it has noted that down.
+        Origin of the training data, if it was recorded.
     """
 
     card: ClassVar[MethodCard] = MethodCard()
@@ -133,7 +135,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     @abstractmethod
     def _fit(self, X: Array) -> Array | None:
-        """Learn from the training samples.
+        """Train on the samples.
 
         Parameters
         ----------
@@ -147,43 +149,44 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         Returns
         -------
         ndarray, shape (n,), or None
-            The scores that `_training_scores` would give, if they are at hand.
+            The scores that `_training_scores` would give, if they are known already.
         """
 
     def _read_labels(self, y: Any) -> tuple[Array, NDArray[np.bool_] | None]:
         """Check labels; called only if ``_takes`` names them.
 
-        It must accept what it returned, since the detectors of a cross-conformal calibration are
-        given parts of that.
+        It must accept its own result, because the detectors of a cross-conformal calibration get
+        parts of it.
 
         Returns
         -------
         labels : ndarray, shape (n,)
             In the form that `_fit` takes.
         normal : ndarray of bool, shape (n,), or None
-            Which samples count as normal: calibration and threshold rest on them alone. None: all.
+            Which samples count as normal. Calibration and threshold use only these. None: all.
         """
         raise NotImplementedError
 
     @abstractmethod
     def _anomaly_score(self, X: Array) -> Array:
-        """Return one score an image (higher is more anomalous), whatever their number.
+        """Return one score for each image; higher is more anomalous.
 
-        X has the form that `_fit` got. Work in batches: it may be a memory map larger than the
-        memory.
+        X has the same form as in `_fit`. Work in batches, because it can be a memory map that is
+        larger than the memory.
         """
 
     def _training_scores(self, X: Array) -> Array:
-        """Return the scores of the images given to `_fit`, as if each were new.
+        """Return the scores of the training images, as if each were new.
 
-        Override where a training image finds itself among what was stored.
+        Override this if a stored training image would be compared with itself.
         """
         return self._anomaly_score(X)
 
     # ------------------------------------------------------------------ public
 
+    @within_cores()
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **known: Any) -> Self:
-        """Learn from normal images and place the threshold.
+        """Train on normal images and place the threshold.
 
         Parameters
         ----------
@@ -191,7 +194,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             Normal images: uint8 or float, N×H×W or N×H×W×C; a folder or file of them; or a
             numeric table, N×d.
         y : Ignored
-            Here because scikit-learn passes it. Only detectors that say so use labels.
+            Present for compatibility with scikit-learn. Only detectors that document it use labels.
         groups : array, shape (n,), optional
             Whole numbers or strings. Samples of one group, such as frames of one track, are held
             out for calibration together or not at all. By default those of an `ImageSet` that has
@@ -208,8 +211,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         DataError
             If the data cannot be read, there are fewer than two images, or all values are equal.
         SpecError
-            If a parameter is out of range, or `false_alarm_rate` is finer than the number of
-            held-out images can promise.
+            If a parameter is out of range, or there are too few calibration images for
+            `false_alarm_rate`.
         """
         train, modality = self._training_set(X, y, groups, self._given_weights(known))
         modality.check_varied(train.normals.data)
@@ -289,7 +292,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         Raises
         ------
         DataError
-            If the images have another shape than those trained on.
+            If the shape of the images differs from that of the training images.
         """
         check_is_fitted(self)
         data = self._read(X)
@@ -349,7 +352,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     def outside_range(self, X: Any) -> NDArray[np.bool_]:
         """Return which images hold values outside the range of the training images, shape (n,).
 
-        Such values were set to the end of the range before scoring. Images of 8 bits have none.
+        Such values are clipped to the range before scoring. Images of 8 bits have none.
         """
         check_is_fitted(self)
         data = as_images(X)
@@ -383,13 +386,13 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     @property
     def uses_pretrained(self) -> bool:
-        """Whether each image goes through a pretrained network, which takes its time."""
+        """Whether each image is processed by a pretrained network, which is slow."""
         return self.card.needs_pretrained
 
     # ------------------------------------------------------------------ inside
 
     def _read(self, X: Any) -> Array:
-        """Return samples as one array, checked against those trained on."""
+        """Return samples as one array, checked against the training samples."""
         kind, trained = kind_of_input(X), self.modality_
         if not isinstance(trained, kind):
             raise DataError(
@@ -401,8 +404,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             return columns.take(data)  # type: ignore[no-any-return]
         return read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
 
+    @within_cores()
     def _score_read(self, data: Array) -> NDArray[np.float64]:
-        """Return the scores of samples that `_read` returned."""
+        """Return the scores of samples in the form of `_read`."""
         if self.parts_:
             return cross_scores(
                 [part._score_read(part._read(data)) for part in self.parts_],
@@ -431,7 +435,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return changed_sentence(named, self.column_scale_.center[list(counts)].tolist(), n)
 
     def _read_images(self, X: Any) -> Array:
-        """Return images as N×H×W×C for a heat map, or say that there are none."""
+        """Return images as N×H×W×C for heat maps. Other data raise DataError."""
         check_is_fitted(self)
         if not self.modality_.has_maps:
             noun = self.modality_.noun
@@ -448,7 +452,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     def _training_set(
         self, X: Any, y: Any, groups: Any, weights: NDArray[np.float64] | None
     ) -> tuple[TrainingSet, Modality]:
-        """Read the samples to train on and what is known about them, and recognise their kind."""
+        """Read the training samples with labels, groups and weights, and detect their kind."""
         kind = kind_of_input(X)
         X = kind.opened(X)
         data = kind.read(X, fitting=True, estimator=self)
@@ -462,7 +466,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return TrainingSet(data, labels, groups, weights, normal), kind.of(data)
 
     def _given_weights(self, known: dict[str, Any]) -> NDArray[np.float64] | None:
-        """Return the weights among the further arguments of `fit`."""
+        """Return the weights from the further arguments of `fit`."""
         name = type(self).__name__
         unknown = sorted(set(known) - {"sample_weight"})
         if unknown:
@@ -512,7 +516,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
 
 def _groups(groups: Any) -> NDArray[np.int64]:
-    """Return numbers for groups that are given by any names."""
+    """Return groups as whole numbers."""
     names = np.asarray(groups)
     if names.ndim != 1 or names.dtype.kind not in "iubUO":
         raise DataError(
@@ -529,7 +533,7 @@ def checked_weights(given: Any) -> NDArray[np.float64]:
     Raises
     ------
     DataError
-        If they are not one finite number from 0 on for each sample, or all are 0.
+        If they are not one finite number, 0 or more, for each sample; or if all are 0.
     """
     try:
         weights = np.asarray(given, dtype=np.float64)
@@ -543,7 +547,7 @@ def checked_weights(given: Any) -> NDArray[np.float64]:
             f"an array of shape {weights.shape}."
         )
     if not weights.any():
-        raise DataError("All weights in sample_weight are zero, so there is nothing to learn from.")
+        raise DataError("All weights in sample_weight are zero, so there is nothing to train on.")
     return weights
 
 

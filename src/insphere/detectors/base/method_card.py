@@ -1,4 +1,4 @@
-"""What a method says about itself: read by command line, studio, sweeps, tables and docs."""
+"""The description of a method, for the command line, the studio, sweeps, tables and docs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ Kind = Literal["images", "tables"]
 
 FAMILIES: Mapping[Family, str] = MappingProxyType(
     {
-        "sphere": "A network that encloses normal images",
-        "reconstruction": "A network that reconstructs normal images",
+        "sphere": "Deep SVDD: a network that encloses normal images",
+        "reconstruction": "Reconstruction: a network that reproduces normal images",
         "pretrained": "Features of a pretrained network",
-        "shallow": "Raw pixels, without a network",
-        "supervised": "With labels of several classes",
+        "shallow": "Raw pixels or tables, without a network",
+        "supervised": "Supervised: with labels of several classes",
     }
 )
-"""Headings of the families, in the order in which people see them."""
+"""Headings of the families, in the order in which they are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MethodCard:
-    """One method, for people and for programs that offer it.
+    """The description of one method.
 
     Parameters
     ----------
     key : str
-        Name in specs and on the command line; that of its line in `METHODS`.
+        Name in specs and on the command line; the key in `METHODS`.
     title : str
         Name in tables and figures.
     family : str
@@ -37,22 +37,22 @@ class MethodCard:
     summary : str
         What it does, in one line without a full stop.
     takes : tuple of {"images", "tables"}
-        What it can be fitted to.
+        Kinds of data that it can be fitted to.
     needs_labels : bool
-        Whether it must be told the class of each training image, of at least two classes. It is
-        then no one-class method, and is offered only where labels are given.
+        Whether it needs the class of each training image, of at least two classes. It is then not
+        a one-class method, and is offered only if there are labels.
     needs_pretrained : bool
-        Whether it cannot do without a pretrained network.
+        Whether it needs a pretrained network.
     needs_package : (str, str) or None
         A module that it imports when used, and the extra of insphere that brings it.
     has_options : bool
         Whether the processing options (`insphere.experiments.runs.processing_options`) apply.
     is_control : bool
-        Whether it learns nothing or next to nothing, and is run beside others for comparison.
+        Whether it is a control: it learns little or nothing, and is run beside other methods.
     idle : tuple of str
-        Parameters that it accepts and that make no difference.
+        Parameters that it accepts but does not use.
     grid : mapping of str to tuple
-        Values to try of parameters that may be tuned on a labelled hold-out.
+        Values of parameters that can be tuned on labelled held-out images.
     """
 
     key: str = ""

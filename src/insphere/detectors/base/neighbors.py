@@ -1,4 +1,4 @@
-"""Distances to the nearest of some vectors, for detectors on pixels and on features alike."""
+"""Distances to the nearest vectors, for detectors on pixels and on features."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 def check_neighbors(n_neighbors: Any, n: int) -> None:
-    """Raise SpecError unless so many neighbours can be asked for among `n` training vectors."""
+    """Raise SpecError unless there are enough training vectors for `n_neighbors`."""
     require_count("n_neighbors", n_neighbors, 1)
     require(
         n > n_neighbors,
@@ -29,11 +29,11 @@ def mean_distance(training: Floats, F: Floats | None, n_neighbors: int) -> Float
     Parameters
     ----------
     training : ndarray, shape (n, d)
-        Vectors to be near to.
+        Training vectors.
     F : ndarray, shape (m, d), or None
         Vectors to score; None scores the training vectors, each without itself.
     n_neighbors : int
-        How many of the nearest are averaged.
+        Number of nearest vectors over which distances are averaged.
 
     Returns
     -------

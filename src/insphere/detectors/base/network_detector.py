@@ -1,4 +1,4 @@
-"""Detectors whose score is one torch module, from raw samples on."""
+"""The base of detectors whose score is one torch module on raw samples."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class NetworkDetector(OneClassDetector):
     def scoring_module(self) -> nn.Module:
         """Return the torch module from raw samples to anomaly scores, preprocessing included.
 
-        For whatever needs the score as a function of the sample: attribution, attacks, export. Its
-        values are those of `anomaly_score` but for rounding in the number format of the network.
+        Use it for attribution, attacks and export. Its values equal those of `anomaly_score`,
+        except for rounding in the number format of the network.
         With a number of parts as `calibration`, it is the score of the network trained on all
         images, which `anomaly_score` compares with that of the parts.
 

@@ -1,4 +1,4 @@
-"""What detectors with a network share: reading their settings, scoring in batches, loading."""
+"""Functions for detectors with a network: settings, scoring in batches, loading."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from insphere.nets.build import default_encoder
 from insphere.nets.draws import initial_weights
 from insphere.nets.spec import NAMED, EncoderSpec
 from insphere.preprocess.pipeline import StepSpec, chosen_steps, to_batch
+from insphere.resources import rows_within
 from insphere.training.device import Precision, autocast_dtype
 from insphere.training.memory import keep_freed_memory
+from insphere.training.step_memory import SMALL_PIXELS, pass_bytes
 from insphere.validation import sentence
 
 SCORING_BATCH = 256
@@ -31,9 +33,9 @@ SCORING_BATCH = 256
 def encoder_spec(
     encoder: str | EncoderSpec | Mapping[str, Any] | None, modality: Modality
 ) -> EncoderSpec:
-    """Return the encoder given by name, as a spec, as settings, or chosen for the kind of data.
+    """Return the encoder given by name, as a spec or as settings; by default that for the data.
 
-    Settings with a ``base`` are changes to that one: a name, or "auto" for the choice by kind.
+    Settings with a ``base`` are changes to that encoder: a name, or "auto" for the default.
     """
     if encoder is None:
         encoder = modality.default_encoder
@@ -62,7 +64,7 @@ def preprocess_steps(
 
 @contextmanager
 def settings() -> Iterator[None]:
-    """Turn a setting that a spec refuses into one sentence.
+    """Turn a validation error of a spec into one sentence.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def batched(
     compute : callable
         From a raw batch to one row for each sample.
     network : torch.nn.Module
-        What `compute` runs: says where, and in which number format.
+        The network in `compute`; it determines the device and the number format.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the network; see `insphere.training.device.autocast_dtype`.
     """
@@ -104,15 +106,23 @@ def batched(
     dtype = autocast_dtype(precision, network)
     with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
         done = 0
-        for part in batches(X, SCORING_BATCH):
+        size = _scoring_batch(X, lambda part: compute(to_batch(part, device)), network)
+        for part in batches(X, size):
             rows = compute(to_batch(part, device))
-            if not done:  # one array from the start: small ones between batches cut up the memory
+            if not done:  # one array from the start: many small ones would fragment the memory
                 kept = torch.float32 if rows.dtype == torch.bfloat16 else rows.dtype
                 out = torch.empty((len(X), *rows.shape[1:]), dtype=kept)
             out[done : done + len(rows)] = rows
             done += len(rows)
     result: NDArray[Any] = out.numpy()
     return result
+
+
+def _scoring_batch(X: NDArray[Any], compute: Callable[[Any], Tensor], network: nn.Module) -> int:
+    """Return how many samples are scored at once; of large images only as many as memory takes."""
+    if X.ndim < 4 or min(len(X), SCORING_BATCH) * X[0, ..., 0].size <= SMALL_PIXELS:
+        return SCORING_BATCH
+    return rows_within(2 * pass_bytes(lambda: compute(X[:1]), network), SCORING_BATCH)
 
 
 def arrays_of(module: nn.Module) -> dict[str, NDArray[Any]]:
@@ -123,7 +133,7 @@ def arrays_of(module: nn.Module) -> dict[str, NDArray[Any]]:
 def load_arrays(
     module: nn.Module, arrays: Mapping[str, NDArray[Any]], device: torch.device
 ) -> None:
-    """Put saved parameters and buffers into a module, which is then ready to score on `device`."""
+    """Load saved parameters and buffers into a module, and move it to `device` for scoring."""
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
     module.load_state_dict(tensors, assign=True)
     has_convolutions = any(isinstance(m, nn.Conv2d) for m in module.modules())
@@ -133,7 +143,7 @@ def load_arrays(
 
 @contextmanager
 def matching_weights() -> Iterator[None]:
-    """Build a network for saved weights; its initial weights, soon replaced, leave no trace.
+    """Build a network for saved weights, without an effect on the random state.
 
     Raises
     ------

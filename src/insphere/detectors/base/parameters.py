@@ -1,10 +1,10 @@
 """Parameters of a constructor, declared once as fields of the class and inherited.
 
-scikit-learn asks that a constructor has one keyword for each parameter and only stores them, and
-reads their names off its signature. A keyword-only dataclass writes exactly that constructor, from
-the fields of the class and of those that it derives from. So what several detectors share, such as
-the settings of a pretrained network, is written down once; ``get_params``, ``clone`` and type
-checkers see each class's whole signature.
+scikit-learn requires a constructor that has one keyword for each parameter and only stores them. It
+reads their names from the signature. A keyword-only dataclass has exactly such a constructor, made
+from the fields of the class and its base classes. So shared parameters, such as those of a
+pretrained network, are declared once, and ``get_params``, ``clone`` and type checkers see the whole
+signature of each class.
 """
 
 from __future__ import annotations

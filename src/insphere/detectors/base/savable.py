@@ -1,4 +1,4 @@
-"""What is written down of a fitted detector."""
+"""Saving of a fitted detector."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from insphere.scoring.severity import Tail
 
 
 class Savable:
-    """Gathers what a saved detector needs; a part of `OneClassDetector`."""
+    """Collects the data of a fitted detector for saving; a part of `OneClassDetector`."""
 
-    # Parameters that belong to one machine or one run: a saved model has their defaults instead.
+    # Parameters that depend on one machine or one run: a saved model has their defaults instead.
     _not_saved: ClassVar[tuple[str, ...]] = ("callbacks", "checkpoint_dir", "device")
 
     calibration_scores_: NDArray[np.float64]
@@ -42,27 +42,27 @@ class Savable:
 
     @abstractmethod
     def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what ``_anomaly_score`` needs: arrays (or tensors) and JSON values, by name."""
+        """Return the data for ``_anomaly_score``: arrays (or tensors) and JSON values, by name."""
 
     @abstractmethod
     def _set_state(self, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-        """Restore what `_state` returned; constructor parameters are already in place."""
+        """Restore the data of `_state`; constructor parameters are set already."""
 
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
         """Write the fitted detector to a folder that `insphere.detectors.load_detector` reads back.
 
-        A new folder is written beside its destination and then renamed, so that it is there as a
-        whole or not at all. In a folder that is overwritten only the model's own files are
-        replaced, and a reader gets the old model or the new one at any moment. The same fitted
-        detector always gives the same bytes in a new folder.
+        A new folder is written under a temporary name and then renamed, so that it is complete or
+        not there. If a model is overwritten, only its own files are replaced, and a reader gets
+        either the old model or the new one. The same fitted detector always gives the same bytes
+        in a new folder.
 
         Parameters
         ----------
         path : path
             Folder to create; its parents are created too.
         overwrite : bool, default=False
-            Replace a model that stands there. Other files of its folder stay; anything that is no
-            model is never replaced.
+            Replace a model that is there. Other files in its folder are kept. A folder that is
+            not a model is never replaced.
 
         Returns
         -------
@@ -95,7 +95,7 @@ class Savable:
             if name not in self._not_saved
         }
         if not isinstance(params.get("random_state"), int | np.integer):
-            params["random_state"] = None  # a generator's position cannot be written down
+            params["random_state"] = None  # the position of a generator cannot be saved
         fitted = {n: getattr(self, n) for n in Fitted.model_fields if hasattr(self, n)}
         if not own.judges:
             fitted |= {"threshold_": None, "offset_": None}  # JSON knows no infinity

@@ -1,4 +1,4 @@
-"""Detectors whose training can weigh samples."""
+"""The base of detectors that accept weights of samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from insphere.detectors.base.estimator import OneClassDetector
 class WeightedDetector(OneClassDetector):
     """A detector whose ``_fit`` takes ``weights``.
 
-    Whether an estimator takes weights is seen in the signature of `fit`, for scikit-learn too.
+    scikit-learn detects in the signature of `fit` whether an estimator accepts weights.
     """
 
     _takes: ClassVar[tuple[str, ...]] = ("weights",)
@@ -18,16 +18,15 @@ class WeightedDetector(OneClassDetector):
     def fit(  # type: ignore[override]  # it names the one further argument there is
         self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
     ) -> Self:
-        """Learn from normal images and place the threshold.
+        """Train on normal images and place the threshold.
 
         Parameters
         ----------
         X, y, groups
             As in `OneClassDetector.fit`.
         sample_weight : array, shape (n,), optional
-            How much each training sample counts in the mean that is minimised: 0 or more, on any
-            scale. Equal weights are the same as none. Threshold and calibration count each sample
-            once.
+            Weight of each training sample in the mean that is minimised: 0 or more, on any scale.
+            Equal weights are the same as none. Threshold and calibration do not use weights.
 
         Returns
         -------

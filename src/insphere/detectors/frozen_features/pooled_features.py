@@ -31,11 +31,11 @@ class PooledFeatures(PretrainedNetwork):
     stages : sequence of str or None, default=None
         Stages whose pooled vectors are joined; None takes the last one.
     statistic : {"mean", "max", "both"}, default="mean"
-        What is pooled over each stage's map.
+        What is computed over the feature map of each stage.
     focus : float or None, default=None
-        Let the middle of the image count more in the mean: the weight of a place falls with its
-        distance from the middle like a normal density of this standard deviation, where half the
-        side of the image is 1. None weighs all places alike.
+        Give the middle of the image more weight in the mean: weights fall with the distance from
+        the middle like a normal density with this standard deviation, where half the side of the
+        image is 1. None gives all positions the same weight.
     normalize : {"root-l2", "l2"} or None, default="root-l2"
         How each vector is scaled; see `pooled_vectors`.
     backbone, weights, resolution, resampling, mirrored, finetune, cache
@@ -56,7 +56,7 @@ class PooledFeatures(PretrainedNetwork):
         return vectors.astype(np.float64)
 
     def _vector_module(self) -> nn.Module:
-        """Return the module from raw images to what `_pooled` returns."""
+        """Return the module from raw images to the values of `_pooled`."""
         form, names = self._wanted()
         described = [self.backbone_.stage(name) for name in form.stages]
         places = np.arange(2 * sum(stage.channels for stage in described))[None]
@@ -69,7 +69,7 @@ class PooledFeatures(PretrainedNetwork):
         return nn.Sequential(features, PooledVectors(columns, self.normalize)).eval()
 
     def _wanted(self) -> tuple[Form, Sequence[str]]:
-        """Return what is extracted, and the stages whose vectors are joined."""
+        """Return the form of extraction, and the stages whose vectors are joined."""
         card = self.backbone_
         require(
             self.focus is None or (is_real(self.focus) and self.focus > 0),
@@ -88,7 +88,7 @@ def pooled_vectors(
     statistic: Statistic,
     normalize: Normalize | None,
 ) -> NDArray[np.float32]:
-    """Choose stages and statistics, and normalise each of them by itself.
+    """Select stages and statistics, and normalise each of them separately.
 
     Parameters
     ----------
@@ -97,12 +97,12 @@ def pooled_vectors(
     described : sequence of Stage
         The stages in it.
     names : sequence of str
-        Those whose vectors to join.
+        Stages whose vectors are joined.
     statistic : {"mean", "max", "both"}
-        What was pooled.
+        The statistic that was pooled.
     normalize : {"root-l2", "l2"} or None
-        "l2": every vector has length 1. "root-l2": the same after a square root that keeps the
-        sign, so that few large values do not decide alone (Perronnin et al. 2010).
+        "l2": every vector has length 1. "root-l2": the same after a signed square root, so that a
+        few large values do not dominate (Perronnin et al. 2010).
 
     Returns
     -------

@@ -17,7 +17,7 @@ from insphere.errors import SpecError
 
 @parameters
 class PretrainedFeatures(TransformerMixin, PooledFeatures):  # type: ignore[misc]
-    """From images to pooled vectors of a pretrained network; a scikit-learn transformer.
+    """A scikit-learn transformer from images to pooled vectors of a pretrained network.
 
     Parameters
     ----------
@@ -42,14 +42,14 @@ class PretrainedFeatures(TransformerMixin, PooledFeatures):  # type: ignore[misc
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Open the network, and fine-tune it if that was asked for.
+        """Load the network, and fine-tune it if `finetune` is given.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
             Normal images.
         y : Ignored
-            Here because scikit-learn passes it.
+            Present for compatibility with scikit-learn.
 
         Raises
         ------
@@ -70,23 +70,23 @@ class PretrainedFeatures(TransformerMixin, PooledFeatures):  # type: ignore[misc
         return self._pooled(images)
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Return what `restore` needs: arrays and JSON values, by name."""
+        """Return the state for `restore`: arrays and JSON values, by name."""
         return self._backbone_arrays(), self._backbone_meta()
 
     def restore(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> Self:
-        """Open the network again, as `state` described it.
+        """Load the network again, as `state` describes it.
 
         Raises
         ------
         ModelError
-            If the weights found here are others.
+            If the weights on this computer are different.
         """
         self._restore_backbone(meta, arrays)
         return self
 
 
 def unfitted_features(given: Any) -> PretrainedFeatures:
-    """Return the component that a detector's `features` asks for, a copy that may be fitted.
+    """Return an unfitted copy of the component in the parameter `features` of a detector.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def unfitted_features(given: Any) -> PretrainedFeatures:
     Raises
     ------
     SpecError
-        If it is something else, or names a parameter that there is not.
+        If it is something else, or has an unknown parameter.
     """
     if isinstance(given, PretrainedFeatures):
         copy: PretrainedFeatures = clone(given)

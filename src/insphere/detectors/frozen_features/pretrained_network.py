@@ -1,4 +1,4 @@
-"""A frozen pretrained network with its settings: opening it, extracting features, loading."""
+"""A pretrained network and its settings: loading it, extracting features, fine-tuning."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from insphere.training.device import Precision, resolve_device
 from insphere.training.finetune import FinetuneSpec, finetune
 
 Array = NDArray[Any]
-TAIL = "backbone."  # how the names of a fine-tuned backbone's arrays begin
-CHUNK = 512  # images whose features are in memory at once while scoring
+TAIL = "backbone."  # prefix of the array names of a fine-tuned backbone
+CHUNK = 512  # images whose features are in memory at a time while scoring
 
 
 @parameters
 class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
-    """Images through a frozen pretrained network; the concrete classes say what is kept of them.
+    """The parameters of a pretrained network; see the concrete classes.
 
     Parameters
     ----------
@@ -54,16 +54,16 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
     weights : str, path or None, default=None
         File of its weights; None takes the pretrained ones, "random" none.
     stages : sequence of str or None, default=None
-        Stages whose maps are used; None leaves the choice to the concrete class.
+        Stages whose feature maps are used; None is the default of the concrete class.
     resolution : int or None, default=None
-        Pixels that images are resized to; None is the backbone's own.
+        Side in pixels to which images are resized; None is that of the backbone.
     resampling : {"bilinear", "bicubic"}, default="bicubic"
-        How.
+        Interpolation of this resizing.
     mirrored : bool, default=False
         Average the features of each image and of its mirror image.
     finetune : int, FinetuneSpec, dict or None, default=None
-        Fine-tune so many of the last stages on the training normals first, and take features from
-        these; a spec says more, see `insphere.training.finetune.FinetuneSpec`.
+        First fine-tune this number of the last stages on the normal training images, and use their
+        features. For more settings see `insphere.training.finetune.FinetuneSpec`.
     cache : bool, default=True
         Keep features on disk; see `insphere.features.store`.
     device : str, default="auto"
@@ -71,22 +71,22 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Number format of the network.
     callbacks : sequence of Callback, default=()
-        Followers of the extraction.
+        Objects that follow the extraction; see `insphere.training.callbacks`.
     random_state : int, RandomState or None, default=None
-        Source of all randomness, consumed in `fit`.
+        Seed of all randomness, which is used in `fit` only.
 
     Attributes
     ----------
     backbone_ : BackboneCard
-        What the network is; says "random" if it was not trained.
+        Description of the network; its weights are "random" if it was not trained.
     backbone_fingerprint_ : str
         SHA-256 over its weights, before any fine-tuning.
     finetune_history_ : list of dict
-        One record for each epoch of fine-tuning; ``spread`` is the features' variance as a share of
-        that at the start.
+        One record for each epoch of fine-tuning; ``spread`` is the variance of the features,
+        relative to the start.
     """
 
-    # Belong to one machine or one run: a saved model has their defaults instead.
+    # Depend on one machine or one run: a saved model has their defaults instead.
     _not_saved: ClassVar[tuple[str, ...]] = (
         *("callbacks", "checkpoint_dir", "device", "cache", "verbose"),
     )
@@ -105,7 +105,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
     random_state: Any = None
 
     def _open(self) -> None:
-        """Load the network and note what it is."""
+        """Load the network and its description."""
         network = load_backbone(self.backbone, self.weights)
         self._extractor = Extractor(
             network,
@@ -122,7 +122,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
         self.finetune_history_: list[dict[str, Any]] = []
 
     def _finetune_spec(self) -> FinetuneSpec | None:
-        """Return what is to be fine-tuned, or refuse it."""
+        """Return the settings of fine-tuning, after checking them."""
         if self.finetune is None or isinstance(self.finetune, FinetuneSpec):
             spec = self.finetune
         else:
@@ -145,7 +145,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
         return spec
 
     def _adapt(self, X: Array) -> None:
-        """Fine-tune the last stages on training normals, if that was asked for."""
+        """Fine-tune the last stages on normal training images, if `finetune` is given."""
         spec = self._finetune_spec()
         if spec is None:
             return
@@ -184,7 +184,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
 
     @property
     def _stages_in_use(self) -> tuple[str, ...]:
-        """Stages whose features can be had: all, or those that were fine-tuned."""
+        """Stages with features: all, or those that were fine-tuned."""
         return self.backbone_.stage_names if self._tail is None else tuple(self._tail.steps)
 
     def _check_in_use(self, stages: Sequence[str]) -> None:
@@ -201,22 +201,22 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
         for follower in followers:
             follower.phase_start("features", 1, 0, len(X))
 
-        def told(images: int) -> None:
+        def report(images: int) -> None:
             for follower in followers:
                 follower.batch_end("features", images)
 
         try:
             if self._tail is not None and form.kind != "map":
                 return adapted_features(
-                    self._extractor, self._tail, X, form, cache=self.cache, progress=told
+                    self._extractor, self._tail, X, form, cache=self.cache, progress=report
                 )
-            return features(self._extractor, X, [form], cache=self.cache, progress=told)[0]
+            return features(self._extractor, X, [form], cache=self.cache, progress=report)[0]
         finally:
             for follower in followers:
                 follower.phase_end("features")
 
     def _findings(self) -> list[str]:
-        """Say in a sentence if the network was not trained, and how fine-tuning ended."""
+        """Return sentences: whether the network is untrained, and how fine-tuning ended."""
         if self.backbone_.pretrained:
             return list(self._tuned)
         return [
@@ -240,7 +240,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
         return {f"{TAIL}{name}": value for name, value in self._weights.items()}
 
     def _restore_backbone(self, meta: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
-        """Open the network again, and refuse other weights than those of training.
+        """Load the network again, and check that its weights are those of the training.
 
         Raises
         ------
@@ -265,12 +265,12 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
 
 
 def without_backbone(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Return the arrays that are not those of a fine-tuned backbone."""
+    """Return the arrays that do not belong to a fine-tuned backbone."""
     return {name: value for name, value in arrays.items() if not name.startswith(TAIL)}
 
 
 def require_images(X: Array, who: object) -> None:
-    """Raise DataError if what `who` is fitted to is no images."""
+    """Raise DataError unless `who` is fitted to images."""
     if not (kind := kind_of(X)).has_maps:
         raise DataError(
             f"{type(who).__name__} takes images, but got {kind.noun}; use another detector, such "

@@ -1,7 +1,7 @@
-"""The files of a model folder: what ``detector.json`` says, and how both files are checked.
+"""The files of a model folder: the content of ``detector.json``, and the checks of both files.
 
-Nothing is pickled and no name from a file is imported. ``detector.json`` carries the SHA-256 of
-the weights and of itself: they reveal damage and careless edits, not a determined forger.
+Nothing is pickled, and no name from a file is imported. ``detector.json`` contains the SHA-256 of
+the weights and of itself. They reveal damage and accidental changes, but not a deliberate forgery.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _REPLACING = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 
 
 def part_prefix(position: int) -> str:
-    """Return how the names of the arrays of a part of the calibration begin."""
+    """Return the prefix of the array names of a part of the calibration."""
     return f"part{position}/"
 
 
@@ -56,7 +56,7 @@ class _Strict(BaseModel):
 
 
 class TrainedOn(_Strict):
-    """Which images a detector learned from and how they were read.
+    """The training images of a detector, and how they were read.
 
     New images are read in the same way, and the same source is split in the same way.
 
@@ -71,7 +71,7 @@ class TrainedOn(_Strict):
     size : list of int or None
         Height and width that images were resized to; None if they were not.
     channels : int or None
-        Channels that images were converted to; None if they were not.
+        Number of channels that images were converted to; None if they were not.
     test_size : float or None
         Share of each class held out for evaluation; None if none was.
     seed : int
@@ -140,7 +140,7 @@ class Fitted(_Strict):
 
 
 class SavedPart(_Strict):
-    """A detector that was trained without one part of the images."""
+    """A detector that was trained without one part of the images, for calibration."""
 
     state: dict[str, Any]
     tail: SavedTail
@@ -148,7 +148,7 @@ class SavedPart(_Strict):
 
 
 class Weights(_Strict):
-    """The weights file and how to know it again."""
+    """The weights file with its size and hash."""
 
     file: str
     sha256: str
@@ -185,7 +185,7 @@ def damaged(file: Path, why: str, cause: Exception | None = None) -> NoReturn:
 
 
 def _read_inside(folder: Path, name: str, most: int) -> bytes:
-    """Read a file of the folder that is really in the folder."""
+    """Read a file after checking that it is really inside the folder."""
     file = folder / name
     try:
         if not file.resolve(strict=True).is_relative_to(folder.resolve()):
@@ -215,13 +215,13 @@ def check_model_path(path: str | PathLike[str]) -> Path:
 
 
 def read_model(folder: Path) -> tuple[Description, dict[str, NDArray[Any]]]:
-    """Read description and weights of one moment, also while the model is being replaced.
+    """Read a description and the weights that belong to it, even while the model is replaced.
 
     Raises
     ------
     ModelError
-        If the folder is no model, comes from a newer version, is damaged or incomplete, or leads
-        outside of itself.
+        If the folder is not a model, was saved by a newer version, is damaged or incomplete, or
+        contains a link that leads outside.
     """
     description = read_description(folder)
     while True:
@@ -236,7 +236,7 @@ def read_model(folder: Path) -> tuple[Description, dict[str, NDArray[Any]]]:
 
 
 def read_description(folder: Path) -> Description:
-    """Read ``detector.json``, refusing whatever this version did not write."""
+    """Read ``detector.json``, and refuse everything that is not valid."""
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ModelError(f"{folder} {what}; give the folder that a detector was saved to.")
@@ -258,6 +258,10 @@ def read_description(folder: Path) -> Description:
     except ValidationError as error:
         mistake = first_mistake(error)
         damaged(file, f"{mistake.name}: {mistake.said}", error)
+    try:
+        description.fitted.modality.size  # noqa: B018 (its fields are those of its kind)
+    except (LookupError, TypeError, ValueError) as error:
+        damaged(file, "fitted.modality_ is no kind of data", error)
     if not is_weights_name(description.weights.file):
         raise ModelError(
             f"{file} names the weights {shown(description.weights.file)}, but only {WEIGHTS} "
@@ -274,7 +278,7 @@ def read_description(folder: Path) -> Description:
 
 
 def read_weights(folder: Path, expected: Weights) -> dict[str, NDArray[Any]]:
-    """Read the weights, refusing any byte that was not saved."""
+    """Read the weights, and refuse them if any byte differs from those saved."""
     file = folder / expected.file
     if file.is_file() and (size := file.stat().st_size) != expected.bytes:
         damaged(file, f"{size} bytes instead of {expected.bytes}")
@@ -292,7 +296,7 @@ def read_weights(folder: Path, expected: Weights) -> dict[str, NDArray[Any]]:
 
 
 def is_description(file: Path) -> bool:
-    """Tell whether a file is the description of a model, be it of any version or edited since."""
+    """Return whether a file is the description of a model, of any version and even if edited."""
     try:
         raw = parse_json(read_regular(file, JSON_LIMITS.bytes))
     except (OSError, ParseError):
@@ -301,7 +305,7 @@ def is_description(file: Path) -> bool:
 
 
 def is_model_weights(file: Path) -> bool:
-    """Tell whether a file holds the weights of a saved detector."""
+    """Return whether a file holds the weights of a saved detector."""
     try:
         with safe_open(file, framework="numpy") as arrays:
             return not file.is_symlink() and CALIBRATION in set(arrays.keys())
@@ -310,7 +314,7 @@ def is_model_weights(file: Path) -> bool:
 
 
 def is_weights_name(name: str) -> bool:
-    """Tell whether a model's weights may have this name."""
+    """Return whether the weights of a model can have this name."""
     return name == WEIGHTS or _REPLACING.fullmatch(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""Writes a fitted detector's data as a model folder, whole or not at all."""
+"""Writing the data of a fitted detector as a model folder, complete or not at all."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ from insphere.parsing import ParseError, parse_json
 
 @dataclass(frozen=True, eq=False)
 class PartData:
-    """What a detector of a cross-conformal calibration needs to score.
+    """The data of one detector of a cross-conformal calibration.
 
     Parameters
     ----------
     arrays : mapping of str to array or tensor
-        Its state, and its calibration scores.
+        State and calibration scores.
     state : mapping
         JSON values.
     tail : Tail
-        Of its calibration scores.
+        The tail of its calibration scores.
     n_train : int
-        Images that it was trained on.
+        Number of training images.
     """
 
     arrays: Mapping[str, Any]
@@ -63,7 +63,7 @@ class PartData:
 
 @dataclass(frozen=True, eq=False)
 class ModelData:
-    """Everything of a fitted detector that is written down.
+    """All data of a fitted detector that are saved.
 
     Parameters
     ----------
@@ -74,13 +74,13 @@ class ModelData:
     fitted : mapping
         Values of the fields of `Fitted`.
     arrays : mapping of str to array or tensor
-        Its state.
+        The arrays of its state.
     state : mapping
-        The rest of its state, as JSON values.
+        The other values of its state, as JSON.
     calibration_scores : ndarray of float64, shape (n,)
         Ascending.
     parts : sequence of PartData
-        Empty unless it was calibrated in turn.
+        Empty without cross-conformal calibration.
     """
 
     detector: str
@@ -95,10 +95,9 @@ class ModelData:
 def write_model(model: ModelData, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
     """Write the folder that `insphere.detectors.load_detector` reads back.
 
-    A new folder is written beside its destination and then renamed, so that it is there as a whole
-    or not at all. In a folder that is overwritten only the model's own files are replaced, and a
-    reader gets the old model or the new one at any moment. The same data always give the same
-    bytes in a new folder.
+    A new folder is written under a temporary name and then renamed, so that it is complete or not
+    there. If a model is overwritten, only its own files are replaced, and a reader gets either the
+    old model or the new one. The same data always give the same bytes in a new folder.
 
     Parameters
     ----------
@@ -107,7 +106,7 @@ def write_model(model: ModelData, path: str | PathLike[str], *, overwrite: bool 
     path : path
         Folder to create; its parents are created too.
     overwrite : bool, default=False
-        Replace a model that stands there. Other files of its folder stay; anything that is no
+        Replace a model that is there. Other files in its folder are kept. A folder that is not a
         model is never replaced.
 
     Raises
@@ -135,11 +134,10 @@ def write_model(model: ModelData, path: str | PathLike[str], *, overwrite: bool 
 
 
 def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put a model in the place of another, which is whole for every reader until then.
+    """Replace a model so that every reader gets either the old one or the new one.
 
-    The weights come under a name of their own, then the description that names them takes the
-    place of the old one in one step; only then do the old weights go. Files that are no part of a
-    model stay as they are.
+    First the new weights are written under a new name. Then the new description, which names them,
+    replaces the old one in one step. Then the old weights are removed. Other files are kept.
     """
     with locked_folder(folder):
         for title, content in files.items():
@@ -153,7 +151,7 @@ def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def check_destination(path: str | PathLike[str], *, overwrite: bool = False) -> bool:
-    """Refuse a place where `save_detector` would not write, best before training.
+    """Check that `save_detector` can write to a folder; call it before training.
 
     Parameters
     ----------
@@ -163,12 +161,12 @@ def check_destination(path: str | PathLike[str], *, overwrite: bool = False) -> 
     Returns
     -------
     bool
-        Whether a model stands there that will be replaced.
+        Whether an existing model will be replaced.
 
     Raises
     ------
     ModelError
-        If something stands there that may not be replaced.
+        If the folder exists and may not be replaced.
     """
     folder = check_model_path(path)
     if not folder.is_symlink() and not folder.exists():
@@ -223,7 +221,7 @@ def _files_of(model: ModelData, *, replacing: bool) -> dict[str, bytes]:
 
 
 def _as_json(description: Mapping[str, Any]) -> bytes:
-    """Write a description that will be read again, in the limits of reading."""
+    """Return a description as JSON, after checking that it can be read again."""
     text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False)
     try:
         content = text.encode()
@@ -243,10 +241,12 @@ def _as_array(value: Any) -> NDArray[Any]:
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Return `value` as JSON values, or say which part of it is none."""
+    """Return `value` as JSON values. A part that cannot be one raises ModelError."""
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json")
-    if isinstance(value, BaseEstimator):  # a component: its parameters, but those of one machine
+    if isinstance(
+        value, BaseEstimator
+    ):  # a component: its parameters, except those that depend on the machine
         left_out = getattr(value, "_not_saved", ())
         value = {k: v for k, v in value.get_params(deep=False).items() if k not in left_out}
     if is_dataclass(value) and not isinstance(value, type):
@@ -285,7 +285,7 @@ def _card(description: Description) -> str:
     calibrated = ", `p_value`, `severity`" if fitted.n_calibration_ else ""
     return f"""# {description.detector}
 
-A one-class detector: it has learned what normal looks like from {fitted.n_train_} {data}, and
+A one-class detector. It was trained on normal samples only: {fitted.n_train_} {data}, and
 scores how far anything else lies outside. Higher is more anomalous.
 
 - **Verdict:** {verdict}.

@@ -17,7 +17,8 @@ from insphere.detectors.pretrained.scoring_heads import NearestVectors
 class FeatureKNN(PooledDetector):
     """Mean distance to the nearest training images, in the features of a pretrained network.
 
-    The threshold rests on leave-one-out distances, since a training image is its own nearest.
+    The threshold is placed on leave-one-out distances, because each training image is its own
+    nearest neighbour.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ class FeatureMahalanobis(PooledDetector):
     """Mahalanobis distance to the mean of the training features (Rippel et al. 2020).
 
     The covariance is shrunk towards a multiple of the identity by the share that Ledoit and Wolf
-    (2004) compute from the training features, so that it can be inverted whatever their number.
+    (2004) compute from the training features. It can then be inverted for any number of images.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Deep SVDD on one pooled vector for each image: what patches are compared with."""
+"""Deep SVDD on one pooled feature vector for each image: the comparison for patches."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ PHASE = DEFAULT_PHASE.model_copy(update={"batch_size": 200})
 
 @parameters
 class FeatureSVDD(PooledDetector):
-    """A small head trained with the Deep SVDD objective on pooled features; it has no maps.
+    """A small head trained with the Deep SVDD objective on pooled features; it has no heat maps.
 
     Parameters
     ----------
     head : EncoderSpec, dict or None, default=None
-        φ, of kind mlp; None is one hidden layer of 128 and a representation of 64.
+        The network φ, of kind mlp. None is one hidden layer of 128 and a representation of 64.
     whiten : float or None, default=None
         Whiten the features with this ε (see `insphere.preprocess.whitening.ZCAWhitening`), so that
-        what normals have in common does not drown in the few directions in which they vary most;
-        it needs far more images than features. None standardises each feature.
+        a few directions of large variance do not dominate. It needs far more images than features.
+        None standardises each feature.
     epochs, lr, batch_size, nu, allow_collapse, checkpoint_dir, callbacks, verbose
         See `FeaturePatchSVDD`; the batch size is 200 images.
     backbone, weights, stages, statistic, focus, normalize, resolution, resampling
@@ -82,7 +82,7 @@ class FeatureSVDD(PooledDetector):
     verbose: bool = False
 
     def _fit(self, X: Array) -> None:
-        self._spec()  # a wrong setting is said before any work
+        self._spec()  # report a wrong setting before any work
         super()._fit(X)
         self.guard_findings_ += self._seen
 

@@ -1,4 +1,4 @@
-"""FPSVDD: a small head trained on patches of a pretrained network's features."""
+"""FPSVDD: a small head trained on patches of the features of a pretrained network."""
 
 from __future__ import annotations
 
@@ -50,55 +50,56 @@ SCORED_AT_ONCE = 1 << 15  # patches
 class FeaturePatchSVDD(PatchDetector):
     """Feature patching with the Deep SVDD objective (after Huang et al., Sensors 2025, 25(1), 67).
 
-    Middle maps of a frozen pretrained network are averaged over small neighbourhoods, brought to
-    one grid and joined, so that each position is described by all of them. A small bias-free
-    network φ is trained to bring these patches of normal images close to a centre c. A patch's
-    score is ‖φ(p) − c‖²; the scores of its patches make the image's score and its map.
+    The feature maps of middle stages of a frozen pretrained network are averaged over small
+    neighbourhoods, resized to one grid and joined. A patch is the vector at one position. A small
+    network φ without bias terms is trained to map the patches of normal images close to a centre
+    c. The score of a patch p is ‖φ(p) − c‖². The scores of its patches give the score of an image
+    and its heat map.
 
     Parameters
     ----------
     objective : {"patch", "image", "both"}, default="patch"
-        What is drawn to the centre: every patch by itself, the mean of each image's φ(p), or both.
-        The image's score is accordingly pooled from its patches, the squared distance of the
-        mean, or the sum of both, each divided by its mean over the training images.
+        What is mapped to the centre: every patch, the mean of φ(p) over each image, or both. The
+        score of an image is then pooled from its patches, the squared distance of the mean, or the
+        sum of both, each divided by its mean over the training images.
     pooling : {"max", "top", "weighted", "mean"}, default="top"
-        How patches make an image's score; see
+        How the scores of patches are pooled to the score of an image; see
         `insphere.detectors.pretrained.patch_scores.pool_patches`.
     head : EncoderSpec, dict or None, default=None
-        φ, of kind mlp; None is one hidden layer of 128 and a representation of 64.
+        The network φ, of kind mlp. None is one hidden layer of 128 and a representation of 64.
     whiten : float or None, default=None
         Whiten patches with this ε (see `insphere.preprocess.whitening.ZCAWhitening`) instead of
         standardising each feature.
     epochs, lr, batch_size : optional
-        Override 10 epochs, 1e-3 (the peak of one cycle) and 32 images. Without `epochs`, few
-        images are trained on for at least 250 steps.
+        Override 10 epochs, 1e-3 (the peak of one cycle) and 32 images. Without `epochs`, training
+        on few images takes at least 250 steps.
     nu : float, default=0.1
-        Share of the training patches outside the radius that the history records.
+        Share of the training patches outside the radius, which the history records.
     top_share, stages, neighbourhood, grid, smoothing
         See `PatchDetector`.
     backbone, weights, resolution, resampling, mirrored, finetune, cache, device, precision
         See `PretrainedNetwork`.
     allow_collapse : bool, default=False
-        Allow heads that can map everything onto the centre, and do not stop when they do.
+        Allow heads that can collapse, and do not stop the training when they do.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
     checkpoint_dir : path, optional
         Folder for checkpoints of the head after each epoch.
     callbacks : sequence of Callback, default=()
-        Followers of extraction and training.
+        Objects that follow extraction and training; see `insphere.training.callbacks`.
     verbose : bool, default=False
         Show progress in the terminal.
 
     Attributes
     ----------
     center_ : ndarray, shape (rep_dim,)
-        c.
+        The centre c.
     radius_ : float
         Radius that leaves a share `nu` of the training images' scores outside.
     history_ : list of dict
         One record for each epoch; see `DeepSVDD`.
     guard_findings_ : list of str
-        What the collapse guard noticed, and whether the backbone was not pretrained.
+        Messages of the collapse guard, and a note if the backbone is not pretrained.
     sphere_ : PatchSphere
         The head with its scaling and centre.
     backbone_, backbone_fingerprint_, form_
@@ -223,7 +224,7 @@ class FeaturePatchSVDD(PatchDetector):
         return joined
 
     def _resolve(self) -> PatchSpec:
-        """Turn the constructor's arguments into one spec."""
+        """Return the constructor's arguments as one spec."""
         return head_spec(
             self.head, DEFAULT_PHASE, self.objective, self.nu, self.allow_collapse,
             whiten=self.whiten, epochs=self.epochs, lr=self.lr, batch_size=self.batch_size,

@@ -1,4 +1,4 @@
-"""What detectors that score patches share: their grid, scores of images, anomaly maps."""
+"""The base of detectors that score patches: grid, scores of images and heat maps."""
 
 from __future__ import annotations
 
@@ -23,34 +23,36 @@ from insphere.detectors.pretrained.patch_scores import (
 )
 from insphere.detectors.pretrained.scoring_heads import PatchPooling
 from insphere.features import Form
+from insphere.features.extract import BATCH
 from insphere.features.module import FeatureModule
 from insphere.nets.backbones import check_stages
+from insphere.resources import rows_within
 
 Half = NDArray[np.float16]
-ENLARGED = 4  # times, from which images have no detail for the finest map to show
+ENLARGED = 4  # enlargement from which images have no detail for the finest feature map
 
 
 @parameters
 class PatchDetector(NetworkDetector, PretrainedNetwork):
-    """Patches of some stages' maps on one grid; see the concrete detectors.
+    """Patches from the feature maps of some stages, on one grid; see the concrete detectors.
 
     Parameters
     ----------
     pooling : {"max", "top", "weighted", "mean"}, default="max"
-        How patches make an image's score; see
+        How the scores of patches are pooled to the score of an image; see
         `insphere.detectors.pretrained.patch_scores.pool_patches`.
     top_share : float, default=0.1
         Share of the patches that "top" averages.
     stages : sequence of str or None, default=None
-        Whose maps are patched; None takes middle ones (strides 8 and 16).
+        Stages whose feature maps are used; None takes middle ones (strides 8 and 16).
     neighbourhood : int, default=3
-        Side of the square over which each map is averaged around a position.
+        Side of the square around a position over which each feature map is averaged.
     grid : int or None, default=None
-        Patches in a row and in a column. None takes as many as the finest map has, or the coarsest
-        where images were enlarged four times or more and have no more detail than that.
+        Patches in a row and in a column. None takes the positions of the finest feature map; or of
+        the coarsest if images were enlarged four times or more, and have no finer detail.
     smoothing : float or None, default=None
-        Standard deviation, in pixels, of the Gaussian over maps; None is half the distance of two
-        patches.
+        Standard deviation, in pixels, of the Gaussian that smooths heat maps; None is half the
+        distance of two patches.
     backbone, weights, resolution, resampling, mirrored, finetune, cache
         See `PretrainedNetwork`.
     device, precision, callbacks
@@ -61,7 +63,7 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
     Attributes
     ----------
     form_ : Form
-        What patches are made of.
+        How patches are made from features.
     """
 
     _not_saved = PretrainedNetwork._not_saved
@@ -73,13 +75,13 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
     smoothing: float | None = None
 
     def _patch_scores(self, F: Half) -> Floats:
-        """Score patches of shape (N, P, C); (N, P), higher is more anomalous."""
+        """Return the scores (N, P) of patches (N, P, C); higher is more anomalous."""
         raise NotImplementedError
 
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:
-        """Return how anomalous each pixel's surroundings are.
+        """Return heat maps: how anomalous the surroundings of each pixel are.
 
-        All maps are on one scale, so that they can be compared.
+        All heat maps have the same scale and can be compared.
 
         Parameters
         ----------
@@ -95,7 +97,8 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         data = self._read(X)
         height, width = data.shape[1:3]
         parts = []
-        for part in batches(data, CHUNK):
+        few = rows_within(32 * height * width, CHUNK)  # a few copies of the maps at once
+        for part in batches(data, max(few, BATCH)):
             scores = self._patch_scores(self._patches(part))
             side = self.form_.grid
             grids = scores.reshape(len(part), side, side)
@@ -114,7 +117,7 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         return PatchPooling(self.pooling, self.top_share)
 
     def _resolve_form(self, size: tuple[int, int]) -> Form:
-        """Return what patches are made of for images of this height and width."""
+        """Return how patches are made for images of this height and width."""
         card = self.backbone_
         stages = check_stages(
             card, card.default_patches if self.stages is None else tuple(self.stages)

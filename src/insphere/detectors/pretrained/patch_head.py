@@ -22,24 +22,24 @@ def head_spec(
     whiten: float | None,
     **changes: Any,
 ) -> PatchSpec:
-    """Return how a head is trained.
+    """Return the settings of the training of a head.
 
     Parameters
     ----------
     head : EncoderSpec, mapping or None
-        The network, or changes to the default one, or None for that.
+        The network, or changes to the default one; None is the default one.
     phase : Phase
         Schedule.
     unit, nu, allow_collapse, whiten
         See `PatchSpec`.
     **changes
-        Settings of the phase that differ from it; None means not given. A number of epochs is
-        meant literally.
+        Settings that override those of the phase; None means not given. A given number of epochs
+        is used as it is.
 
     Raises
     ------
     SpecError
-        If a setting is out of range, or the head is no mlp.
+        If a setting is out of range, or the head is not of kind mlp.
     """
     given = {name: value for name, value in changes.items() if value is not None}
     if "epochs" in given:

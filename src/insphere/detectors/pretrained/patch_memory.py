@@ -1,4 +1,4 @@
-"""A memory of normal patches: what is far from all of them is anomalous (after PatchCore)."""
+"""Nearest-neighbour search in a memory of normal patches (after PatchCore)."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
 from insphere.detectors.pretrained.patch_scores import Floats
 from insphere.detectors.pretrained.scoring_heads import NearestPatches
 
-CANDIDATES = 50_000  # patches that the coreset is chosen from
-PROJECTED = 64  # dimensions in which it is chosen
-AT_ONCE = 4096  # patches compared with the bank at once
+CANDIDATES = 50_000  # patches from which the coreset is selected
+PROJECTED = 64  # dimensions in which it is selected
+AT_ONCE = 4096  # patches compared with the memory at a time
 
 
 @parameters
 class PatchMemory(PatchDetector):
-    """Distance of each patch to the nearest remembered one (after Roth et al. 2022, "PatchCore").
+    """Distance of each patch to the nearest stored one (after Roth et al. 2022, "PatchCore").
 
-    What is remembered is a greedy coreset of the training patches: each next one is the patch that
-    lies furthest from those already chosen, in a random projection. Up to 50,000 training patches,
-    drawn at random, are candidates. The threshold rests on distances to patches of other images.
+    The memory is a greedy coreset of the training patches: the next patch is always the one that
+    is furthest from those already selected, in a random projection. Up to 50,000 training patches,
+    drawn at random, are candidates. The threshold is placed on distances to patches of other
+    images.
 
     Parameters
     ----------
     bank_size : int, default=2000
-        Patches to remember; all candidates if they are fewer.
+        Number of stored patches; all candidates if there are fewer.
     pooling, top_share, stages, neighbourhood, grid, smoothing
         See `PatchDetector`; `pooling` is "max" by default.
     backbone, weights, resolution, resampling, mirrored, finetune, cache, device, precision
@@ -49,7 +50,7 @@ class PatchMemory(PatchDetector):
     Attributes
     ----------
     bank_ : ndarray of float32, shape (bank_size, C)
-        The remembered patches.
+        The stored patches.
     form_, backbone_, backbone_fingerprint_
         See `PatchDetector` and `PretrainedNetwork`.
     """
@@ -98,7 +99,7 @@ class PatchMemory(PatchDetector):
         return nn.Sequential(NearestPatches(self.bank_), self._pooling())
 
     def _nearest(self, F: Half, owners: NDArray[np.int64] | None = None) -> Floats:
-        """Return the distance of each patch to the bank, without the patches of its own image."""
+        """Return the distance of each patch to the memory, without the patches of its own image."""
         n, patches, width = F.shape
         step = max(1, AT_ONCE // patches)
         out = np.empty((n, patches))
@@ -110,7 +111,7 @@ class PatchMemory(PatchDetector):
                 image = np.repeat(np.arange(start, start + len(part)), patches)
                 distances[image[:, None] == owners[None, :]] = np.inf
             out[start : start + step] = distances.min(axis=1).reshape(len(part), patches)
-        if not np.isfinite(out).all():  # one image owns the whole bank
+        if not np.isfinite(out).all():  # all stored patches are from one image
             out[~np.isfinite(out)] = 0.0
         return out
 
@@ -130,21 +131,21 @@ class PatchMemory(PatchDetector):
 def greedy_coreset(
     rows: NDArray[np.float32], size: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Choose rows so that every row has a chosen one near: each next is the furthest from them.
+    """Select rows that cover all others: the next row is the furthest from those selected.
 
     Parameters
     ----------
     rows : ndarray, shape (N, C)
         Candidates; compared in a random projection to 64 dimensions if they have more.
     size : int
-        How many to choose, at most N.
+        Number of rows to select, at most N.
     rng : numpy.random.Generator
         Draws the first row and the projection.
 
     Returns
     -------
     ndarray of int64, shape (size,)
-        Their indices, in the order of choice.
+        Their indices, in the order of selection.
     """
     if rows.shape[1] > PROJECTED:
         seed = int(rng.integers(2**31 - 1))

@@ -1,4 +1,4 @@
-"""From scores of patches to a score and a map for each image."""
+"""Scores and heat maps of images, from the scores of their patches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 def check_pooling(pooling: Any, top_share: Any) -> None:
-    """Raise SpecError unless both are settings that `pool_patches` knows."""
+    """Raise SpecError unless both are valid settings of `pool_patches`."""
     require(
         pooling in ("max", "top", "weighted", "mean"),
         f'pooling is "max", "top", "weighted" or "mean", but got {pooling!r}.',
@@ -34,10 +34,10 @@ def pool_patches(scores: Floats, pooling: Pooling, top_share: float = 0.1) -> Fl
     scores : ndarray, shape (N, P)
         Scores of patches, not negative.
     pooling : {"max", "top", "weighted", "mean"}
-        The highest; the mean of the highest `top_share`; a sum in which each patch weighs as much
-        as its share of all scores, Σ s² / Σ s; or the plain mean.
+        The highest score; the mean of the highest `top_share`; the mean weighted by the scores
+        themselves, Σ s² / Σ s; or the plain mean.
     top_share : float
-        Share of the patches for "top"; at least one patch counts.
+        Share of the patches for "top"; at least one patch is used.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def pool_patches(scores: Floats, pooling: Pooling, top_share: float = 0.1) -> Fl
 def image_maps(
     scores: NDArray[np.floating[Any]], size: tuple[int, int], smoothing: float | None = None
 ) -> NDArray[np.float32]:
-    """Enlarge patch scores to the images' resolution and smooth them.
+    """Resize patch scores to the resolution of the images, and smooth them.
 
     Parameters
     ----------

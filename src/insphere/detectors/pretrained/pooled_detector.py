@@ -1,4 +1,4 @@
-"""Detectors without a network of their own, on one pooled feature vector for each image."""
+"""The base of detectors on one pooled feature vector for each image, without a trained head."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOLDS = 5
 
 @parameters
 class PooledDetector(NetworkDetector, PooledFeatures):
-    """Learns from pooled vectors of some stages; see the concrete detectors."""
+    """A detector on the pooled vectors of some stages; see the concrete detectors."""
 
     _not_saved = PooledFeatures._not_saved
     _stored: ClassVar[tuple[str, ...]]
@@ -53,16 +53,16 @@ class PooledDetector(NetworkDetector, PooledFeatures):
             raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
         self._learn(F)
         for name in self._stored:
-            # One memory layout before saving and after loading: products are then the same bits.
+            # The same memory layout before saving and after loading gives bit-identical products.
             if isinstance(value := getattr(self, name), np.ndarray):
                 setattr(self, name, np.ascontiguousarray(value))
         self.guard_findings_ = self._findings()
 
     def _training_scores(self, X: Array) -> Floats:
-        """Score each fifth of the training images by what is learned from the others.
+        """Score each fifth of the training images with a detector fitted to the others.
 
-        Features have more dimensions than there may be images, so that what was learned from an
-        image would always find it close.
+        Features can have more dimensions than there are images. A detector would then give
+        its own training images too low scores.
         """
         F = self._pooled(X)
         rng = np.random.default_rng(seed_from(self.random_state))

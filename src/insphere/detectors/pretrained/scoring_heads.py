@@ -1,6 +1,6 @@
-"""From features of a pretrained network to scores, as torch modules with gradients.
+"""Torch modules with gradients, from features of a pretrained network to scores.
 
-Each says in torch what a detector computes in NumPy: the two agree but for rounding.
+Each computes in torch what a detector computes in NumPy. The two agree except for rounding.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from insphere.detectors.pretrained.patch_scores import Pooling
 from insphere.nets.patches import PatchSphere
 
-PRODUCTS = "use_mm_for_euclid_dist"  # "if necessary" would tie an exported graph to few rows
+PRODUCTS = "use_mm_for_euclid_dist"  # "if necessary" would tie an exported graph to small batches
 
 
 class NearestVectors(nn.Module):
-    """Mean distance to the nearest of some vectors, (N, d) to (N,)."""
+    """Mean distance to the nearest stored vectors, (N, d) to (N,)."""
 
     training_vectors: Tensor
 
@@ -82,7 +82,7 @@ class SphereOfVectors(nn.Module):
 
 
 class PatchPooling(nn.Module):
-    """From scores of patches, (N, P), to scores of images; see `pool_patches`."""
+    """Pools scores of patches, (N, P), to scores of images; see `pool_patches`."""
 
     def __init__(self, pooling: Pooling, top_share: float) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class PatchPooling(nn.Module):
 
 
 class NearestPatches(nn.Module):
-    """Distance of each patch to the nearest of a bank, patches (N, G, G, C) to (N, P)."""
+    """Distance of each patch to the nearest stored one, patches (N, G, G, C) to (N, P)."""
 
     bank: Tensor
 
@@ -127,11 +127,11 @@ class SphereOfPatches(nn.Module):
     sphere : PatchSphere
         The head.
     unit : {"patch", "image", "both"}
-        What it was trained on.
+        The objective that it was trained with.
     scales : (float, float)
-        By which both scores are divided before they are added.
+        The divisors of the two scores before they are added.
     pooling : PatchPooling
-        From patches to an image.
+        The pooling from patches to an image.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""What a network trained on normal samples cannot reproduce is anomalous."""
+"""Detectors that score the error of a reconstruction by a network."""

@@ -36,29 +36,29 @@ SEARCH_BATCH = 256
 
 
 class AnoGAN(NetworkDetector):
-    """AnoGAN (Schlegl et al. 2017): search a generator's images for the closest one.
+    """AnoGAN (Schlegl et al. 2017): distance to the nearest image that a generator can make.
 
-    A DCGAN learns to make images like the training normals. To score an image, its networks stay
-    as they are and the latent vector is searched whose image comes closest; the score is the loss
-    that remains: (1 − λ) times the absolute differences of the pixels plus λ times those of the
-    discriminator's features.
+    A DCGAN is trained to generate images like the normal training images. To score an image, the
+    networks are kept fixed, and the latent vector is optimised whose generated image is nearest.
+    The score is the remaining loss: (1 − λ) times the absolute differences of the pixels plus λ
+    times those of the discriminator's features.
 
-    Scoring is a training of its own, and `fit` scores all training images too, to place the
-    threshold. The time grows with `search_steps` times the number of images, and with `width`.
-    The authors search for 500 steps; the defaults are a budget for machines without a GPU. More
-    steps are not always better: a long search imitates anomalies too.
+    Scoring is slow, because each image needs an optimisation. `fit` also scores all training
+    images to place the threshold. The time grows with `search_steps` times the number of images,
+    and with `width`. The authors search for 500 steps; the defaults are for machines without a
+    GPU. More steps are not always better: a long search imitates anomalies as well.
 
     Parameters
     ----------
     latent_dim : int, default=256
         Length of the latent vector, as in Ruff et al. (2018).
     width : int, default=16
-        Feature maps of both networks at half the side, doubled at each smaller one. The DCGAN of
+        Feature maps of both networks at half the side; doubled at each smaller side. The DCGAN of
         Radford et al. (2016) has 64.
     side : {32, 64} or None, default=None
         Images are resized to this height and width; None takes 64 for images larger than 32.
     train_steps : int, default=1500
-        Steps of both networks.
+        Training steps of both networks.
     batch_size : int, default=64
         Images in a step.
     lr : float, default=2e-4
@@ -68,23 +68,23 @@ class AnoGAN(NetworkDetector):
     search_lr : float, default=0.05
         Learning rate of the search.
     starts : int, default=1
-        Each search begins at the closest of so many latent vectors, which `fit` draws once; with
-        1, all images begin at the same random one.
+        Each search starts from the nearest of this number of latent vectors, which `fit` draws
+        once. With 1, all searches start from the same random vector.
     discrimination_weight : float, default=0.1
         λ, in [0, 1].
     preprocess : str, sequence or None, default=None
         Steps by name or spec; None is the paper's contrast normalisation and min-max. A min-max
-        follows if it is not the last anyway, since the generator is bounded.
+        step is added if it is not the last one, because the output of the generator is bounded.
     contamination, false_alarm_rate, calibration
-        Where the threshold lies; see `OneClassDetector`.
+        How the threshold is placed; see `OneClassDetector`.
     device : str, default="auto"
         "auto", "cpu", "cuda", "cuda:1", "mps".
     callbacks : sequence of Callback, default=()
-        Followers of the training.
+        Objects that follow the training; see `insphere.training.callbacks`.
     verbose : bool, default=False
         Show progress in the terminal.
     random_state : int, RandomState or None, default=None
-        Source of all randomness, consumed in `fit`: scoring draws nothing.
+        Seed of all randomness, which is used in `fit` only: scoring is deterministic.
 
     Attributes
     ----------
@@ -92,7 +92,7 @@ class AnoGAN(NetworkDetector):
         One record for each epoch: phase, epoch, loss (of the generator), discriminator_loss, lr,
         seconds, images_per_second.
     spec_ : AnoGANSpec
-        All settings, resolved.
+        All settings, with the defaults filled in.
     gan_ : GAN
         The torch module with both networks.
     offset_, threshold_, score_mean_, score_std_
@@ -103,7 +103,7 @@ class AnoGAN(NetworkDetector):
         key="anogan",
         title="AnoGAN",
         family="reconstruction",
-        summary="generator; the score is the distance to the closest image that it can make",
+        summary="distance to the nearest image that a generative network can make",
         takes=("images",),
     )
 
@@ -151,17 +151,17 @@ class AnoGAN(NetworkDetector):
     # ------------------------------------------------------------------ public
 
     def reconstruct(self, X: Any) -> NDArray[np.float32]:
-        """Return the closest generated image to each given one, for display beside it.
+        """Return the nearest generated image for each given one, for display beside it.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images like those trained on.
+            Images of the same shape as the training images.
 
         Returns
         -------
         ndarray of float32, shape (n, side, side, C)
-            As the generator makes them, between 0 and 1: resized and preprocessed.
+            Generated images between 0 and 1, resized and preprocessed.
         """
         check_is_fitted(self)
         parts = []
@@ -173,18 +173,18 @@ class AnoGAN(NetworkDetector):
         return images
 
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:
-        """Return how far each pixel is from that of the closest generated image.
+        """Return heat maps: the difference of each pixel from the nearest generated image.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images like those trained on.
+            Images of the same shape as the training images.
 
         Returns
         -------
         ndarray of float32, shape (n, H, W)
-            Absolute differences, summed over channels, brought from the generator's resolution to
-            that of the images; higher is more anomalous.
+            Absolute differences, summed over channels, and resized from the resolution of the
+            generator to that of the images; higher is more anomalous.
         """
         data = self._read_images(X)
         keep_freed_memory()
@@ -243,7 +243,7 @@ class AnoGAN(NetworkDetector):
         return (to_batch(part, device) for part in batches(X, SEARCH_BATCH))
 
     def _resolve(self) -> AnoGANSpec:
-        """Turn the constructor's arguments into one spec."""
+        """Return the constructor's arguments as one spec."""
         steps = preprocess_steps(self.preprocess, self.modality_)
         if not steps or steps[-1].step != "minmax":
             steps = (*steps, MinMaxSpec())

@@ -1,4 +1,4 @@
-"""The autoencoder that Deep SVDD starts from, as a detector of its own."""
+"""The autoencoder of the pretraining of Deep SVDD, as a detector."""
 
 from __future__ import annotations
 
@@ -46,6 +46,7 @@ from insphere.training.pretraining.pretraining import pretrain
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
 from insphere.training.start import StageSpec
+from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
 
 
@@ -55,18 +56,18 @@ class DeepCAE(
     WeightedDetector,
     NetworkDetector,
 ):
-    """Deep convolutional autoencoder: what it cannot restore is anomalous.
+    """Deep convolutional autoencoder; the score is the reconstruction error.
 
-    It is the network that `DeepSVDD` pretrains, with the decoder kept, as in the comparison of
-    Ruff et al. (2018, section 4.1). The anomaly score is the squared error between the
+    It is the network that `DeepSVDD` pretrains, together with its decoder, as in the comparison
+    of Ruff et al. (2018, section 4.1). The anomaly score is the squared error between the
     preprocessed sample and its reconstruction, summed over all values. With the same data,
-    settings and `checkpoint_dir`, this and `DeepSVDD` share one training.
+    settings and `checkpoint_dir`, it shares one training with `DeepSVDD`.
 
     Parameters
     ----------
     encoder : str, EncoderSpec, dict or None, default=None
-        "mnist", "cifar10", "gtsrb", a spec, or None to choose by the shape of the samples. The
-        decoder mirrors it. Bias terms are harmless here.
+        "mnist", "cifar10", "gtsrb", a spec, or None for the default for the shape of the samples.
+        The decoder is its mirror image. Bias terms cannot cause a collapse here.
     preprocess : str, sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max for images, and standardised columns for tables.
@@ -79,27 +80,27 @@ class DeepCAE(
     batch_size : int, optional
         Override the recipe's batch size.
     contamination, false_alarm_rate, calibration
-        Where the threshold lies; see `OneClassDetector`.
+        How the threshold is placed; see `OneClassDetector`.
     device : str, default="auto"
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Number format of the network; "auto" takes bfloat16 where the processor has it and the
-        network is wide enough to be faster in it.
+        Number format of the network; "auto" uses bfloat16 if the processor has it and the
+        network is wide enough to be faster with it.
     checkpoint_dir : path, optional
-        Folder for checkpoints after each epoch; fitting again continues there.
+        Folder for a checkpoint after each epoch. Fitting again continues from it.
     callbacks : sequence of Callback, default=()
-        Followers of the training.
+        Objects that follow the training; see `insphere.training.callbacks`.
     verbose : bool, default=False
         Show progress in the terminal.
     random_state : int, RandomState or None, default=None
-        Source of all randomness, consumed in `fit`.
+        Seed of all randomness, which is used in `fit` only.
 
     Attributes
     ----------
     history_ : list of dict
         One record for each epoch: phase, epoch, loss, lr, seconds, images_per_second.
     spec_ : StageSpec
-        All settings, resolved.
+        All settings, with the defaults filled in.
     autoencoder_ : Autoencoder
         The torch module that maps images, or rows on `column_scale_`, to their squared errors.
     offset_, threshold_, score_mean_, score_std_
@@ -119,7 +120,7 @@ class DeepCAE(
         key="dcae",
         title="DCAE",
         family="reconstruction",
-        summary="autoencoder; the score is the reconstruction error",
+        summary="reconstruction error of an autoencoder",
     )
 
     def __init__(
@@ -160,12 +161,12 @@ class DeepCAE(
     # ------------------------------------------------------------------ public
 
     def transform(self, X: Any) -> NDArray[Any]:
-        """Return the representations: what the encoder passes on to the decoder.
+        """Return the representations: the output of the encoder.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images or rows like those trained on.
+            Images or rows of the same shape as the training samples.
 
         Returns
         -------
@@ -182,7 +183,7 @@ class DeepCAE(
         return batched(self._read(X), represent, self.autoencoder_, self.precision)
 
     def reconstruct(self, X: Any) -> NDArray[Any]:
-        """Return what the network makes of each sample, for display beside it.
+        """Return the reconstruction of each sample, for display beside it.
 
         The preprocessing is undone; steps that normalise each image by its own statistics, such
         as contrast normalisation, are undone with those of the image given.
@@ -190,7 +191,7 @@ class DeepCAE(
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images or rows like those trained on.
+            Images or rows of the same shape as the training samples.
 
         Returns
         -------
@@ -207,12 +208,14 @@ class DeepCAE(
         return restored.clip(0, 1) if self.image_dtype_ == "uint8" else restored
 
     def anomaly_map(self, X: Any) -> NDArray[Any]:
-        """Return the squared reconstruction error of each pixel; an image's sum is its score.
+        """Return heat maps: the squared reconstruction error of each pixel.
+
+        The sum over an image is its score.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images like those trained on.
+            Images of the same shape as the training images.
 
         Returns
         -------
@@ -279,16 +282,19 @@ class DeepCAE(
         return next(self.autoencoder_.parameters())
 
     def _resolve(self) -> StageSpec:
-        """Turn the constructor's arguments into one spec."""
+        """Return the constructor's arguments as one spec."""
         given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
         steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
             encoder = encoder_spec(self.encoder, self.modality_)
-            phase = parse_recipe(self.recipe).override(pretrain=given, train={}).pretrain
+            recipe = parse_recipe(self.recipe).override(pretrain=given, train={})
+            shape = self.modality_.sample_shape
+            if self.batch_size is None:
+                recipe = fitting_recipe(self.recipe, recipe, encoder, shape, self.n_train_)
+            phase = recipe.pretrain
             if phase.epochs == 0:
                 raise SpecError("An autoencoder needs at least one epoch of training, not 0.")
-            # Part of the checkpoint's name: whether Deep SVDD must be told to accept the encoder.
-            shape = self.modality_.sample_shape
+            # A part of the checkpoint's name: whether Deep SVDD refuses the encoder by default.
             with initial_weights(0):
                 unsafe = bool(collapse_paths(build_encoder(encoder, shape, allow_collapse=True)))
             return StageSpec(encoder=encoder, preprocess=steps, phase=phase, allow_collapse=unsafe)

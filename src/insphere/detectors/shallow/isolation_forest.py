@@ -1,6 +1,9 @@
-"""A forest of random cuts."""
+"""Isolation forest."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from sklearn.ensemble import IsolationForest
@@ -14,7 +17,7 @@ from insphere.detectors.shallow.vector_detector import ALL_THAT_VARY, FlatDetect
 
 @parameters
 class IsolationForestDetector(FlatDetector):
-    """Isolation forest (Liu, Ting and Zhou, 2008): what few random cuts isolate is anomalous.
+    """Isolation forest (Liu, Ting and Zhou, 2008): how few random cuts isolate a sample.
 
     The anomaly score is 2^(−mean path length / c(ψ)), in (0, 1].
 
@@ -23,16 +26,16 @@ class IsolationForestDetector(FlatDetector):
     n_estimators : int, default=100
         Number of trees.
     max_samples : int, default=256
-        Training images a tree sees, ψ (all of them if there are fewer).
+        Number ψ of training images for each tree (all if there are fewer).
     pca : float, "auto" or None, default="auto"
-        Project onto the principal components that keep this share of the variance first; "auto" is
+        First project onto the principal components that keep this share of the variance; "auto" is
         0.95 for images, and all that vary for tables: a cut then crosses several columns. Cuts
         along raw pixels do worse: most pixels of a digit's border never vary.
     preprocess : "gcn" or None, default=None
         "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
         paper does; None takes pixels as they are.
     features
-        A pretrained network in place of pixels; see `FlatDetector`.
+        Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`; `random_state` also draws the trees.
     """
@@ -41,7 +44,7 @@ class IsolationForestDetector(FlatDetector):
         key="isolation-forest",
         title="Isolation forest",
         family="shallow",
-        summary="how quickly random trees isolate an image",
+        summary="number of random cuts that isolate an image",
     )
     _table_share = ALL_THAT_VARY
     _stored = (
@@ -72,7 +75,7 @@ class IsolationForestDetector(FlatDetector):
         def joined(name: str) -> Array:
             return np.concatenate([getattr(tree, name) for tree in trees])
 
-        # All trees in one table; a leaf is its own child, so every descent may take depth_ steps.
+        # All trees in one table; a leaf is its own child, so every descent can take depth_ steps.
         leaf = joined("children_left") < 0
         self.feature_ = np.where(leaf, 0, joined("feature"))
         self.cut_ = np.where(leaf, 0.0, joined("threshold"))
@@ -83,8 +86,20 @@ class IsolationForestDetector(FlatDetector):
         self.path_length_ = level + _usual_path_length(joined("n_node_samples"))
         self.usual_path_length_ = float(_usual_path_length(np.array([psi]))[0])
 
+    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        super()._set_state(arrays, meta)
+        n, d = len(self.cut_), len(self.components_) if self.pca else self.mean_.size
+        tables = (self.feature_, self.left_, self.right_, self.path_length_)
+        if any(table.shape != (n,) for table in tables):
+            raise ValueError("the tables of the trees have different lengths")
+        for values, most in ((self.roots_, n), (self.left_, n), (self.right_, n), (tables[0], d)):
+            if values.size == 0 or values.min() < 0 or values.max() >= most:
+                raise ValueError("a tree leads outside of its table")
+        if not 0 <= self.depth_ <= n:
+            raise ValueError("trees are deeper than they have nodes")
+
     def _score(self, F: Floats) -> Floats:
-        values = F.astype(np.float32)  # the precision in which the cuts were drawn
+        values = F.astype(np.float32)  # the precision of the cuts
         node = np.repeat(self.roots_[None], len(F), axis=0)
         for _ in range(self.depth_):
             below = np.take_along_axis(values, self.feature_[node], axis=1) <= self.cut_[node]

@@ -1,4 +1,4 @@
-"""A density of the training images."""
+"""Kernel density estimation."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ FOLDS = 5
 class KDEDetector(FlatDetector):
     """Gaussian kernel density estimate (Parzen, 1962).
 
-    The anomaly score is minus the log-density, up to a constant. Scores of training images leave
-    their own kernel out.
+    The anomaly score is minus the log-density, up to a constant. The score of a training image is
+    computed without its own kernel.
 
     Parameters
     ----------
     bandwidth : float, "paper" or None, default=None
-        Standard deviation of the kernel; None takes the one of 13 with the highest leave-one-out
-        likelihood, from 1/16 to 4 times the root mean variance of the features. "paper" takes the
-        one of 2^0.5, 2^1, 2^1.5, …, 2^5 with the highest likelihood in 5-fold cross-validation
-        (Ruff et al. 2018), whatever the scale of the features.
+        Standard deviation of the kernel; None takes that of 13 values with the highest
+        leave-one-out likelihood, from 1/16 to 4 times the root mean variance of the features.
+        "paper" takes that of 2^0.5, 2^1, 2^1.5, …, 2^5 with the highest likelihood in 5-fold
+        cross-validation (Ruff et al. 2018), independent of the scale of the features.
     pca : float, "auto" or None, default="auto"
-        Project onto the principal components that keep this share of the variance first; "auto" is
-        0.95 for images and no projection for tables.
+        First project onto the principal components that keep this share of the variance; "auto" is
+        0.95 for images, and no projection for tables.
     preprocess : "gcn" or None, default=None
         "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
         paper does; None takes pixels as they are.
     features
-        A pretrained network in place of pixels; see `FlatDetector`.
+        Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
     """
@@ -49,7 +49,7 @@ class KDEDetector(FlatDetector):
         key="kde",
         title="KDE",
         family="shallow",
-        summary="kernel density estimate on raw pixels",
+        summary="low density in a kernel density estimate, on raw pixels",
     )
     _stored = ("training_", "bandwidth_")
 
@@ -78,7 +78,7 @@ class KDEDetector(FlatDetector):
         self.bandwidth_ = float(candidates[int(np.argmax(likelihood))])
 
     def _cross_validated(self, F: Floats, candidates: Floats) -> float:
-        """Return the candidate under which rows are likeliest, given the other four folds."""
+        """Return the candidate with the highest likelihood in 5-fold cross-validation."""
         require(len(F) >= FOLDS, f"Cross-validation needs at least {FOLDS} training samples.")
         fold = check_random_state(self.random_state).permutation(len(F)) % FOLDS
         total = np.zeros(len(candidates))
@@ -104,14 +104,14 @@ class KDEDetector(FlatDetector):
 
     @of_pixels
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:
-        """Return the squared distance of each pixel from a mean of training images.
+        """Return heat maps: the squared distance of each pixel from a mean of training images.
 
-        They are weighted by the kernel, so that near ones count.
+        The mean is weighted by the kernel, so that near images count most.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images like those trained on.
+            Images of the same shape as the training images.
 
         Returns
         -------
@@ -126,7 +126,7 @@ class KDEDetector(FlatDetector):
         return expected
 
     def _squared_distances(self, F: Floats, own: Array | None = None) -> Floats:
-        """Return squared distances to the training rows; infinite to a row's `own`."""
+        """Return squared distances to the training rows; infinite to the row in `own`."""
         squared: Floats = euclidean_distances(F, self.training_, squared=True)
         if own is not None:
             squared[np.arange(len(F)), own] = np.inf

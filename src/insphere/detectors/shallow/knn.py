@@ -1,4 +1,4 @@
-"""Distances to the nearest training images."""
+"""Distance to the nearest training images."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from insphere.detectors.shallow.vector_detector import FlatDetector, Floats, of_
 
 @parameters
 class KNNDetector(FlatDetector):
-    """Mean distance to the nearest training images: the control that every method must beat.
+    """Mean distance to the nearest training images: a control that every method should beat.
 
     With two neighbours on L2-normalised pixels its mean AUC on MNIST is 97.98 % (all training and
     test images, mean over the ten classes; the distance to the second neighbour alone gives 97.94,
     without normalising the mean distance gives 95.50).
 
-    The threshold rests on leave-one-out distances, since a training image is its own nearest.
+    The threshold is placed on leave-one-out distances, because each training image is its own
+    nearest neighbour.
 
     Parameters
     ----------
     n_neighbors : int, default=2
         Neighbours whose Euclidean distances are averaged.
     normalize : "l2" or None, default="l2"
-        Scale every image to length 1, so that brightness does not count. Rows of a table, whose
-        size means something, never are.
+        Scale every image to length 1, so that brightness does not matter. Rows of a table are never
+        scaled so, because their size has a meaning.
     features
-        A pretrained network in place of pixels; see `FlatDetector`.
+        Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
     """
@@ -60,7 +61,7 @@ class KNNDetector(FlatDetector):
             f'normalize is "l2" or None, but got {self.normalize!r}.',
         )
         check_neighbors(self.n_neighbors, len(F))
-        self.training_ = self._scaled(F)
+        self.training_ = self._scaled(F, copy=False)
 
     def _score(self, F: Floats) -> Floats:
         return mean_distance(self.training_, self._scaled(F), self.n_neighbors)
@@ -70,12 +71,12 @@ class KNNDetector(FlatDetector):
 
     @of_pixels
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:
-        """Return the squared distance of each pixel from the mean of the nearest training images.
+        """Return heat maps: squared distance of each pixel from the mean of the nearest images.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images like those trained on.
+            Images of the same shape as the training images.
 
         Returns
         -------
@@ -93,8 +94,8 @@ class KNNDetector(FlatDetector):
         expected: Floats = self.training_[index].mean(axis=1)
         return expected
 
-    def _scaled(self, F: Floats) -> Floats:
+    def _scaled(self, F: Floats, *, copy: bool = True) -> Floats:
         if self.normalize is None or self.column_scale_ is not None:
             return F
-        scaled: Floats = normalize_rows(F)
+        scaled: Floats = normalize_rows(F, copy=copy)
         return scaled

@@ -1,4 +1,4 @@
-"""The distance to the mean image, in units of spread."""
+"""The Mahalanobis distance to the mean image."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class MahalanobisDetector(FlatDetector):
     Parameters
     ----------
     pca : float or "auto", default="auto"
-        Share of the variance whose principal components are kept; the rest, where the covariance
-        cannot be inverted reliably, is left out. "auto" is 0.95 for images; of tables, all are kept
-        but those that do not vary.
+        Share of the variance whose principal components are kept. The others are left out, because
+        the covariance cannot be inverted reliably in them. "auto" is 0.95 for images; for tables,
+        all components that vary are kept.
     features
-        A pretrained network in place of pixels; see `FlatDetector`.
+        Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
     """
@@ -40,7 +40,7 @@ class MahalanobisDetector(FlatDetector):
         key="mahalanobis",
         title="Mahalanobis",
         family="shallow",
-        summary="Mahalanobis distance to the mean image",
+        summary="Mahalanobis distance to the mean image, on raw pixels",
     )
     _stored = ("deviation_",)
     _table_share = ALL_THAT_VARY
@@ -57,15 +57,15 @@ class MahalanobisDetector(FlatDetector):
 
     @of_pixels
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:
-        """Return how much each pixel adds to the squared distance.
+        """Return heat maps: the contribution of each pixel to the squared distance.
 
-        What a pixel adds is its deviation from the mean image times that which the covariance
-        makes of all deviations; negative parts, where a pixel speaks for normal, are left out.
+        The contribution is the deviation of a pixel from the mean image, times the same pixel of
+        all deviations multiplied by the inverse covariance. Negative ones are set to zero.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images like those trained on.
+            Images of the same shape as the training images.
 
         Returns
         -------

@@ -22,8 +22,8 @@ class OCSVMDetector(FlatDetector):
 
     The anomaly score is minus the decision function. With an RBF kernel this is the same model as
     the kernel SVDD of Tax and Duin (2004). Ruff et al. (2018) tune γ with labels of test images,
-    an unfair advantage that `insphere.experiments.runs.labelled_data` reproduces; this default
-    needs none. Fitting takes time and memory that grow with n².
+    an unfair advantage that `insphere.experiments.runs.labelled_data` reproduces. The default here
+    needs no labels. Fitting takes time and memory that grow with n².
 
     Parameters
     ----------
@@ -32,13 +32,13 @@ class OCSVMDetector(FlatDetector):
     gamma : "scale" or float, default="scale"
         Kernel exp(−γ‖x − y‖²); "scale" is 1 / (d · variance) of the features.
     pca : float, "auto" or None, default="auto"
-        Project onto the principal components that keep this share of the variance first; "auto" is
-        0.95 for images and no projection for tables.
+        First project onto the principal components that keep this share of the variance; "auto" is
+        0.95 for images, and no projection for tables.
     preprocess : "gcn" or None, default=None
         "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
         paper does; None takes pixels as they are.
     features
-        A pretrained network in place of pixels; see `FlatDetector`.
+        Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
     """
@@ -47,7 +47,7 @@ class OCSVMDetector(FlatDetector):
         key="oc-svm",
         title="OC-SVM",
         family="shallow",
-        summary="one-class support vector machine with an RBF kernel",
+        summary="one-class support vector machine with an RBF kernel, on raw pixels",
         # Ruff et al. 2018, section 4.1
         grid={
             "gamma": tuple(2.0**power for power in range(-10, 0)),
@@ -83,14 +83,14 @@ class OCSVMDetector(FlatDetector):
 
     @of_pixels
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:
-        """Return the squared distance of each pixel from a mean of support vectors.
+        """Return heat maps: the squared distance of each pixel from a mean of support vectors.
 
-        They are weighted by dual coefficient and kernel, so that near ones count.
+        The mean is weighted by dual coefficient and kernel, so that near vectors count most.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images like those trained on.
+            Images of the same shape as the training images.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Principal components, computed once for detectors that see the same features in turn."""
+"""Principal components, cached for several detectors on the same features."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from insphere.fingerprint import array_fingerprint
 
 KEPT = 2
-"""How many results are remembered: rivals differ in whether they normalise contrast first."""
+"""Number of cached results: methods differ in whether they first normalise the contrast."""
 
 _latest: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
 _lock = threading.Lock()
@@ -20,8 +20,8 @@ _lock = threading.Lock()
 def principal_components(F: NDArray[Any], share: float) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return mean and principal components that keep a share of the variance.
 
-    The last results are remembered in this process by what is in `F`, since the rivals of a sweep
-    are fitted to the same images one after the other, and one that is tuned is fitted many times.
+    The last results are cached in this process by the content of `F`, because the methods of a
+    sweep are fitted to the same images one after the other, and tuning fits one many times.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def principal_components(F: NDArray[Any], share: float) -> tuple[NDArray[Any], N
 
 
 def forget_components() -> None:
-    """Forget what is remembered."""
+    """Empty the cache."""
     with _lock:
         _latest.clear()
 

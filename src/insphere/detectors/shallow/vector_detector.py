@@ -1,9 +1,9 @@
-"""What detectors without a network share: flattened input, principal components, plain state.
+"""The base of detectors without a network: flattened input, principal components, plain state.
 
-Each fits with scikit-learn and keeps nothing but plain arrays; scores are computed from those
-arrays alone, so a detector that was saved and loaded gives the same scores bit for bit. Images are
-flattened, and uint8 pixels divided by 255. Those of the paper's comparison can also normalise the
-contrast as the paper does, which its fixed grids of kernel widths suppose.
+Each detector is fitted with scikit-learn and keeps only plain arrays. Scores are computed from
+these arrays alone, so a saved and loaded detector gives the same scores bit for bit. Images are
+flattened, and uint8 pixels divided by 255. The detectors of the paper's comparison can also
+normalise the contrast as in the paper, which its fixed grids of kernel widths assume.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from insphere.detectors.base.estimator import Array, OneClassDetector, batches
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.principal_components import principal_components
 from insphere.errors import DataError
+from insphere.resources import rows_within
 
 Floats = NDArray[np.float64]
 
@@ -33,28 +34,27 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def of_pixels(method: Method) -> Method:
-    """Offer a method only by detectors that compare pixels, not features of a network."""
+    """Provide a method only if the detector compares pixels, not features of a network."""
     offered: Method = available_if(lambda detector: detector.features is None)(method)
     return offered
 
 
 @parameters
 class FlatDetector(OneClassDetector):
-    """Vectors of images, principal components, batches and state; see the concrete detectors.
+    """A detector on one vector for each image; see the concrete detectors.
 
     Parameters
     ----------
     features : PretrainedFeatures, dict or None, default=None
-        Where the vector of an image comes from: a pretrained network (see
-        `insphere.detectors.PretrainedFeatures`; a dict are its parameters), or None for the pixels
-        or the columns of a table themselves.
+        Source of the vectors: a pretrained network (`insphere.detectors.PretrainedFeatures`, or a
+        dict of its parameters), or None for the pixels or the columns of a table.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
     """
 
     features: Any = None
 
-    # Parameters of those subclasses that declare them again.
+    # Parameters that some subclasses declare.
     pca: float | str | None = field(init=False, default=None)
     preprocess: str | None = field(init=False, default=None)
     _stored: ClassVar[tuple[str, ...]]
@@ -62,7 +62,7 @@ class FlatDetector(OneClassDetector):
 
     @property
     def uses_pretrained(self) -> bool:
-        """Whether vectors come from `features`."""
+        """Whether `features` is given."""
         return self.features is not None
 
     def _learn(self, F: Floats) -> None:
@@ -112,23 +112,23 @@ class FlatDetector(OneClassDetector):
             self.mean_, self.components_ = principal_components(F, float(share))
         self._learn(self._features(F))
         for name in self._names():
-            # One memory layout before saving and after loading: products are then the same bits.
+            # The same memory layout before saving and after loading gives bit-identical products.
             if isinstance(value := getattr(self, name), np.ndarray):
                 setattr(self, name, np.ascontiguousarray(value))
 
     def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._score(self._features(self._pixels(part))) for part in batches(X, BATCH)]
+        parts = [self._score(self._features(self._pixels(part))) for part in batches(X, _batch(X))]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _pixel_distances(self, X: Any) -> NDArray[np.float32]:
-        """Return the squared distance of each pixel from what is expected in its place.
+        """Return the squared distance of each pixel from the same pixel of a normal image.
 
-        Expected is the normal image that the detector compares an image with; see each detector.
+        This is the image with which the detector compares; see each detector.
         """
         data = self._read_images(X)
         height, width, channels = data.shape[1:]
         parts = []
-        for part in batches(data, BATCH):
+        for part in batches(data, _batch(data)):
             pixels = self._pixels(part)
             expected = self._expected(self._features(pixels))
             if self._share is not None:
@@ -156,7 +156,7 @@ class FlatDetector(OneClassDetector):
         self.features_ = component.fit(X)
 
     def _vectors(self, X: Array) -> Floats:
-        """Return what stands for each image, before any other step, shape (n, d)."""
+        """Return the vector of each image before any other step, shape (n, d)."""
         if self.features is None:
             return _flat(X)
         vectors: Floats = self.features_.transform(X)
@@ -207,4 +207,11 @@ def _contrast_normalised(F: Floats) -> Floats:
 
 def _flat(X: Array) -> Floats:
     flat: Floats = X.reshape(len(X), -1).astype(np.float64)
-    return flat / 255 if X.dtype == np.uint8 else flat
+    if X.dtype == np.uint8:
+        flat /= 255
+    return flat
+
+
+def _batch(X: Array) -> int:
+    """Return how many images are scored at once: a few copies of them are made in float64."""
+    return rows_within(32 * X[:1].size, BATCH)

@@ -1,4 +1,4 @@
-"""A fully convolutional Deep SVDD, whose output is itself the heat map."""
+"""A fully convolutional Deep SVDD, whose output is the heat map."""
 
 from __future__ import annotations
 
@@ -34,22 +34,23 @@ from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.step_memory import fitting_recipe
 
 
 class ConvolutionalSVDD(NetworkDetector):
-    """Deep SVDD at every place of the feature map, in the manner of FCDD.
+    """Deep SVDD at every position of the feature map, similar to FCDD.
 
-    The network has no dense layer: it gives a representation for each place of the image, with a
-    centre of its own, and the anomaly score is the mean over places of the pseudo-Huber distance
-    √(d² + 1) − 1. The distances are the heat map. Liznerski et al. (2021), "Explainable deep
-    one-class classification", train with examples of anomalies; this is their objective for
-    normal images alone, started from an autoencoder.
+    The network has no dense layer: it computes a representation for each position of the image.
+    Each position has its own centre. The anomaly score is the mean over positions of the
+    pseudo-Huber distance √(d² + 1) − 1, and these distances are the heat map. Liznerski et al.
+    (2021), "Explainable deep one-class classification", train with examples of anomalies; this
+    is their objective for normal images alone, after pretraining as an autoencoder.
 
     Parameters
     ----------
     encoder : str, EncoderSpec, dict or None, default=None
-        Its convolutional stages are used: "mnist", "cifar10", "gtsrb", a spec of kind lenet, or
-        None to choose by the shape of the images.
+        Encoder whose convolutional stages are used: "mnist", "cifar10", "gtsrb", a spec of kind
+        lenet, or None for the default for the shape of the images.
     preprocess : str, sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max.
@@ -62,30 +63,30 @@ class ConvolutionalSVDD(NetworkDetector):
     batch_size : int, optional
         Override the recipe's batch size of both phases.
     contamination, false_alarm_rate, calibration
-        Where the threshold lies; see `OneClassDetector`.
+        How the threshold is placed; see `OneClassDetector`.
     device : str, default="auto"
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Number format of the network; "auto" takes bfloat16 where the processor has it.
+        Number format of the network; "auto" uses bfloat16 if the processor has it.
     checkpoint_dir : path, optional
-        Folder for checkpoints after each epoch; the autoencoder is shared with `DeepSVDD`.
+        Folder for checkpoints after each epoch; `DeepSVDD` uses the same pretrained autoencoder.
     allow_collapse : bool, default=False
-        Allow networks that can map everything onto the centres, and do not stop when they do.
+        Allow networks that can collapse, and do not stop the training when they do.
     callbacks : sequence of Callback, default=()
-        Followers of the training.
+        Objects that follow the training; see `insphere.training.callbacks`.
     verbose : bool, default=False
         Show progress in the terminal.
     random_state : int, RandomState or None, default=None
-        Source of all randomness, consumed in `fit`.
+        Seed of all randomness, which is used in `fit` only.
 
     Attributes
     ----------
     history_ : list of dict
-        One record for each epoch; see `DeepSVDD`. Radius and spread are those of places.
+        One record for each epoch; see `DeepSVDD`. Radius and spread are those of positions.
     guard_findings_ : list of str
-        What the collapse guard noticed.
+        Messages of the collapse guard.
     spec_ : SphereSpec
-        All settings, resolved.
+        All settings, with the defaults filled in.
     sphere_ : ConvolutionalSphere
         The torch module that maps raw images to distances.
     """
@@ -140,12 +141,12 @@ class ConvolutionalSVDD(NetworkDetector):
     # ------------------------------------------------------------------ public
 
     def anomaly_map(self, X: Any) -> NDArray[Any]:
-        """Return the distances of all places at the resolution of the images.
+        """Return heat maps: the distances of all positions, at the resolution of the images.
 
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images like those trained on.
+            Images of the same shape as the training images.
 
         Returns
         -------
@@ -204,14 +205,19 @@ class ConvolutionalSVDD(NetworkDetector):
     # ------------------------------------------------------------------ inside
 
     def _resolve(self) -> SphereSpec:
-        """Turn the constructor's arguments into one spec."""
+        """Return the constructor's arguments as one spec."""
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
+            encoder = encoder_spec(self.encoder, self.modality_)
+            recipe = parse_recipe(self.recipe).override(pretrain=pretrain, train=train)
+            if self.batch_size is None:
+                shape = self.modality_.sample_shape
+                recipe = fitting_recipe(self.recipe, recipe, encoder, shape, self.n_train_)
             return SphereSpec(
-                encoder=encoder_spec(self.encoder, self.modality_),
+                encoder=encoder,
                 preprocess=steps,
-                recipe=parse_recipe(self.recipe).override(pretrain=pretrain, train=train),
+                recipe=recipe,
                 allow_collapse=self.allow_collapse,
             )

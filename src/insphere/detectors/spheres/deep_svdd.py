@@ -45,6 +45,7 @@ from insphere.training.pretraining.table import parse_pretraining
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
 from insphere.training.regularizers import Regularizers
+from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
 
 
@@ -56,20 +57,22 @@ class DeepSVDD(
 ):
     """Deep Support Vector Data Description (Ruff et al. 2018, "Deep One-Class Classification").
 
-    A network φ(x; W) is trained so that normal samples fall close to a fixed centre c. The anomaly
-    score is the squared distance ‖φ(x) − c‖².
+    A network φ(x; W), the encoder, is trained to map normal samples close to a fixed centre c. The
+    anomaly score is the squared distance ‖φ(x) − c‖².
 
     Parameters
     ----------
     objective : {"one-class", "soft-boundary"}, default="one-class"
-        Mean squared distance (equation 4), or a sphere that a share `nu` may leave (equation 3).
+        Mean squared distance from the centre (equation 4), or a sphere with a radius that a share
+        `nu` of the training samples may exceed (equation 3).
     nu : float, default=0.1
-        ν in (0, 1]: the share of training normals outside the soft boundary; also where
-        `radius_` lies for both objectives.
+        ν in (0, 1]: the share of normal training samples outside the soft boundary. It also
+        determines `radius_` for both objectives.
     encoder : str, EncoderSpec, dict or None, default=None
-        "mnist", "cifar10", "gtsrb", "resnet18", a spec, or None to choose by the shape of the
-        samples. A dict is a spec of its own, or, with ``"base"`` set to one of these names or to
-        "auto" (chosen by shape), the changes to that one: ``{"base": "auto", "residual": True}``.
+        "mnist", "cifar10", "gtsrb", "resnet18", a spec, or None for the default for the shape
+        of the samples. A dict is a complete spec. With ``"base"`` set to one of these names, or to
+        "auto" for the default, it holds changes to that encoder:
+        ``{"base": "auto", "residual": True}``.
     preprocess : str, sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max for images, and standardised columns for tables.
@@ -82,51 +85,51 @@ class DeepSVDD(
     batch_size : int, optional
         Override the recipe's batch size of both phases.
     radius_update : {"epoch", "batch"}, default="epoch"
-        When the soft-boundary radius moves; see `insphere.training.objectives.Hypersphere`.
+        When the soft-boundary radius is updated; see `insphere.training.objectives.Hypersphere`.
     contamination, false_alarm_rate, calibration
-        Where the threshold lies; see `OneClassDetector`.
+        How the threshold is placed; see `OneClassDetector`.
     device : str, default="auto"
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Number format of the network; "auto" takes bfloat16 where the processor has it and the
-        network is wide enough to be faster in it.
+        Number format of the network; "auto" uses bfloat16 if the processor has it and the
+        network is wide enough to be faster with it.
     checkpoint_dir : path, optional
-        Folder for checkpoints after each epoch. Fitting the same data with the same settings
-        again continues there; detectors that differ only in their objective share one pretrained
-        encoder.
+        Folder for a checkpoint after each epoch. Fitting the same data with the same settings
+        again continues from it. Detectors that differ only in their objective use the same
+        pretrained encoder.
     regularizers : Regularizers, dict or None, default=None
-        Weights of terms that keep the representations apart, such as ``{"variance": 1.0}``; with
-        one on the variance bias terms are allowed. See `insphere.training.regularizers`.
+        Weights of terms that prevent a collapse, such as ``{"variance": 1.0}``. With a weight on
+        the variance, bias terms are allowed. See `insphere.training.regularizers`.
     pretraining : str, Pretraining, dict or None, default="autoencoder"
-        What the encoder learns first, for the recipe's epochs of pretraining: a kind of
+        How the encoder is pretrained, for the recipe's epochs of pretraining: a kind of
         `insphere.training.pretraining.table.PRETRAININGS`, its settings as a dict with ``"kind"``,
         or None to start from random weights, as ``pretrain_epochs=0`` does.
     head : str, HeadSpec or dict, default="center"
         What encloses the representations: a kind of `insphere.training.heads.table.HEADS`, or its
         settings.
     allow_collapse : bool, default=False
-        Allow networks that can map everything onto the centre, and do not stop when they do.
+        Allow networks that can collapse, and do not stop the training when they do.
     callbacks : sequence of Callback, default=()
-        Followers of the training.
+        Objects that follow the training; see `insphere.training.callbacks`.
     verbose : bool, default=False
         Show progress in the terminal.
     random_state : int, RandomState or None, default=None
-        Source of all randomness, consumed in `fit`.
+        Seed of all randomness, which is used in `fit` only.
 
     Attributes
     ----------
     center_ : ndarray, shape (rep_dim,)
-        c; not there for heads without one centre.
+        The centre c; missing for heads without a single centre.
     radius_ : float
-        Radius that leaves a share `nu` of the training normals outside: the best R of the
-        soft-boundary objective for the trained weights.
+        Radius that leaves a share `nu` of the normal training samples outside: the optimal R of
+        the soft-boundary objective for the trained weights.
     history_ : list of dict
         One record for each epoch: phase, epoch, loss, lr, radius, outside (share), spread,
         score_spread, effective_rank, dead_units, seconds, images_per_second.
     guard_findings_ : list of str
-        What the collapse guard noticed.
+        Messages of the collapse guard.
     spec_ : SphereSpec
-        All settings, resolved.
+        All settings, with the defaults filled in.
     sphere_ : Sphere
         The torch module that maps images, or rows on `column_scale_`, to squared distances.
     offset_, threshold_, score_mean_, score_std_
@@ -209,7 +212,7 @@ class DeepSVDD(
         Parameters
         ----------
         X : array, tensor, path or ImageSet
-            Images or rows like those trained on.
+            Images or rows of the same shape as the training samples.
 
         Returns
         -------
@@ -286,7 +289,7 @@ class DeepSVDD(
         self._n_features_out = spec.encoder.rep_dim
 
     def _resolve(self) -> SphereSpec:
-        """Turn the constructor's arguments into one spec."""
+        """Return the constructor's arguments as one spec."""
         recipe = parse_recipe(self.recipe)
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
@@ -297,10 +300,15 @@ class DeepSVDD(
             given = self.regularizers
             if isinstance(given, Mapping):
                 given = Regularizers.model_validate(dict(given))
+            encoder = encoder_spec(self.encoder, self.modality_)
+            resolved = recipe.override(pretrain=pretrain, train=train)
+            if self.batch_size is None:
+                shape = self.modality_.sample_shape
+                resolved = fitting_recipe(self.recipe, resolved, encoder, shape, self.n_train_)
             return SphereSpec(
-                encoder=encoder_spec(self.encoder, self.modality_),
+                encoder=encoder,
                 preprocess=steps,
-                recipe=recipe.override(pretrain=pretrain, train=train),
+                recipe=resolved,
                 objective=self.objective,
                 nu=self.nu,
                 radius_update=self.radius_update,

@@ -1,4 +1,4 @@
-"""What Deep SVDD is worth without its training: a control."""
+"""Deep SVDD without training: a control."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from insphere.training.training_set import TrainingSet
 
 
 class UntrainedDeepSVDD(DeepSVDD):
-    """The same network with the same seed and a centre, but never trained.
+    """The network of `DeepSVDD` with the same seed and a centre, but never trained.
 
-    A random network already scores well, so no result of `DeepSVDD` means much without this one
-    beside it. Takes the same parameters.
+    A random network often scores well already. So compare every result of `DeepSVDD` with this
+    control. It takes the same parameters.
     """
 
     card = replace(
         DeepSVDD.card,
         key="untrained",
         title="Deep SVDD, untrained",
-        summary="the same network without training",
+        summary="the network of Deep SVDD without training",
         is_control=True,
         idle=("recipe", "epochs", "pretrain_epochs"),
     )

@@ -1,1 +1,1 @@
-"""Detectors that are trained with labels, for comparison."""
+"""Supervised detectors, which are trained with labels, for comparison."""

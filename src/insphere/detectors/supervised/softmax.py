@@ -1,4 +1,4 @@
-"""Softmax threshold: the confidence of a classifier that was trained with labels."""
+"""Softmax threshold: the confidence of a classifier trained with labels."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from insphere.training.device import Precision, resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
 
 _ADVICE = (
@@ -47,25 +48,25 @@ _ADVICE = (
 
 
 class SoftmaxThreshold(WeightedDetector, NetworkDetector):
-    """Supervised: a classifier's lack of confidence (Hendrycks and Gimpel, 2017).
+    """Supervised: the lack of confidence of a classifier (Hendrycks and Gimpel, 2017).
 
-    **This detector is told what all others are not: the class of each training image, of at least
-    two classes.** Its results are no match for one-class methods, but show what labels are worth
-    where they exist.
+    **Unlike all other detectors, this one needs the class of each training image, of at least two
+    classes.** So its results cannot be compared with those of one-class methods. They show what
+    labels are worth if they exist.
 
-    A classifier learns the known classes. The anomaly score is 1 − max softmax probability, where
-    the maximum goes over the classes that count as normal: by default all of them, so that what
-    belongs to none of the known classes is anomalous. With `normal`, images of the other known
-    classes are anomalous too.
+    A classifier is trained on the known classes. The anomaly score is 1 − max softmax probability.
+    The maximum is taken over the classes that count as normal. By default these are all known
+    classes: an image that belongs to none of them is anomalous. With `normal`, images of the other
+    known classes are anomalous as well.
 
     Parameters
     ----------
     normal : sequence or None, default=None
-        Classes, as they stand in `y`, that count as normal; None for all. The threshold rests on
-        their images alone.
+        Classes in `y` that count as normal; None for all. The threshold is placed on their images
+        alone.
     encoder : str, EncoderSpec, dict or None, default=None
-        Network before the last layer: "mnist", "cifar10", "gtsrb", a spec, or None to choose by
-        the shape of the samples.
+        Network before the last layer: "mnist", "cifar10", "gtsrb", a spec, or None for the
+        default for the shape of the samples.
     preprocess : str, sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max for images, and standardised columns for tables.
@@ -78,20 +79,20 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
     batch_size : int, optional
         Override the recipe's batch size.
     contamination, false_alarm_rate, calibration
-        Where the threshold lies; see `OneClassDetector`.
+        How the threshold is placed; see `OneClassDetector`.
     device : str, default="auto"
         "auto", "cpu", "cuda", "cuda:1", "mps".
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Number format of the network; "auto" takes bfloat16 where the processor has it and the
-        network is wide enough to be faster in it.
+        Number format of the network; "auto" uses bfloat16 if the processor has it and the
+        network is wide enough to be faster with it.
     checkpoint_dir : path, optional
-        Folder for checkpoints after each epoch; fitting again continues there.
+        Folder for a checkpoint after each epoch. Fitting again continues from it.
     callbacks : sequence of Callback, default=()
-        Followers of the training.
+        Objects that follow the training; see `insphere.training.callbacks`.
     verbose : bool, default=False
         Show progress in the terminal.
     random_state : int, RandomState or None, default=None
-        Source of all randomness, consumed in `fit`.
+        Seed of all randomness, which is used in `fit` only.
 
     Attributes
     ----------
@@ -100,11 +101,11 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
     history_ : list of dict
         One record for each epoch: phase, epoch, loss, accuracy, lr, seconds, images_per_second.
     spec_ : ClassifierSpec
-        All settings, resolved.
+        All settings, with the defaults filled in.
     classifier_ : Classifier
         The torch module that maps raw samples to logits.
     n_train_ : int
-        Images trained on, of all classes.
+        Number of training images, of all classes.
     offset_, threshold_, score_mean_, score_std_
         See `OneClassDetector`.
     """
@@ -113,7 +114,7 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
         key="softmax",
         title="Softmax threshold (supervised)",
         family="supervised",
-        summary="lack of confidence of a classifier of the known classes",
+        summary="lack of confidence of a classifier that was trained with labels",
         needs_labels=True,
     )
     _takes: ClassVar[tuple[str, ...]] = ("labels", "weights")
@@ -156,7 +157,7 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Tags:
-        """Tell scikit-learn that labels are needed."""
+        """Declare to scikit-learn that labels are required."""
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         return tags
@@ -166,7 +167,7 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
     def fit(  # type: ignore[override]  # see WeightedDetector
         self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
     ) -> Self:
-        """Learn the known classes and place the threshold on the images of the normal ones.
+        """Train on the known classes, and place the threshold on the images of the normal ones.
 
         Parameters
         ----------
@@ -186,7 +187,7 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
         DataError
             If there are no labels, or only those of one class.
         SpecError
-            If a setting is out of range or names a class that is not there.
+            If a setting is out of range, or names an unknown class.
         """
         return super().fit(X, y, groups=groups, sample_weight=sample_weight)
 
@@ -274,16 +275,21 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
         return np.array(sorted({classes.index(name) for name in self.normal}), dtype=np.int64)
 
     def _resolve(self) -> ClassifierSpec:
-        """Turn the constructor's arguments into one spec."""
+        """Return the constructor's arguments as one spec."""
         given = {"epochs": self.epochs, "lr": self.lr, "batch_size": self.batch_size}
         steps = preprocess_steps(self.preprocess, self.modality_)
         with settings():
-            phase = parse_recipe(self.recipe).override(pretrain={}, train=given).train
+            encoder = encoder_spec(self.encoder, self.modality_)
+            recipe = parse_recipe(self.recipe).override(pretrain={}, train=given)
+            if self.batch_size is None:
+                recipe = fitting_recipe(
+                    self.recipe, recipe, encoder, self.modality_.sample_shape, self.n_train_,
+                    decoder=False,
+                )  # fmt: skip
+            phase = recipe.train
             if phase.epochs == 0:
                 raise SpecError("A classifier needs at least one epoch of training, not 0.")
-            return ClassifierSpec(
-                encoder=encoder_spec(self.encoder, self.modality_), preprocess=steps, phase=phase
-            )
+            return ClassifierSpec(encoder=encoder, preprocess=steps, phase=phase)
 
 
 def _classes(y: Any) -> tuple[list[Any], NDArray[np.int64]]:
@@ -307,10 +313,10 @@ def _classes(y: Any) -> tuple[list[Any], NDArray[np.int64]]:
 def _one_minus_largest(
     logits: NDArray[np.float64], normal: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """1 − the largest softmax probability among the normal classes, down to the smallest number.
+    """Return 1 − the largest softmax probability among the normal classes, in full precision.
 
-    It is summed from the other probabilities, so that a classifier that is sure of many images
-    still orders them.
+    It is the sum of the other probabilities. So images are still ordered if the classifier is
+    nearly certain about all of them.
     """
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     chosen = normal[logits[:, normal].argmax(axis=1)]

@@ -1,1 +1,1 @@
-"""What finished runs say: tables, paired statistics, ablations."""
+"""Analysis of finished runs: tables, paired statistics, ablations."""

@@ -1,4 +1,4 @@
-"""What the rows of an ablation say: each arm against the baseline, with a verdict."""
+"""The results of an ablation: each arm compared with the baseline, with a verdict."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """One arm against the baseline; differences are in AUC, 0 to 1.
+    """The comparison of one arm with the baseline; differences are in AUC, 0 to 1.
 
     Parameters
     ----------
     arm : Arm
-        What was changed.
+        The arm.
     pairs : Pairs
         Differences by class and seed.
     effect : Effect or None
         Their mean over classes, with interval and test; None if there is no pair.
     corrected : float or None
-        p-value by Holm, over the options alone or over the combinations; None if every difference
-        is exactly zero, which leaves nothing to test.
+        p-value corrected by Holm, among the single options or among the combinations; None if
+        every difference is exactly zero.
     """
 
     arm: Arm
@@ -52,7 +52,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """What is shown, at a corrected level of 0.05."""
+        """The conclusion at a corrected level of 0.05."""
         if self.effect is None:
             return "not measured"
         if self.corrected is None:
@@ -63,13 +63,13 @@ class Comparison:
 
     @property
     def assumption_holds(self) -> bool | None:
-        """Whether the interval contains the assumed gain; None if one of them is not there."""
+        """Whether the interval contains the assumed gain; None if either is missing."""
         if self.effect is None or self.arm.assumed is None:
             return None
         return self.effect.contains(self.arm.assumed)
 
     def values(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the comparison as JSON values."""
         return {
             "option": self.arm.name,
             "kind": self.arm.kind,
@@ -87,8 +87,8 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What was found on one dataset.
+class AblationResults:
+    """The results of an ablation on one data set.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Findings:
     comparisons : tuple of Comparison
         All other arms.
     z_scores : dict of (str, int) to dict
-        Of each run of the baseline: AUCs of its standardised scores; see
+        AUCs of the standardised scores of each run of the baseline; see
         `insphere.experiments.runs.run.z_score_aucs`.
     """
 
@@ -128,7 +128,7 @@ class Findings:
 
     @property
     def seed_noise(self) -> float | None:
-        """How far two seeds of the baseline lie apart in a class, on the mean; None for one."""
+        """Mean difference of two seeds of the baseline in a class; None for one seed."""
         by_class: dict[str, list[float]] = {}
         for (name, _), auc in self.baseline.items():
             by_class.setdefault(name, []).append(auc)
@@ -140,7 +140,7 @@ class Findings:
         return float(np.mean(apart)) if apart else None
 
     def values(self) -> dict[str, Any]:
-        """Return all that was found as JSON values; AUCs and gains are between 0 and 1."""
+        """Return all results as JSON values; AUCs and gains are between 0 and 1."""
         return {
             "dataset": self.dataset,
             "classes": self.classes,
@@ -161,12 +161,12 @@ class Findings:
 
     @property
     def tested(self) -> list[Comparison]:
-        """Options alone that have a p-value: those for which it is corrected."""
+        """Single options with a p-value: the number for which it is corrected."""
         return [one for one in self.of_kind("option") if one.corrected is not None]
 
     @property
     def can_show(self) -> bool:
-        """Whether there are enough classes for any option's p-value to fall below the level."""
+        """Whether there are enough classes for a p-value below the level."""
         n = max((one.effect.n for one in self.tested if one.effect is not None), default=1)
         return smallest_p(n) * len(self.tested) <= LEVEL
 
@@ -177,19 +177,19 @@ def find(
     *,
     recipe: str = "fast",
     cells: Mapping[str, Sequence[Cell]] | None = None,
-) -> list[Findings]:
-    """Compare arms with the baseline, dataset by dataset.
+) -> list[AblationResults]:
+    """Compare arms with the baseline, for each data set.
 
     Parameters
     ----------
     rows : iterable of mapping
         Finished runs, also others; see `insphere.experiments.runs.run.RunResult.row`.
     arms : sequence of Arm
-        What to compare, the baseline first.
+        The arms, the baseline first.
     recipe : str
-        Of the runs to look at.
+        Recipe of the runs.
     cells : mapping of str to sequence of (str, int), optional
-        Classes and seeds that there should be, by dataset; by default all that any arm has.
+        Expected classes and seeds by data set; by default all that any arm has.
     """
     by_params: dict[str, list[Arm]] = {}
     for arm in arms:
@@ -205,9 +205,7 @@ def find(
         found.setdefault(known[0].name, {})[cell] = float(row["auc"])
         if known[0].name == BASELINE and "z_score" in row:
             z_scores.setdefault(row["dataset"], {})[cell] = dict(row["z_score"])
-            for same_run in known[
-                1:
-            ]:  # options that change no run, only what becomes of its scores
+            for same_run in known[1:]:  # options that do not change a run, only its scores
                 found.setdefault(same_run.name, {})[cell] = float(row["z_score"]["auc"])
     return [
         _findings(dataset, found, arms, z_scores.get(dataset, {}), (cells or {}).get(dataset))
@@ -226,14 +224,14 @@ def cells_of(runs: Sequence[SweepRun]) -> dict[str, list[Cell]]:
 def arms_in(
     rows: Sequence[Mapping[str, Any]], *, recipe: str = "fast", groups: bool = True
 ) -> list[Arm]:
-    """Return all arms of the study, of the optional ones those that have rows.
+    """Return all arms of the study; optional ones only if they have rows.
 
     Parameters
     ----------
     rows : sequence of mapping
         Finished runs.
     recipe : str
-        Of the runs to look at.
+        Recipe of the runs.
     groups : bool
         Whether to list combinations.
     """
@@ -251,7 +249,7 @@ def _findings(
     arms: Sequence[Arm],
     z_scores: Mapping[Cell, dict[str, float]],
     cells: Sequence[Cell] | None,
-) -> Findings:
+) -> AblationResults:
     if cells is None:
         cells = list(dict.fromkeys(cell for by_cell in aucs.values() for cell in by_cell))
     baseline = {cell: auc for cell, auc in aucs.get(BASELINE, {}).items() if cell in cells}
@@ -261,7 +259,7 @@ def _findings(
             pairs = pair(aucs.get(arm.name, {}), baseline, cells)
             means = list(pairs.by_class().values())
             comparisons.append(Comparison(arm, pairs, effect(means) if means else None))
-    return Findings(
+    return AblationResults(
         dataset,
         tuple(cells),
         baseline,
@@ -271,7 +269,7 @@ def _findings(
 
 
 def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Correct the p-values, those of options alone and those of combinations by themselves."""
+    """Correct the p-values, separately among single options and among combinations."""
     corrected: dict[str, float] = {}
     for alone in (True, False):
         family = [

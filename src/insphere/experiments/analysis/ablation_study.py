@@ -1,15 +1,16 @@
-"""The study of processing options: which runs it needs, all of them runs like any other.
+"""The study of processing options: the runs that it needs.
 
-Compared with the baseline are each option alone, the options of each group together, and all groups
-together. Everything else is the same in all of them: recipe, objective, class, images, seed.
+The baseline is compared with each option alone, with the options of each group together, and with
+all groups together. Everything else is the same: recipe, objective, class, images, seed.
 
-Not all members of a group can be combined. Of those that exclude each other (two kinds of dropout,
-three of attention) the first in `OPTIONS` is taken. Left out are options that take something away
-from the baseline or replace its network, those that let it collapse, and the z-score, which changes
-no AUC.
+Not all options of a group can be combined. Of those that exclude each other (two kinds of dropout,
+three of attention), the first in `OPTIONS` is used. Combinations do not contain options that remove
+a part of the baseline or replace its network, options that allow a collapse, and the z-score, which
+cannot change an AUC.
 
-The z-score of the scores trains nothing: its run *is* the baseline's, whose row has the AUC of the
-standardised scores beside that of the scores (`insphere.experiments.runs.run.z_score_aucs`).
+The z-score needs no training of its own: it uses the run of the baseline. The row of that run has
+the AUC of the standardised scores as well as that of the scores
+(`insphere.experiments.runs.run.z_score_aucs`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ BASELINE = "baseline"
 ALL = "all groups"
 Z_SCORE = "z-score"
 OPT_IN = ("resnet18", "batch-norm-affine", "layer-norm-affine")
-"""Options that are measured only by wish: a slow one, and those that may end in a collapse."""
+"""Options that are measured only if they are named: slow ones, and those that can collapse."""
 
 DEFAULT_OPTIONS = tuple(name for name in OPTIONS if name not in OPT_IN)
 
@@ -39,14 +40,14 @@ OBJECTIVE = "one-class"
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the things that are compared.
+    """One of the settings that are compared.
 
     Parameters
     ----------
     name : str
         "baseline", the name of an option, "all before", "all during", "all after", "all groups".
     kind : {"baseline", "option", "group", "all"}
-        What it is.
+        Its kind.
     options : tuple of str
         Keys of `OPTIONS` that it applies.
     """
@@ -69,7 +70,7 @@ class Arm:
 
     @property
     def assumed(self) -> float | None:
-        """Gain in AUC (0 to 1) that the report assumed, if it assumed one."""
+        """Gain in AUC (0 to 1) that the report assumed, if any."""
         return OPTIONS[self.name].assumed if self.kind == "option" else None
 
     def params(self, recipe: str) -> dict[str, Any]:
@@ -78,14 +79,14 @@ class Arm:
 
 
 def study_arms(options: Sequence[str] | None = None, *, groups: bool = True) -> list[Arm]:
-    """List what is compared: the baseline first, options in the order of `OPTIONS`.
+    """Return all arms: the baseline first, options in the order of `OPTIONS`.
 
     Parameters
     ----------
     options : sequence of str, optional
         Keys of `OPTIONS`; by default all but those of `OPT_IN`.
     groups : bool
-        Whether to combine them too. A combination of fewer than two options is none.
+        Whether to add combinations of two or more options.
 
     Raises
     ------
@@ -100,7 +101,9 @@ def study_arms(options: Sequence[str] | None = None, *, groups: bool = True) -> 
     names = DEFAULT_OPTIONS if options is None else tuple(options)
     if not names:
         raise SpecError(f"Name at least one option: {', '.join(OPTIONS)}.")
-    apply_options([name for name in names if name not in OPTIONS], {})  # says what is unknown
+    apply_options(
+        [name for name in names if name not in OPTIONS], {}
+    )  # raises an error that names the unknown option
     chosen = {name: option for name, option in OPTIONS.items() if name in names}
     arms = [Arm(BASELINE, "baseline"), *(Arm(name, "option", (name,)) for name in chosen)]
     if not groups:
@@ -118,7 +121,7 @@ def study_arms(options: Sequence[str] | None = None, *, groups: bool = True) -> 
 
 
 def combinable(options: Mapping[str, Option]) -> tuple[str, ...]:
-    """Choose options that can be combined, the first of those that exclude each other.
+    """Return options that can be combined: the first of those that exclude each other.
 
     Parameters
     ----------
@@ -151,20 +154,20 @@ def study_sweep(
     seeds: int = 1,
     recipe: str = "fast",
 ) -> Sweep:
-    """Return the sweep that measures the arms; arms with the same run have it once.
+    """Return the sweep that measures the arms; arms with the same run share it.
 
     Parameters
     ----------
     datasets : sequence of str
         Names or paths.
     arms : sequence of Arm
-        What is compared; see `study_arms`.
+        The arms; see `study_arms`.
     normal : sequence of str
-        Normal classes, one after the other; by default all. "3,5" is short for two of them.
+        Normal classes, each in runs of its own; by default all. "3,5" means two classes.
     seeds : int
         Seeds 0, 1, …
     recipe : str
-        How Deep SVDD is trained.
+        Recipe of Deep SVDD.
 
     Raises
     ------
@@ -186,7 +189,7 @@ def study_sweep(
 
 
 def _classes(dataset: str, normal: Sequence[str]) -> list[str]:
-    """Split a list with commas, unless a class has that very name."""
+    """Split a list at commas, unless it is the name of a class."""
     known = class_names(dataset)
     given = [[item] if item in known else item.split(",") for item in normal]
     return list(dict.fromkeys(name.strip() for names in given for name in names))

@@ -1,22 +1,21 @@
-"""What an ablation found, in words; differences in percentage points of AUC."""
+"""The results of an ablation in words; differences in percentage points of AUC."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from insphere.experiments.analysis.ablation_results import Comparison, Findings
+from insphere.experiments.analysis.ablation_results import AblationResults, Comparison
 from insphere.experiments.analysis.paired_stats import smallest_p
 
 NOTHING = "–"
-TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 
 
-def in_words(findings: Findings) -> str:
-    """Say in a few sentences what helps, what hurts, and how wrong the assumptions were."""
-    options = findings.of_kind("option")
+def in_words(results: AblationResults) -> str:
+    """Return sentences on what helps, what hurts, and the error of the assumed gains."""
+    options = results.of_kind("option")
     sentences = []
-    if findings.tested and not findings.can_show:
-        sentences.append(_too_few(findings))
+    if results.tested and not results.can_show:
+        sentences.append(_too_few(results))
     for verdict, start in (("helps", "Helps"), ("hurts", "Hurts")):
         shown = [f"{one.arm.title} ({gain(one)})" for one in options if one.verdict == verdict]
         sentences.append(f"{start}: {', '.join(shown) or 'none'}.")
@@ -34,55 +33,49 @@ def in_words(findings: Findings) -> str:
     return " ".join(sentences)
 
 
-def z_score_words(findings: Findings) -> str:
-    """Say for how many runs standardising kept the AUC to the last bit."""
+def z_score_words(results: AblationResults) -> str:
+    """Return a sentence on the runs whose AUC is unchanged by standardisation."""
     equal = sum(
-        all(values[key] == findings.baseline[cell] for key in values if key.startswith("auc"))
-        for cell, values in findings.z_scores.items()
-        if cell in findings.baseline
+        all(values[key] == results.baseline[cell] for key in values if key.startswith("auc"))
+        for cell, values in results.z_scores.items()
+        if cell in results.baseline
     )
-    return f"The AUC is the same to the last bit in {equal} of {len(findings.z_scores)} runs."
+    return f"The AUC is the same to the last bit in {equal} of {len(results.z_scores)} runs."
 
 
-def note(findings: Findings) -> str:
-    """Say what stands behind the numbers, and what is missing."""
-    n, seeds, pairs = len(findings.classes), len(findings.seeds), len(findings.cells)
+def note(results: AblationResults) -> str:
+    """Return a note on the runs behind the numbers, and on missing ones."""
+    n, seeds, pairs = len(results.classes), len(results.seeds), len(results.cells)
     counted = [
         f"{n} class{'es' if n > 1 else ''}",
         f"{seeds} seed{'s' if seeds > 1 else ''}",
         f"{pairs} pair{'s' if pairs > 1 else ''} for each option",
     ]
     sentences = [f"{', '.join(counted)}."]
-    own = findings.baseline_by_class
+    own = results.baseline_by_class
     if own:
         mean = 100 * float(np.mean(list(own.values())))
         sentences[0] = f"{sentences[0][:-1]}; baseline {mean:.2f} % AUC."
-    if findings.seed_noise is not None:
+    if results.seed_noise is not None:
         sentences.append(
             "Two seeds of the baseline lie "
-            f"{100 * findings.seed_noise:.2f} points apart in a class, on the mean."
+            f"{100 * results.seed_noise:.2f} points apart in a class, on the mean."
         )
-    if findings.tested and not findings.can_show:
-        sentences.append(_too_few(findings))
+    if results.tested and not results.can_show:
+        sentences.append(_too_few(results))
     sentences += [
-        f"{one.arm.title}: {', '.join(one.arm.options)}."
-        for one in findings.of_kind("group", "all")
+        f"{one.arm.title}: {', '.join(one.arm.options)}." for one in results.of_kind("group", "all")
     ]
-    absent = [one.arm.title for one in findings.comparisons if one.effect is None]
+    absent = [one.arm.title for one in results.comparisons if one.effect is None]
     if absent:
         sentences.append(f"Not measured: {', '.join(absent)}.")
     partly: dict[str, list[str]] = {}
-    for one in findings.comparisons:
+    for one in results.comparisons:
         if one.effect is not None and one.pairs.missing:
             partly.setdefault(_what_is_missing(one), []).append(one.arm.title)
     for missing, titles in partly.items():
         sentences.append(f"Missing pairs, {missing}: {', '.join(titles)}.")
     return " ".join(sentences)
-
-
-def title(dataset: str) -> str:
-    """Return the name of a dataset for people."""
-    return TITLES.get(dataset, dataset)
 
 
 def points(difference: float) -> str:
@@ -106,17 +99,17 @@ def gain(one: Comparison) -> str:
     return f"{points(one.effect.mean)} ± {100 * (one.effect.high - one.effect.mean):.2f}"
 
 
-def _too_few(findings: Findings) -> str:
-    n = len(findings.classes)
+def _too_few(results: AblationResults) -> str:
+    n = len(results.classes)
     return (
         f"{n} class{'es are' if n > 1 else ' is'} too few for a verdict: no p-value can fall "
-        f"below {smallest_p(n):.3g}, before it is corrected for {len(findings.tested)} options."
+        f"below {smallest_p(n):.3g}, before it is corrected for {len(results.tested)} options."
     )
 
 
 def _what_is_missing(one: Comparison) -> str:
     pairs = one.pairs
-    told = [
+    parts = [
         f"{count} {what}"
         for count, what in (
             (pairs.without_option, "without its run"),
@@ -125,4 +118,4 @@ def _what_is_missing(one: Comparison) -> str:
         )
         if count
     ]
-    return " and ".join(told)
+    return " and ".join(parts)

@@ -1,4 +1,4 @@
-"""What an ablation found, as tables; differences in percentage points of AUC."""
+"""The results of an ablation as tables; differences in percentage points of AUC."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from insphere.experiments.analysis.ablation_results import Comparison, Findings
+from insphere.experiments.analysis.ablation_results import AblationResults, Comparison
 from insphere.experiments.analysis.ablation_summary import (
     NOTHING,
     gain,
     note,
     points,
-    title,
     z_score_words,
 )
 from insphere.experiments.analysis.published_results import REPORTED_Z_SCORE
 from insphere.experiments.analysis.text_table import Column, Layout, Text
+from insphere.experiments.runs.display_names import dataset_title
 from insphere.safe_text import csv_row
 
 
-def layouts(findings: Findings) -> list[Layout]:
-    """Return all tables of one dataset."""
-    tables = [summary(findings), by_class(findings)]
-    return [*tables, z_score_table(findings)] if findings.z_scores else tables
+def layouts(results: AblationResults) -> list[Layout]:
+    """Return all tables of one data set."""
+    tables = [summary(results), by_class(results)]
+    return [*tables, z_score_table(results)] if results.z_scores else tables
 
 
-def summary(findings: Findings) -> Layout:
-    """Lay out one line for each option and combination: gain, p, assumption, verdict."""
+def summary(results: AblationResults) -> Layout:
+    """Return a table with a line for each arm: gain, p-value, assumed gain, verdict."""
     columns = [
         Column("option", words=True),
         Column("group", words=True),
@@ -39,19 +39,19 @@ def summary(findings: Findings) -> Layout:
         Column("verdict", words=True),
     ]
     return Layout(
-        title(findings.dataset),
+        dataset_title(results.dataset),
         "gain in AUC over the baseline, in percentage points, paired by class and seed",
-        note(findings),
+        note(results),
         columns,
-        _parts(findings, _summary_line),
+        _parts(results, _summary_line),
     )
 
 
-def by_class(findings: Findings) -> Layout:
-    """Lay out the difference in each class, below the AUC of the baseline."""
-    classes = findings.classes
+def by_class(results: AblationResults) -> Layout:
+    """Return a table of the difference in each class, below the AUC of the baseline."""
+    classes = results.classes
     columns = [Column("option", words=True), *(Column(name) for name in classes), Column("mean")]
-    own = findings.baseline_by_class
+    own = results.baseline_by_class
     shown = [f"{100 * own[name]:.2f}" if name in own else NOTHING for name in classes]
     mean = f"{100 * np.mean(list(own.values())):.2f}" if len(own) == len(classes) else NOTHING
     first = [Text("Baseline, AUC in %"), *map(Text, shown), Text(mean)]
@@ -63,17 +63,17 @@ def by_class(findings: Findings) -> Layout:
         return [Text(one.arm.title), *map(Text, cells), Text(last, _is_shown(one))]
 
     return Layout(
-        title(findings.dataset),
+        dataset_title(results.dataset),
         "gain in AUC over the baseline by normal class, in percentage points, mean over seeds",
         "",
         columns,
-        [[first], *_parts(findings, line)],
+        [[first], *_parts(results, line)],
     )
 
 
-def z_score_table(findings: Findings) -> Layout:
-    """Lay out the AUC of each class from scores and from standardised scores."""
-    reported = REPORTED_Z_SCORE.get(findings.dataset, {})
+def z_score_table(results: AblationResults) -> Layout:
+    """Return a table of the AUC of each class, from scores and from standardised scores."""
+    reported = REPORTED_Z_SCORE.get(results.dataset, {})
     columns = [
         Column("normal class", words=True),
         Column("runs"),
@@ -85,16 +85,14 @@ def z_score_table(findings: Findings) -> Layout:
     if reported:
         columns += [Column("report: baseline", dim=True), Column("report: z-score", dim=True)]
     lines = []
-    for name in findings.classes:
-        cells = [
-            cell for cell in findings.z_scores if cell[0] == name and cell in findings.baseline
-        ]
+    for name in results.classes:
+        cells = [cell for cell in results.z_scores if cell[0] == name and cell in results.baseline]
         if not cells:
             continue
-        raw = [findings.baseline[cell] for cell in cells]
+        raw = [results.baseline[cell] for cell in cells]
         line, apart = [name, str(len(cells)), _mean(raw)], 0.0
         for key in ("auc", "auc_over_test_images"):
-            values = [findings.z_scores[cell].get(key) for cell in cells]
+            values = [results.z_scores[cell].get(key) for cell in cells]
             both = [(new, old) for new, old in zip(values, raw, strict=True) if new is not None]
             line.append(_mean([new for new, _ in both]))
             apart = max([apart, *(abs(new - old) for new, old in both)])
@@ -103,20 +101,20 @@ def z_score_table(findings: Findings) -> Layout:
             line += [f"{value:.2f}" for value in reported[name]] if name in reported else ["–"] * 2
         lines.append([Text(text) for text in line])
     return Layout(
-        title(findings.dataset),
+        dataset_title(results.dataset),
         "AUC in % of the baseline's scores, raw and standardised, mean over seeds",
-        z_score_words(findings),
+        z_score_words(results),
         columns,
         [lines],
     )
 
 
-def across(findings: Sequence[Findings]) -> Layout:
-    """Lay out the gain of each option on several datasets, what is shown in bold."""
+def across(results: Sequence[AblationResults]) -> Layout:
+    """Return a table of the gain of each option on several data sets; significant ones in bold."""
     columns = [Column("option", words=True), Column("group", words=True), Column("assumed")]
-    columns += [Column(title(one.dataset)) for one in findings]
-    by_name = [{c.arm.name: c for c in one.comparisons} for one in findings]
-    arms = {c.arm.name: c.arm for one in findings for c in one.comparisons}
+    columns += [Column(dataset_title(one.dataset)) for one in results]
+    by_name = [{c.arm.name: c for c in one.comparisons} for one in results]
+    arms = {c.arm.name: c.arm for one in results for c in one.comparisons}
     parts: dict[bool, list[list[Text]]] = {True: [], False: []}
     for name, arm in arms.items():
         line = [Text(arm.title), Text(arm.group), Text(_assumed(arm.assumed))]
@@ -138,7 +136,7 @@ def across(findings: Sequence[Findings]) -> Layout:
     )
 
 
-def csv_table(findings: Sequence[Findings]) -> str:
+def csv_table(results: Sequence[AblationResults]) -> str:
     """Write all numbers as one CSV: a line for each class, and for the mean over classes.
 
     AUCs and differences are between 0 and 1.
@@ -149,7 +147,7 @@ def csv_table(findings: Sequence[Findings]) -> str:
         ["dataset", "option", "kind", "group", "normal", "seeds", "missing_pairs", "baseline_auc",
          "gain", "low", "high", "p", "p_corrected", "assumed", "verdict"]
     )  # fmt: skip
-    for one in findings:
+    for one in results:
         own = one.baseline_by_class
         for found in one.comparisons:
             arm, e = found.arm, found.effect
@@ -168,8 +166,10 @@ def csv_table(findings: Sequence[Findings]) -> str:
 # ---------------------------------------------------------------------- inside
 
 
-def _parts(findings: Findings, line: Callable[[Comparison], list[Text]]) -> list[list[list[Text]]]:
-    parts = [findings.of_kind("option"), findings.of_kind("group", "all")]
+def _parts(
+    results: AblationResults, line: Callable[[Comparison], list[Text]]
+) -> list[list[list[Text]]]:
+    parts = [results.of_kind("option"), results.of_kind("group", "all")]
     return [[line(one) for one in part] for part in parts if part]
 
 

@@ -1,4 +1,4 @@
-"""Rows of a benchmark as a table in the terminal; for those of a sweep see `sweep_table`."""
+"""The results of a benchmark as a table in the terminal; for a sweep see `sweep_table`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Published = Mapping[str, Mapping[str, float]]
 def auc_by_class(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
     """Collect AUCs in per cent: objective (or method), then class, then one value a seed.
 
-    Rows of one objective that differ in other settings get columns of their own, under their names.
+    Rows of one objective that differ in other settings get separate columns with their names.
     """
     columns: dict[str, set[str]] = {}
     for row in rows:

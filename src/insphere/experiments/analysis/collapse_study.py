@@ -1,8 +1,8 @@
-"""Collapse, made visible: each way of it trained on purpose, what stops it, and the remedies.
+"""A study of the collapse of the sphere: each of its causes, the guard, and the remedies.
 
-Ruff et al. (2018, section 3.3) prove that bias terms, bounded activations and a centre that zero
-weights reach allow a network that maps every image onto the centre. Here it is seen: radius, AUC
-and spread by epoch.
+Ruff et al. (2018, section 3.3) prove that a network can map every image onto the centre if it has
+bias terms or bounded activations, or if zero weights reach the centre. The study measures radius,
+AUC and spread by epoch.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from insphere.versions import versions
 
 BATCH = 50
 RATE = 1e-2
-WEIGHT_DECAY = 1e-2  # the λ of the objective, large enough to show soon where it leads
+WEIGHT_DECAY = 1e-2  # the λ of the objective, large enough to show the effect quickly
 TEST_IMAGES = 500
 BIAS: dict[str, Any] = {"bias": True}
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One network and objective, and whether it is meant to collapse.
+    """One network and objective.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Scenario:
     sphere : mapping
         Changes to the `SphereSpec`.
     remedy : bool
-        Whether it is a remedy and not a way to collapse.
+        Whether it is a remedy rather than a cause of a collapse.
     """
 
     title: str
@@ -94,32 +94,31 @@ def collapse_run(
     batch_norm: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Train one scenario from random weights, with everything allowed, and watch it.
+    """Train one scenario from random weights, without any protection, and record it.
 
-    Test labels are used to measure the AUC after each epoch, and for nothing else.
+    Test labels are used only to measure the AUC after each epoch.
 
     Parameters
     ----------
     name : str
         One of `SCENARIOS`.
     dataset, normal : str
-        Images, and their normal class.
+        Data set and normal class.
     epochs : int
-        Passes over the training normals, at a constant rate.
+        Epochs, at a constant learning rate.
     batch_norm : bool
-        Whether hidden layers have it, which slows a collapse down. Affine shifts are its own; or,
-        without it, those of a layer norm after the last layer.
+        Whether hidden layers have batch norm, which makes a collapse slower. Affine shifts are
+        those of the batch norm; or, without it, of a layer norm after the last layer.
     seed : int
-        Initial weights, order of the images, split.
+        Seed of the initial weights, the order of the images and the split.
 
     Returns
     -------
     dict
-        JSON values. ``history``: for each epoch from 0, the untrained network, on: radius, AUC on
-        500 test images, spread and effective rank of the representations of the training normals.
-        ``refused``: what `DeepSVDD` says to the same settings when nothing is allowed, or None.
-        ``guard_epoch``: epoch at which the guard would have stopped a training that was allowed to
-        begin, or None.
+        JSON values. ``history``: for each epoch, from the untrained network (0) on: radius, AUC on
+        500 test images, spread and effective rank of the representations of the training images.
+        ``refused``: the error of `DeepSVDD` with the same settings and its protection, or None.
+        ``guard_epoch``: epoch at which the guard would have stopped the training, or None.
 
     Raises
     ------
@@ -175,8 +174,8 @@ def collapse_run(
 class _Watcher(Callback):
     """Measures radius, AUC and spread after each epoch.
 
-    Batch-norm statistics are taken anew each time, so that what is measured is the network as it
-    stands and not a running average over weights that it had.
+    Batch-norm statistics are computed again each time, so that the measurement is that of the
+    current weights and not of a running average over earlier ones.
     """
 
     def __init__(
@@ -189,12 +188,12 @@ class _Watcher(Callback):
         self.found_at: int | None = None
 
     def epoch_end(self, record: Record) -> None:
-        """Look once more."""
+        """Measure after an epoch."""
         self.measure(int(record["epoch"]))
 
     @torch.no_grad()
     def measure(self, epoch: int) -> None:
-        """Measure the network as it stands."""
+        """Measure the current network."""
         encoder, center = self.objective.encoder, self.objective.center
         z = first_pass(encoder, self.start.images, BATCH, self.seed, None).x.to(center.dtype)
         encoder.eval()
@@ -220,7 +219,7 @@ _CPU = torch.device("cpu")
 
 
 def _refusal(X: NDArray[Any], spec: SphereSpec, shape: tuple[int, ...]) -> str | None:
-    """Return what is said to these settings when collapse is not allowed, before any training."""
+    """Return the error with these settings if collapse is not allowed, without training."""
     try:
         with initial_weights(0):
             build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
@@ -232,7 +231,7 @@ def _refusal(X: NDArray[Any], spec: SphereSpec, shape: tuple[int, ...]) -> str |
 
 
 def summary(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a table says about one row: how radius and AUC went, and what stopped it.
+    """Return the values of a row for a table: radius, AUC and the guard.
 
     Parameters
     ----------

@@ -1,17 +1,16 @@
-"""Paired comparison of two things that were measured on the same classes with the same seeds.
+"""Paired comparison of two methods on the same classes with the same seeds.
 
-The class is the unit. Runs of one class with several seeds resemble each other: counted as
-independent they would make the interval too narrow. So the seeds of a class are averaged first, and
-interval and test know one difference for each class.
+The class is the unit. Runs of one class with several seeds are similar. If they were counted as
+independent, the interval would be too narrow. So the seeds of a class are averaged first, and
+interval and test use one difference for each class.
 
 Interval: Student's t over the classes. A bootstrap of ten values, or four, is too narrow. The
-interval says where the mean over classes like these may lie; it is not corrected for the number of
-comparisons.
+interval is for the mean over classes like these; it is not corrected for the number of comparisons.
 
-Test: if nothing changes, each difference may as well have the other sign. The p-value is the share
-of all 2ⁿ choices of signs whose mean is at least as far from zero (two-sided). This is exact and
-needs no normal distribution. It cannot fall below 2/2ⁿ, so few classes show nothing. Beyond `EXACT`
-classes Wilcoxon's signed-rank test takes its place.
+Test: if the change has no effect, each difference is as likely to have the other sign. The p-value
+is the share of all 2ⁿ choices of signs whose mean is at least as far from zero (two-sided). This is
+exact and assumes no normal distribution. It cannot fall below 2/2ⁿ, so few classes show nothing.
+For more than `EXACT` classes, Wilcoxon's signed-rank test is used.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Pairs:
-    """Differences, option − baseline, where both were measured.
+    """Differences option − baseline, for cells in which both were measured.
 
     Parameters
     ----------
     differences : dict of (str, int) to float
         By class and seed.
     without_option, without_baseline, without_both : int
-        Cells that were wanted and have no pair, by what is missing.
+        Numbers of expected cells without a pair, by what is missing.
     """
 
     differences: dict[Cell, float]
@@ -49,7 +48,7 @@ class Pairs:
 
     @property
     def missing(self) -> int:
-        """Number of pairs that were wanted and are not there."""
+        """Number of expected pairs that are missing."""
         return self.without_option + self.without_baseline + self.without_both
 
     def by_class(self) -> dict[str, float]:
@@ -62,18 +61,18 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a change did, over classes.
+    """The effect of a change, over classes.
 
     Parameters
     ----------
     n : int
-        Classes.
+        Number of classes.
     mean : float
         Mean difference over classes.
     low, high : float or None
         Confidence interval of the mean; None for a single class.
     p : float
-        Of the test that nothing changes.
+        p-value of the test that nothing changes.
     """
 
     n: int
@@ -83,7 +82,7 @@ class Effect:
     p: float
 
     def contains(self, value: float) -> bool | None:
-        """Tell whether the interval contains a value; None if there is no interval."""
+        """Return whether the interval contains a value; None without an interval."""
         if self.low is None or self.high is None:
             return None
         return self.low <= value <= self.high
@@ -94,14 +93,14 @@ def pair(
     baseline: Mapping[Cell, float],
     wanted: Sequence[Cell] | None = None,
 ) -> Pairs:
-    """Subtract the baseline where both were measured, and count where not.
+    """Subtract the baseline in cells with both, and count the others.
 
     Parameters
     ----------
     option, baseline : mapping of (str, int) to float
-        What was measured, by class and seed.
+        Measured values by class and seed.
     wanted : sequence of (str, int), optional
-        Which pairs there should be; by default all that either of them has.
+        Expected pairs; by default all that either of them has.
 
     Examples
     --------
@@ -150,7 +149,7 @@ def smallest_p(n: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number: no false alarm among all of them (Holm 1979).
+    """Correct p-values for their number by the method of Holm (1979).
 
     The smallest of m is multiplied by m, the next by m − 1, and so on; none falls below a smaller
     one, or rises above 1.

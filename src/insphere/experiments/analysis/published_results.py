@@ -1,4 +1,4 @@
-"""Published AUCs to print beside our own; in per cent, with the source of each."""
+"""Published AUCs for comparison, in per cent, with their sources."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def published_table(dataset: str) -> dict[str, dict[str, Published]]:
 
 
 def published_column(spec: RunSpec) -> str | None:
-    """Name the column that a run is to be compared with; None if the paper has none.
+    """Return the published column for a run; None if the paper has none.
 
     Examples
     --------

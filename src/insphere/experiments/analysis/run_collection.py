@@ -1,4 +1,4 @@
-"""What there is to draw figures from: finished runs of several files, and what lies beside them."""
+"""The input of figures: finished runs of several files, with their scores and models."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ _NEEDED = ("run", *_SPEC, "auc")
 
 @dataclass
 class RunCollection:
-    """Finished runs, and where their scores, histories and models are.
+    """Finished runs with the folders of their scores, histories and models.
 
     Parameters
     ----------
     rows : list of dict
         Finished runs, each once; see `insphere.experiments.runs.run.RunResult.row`.
     files : list of RunFiles
-        Where files of runs may lie.
+        Folders with files of runs.
     wanted_baseline : str, optional
-        Name of the option that others are compared with; by default plain Deep SVDD.
+        Name of the method with which others are compared; by default plain Deep SVDD.
     selected : bool
-        Whether somebody selected just these runs. Then figures look into each of them, and if
-        plain Deep SVDD is not among them, others are compared with the first.
+        Whether a user selected these runs. Figures then show each of them. If plain Deep SVDD is
+        not among them, others are compared with the first one.
     among : list of RunSpec or Run
-        Other runs of the same stores, from which the names tell these apart.
+        Other runs of the same stores, from which the names must differ.
     """
 
     rows: list[dict[str, Any]]
@@ -70,7 +70,7 @@ class RunCollection:
 
     @cached_property
     def runs(self) -> list[Measured]:
-        """All runs as figures take them, the baseline first."""
+        """All runs in the form for figures, the baseline first."""
         runs = measured_runs(self.rows, self.among)
         first = self.wanted_baseline or _plain(self.rows, runs)
         if first is None:
@@ -79,7 +79,7 @@ class RunCollection:
 
     @cached_property
     def baseline(self) -> str | None:
-        """Name of the option that others are compared with; None if there is none."""
+        """Name of the method with which others are compared; None if there is none."""
         found = self.wanted_baseline or _plain(self.rows, self.runs)
         return self.runs[0].option if found is None and self.selected else found
 
@@ -104,7 +104,7 @@ class RunCollection:
     # ------------------------------------------------------------------ beside the rows
 
     def scores(self, run: Measured) -> tuple[NDArray[np.float64], NDArray[np.uint8]] | None:
-        """Return scores and truth of the test images of a run; None if they were not kept."""
+        """Return scores and truth of the test images of a run; None if they were not saved."""
         for files in self.files:
             if (files.folder(run.run) / "scores.npy").is_file():
                 return files.scores(run.run)
@@ -116,7 +116,7 @@ class RunCollection:
         return kept or list(self.by_run[run.run].get("history") or [])
 
     def model(self, run: Measured) -> Path | None:
-        """Return the folder of the model of a run; None if it was not kept."""
+        """Return the folder of the model of a run; None if it was not saved."""
         folders = (files.model(run.run) for files in self.files)
         return next((folder for folder in folders if folder.is_dir()), None)
 
@@ -155,9 +155,9 @@ class RunCollection:
     # ------------------------------------------------------------------ which runs to look into
 
     def shown_options(self, dataset: str) -> list[str]:
-        """Return the options to look into: the baseline, and that with the best mean AUC.
+        """Return the options to show in detail: the baseline, and that with the best mean AUC.
 
-        Of those that were measured on every class, if there are any.
+        Options that were measured on every class are preferred.
         """
         runs = self.on(dataset)
         names = set(classes(runs))
@@ -181,21 +181,21 @@ def _plain(rows: Sequence[dict[str, Any]], runs: Sequence[Measured]) -> str | No
 
 
 def typical(runs: Sequence[Measured]) -> Measured:
-    """Return the run whose AUC is the median, or the one below it: nobody picked it."""
+    """Return the run with the median AUC, or the one below it, so that it is not hand-picked."""
     return sorted(runs, key=lambda run: (run.values["auc"], run.run))[(len(runs) - 1) // 2]
 
 
 def selected_runs(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> RunCollection:
-    """Collect finished runs that somebody selected in a store, each once.
+    """Collect finished runs that were selected in a store, without repetitions.
 
     Parameters
     ----------
     runs : sequence of Run
-        Any runs; those that are not finished are left out.
+        Any runs; unfinished ones are left out.
     files : RunFiles
         Their files.
     among : sequence of Run
-        All runs of the store, from which the names tell these apart.
+        All runs of the store, from which the names must differ.
 
     Raises
     ------
@@ -209,19 +209,19 @@ def selected_runs(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = (
 
 
 def read_collection(paths: Sequence[Path], baseline: str | None = None) -> RunCollection:
-    """Read files of rows and stores; a run that is there several times is taken from the first.
+    """Read files of results and stores; a repeated run is taken from the first file.
 
     Parameters
     ----------
     paths : sequence of Path
         JSONL files of rows, or SQLite stores of `insphere sweep`.
     baseline : str, optional
-        Name of the option that others are compared with.
+        Name of the method with which others are compared.
 
     Raises
     ------
     DataError
-        If a file is missing, is neither, or holds no finished run.
+        If a file is missing, is neither of these, or has no finished run.
     """
     found: dict[str, dict[str, Any]] = {}
     files: list[RunFiles] = []
@@ -238,7 +238,7 @@ def read_collection(paths: Sequence[Path], baseline: str | None = None) -> RunCo
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], RunFiles, list[RunSpec]]:
-    """Return finished runs of a file, where their files are, and what else was to be run."""
+    """Return the finished runs of a file, the folder of their files, and the other planned runs."""
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is not there"
         raise DataError(f"{path} {what}; name a JSONL file of rows, or the store of a sweep.")

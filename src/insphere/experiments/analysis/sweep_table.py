@@ -1,7 +1,7 @@
-"""What a sweep has measured, as a table; see `layout` for its forms.
+"""The results of a sweep as a table.
 
-AUC in per cent, mean ± standard deviation over seeds; the best of a line in bold; published values
-beside ours.
+AUC in per cent, mean ± standard deviation over seeds. The best of a line is bold. Published values
+are shown beside the measured ones.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Cell:
     Parameters
     ----------
     mean : float or None
-        In per cent; None if there is nothing.
+        Mean in per cent; None without a result.
     std : float or None
         Standard deviation (n − 1) over seeds; None for a single one.
     n : int
-        Seeds it is from.
+        Number of seeds.
     note : str
-        What to show in place of a mean.
+        Text to show instead of a mean.
     best : bool
         Whether it is the best of its line.
     """
@@ -67,7 +67,7 @@ class SweepTable:
     Parameters
     ----------
     dataset : str
-        Its name.
+        Name of the data set.
     classes : list of str
         Normal classes in order.
     columns : dict
@@ -75,9 +75,9 @@ class SweepTable:
     published : dict
         Published values by column and class, for columns that have any.
     published_titles : dict
-        What the paper calls them, by column.
+        Titles in the paper, by column.
     wanted, failed, missing : int
-        Runs of the sweep on this dataset, those that failed, and those without a result in all.
+        Numbers of runs of the sweep on this data set, of failed ones, and of all without a result.
     """
 
     dataset: str
@@ -91,7 +91,7 @@ class SweepTable:
 
     @property
     def note(self) -> str:
-        """How complete the table is, in a sentence."""
+        """The completeness of the table, as a sentence."""
         if not self.missing:
             return f"All {self.wanted} runs are finished."
         failed = f", {self.failed} of them failed" if self.failed else ""
@@ -106,7 +106,7 @@ class SweepTable:
         return lines
 
     def reference(self, column: str, name: str) -> Published | None:
-        """Return what was published for a column and a class, or for the mean over classes."""
+        """Return the published value for a column and a class, or for the mean over classes."""
         values = self.published.get(column, {})
         if name != MEAN:
             return values.get(name)
@@ -153,9 +153,9 @@ def sweep_tables(
     runs : sequence of SweepRun
         All runs of the sweep.
     rows : sequence of dict
-        Finished runs, also others.
+        Finished runs; those of other sweeps are ignored.
     failed : sequence of str
-        Identities of those that failed.
+        Identities of failed runs.
     """
     aucs = {row["run"]: 100 * float(row["auc"]) for row in rows}
     tables = []
@@ -187,7 +187,7 @@ def sweep_tables(
 
 
 def sweep_layout(table: SweepTable) -> Layout:
-    """Write a table's numbers out, with the best of each line in bold."""
+    """Return a table as texts, with the best of each line in bold."""
     columns = [Column("normal class", words=True)]
     for column in table.columns:
         columns.append(Column(column))

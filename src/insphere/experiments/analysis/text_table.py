@@ -1,4 +1,4 @@
-"""One table of texts, laid out for the terminal, Markdown or LaTeX."""
+"""Tables of texts for the terminal, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FORMATS: tuple[Format, ...] = ("terminal", "markdown", "latex", "csv")
 
 @dataclass(frozen=True)
 class Text:
-    """What stands in a field.
+    """The text of a cell.
 
     Parameters
     ----------
     text : str
         Plain text.
     bold : bool
-        Whether it is to be seen first.
+        Whether it is bold.
     """
 
     text: str
@@ -36,11 +36,11 @@ class Column:
     Parameters
     ----------
     title : str
-        Its head.
+        Title of the column.
     words : bool
-        Whether it holds words, which are flush left, and not numbers.
+        Whether it holds words, which are aligned left, rather than numbers.
     dim : bool
-        Whether the terminal shows it weaker, as for numbers of others.
+        Whether the terminal shows it dim, for example published numbers.
     """
 
     title: str
@@ -55,11 +55,11 @@ class Layout:
     Parameters
     ----------
     name, what, note : str
-        What it is about, what the numbers are, and what to know of them (a sentence or more).
+        Title, the meaning of the numbers, and a note of one or more sentences.
     columns : list of Column
         Its columns.
     parts : list of list of list of Text
-        Lines, a field for each column; lines that belong together form a part.
+        Lines with a cell for each column, in parts.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Layout:
 
 
 def terminal(layout: Layout) -> Table:
-    """Lay a table out for the terminal."""
+    """Return a table for the terminal."""
     shown = Table(
         title=escape(f"{layout.name}: {layout.what}"),
         caption=escape(layout.note),
@@ -98,13 +98,13 @@ def terminal(layout: Layout) -> Table:
 
 
 def markdown(layout: Layout) -> str:
-    """Lay a table out in Markdown, under a line that says what it is."""
+    """Return a table in Markdown, below a line with its title."""
     note = f" {layout.note}" if layout.note else ""
     return f"**{layout.name}**: {layout.what}.{note}\n\n{markdown_grid(layout)}"
 
 
 def markdown_grid(layout: Layout) -> str:
-    """Lay out the table alone in Markdown."""
+    """Return a table in Markdown, without a title."""
     lines = [[f"**{f.text}**" if f.bold else f.text for f in line] for line in _lines(layout)]
     titles = [column.title for column in layout.columns]
     rule = ["---" if column.words else "---:" for column in layout.columns]
@@ -114,7 +114,7 @@ def markdown_grid(layout: Layout) -> str:
 
 
 def latex(layout: Layout) -> str:
-    r"""Lay a table out in LaTeX; it needs ``\usepackage{booktabs}``."""
+    r"""Return a table in LaTeX; it needs ``\usepackage{booktabs}``."""
     caption = _tex(f"{layout.name}: {layout.what}. {layout.note}")
     laid = [
         r"\begin{table}",

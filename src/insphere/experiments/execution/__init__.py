@@ -1,1 +1,1 @@
-"""Running many runs: in parallel processes, from a queue, with progress."""
+"""Execution of many runs: parallel processes, a queue, and progress."""

@@ -21,12 +21,12 @@ BACKENDS: tuple[Backend, ...] = ("loky", "ray", "threading")
 
 @dataclass(frozen=True)
 class Cores:
-    """How many runs at once, and the threads of each; their product is at most the cores.
+    """Number of runs at a time and threads of each; their product is at most the cores.
 
     Parameters
     ----------
     jobs, threads : int
-        Runs at once, threads of each.
+        Runs at a time, and threads of each.
     """
 
     jobs: int
@@ -36,25 +36,25 @@ class Cores:
 def share_cores(
     groups: int, jobs: int | None, backend: Backend, cores: int, threads: int | None = None
 ) -> Cores:
-    """Choose how to use the cores.
+    """Divide the cores among runs.
 
     Parameters
     ----------
     groups : int
-        Groups of runs that are to be run one after the other.
+        Number of groups; the runs of a group are executed one after the other.
     jobs : int or None
-        Runs at once that are wanted; by default as many as there are cores.
+        Wanted number of runs at a time; by default one for each core.
     backend : {"loky", "ray", "threading"}
-        Where they run.
+        The backend.
     cores : int
-        Cores there are.
+        Number of cores.
     threads : int, optional
-        Threads that each may have at most.
+        Largest number of threads for each.
 
     Raises
     ------
     SpecError
-        If that many runs cannot be had.
+        If this number of runs at a time is not possible.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def share_cores(
     if backend not in BACKENDS:
         raise SpecError(f"Unknown backend {backend!r}; use one of {', '.join(BACKENDS)}.")
     if jobs is not None and jobs < 1:
-        raise SpecError(f"jobs is a whole number from 1 on, but got {jobs}.")
+        raise SpecError(f"jobs is a whole number from 1 upwards, but got {jobs}.")
     if backend == "threading":
         if jobs not in (None, 1):
             raise SpecError(
@@ -77,12 +77,12 @@ def share_cores(
 
 
 def available_cores() -> int:
-    """Count the cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return int(cpu_count())
 
 
 def thread_limit() -> int | None:
-    """Return the threads that OMP_NUM_THREADS allows, if it says anything."""
+    """Return the number of threads in OMP_NUM_THREADS, if it is set."""
     given = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(given) if given.isdecimal() and int(given) else None
 
@@ -96,7 +96,7 @@ def start_workers(
     threads: int | None = None,
     one_machine: Path | None = None,
 ) -> None:
-    """Call `work` with each group, several at once, and wait until all are done.
+    """Call `work` with each group, several at a time, and wait until all have ended.
 
     Parameters
     ----------
@@ -104,24 +104,24 @@ def start_workers(
         Called as ``work(group, threads=…, main=…, leave=…)``: the threads to compute with, the
         number of this process, and whether the worker ends when this process does.
     groups : sequence
-        What each call gets.
+        One group for each call.
     backend : {"loky", "ray", "threading"}
         Where they run.
     jobs : int, optional
-        Calls at once; by default, and at most, as many as there are cores.
+        Calls at a time; by default, and at most, one for each core.
     threads : int, optional
-        Threads that each may have at most; by default what OMP_NUM_THREADS allows.
+        Largest number of threads for each; by default that of OMP_NUM_THREADS.
     one_machine : pathlib.Path, optional
-        A file that all of them write and that lies on one machine.
+        A file that all workers write, and that only one machine can write.
 
     Raises
     ------
     SpecError
-        If the backend or the number of jobs cannot be had.
+        If the backend or the number of jobs is not possible.
     MissingExtraError
-        If Ray is asked for and not installed.
+        If Ray is selected but not installed.
     joblib.externals.loky.process_executor.TerminatedWorkerError
-        If one of joblib's processes was killed; the others ended with it.
+        If one of the processes of joblib was killed; the others end with it.
     """
     with _executor(backend, jobs, one_machine) as available:
         cores = share_cores(len(groups), jobs, backend, available, threads or thread_limit())
@@ -149,22 +149,22 @@ def start_detached(
     Parameters
     ----------
     module : str
-        What to run.
+        Name of the module.
     arguments : sequence of str
         Its arguments.
     threads : int
-        Threads to compute with.
+        Number of threads.
     log : pathlib.Path
-        File that its output is appended to.
+        File to which its output is appended.
     """
     environment = os.environ | {
-        "PYTHONSAFEPATH": "1",  # for the processes that it starts in its turn
+        "PYTHONSAFEPATH": "1",  # for child processes
         "OMP_NUM_THREADS": str(threads),
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
     with log.open("ab") as file:
         return subprocess.Popen(
-            # -P: no module is taken from the current folder, whatever its files are called.
+            # -P: no module is imported from the current folder, whatever its files are called.
             [sys.executable, "-P", "-m", module, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -176,7 +176,7 @@ def start_detached(
 
 @contextmanager
 def _executor(backend: Backend, jobs: int | None, one_machine: Path | None) -> Iterator[int]:
-    """Make the backend ready, and say how many cores it has."""
+    """Prepare the backend, and return its number of cores."""
     if backend != "ray":
         yield available_cores()
         return

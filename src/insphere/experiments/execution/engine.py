@@ -1,7 +1,7 @@
-"""Runs a list of specs: each is claimed by a worker, and recorded as soon as it is finished.
+"""Execution of a list of runs: a worker claims each run, and records it when it is finished.
 
-Every list of runs goes this way: ``insphere sweep``, ``insphere ablate`` and the benchmarks. The
-studio's queue starts the same workers by itself; see `insphere.experiments.execution.queue`.
+``insphere sweep``, ``insphere ablate`` and the benchmarks use it. The queue of the studio starts
+the same workers; see `insphere.experiments.execution.queue`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from insphere.experiments.store.run_store import Store
 
 LOOK_SECONDS = 0.5
 _PATIENCE = 5.0  # seconds
-_CHANCES = 2  # how often a run whose process was killed is started within one sweep
+_CHANCES = 2  # how often a run is started in one sweep if its process is killed
 
 Watch = Callable[[list[Run]], None]
 
@@ -45,53 +45,52 @@ def run_specs(
     checkpoints: Path | None = None,
     watch: Watch | None = None,
 ) -> list[Run]:
-    """Run all specs that are not finished in the store yet.
+    """Execute all runs that are not finished in the store.
 
-    Finished and failed runs are left as they are, interrupted ones continue from their
-    checkpoints. Specs with the same dataset, class and seed run one after the other in one
-    process, so that they find each other's pretrained encoder. Runs that another process has
-    claimed are left to it.
+    Finished and failed runs are not repeated. Interrupted ones continue from their checkpoints.
+    Runs with the same data set, class and seed are executed one after the other in one process, so
+    that they share a pretrained encoder. Runs that another process has claimed are skipped.
 
     Parameters
     ----------
     specs : sequence of RunSpec
-        What to run.
+        The runs.
     store : Store
-        Where to record it.
+        The store for the results.
     jobs : int, optional
-        Processes; by default, and at most, as many as there are cores. The cores are shared among
-        them.
+        Number of processes; by default, and at most, one for each core. The cores are divided
+        among them.
     backend : {"loky", "ray", "threading"}
-        "loky" are processes on this machine; "ray" runs on a Ray cluster, or on one started on
-        this machine; "threading" stays in this process.
+        "loky": processes on this machine. "ray": a Ray cluster, or one started on this machine.
+        "threading": this process.
     threads : int, optional
-        Threads of each process at most; by default what OMP_NUM_THREADS allows.
+        Largest number of threads of each process; by default that of OMP_NUM_THREADS.
     retry_failed : bool
-        Run those again that failed.
+        Repeat failed runs.
     save_models : bool
-        Keep the model of each run, not only its scores.
+        Save the model of each run, not only its scores.
     rows : pathlib.Path, optional
-        File of finished runs as lines of JSON, which then decides what is finished: its rows are
-        taken into the store, each new row is appended at once, and a run whose row was removed is
-        run again.
+        File of finished runs as lines of JSON. It then determines which runs are finished: its rows
+        are imported into the store, each new row is appended at once, and a run whose row was
+        removed is repeated.
     checkpoints : pathlib.Path, optional
         Folder of checkpoints; by default one beside the store for each dataset, class and seed.
     watch : callable, optional
-        Called with the runs as they are, twice a second and once at the end.
+        Called with the current runs, twice a second and once at the end.
 
     Returns
     -------
     list of Run
-        The runs of `specs`, in their order, whatever became of them.
+        The runs of `specs`, in their order and in any state.
 
     Raises
     ------
     SpecError
-        If the backend or the number of jobs cannot be had.
+        If the backend or the number of jobs is not possible.
     MissingExtraError
-        If Ray is asked for and not installed.
+        If Ray is selected but not installed.
     KeyboardInterrupt
-        After Ctrl-C; runs that were running are then marked as interrupted.
+        After Ctrl-C; unfinished runs are then marked as interrupted.
     """
     identities = [spec.identity for spec in specs]
     store.recover()
@@ -120,7 +119,7 @@ def run_specs(
                     one_machine=store.path if store.journal == "wal" else None,
                 )
             except TerminatedWorkerError:
-                # One process was killed, and with it joblib ended the others: try all once more.
+                # One process was killed, and joblib then ended the others: try again.
                 interrupted = _recover(store, identities)
                 if not interrupted:
                     raise
@@ -136,7 +135,7 @@ def run_specs(
 
 
 def grouped(specs: Iterable[RunSpec]) -> list[list[RunSpec]]:
-    """Put specs together that share images, preprocessing and the pretrained encoder."""
+    """Group specs that share images, preprocessing and the pretrained encoder."""
     groups: dict[tuple[Any, ...], list[RunSpec]] = {}
     for spec in specs:
         groups.setdefault((spec.dataset, spec.normal, spec.seed), []).append(spec)
@@ -144,33 +143,33 @@ def grouped(specs: Iterable[RunSpec]) -> list[list[RunSpec]]:
 
 
 def as_they_end(tell: Callable[[Run], None]) -> Watch:
-    """Return a `watch` of `run_specs` that tells of each run once, when it has ended.
+    """Return a `watch` for `run_specs` that reports each run once, when it ends.
 
     Parameters
     ----------
     tell : callable
-        Called with each run that finished or failed since this was made.
+        Called with each run that has finished or failed since this call.
     """
     began = time.time()
-    told: set[str] = set()
+    reported: set[str] = set()
 
     def see(runs: list[Run]) -> None:
         for run in runs:
             ended = run.state in ("finished", "failed") and (run.finished or 0.0) >= began
-            if ended and run.identity not in told:
-                told.add(run.identity)
+            if ended and run.identity not in reported:
+                reported.add(run.identity)
                 tell(run)
 
     return see
 
 
 def finished_rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
-    """Return the rows of runs that must all be finished.
+    """Return the rows of runs. All must be finished.
 
     Raises
     ------
     InsphereError
-        If one is not; the sentence says which, and why.
+        If a run is not finished; the message says which one, and why.
     """
     rows = []
     for run in runs:
@@ -188,7 +187,7 @@ def finished_rows(runs: Iterable[Run]) -> list[dict[str, Any]]:
 
 
 def _queued(specs: Sequence[RunSpec], store: Store, rows: Path | None) -> list[list[RunSpec]]:
-    """Group what is still to be done, after taking in what the file of rows has."""
+    """Return the groups of unfinished runs, after importing the file of rows."""
     identities = {spec.identity for spec in specs}
     if rows is not None:
         store.import_rows(row for row in read_rows(rows) if row["run"] in identities)
@@ -197,7 +196,7 @@ def _queued(specs: Sequence[RunSpec], store: Store, rows: Path | None) -> list[l
 
 
 def _recover(store: Store, identities: list[str]) -> list[str]:
-    """Mark what dead workers left; processes that were told to end may take a moment."""
+    """Mark the runs of dead workers as interrupted; wait a moment for processes that are ending."""
     interrupted = store.recover()
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline and store.runs(identities, states=("running",)):
@@ -208,7 +207,7 @@ def _recover(store: Store, identities: list[str]) -> list[str]:
 
 @contextmanager
 def _watching(store: Store, identities: Sequence[str], watch: Watch) -> Iterator[None]:
-    """Show the runs to `watch` from a thread of its own, the last time when all is over."""
+    """Call `watch` regularly from a separate thread, and once more at the end."""
     over = threading.Event()
 
     def look() -> None:

@@ -1,8 +1,8 @@
-"""A queue of runs in the store, and processes of their own that work it off.
+"""A queue of runs in the store, and worker processes that execute them.
 
-What is asked for has a ticket. Workers take single runs first, then those of sweeps, each in the
-order in which they were asked for. A worker is no child of the program that asks: it goes on when
-that program ends, and another program that opens the same store finds it at work.
+Each waiting run has a ticket. Workers take single runs first, then those of sweeps, each in the
+order in which they were added. A worker is independent of the program that added the run: it
+continues when that program ends, and another program with the same store can see it.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from sqlalchemy.dialects.sqlite import insert
 
 PAUSED = "Paused."
 CANCELLED = "Cancelled."
-PAUSE = 10.0  # seconds between two starts of a worker that does not stay
-SIGN_OF_LIFE = 20.0  # seconds without a sign of life after which idle workers go home
+PAUSE = 10.0  # seconds between two starts of a worker that ends at once
+SIGN_OF_LIFE = 20.0  # seconds without a sign of life of a program after which idle workers end
 _GO_ON: tuple[State, ...] = ("interrupted", "failed")
 
 
 @dataclass(frozen=True)
 class SweepState:
-    """A sweep of the queue, and how far it is.
+    """A sweep in the queue with its progress.
 
     Parameters
     ----------
     key, name : str
-        Of `PlannedSweep`.
+        As in `PlannedSweep`.
     identities : tuple of str
-        Of its runs.
+        Identities of its runs.
     counts : dict
         Runs by state.
     paused : bool
-        Whether its runs wait for somebody to resume it.
+        Whether it is paused.
     """
 
     key: str
@@ -71,16 +71,16 @@ class SweepState:
 
 
 class Queue:
-    """What was asked for, and who works on it.
+    """The queue of a store, and its workers.
 
     Parameters
     ----------
     store : Store
-        The runs.
+        The store.
     workers : int
-        Processes at once.
+        Number of worker processes.
     threads : int
-        Threads of each.
+        Number of threads of each.
     """
 
     def __init__(self, store: Store, *, workers: int = 1, threads: int = 1) -> None:
@@ -94,14 +94,15 @@ class Queue:
     # ------------------------------------------------------------------ asking
 
     def ask(self, specs: Iterable[RunSpec], *, sweep: str | None = None) -> int:
-        """Put runs into the queue, unless they are there, at work or finished.
+        """Add runs to the queue, except those that are waiting, running or finished.
 
-        Interrupted and failed runs are tried again, the former from their checkpoints.
+        Interrupted and failed runs are tried again; interrupted ones continue from their
+        checkpoints.
 
         Returns
         -------
         int
-            How many are now to be done because of this.
+            Number of runs that were added.
         """
         chosen = list(specs)
         identities = [spec.identity for spec in chosen]
@@ -111,37 +112,37 @@ class Queue:
         return len(self.store.runs(identities, states=("queued",)))
 
     def again(self, identity: str) -> None:
-        """Run a finished run once more, to have its model too."""
+        """Repeat a finished run, to save its model."""
         self._ticket([identity], None)
         self.store.requeue([identity], ("finished", *_GO_ON))
 
     def cancel(self, identities: Sequence[str], reason: str = CANCELLED) -> int:
-        """Stop runs; their checkpoints stay, and `ask` continues them."""
+        """Stop runs. Their checkpoints are kept, and `ask` continues them."""
         return self.store.stop(identities, reason)
 
     def take(self, worker: str) -> RunSpec | None:
-        """Claim the next run for a worker, in one statement; None if there is nothing to do."""
+        """Claim the next run for a worker, in one statement; None if no run is waiting."""
         return self.store.claim_next(worker, _in_turn())
 
     def waiting(self) -> list[str]:
-        """Return the identities of what waits, in the order in which it will be taken."""
+        """Return the identities of the waiting runs, in the order of execution."""
         with self.store.reading() as session:
             return list(session.scalars(_in_turn()))
 
     # ------------------------------------------------------------------ sweeps
 
     def start(self, content: Mapping[str, Any]) -> str:
-        """Put all runs of a sweep into the queue, and return the key of the sweep.
+        """Add all runs of a sweep to the queue, and return the key of the sweep.
 
         Parameters
         ----------
         content : mapping
-            What a sweep file says; see `insphere.experiments.runs.sweep_file`.
+            Content of a sweep file; see `insphere.experiments.runs.sweep_file`.
 
         Raises
         ------
         SpecError
-            If there is a mistake in it.
+            If the content has a mistake.
         """
         sweep = make_sweep(content)
         sweep.check()
@@ -161,15 +162,15 @@ class Queue:
         return [self._state(row) for row in rows]
 
     def pause(self, key: str) -> None:
-        """Stop a sweep's runs until it is resumed."""
+        """Stop the runs of a sweep until it is resumed."""
         self.cancel(self._open_runs(key), PAUSED)
 
     def resume(self, key: str) -> None:
-        """Go on with what is not finished of a sweep."""
+        """Continue the unfinished runs of a sweep."""
         self.ask((run.spec for run in self._planned(key)[0].runs()), sweep=key)
 
     def cancel_sweep(self, key: str) -> None:
-        """Stop a sweep's runs for good; what is finished stays."""
+        """Stop the runs of a sweep for good. Finished runs are kept."""
         self.cancel(self._open_runs(key))
         identities = self._planned(key)[1]
         query = update(Run).where(Run.identity.in_(identities), Run.reason == PAUSED)
@@ -177,14 +178,14 @@ class Queue:
             session.execute(query.values(reason=CANCELLED))
 
     def forget_sweep(self, key: str) -> None:
-        """Take a sweep off the list; its runs stay."""
+        """Remove a sweep from the list. Its runs are kept."""
         with self.store.writing() as session:
             session.execute(delete(PlannedSweep).where(PlannedSweep.key == key))
 
     # ------------------------------------------------------------------ workers
 
     def keep_working(self) -> None:
-        """Give a sign of life, mark what dead workers left, and start workers that are missing."""
+        """Record a sign of life, mark the runs of dead workers, and start missing workers."""
         folder = self._folder()
         (folder / "asking").touch()
         self.store.recover()
@@ -193,22 +194,22 @@ class Queue:
                 self._start(slot)
 
     def alive(self) -> int:
-        """Count the workers."""
+        """Return the number of living workers."""
         return sum(self._taken(slot) for slot in range(self.workers))
 
     def wanted(self) -> bool:
-        """Whether an idle worker should stay, since somebody may ask for more."""
+        """Whether an idle worker should wait, because a program may still add runs."""
         try:
             return time.time() - (self._folder() / "asking").stat().st_mtime < SIGN_OF_LIFE
         except FileNotFoundError:
             return False
 
     def dismiss(self) -> None:
-        """Let idle workers go home at once; those at work finish what is queued."""
+        """Let idle workers end at once; busy ones first finish what is queued."""
         (self._folder() / "asking").unlink(missing_ok=True)
 
     def slot_lock(self, slot: int) -> FileLock:
-        """Return the lock that one worker of the queue holds for as long as it lives."""
+        """Return the lock that one worker of the queue holds while it lives."""
         return FileLock(self._folder() / f"slot-{slot}.lock", thread_local=False)
 
     # ------------------------------------------------------------------ inside
@@ -226,7 +227,7 @@ class Queue:
             return True
 
     def _may_start(self, slot: int) -> bool:
-        """Whether no worker of this slot was started that lives, or a moment ago."""
+        """Whether this slot has no living worker, and none was started a moment ago."""
         started, process = self._processes.get(slot, (-PAUSE, None))
         lives = process is not None and process.poll() is None
         return not lives and time.monotonic() - started > PAUSE
@@ -242,7 +243,7 @@ class Queue:
         self._processes[slot] = time.monotonic(), process
 
     def _ticket(self, identities: Sequence[str], sweep: str | None) -> None:
-        """Give tickets; a single run keeps its place, and one from a sweep moves to the front."""
+        """Create tickets. A run that waits as part of a sweep moves to the front."""
         with self.store.writing() as session:
             for identity in identities:
                 values = {"identity": identity, "asked": time.time(), "sweep": sweep}
@@ -262,7 +263,7 @@ class Queue:
         return _planned_runs(row.content if row is not None else {})
 
     def _open_runs(self, key: str) -> list[str]:
-        """Return what a sweep has open and nobody asked for by itself."""
+        """Return the open runs of a sweep that were not also added as single runs."""
         identities = self._planned(key)[1]
         with self.store.reading() as session:
             query = select(Ticket.identity).where(Ticket.sweep.is_not(None))
@@ -280,7 +281,7 @@ class Queue:
 
 
 def _in_turn() -> Select[Any]:
-    """Select what waits: single runs, then those of sweeps, each in the order of asking."""
+    """Select the waiting runs: single runs, then those of sweeps, each in the order of adding."""
     return (
         select(Ticket.identity)
         .join(Run, Run.identity == Ticket.identity)
@@ -290,7 +291,7 @@ def _in_turn() -> Select[Any]:
 
 
 def _planned_runs(content: Mapping[str, Any]) -> tuple[Sweep, tuple[str, ...]]:
-    """Return a sweep and the identities of its runs, which people look at again and again."""
+    """Return a sweep and the identities of its runs; cached, because they are shown often."""
     return _of_text(json.dumps(dict(content), sort_keys=True))
 
 

@@ -18,20 +18,20 @@ from insphere.experiments.execution.worker import Worker
 from insphere.experiments.store.run_store import Store
 
 LOOK_SECONDS = 0.25
-NICENESS = 3  # what people see comes first
+NICENESS = 3  # programs that a user waits for come first
 
 
 def work(path: str, slot: int, threads: int) -> None:
-    """Take runs from the queue until nobody is there to ask for more.
+    """Execute runs of the queue until it is empty and no program is there to add more.
 
     Parameters
     ----------
     path : str
         The store.
     slot : int
-        Which of the queue's workers this is; if it is there already, nothing happens.
+        Number of this worker in the queue. If that worker exists already, nothing happens.
     threads : int
-        Threads to compute with.
+        Number of threads.
     """
     store = Store(path)
     queue = Queue(store)
@@ -56,7 +56,7 @@ def work(path: str, slot: int, threads: int) -> None:
 
 
 def main() -> None:
-    """Read the arguments and work; SIGTERM leaves the run interrupted, not lost."""
+    """Read the arguments and work. After SIGTERM the run is marked as interrupted."""
     path, slot, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(OSError):

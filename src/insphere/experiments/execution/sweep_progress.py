@@ -1,4 +1,4 @@
-"""How far a sweep is, and how long it will take."""
+"""The progress of a sweep, and an estimate of the remaining time."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from insphere.experiments.runs.sweep_file import SweepRun
 from insphere.experiments.store.run_record import STATES, Run
 from insphere.experiments.store.run_store import Store
 
-_RECENT = 20  # epochs that tell how long the next ones take
+_RECENT = 20  # last epochs from which the time of the next ones is estimated
 
 
 def epochs_left(history: Sequence[Mapping[str, Any]], epochs: int) -> float:
-    """Estimate the seconds that the present phase of a training still takes.
+    """Estimate the remaining seconds of the current phase of a training.
 
     Parameters
     ----------
     history : sequence of dict
         Records of the epochs of this phase so far, with epoch and seconds.
     epochs : int
-        Of this phase.
+        Number of epochs of this phase.
 
     Examples
     --------
@@ -44,16 +44,16 @@ def epochs_left(history: Sequence[Mapping[str, Any]], epochs: int) -> float:
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """A look at the runs of a sweep.
+    """The state of the runs of a sweep.
 
     Parameters
     ----------
     planned : sequence of SweepRun
-        What the sweep consists of.
+        The runs of the sweep.
     runs : mapping of str to Run
-        What the store knows, by identity.
+        Their records in the store, by identity.
     now : float
-        When this was, in seconds since 1970.
+        Time of this state, in seconds since 1970.
     """
 
     planned: Sequence[SweepRun]
@@ -62,7 +62,7 @@ class SweepProgress:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of runs in each state; those that the store does not have are called new."""
+        """Number of runs in each state; runs without a record are "new"."""
         found = dict.fromkeys((*STATES, "new"), 0)
         for planned in self.planned:
             run = self.runs.get(planned.spec.identity)
@@ -71,14 +71,14 @@ class SweepProgress:
 
     @property
     def done(self) -> int:
-        """Number of runs that nothing more happens to: finished and failed ones."""
+        """Number of runs that have ended: finished and failed ones."""
         return self.counts["finished"] + self.counts["failed"]
 
     def seconds_left(self, jobs: int) -> float | None:
-        """Estimate how long the rest takes with `jobs` runs at once.
+        """Estimate the remaining time with `jobs` runs at a time.
 
-        A run takes as long as those of the same method and dataset took on the mean, or else as
-        those of the same method, or else as all; None while none is finished.
+        The time of a run is the mean of those with the same method and data set, or else with the
+        same method, or else of all. None if no run is finished.
         """
         known: dict[tuple[str, ...], list[float]] = defaultdict(list)
         for planned in self.planned:
@@ -100,14 +100,14 @@ class SweepProgress:
         return max(sum(left) / max(jobs, 1), max(left, default=0.0))
 
     def renderable(self, jobs: int, started: float) -> Group:
-        """Lay the progress out as a table for the terminal.
+        """Return the progress as a table for the terminal.
 
         Parameters
         ----------
         jobs : int
-            Runs at once.
+            Runs at a time.
         started : float
-            When the sweep was started, in seconds since 1970.
+            Start of the sweep, in seconds since 1970.
         """
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
         table.add_column("method")
@@ -147,7 +147,7 @@ class SweepProgress:
 
 
 def look(store: Store, planned: Sequence[SweepRun]) -> SweepProgress:
-    """Look at the runs of a sweep now."""
+    """Return the current state of a sweep."""
     runs = store.runs(run.spec.identity for run in planned)
     return SweepProgress(planned, {run.identity: run for run in runs}, time.time())
 

@@ -1,9 +1,9 @@
-"""How long a run will take on this machine: measured, never guessed.
+"""Estimates of the time of a run, from measurements on this machine.
 
-Where the store has finished runs of the same kind, they say it. Otherwise a moment of the very
-training is run: some steps of each phase, and the scoring of some images. What does not train in
-steps, or first sends all images through a pretrained network, is fitted to a few images and to
-twice as many.
+If the store has finished runs of the same kind, the estimate is their mean. Otherwise a moment of
+the training is executed: some steps of each phase, and the scoring of some images. A method that
+does not train in steps, or that first computes features of all images with a pretrained network, is
+fitted to a few images and to twice as many.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from insphere.training.callbacks import Callback
 
 MOMENT = 0.7  # seconds of each phase
 _SAMPLE = 200  # images scored
-_FEW = {True: 32, False: 150}  # images fitted to, by whether each goes through a large network
+_FEW = {True: 32, False: 150}  # number of images for a fit, without and with a pretrained network
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds that a run takes, and where the number comes from.
+    """The estimated time of a run, and its origin.
 
     Parameters
     ----------
     seconds : float
-        From the start to the result.
+        Seconds from the start to the result.
     source : str
-        In words: what was measured.
+        What was measured, in words.
     """
 
     seconds: float
@@ -48,7 +48,7 @@ class _EnoughSeen(Exception):  # noqa: N818 (no error: it ends a measurement)
 
 
 class _Watch(Callback):
-    """Counts images a second for a moment, leaving out the first step, and ends the training."""
+    """Measures images a second for a moment, without the first step, and ends the training."""
 
     def __init__(self) -> None:
         self.began = time.perf_counter()
@@ -71,7 +71,7 @@ class _Watch(Callback):
 
     @property
     def seconds(self) -> float:
-        """How long the whole phase takes."""
+        """Estimated time of the whole phase."""
         if not self._seen:
             return 0.0
         rate = self._seen / (time.perf_counter() - self._from)
@@ -79,14 +79,14 @@ class _Watch(Callback):
 
 
 def measure(spec: RunSpec, data: ImageSet) -> Estimate:
-    """Run a moment of each phase, and score some images.
+    """Execute a moment of each phase, and score some images.
 
     Parameters
     ----------
     spec : RunSpec
-        What is to be run.
+        The run.
     data : ImageSet
-        Its dataset.
+        Its data set.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def measure(spec: RunSpec, data: ImageSet) -> Estimate:
 
 
 def from_runs(spec: RunSpec, runs: Sequence[Run]) -> Estimate | None:
-    """Take the mean of finished runs that differ in class or seed alone; None if there are none."""
+    """Return the mean of finished runs that differ only in class or seed; None without any."""
     alike = [
         run.seconds
         for run in runs
@@ -124,12 +124,12 @@ def from_runs(spec: RunSpec, runs: Sequence[Run]) -> Estimate | None:
 
 
 def _from_few(spec: RunSpec, split: OneClassSplit, few: int) -> Estimate:
-    """Fit to some images and to twice as many, score some, and go on in a straight line."""
+    """Fit to some images and to twice as many, score some, and extrapolate linearly."""
     params = {name: value for name, value in spec.params.items() if name != "false_alarm_rate"}
     changed = spec.model_copy(update={"params": params})
     sizes = [min(size, len(split.train)) for size in (few, 2 * few)]
     seconds = []
-    for size in (sizes[0], *sizes):  # the first time loads what is loaded once
+    for size in (sizes[0], *sizes):  # the first fit also loads what is loaded only once
         started = time.perf_counter()
         detector = changed.detector().fit(split.X_train[:size])
         seconds.append(time.perf_counter() - started)
@@ -155,7 +155,7 @@ def _watched(spec: RunSpec, changes: dict[str, Any], split: OneClassSplit) -> fl
 
 
 def _scoring(spec: RunSpec, split: OneClassSplit, known: set[str]) -> float:
-    """Return how long it takes to score training and test images."""
+    """Return the estimated time to score training and test images."""
     short = {"epochs": 1, "pretrain_epochs": 0, "train_steps": 1}
     short = {name: value for name, value in short.items() if name in known}
     changed = spec.model_copy(update={"params": spec.params | short})

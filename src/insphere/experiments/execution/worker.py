@@ -1,4 +1,4 @@
-"""A worker: it claims runs of a store, runs them and records what came out."""
+"""A worker: it claims runs of a store, executes them and records the results."""
 
 from __future__ import annotations
 
@@ -24,37 +24,37 @@ from insphere.experiments.store.run_store import Store
 from insphere.training.callbacks import Callback
 from insphere.workflows.provenance import trained_on
 
-LOOK_SECONDS = 0.5  # how often a worker looks whether it is to stop
+LOOK_SECONDS = 0.5  # seconds between two checks whether to stop
 BEAT_SECONDS = 5.0
 REPORT_SECONDS = 0.5
 
 
 class StopRun(Exception):  # noqa: N818 (no error: somebody asked for it)
-    """Ends a training whose run is to stop."""
+    """Ends a training whose run must stop."""
 
 
 class Worker:
-    """Runs specs one after the other and records each at once.
+    """Executes runs one after the other and records each at once.
 
-    Used as a context, so that others see how long it lives. While it runs, a thread says that it
-    lives, looks whether the run is to stop and, in a process of its own, ends it with its parent.
+    It is a context manager: others can see whether it lives. A thread records signs of life, checks
+    whether the run must stop, and, in a separate process, ends it when the parent has ended.
 
     Parameters
     ----------
     store : Store
-        Where runs are claimed and recorded.
+        The store of the runs.
     save_models : bool
-        Keep the model of each run, not only its scores.
+        Save the model of each run, not only its scores.
     live : bool
-        Write down beside the run what can be watched; see
+        Save snapshots during training; see
         `insphere.experiments.runs.training_snapshots`.
     rows : pathlib.Path, optional
-        File that each finished run is appended to as a line of JSON, before the store calls it
+        File to which each finished run is appended as a line of JSON, before the store marks it as
         finished.
     checkpoints : pathlib.Path, optional
         Folder of checkpoints; by default one beside the store for each dataset, class and seed.
     parent : int, optional
-        The process with whose end this one ends too; None for the main process.
+        The parent process; this one ends when it has ended. None for the main process.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Worker:
         (self.store.folder / "workers" / f"{self.name}.lock").unlink(missing_ok=True)
 
     def run(self, spec: RunSpec) -> bool:
-        """Run a spec unless another worker has it; False if it was not claimed.
+        """Execute a run unless another worker has claimed it; then return False.
 
         A failure is recorded with its reason and not raised.
         """
@@ -104,7 +104,7 @@ class Worker:
         return True
 
     def run_claimed(self, spec: RunSpec) -> None:
-        """Run a spec that was claimed under this worker's name."""
+        """Execute a run that this worker has claimed."""
         identity = spec.identity
         stop = threading.Event()
         self._current = identity, stop
@@ -114,7 +114,7 @@ class Worker:
             self.store.interrupt(identity, self.name, "Cancelled.")
         except InsphereError as error:
             self.store.fail(identity, self.name, str(error))
-        except Exception as error:  # a fault of the program is a result too: with its traceback
+        except Exception as error:  # a bug is recorded as well, with its traceback
             reason = f"{type(error).__name__}: {error}"
             self.store.fail(identity, self.name, reason, traceback.format_exc())
         except BaseException:
@@ -135,7 +135,7 @@ class Worker:
         return run(spec, data, checkpoints=folder, callbacks=callbacks)
 
     def _shared_checkpoints(self, spec: RunSpec, data: ImageSet) -> Path:
-        """Return the folder that runs with the same images and seed share."""
+        """Return the folder for checkpoints that runs with the same images and seed share."""
         shared = f"{data.name}-{'+'.join(spec.normal)}-{spec.seed}"
         name = "".join(c if c.isalnum() or c in "+-" else "_" for c in shared)
         return self.store.folder / "checkpoints" / name
@@ -172,7 +172,7 @@ class Worker:
 
 
 class _Reporter(Callback):
-    """Writes down how far a training is, and ends it when it is to stop."""
+    """Records the progress of a training, and ends it if it must stop."""
 
     def __init__(self, store: Store, identity: str, worker: str, stop: threading.Event) -> None:
         self._store, self._identity, self._worker, self._stop = store, identity, worker, stop
@@ -195,7 +195,7 @@ class _Reporter(Callback):
 
 @lru_cache(maxsize=2)
 def dataset(name: str) -> ImageSet:
-    """Load a dataset once in each process."""
+    """Load a data set once in each process."""
     return load_dataset(name, progress=False)
 
 
@@ -210,22 +210,22 @@ def run_group(
     rows: Path | None = None,
     checkpoints: Path | None = None,
 ) -> None:
-    """Run specs that share their data, in whatever process this is called.
+    """Execute runs that share their data, in the process of the caller.
 
     Parameters
     ----------
     specs : list of RunSpec
-        What to run, in this order.
+        The runs, in this order.
     store : str
         Path of the store.
     threads : int
-        Threads to compute with.
+        Number of threads.
     save_models : bool
-        Keep the models.
+        Save the models.
     main : int
         The process that started the sweep.
     leave : bool
-        Whether a process started by `main` ends when `main` does.
+        Whether this process ends when `main` has ended.
     rows, checkpoints : pathlib.Path, optional
         See `Worker`.
     """

@@ -1,4 +1,4 @@
-"""From which runs a figure was drawn, in a sentence and as a table."""
+"""The origin of figures: their runs, in a sentence and as a table."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from insphere.report.gallery import FigureSource
 
 Row = Mapping[str, Any]
 _NAMES = ("insphere", "torch", "numpy", "scikit-learn", "python")
-_TOLD = 6  # options that are named in a sentence
+_NAMED = 6  # number of options that are named in a sentence
 
 
 def sources(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> list[FigureSource]:
-    """Return what the rows are, a line for each dataset and option.
+    """Return a summary of rows, with a line for each data set and option.
 
     Parameters
     ----------
     rows : sequence of mapping
         Finished runs.
     runs : sequence of Measured, optional
-        The same, with the names that the figure gives them; by default those that tell these rows
-        apart.
+        The same with their names in the figure; by default those of `run_names`.
     """
     groups: dict[tuple[str, str], list[Row]] = {}
     for row, run in zip(rows, measured_runs(rows) if runs is None else runs, strict=True):
@@ -44,17 +43,17 @@ def sources(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> list
 
 
 def sentence(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> str:
-    """Say from which runs something was drawn: how many, datasets, methods, seeds, versions."""
+    """Return a sentence on runs: their number, data sets, methods, seeds and versions."""
     found = sources(rows, runs)
     data = list(dict.fromkeys(source.dataset for source in found))
-    told = list(dict.fromkeys((s.option, s.method, s.params) for s in found))
+    options = list(dict.fromkeys((s.option, s.method, s.params) for s in found))
     seeds = sorted({seed for source in found for seed in source.seeds})
     listed = [
         option if params == "defaults" else f"{option} ({params})"
-        for option, _, params in told[:_TOLD]
+        for option, _, params in options[:_NAMED]
     ]
-    if len(told) > _TOLD:
-        listed.append(f"{len(told) - _TOLD} more")
+    if len(options) > _NAMED:
+        listed.append(f"{len(options) - _NAMED} more")
     return (
         f"From {counted(len(rows), 'run')} on {_and(data)}, {counted(_classes(rows), 'class')}, "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {_and([str(seed) for seed in seeds])}: "
@@ -63,23 +62,23 @@ def sentence(rows: Sequence[Row], runs: Sequence[Measured] | None = None) -> str
 
 
 def versions_in_words(rows: Sequence[Row]) -> str:
-    """Name the versions that the runs were made with."""
+    """Return the versions of the software of the runs."""
     found = {
         name: sorted(
             {str(row["versions"][name]) for row in rows if name in row.get("versions", {})}
         )
         for name in _NAMES
     }
-    told = [
+    versions = [
         f"{'Python' if name == 'python' else name} {_and(versions)}"
         for name, versions in found.items()
         if versions
     ]
-    return ", ".join(told) if told else "unknown versions"
+    return ", ".join(versions) if versions else "unknown versions"
 
 
 def counted(n: int, what: str) -> str:
-    """Write a number and what it counts."""
+    """Return a number with its noun, in singular or plural."""
     plural = what + ("es" if what.endswith("s") else "s")
     return f"{n:,} {what if n == 1 else plural}"
 

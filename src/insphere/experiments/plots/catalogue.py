@@ -1,6 +1,6 @@
-"""The catalogue of figures of finished runs: one table, for command line, studio and pages.
+"""The catalogue of figures of finished runs, for the command line, the studio and pages.
 
-A new figure is declared in a file beside this one, as a `FigureSpec`, and gets one line here.
+A new figure is declared as a `FigureSpec` in a module of this package, and added here in one line.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FIGURES: tuple[FigureSpec, ...] = (
 
 
 def present_name(name: str) -> str:
-    """Return the present name of a figure, or of a kind of figures, that was called otherwise.
+    """Return the current name of a figure, or of a kind of figures, from a former name.
 
     Examples
     --------
@@ -56,12 +56,12 @@ def present_name(name: str) -> str:
 
 
 def figure_spec(name: str) -> FigureSpec:
-    """Return a kind of figures by its name, or by one that it had.
+    """Return a kind of figures by its name or a former name.
 
     Raises
     ------
     SpecError
-        If there is none of that name.
+        If there is no kind of this name.
     """
     by_key = {spec.key: spec for spec in FIGURES}
     found = by_key.get(present_name(name))
@@ -76,16 +76,16 @@ def figures_of(name: str, collection: RunCollection) -> list[PlannedFigure]:
     Parameters
     ----------
     name : str
-        Which kind.
+        Name of the kind.
     collection : RunCollection
-        What to draw from.
+        The runs.
 
     Raises
     ------
     SpecError
         If there is no kind of that name.
     DataError
-        If the runs do not suffice; the sentence says what the figure needs.
+        If the runs lack something; the message says what the figure needs.
     """
     spec = figure_spec(name)
     try:
@@ -97,12 +97,12 @@ def figures_of(name: str, collection: RunCollection) -> list[PlannedFigure]:
 def plan(
     collection: RunCollection, only: Sequence[str] | None = None
 ) -> tuple[list[PlannedFigure], dict[str, str]]:
-    """Return the figures that can be drawn, and of the others what they need.
+    """Return the figures that can be drawn, and for the others what they need.
 
     Parameters
     ----------
     collection : RunCollection
-        What to draw from.
+        The runs.
     only : sequence of str, optional
         Names of `FIGURES`, or of single figures; by default all.
 
@@ -135,7 +135,7 @@ def plan(
 
 
 def _belongs(name: str, spec: FigureSpec) -> bool:
-    """Whether a name is that of a kind of figures, or of one figure of that kind."""
+    """Whether a name is that of a kind of figure, or of one figure of that kind."""
     return name == spec.key or name.startswith(f"{spec.key}-")
 
 
@@ -146,7 +146,7 @@ def _unknown(name: str, known: Sequence[str]) -> str:
 
 
 def _with_own_names(found: Sequence[PlannedFigure]) -> list[PlannedFigure]:
-    """Give a number to figures whose files would have the same name."""
+    """Add numbers to figures whose files would have the same name."""
     taken: set[str] = set()
     named = []
     for one in found:

@@ -1,4 +1,4 @@
-"""Figures that compare options with the baseline, and measurements with what was published."""
+"""Figures that compare options with the baseline, and measured with published results."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def _gain_bars(collection: RunCollection) -> list[Content]:
         shown = gains.mean_gains(runs, baseline, assumed)
         if not shown:
             continue
-        told = " Diamonds are gains that were assumed, not measured." if assumed else ""
+        diamonds = " Diamonds are gains that were assumed, not measured." if assumed else ""
         caption = (
             "Mean change over classes in points of AUC, paired by class and seed, with the 95 % "
-            f"interval of the mean (Student's t, one value a class).{told}"
+            f"interval of the mean (Student's t, one value a class).{diamonds}"
         )
         title = f"{data}: mean change against {baseline}"
         found.append(Content((data,), title, caption, runs, (shown,)))
@@ -104,19 +104,19 @@ def _published_bars(collection: RunCollection) -> list[Content]:
 
 BARS = FigureSpec(
     "bars", "AUC by class", "runs of plain Deep SVDD and of another option",
-    _option_bars, bars.option_bars, on_screen("option_bars"), formerly=("classes",),
+    _option_bars, bars.option_bars, on_screen("bars.option_bars"), formerly=("classes",),
 )  # fmt: skip
 CHANGE = FigureSpec(
     "change", "Paired differences by class", _PAIRED,
-    _change_bars, bars.change_bars, on_screen("change_bars"), formerly=("changes",),
+    _change_bars, bars.change_bars, on_screen("bars.change_bars"), formerly=("changes",),
 )  # fmt: skip
 GAINS = FigureSpec(
     "gains", "Mean gain of each option", _PAIRED, _gain_bars, gains.gain_bars,
-    on_screen("gain_bars"),
+    on_screen("gains.gain_bars"),
 )  # fmt: skip
 PUBLISHED = FigureSpec(
     "published", "Published and measured", "runs of a method and on a dataset of the paper",
-    _published_bars, bars.published_bars, on_screen("published_bars"),
+    _published_bars, bars.published_bars, on_screen("bars.published_bars"),
 )  # fmt: skip
 
 
@@ -133,7 +133,7 @@ def _published(row: dict[str, Any]) -> dict[str, Spread]:
 
 
 def _compared(collection: RunCollection) -> list[tuple[str, list[Measured], str]]:
-    """Return datasets with a baseline and something to compare with it."""
+    """Return data sets with a baseline and another option."""
     baseline = collection.baseline
     if baseline is None:
         raise NotEnough("runs of plain Deep SVDD, or another --baseline")

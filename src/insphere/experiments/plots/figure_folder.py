@@ -1,4 +1,4 @@
-"""All figures that a collection of runs suffices for, drawn into a folder with a page."""
+"""Drawing all possible figures of a collection of runs into a folder, with a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insphere.report.gallery import DrawnFigure, Format, PlannedFigure, write_fi
 
 @dataclass(frozen=True)
 class Drawn:
-    """What became of a file of runs.
+    """The figures that were drawn, and those that were left out.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Drawn:
     figures : tuple of DrawnFigure
         Figures that were drawn.
     left_out : dict of str to str
-        Kinds of figures that were not, by their title, with what they need.
+        Kinds of figures that were left out: by title, what they need.
     """
 
     index: Path
@@ -45,17 +45,17 @@ def draw(
     Parameters
     ----------
     collection : RunCollection
-        What to draw from.
+        The runs.
     folder : Path
-        Where to.
+        The folder.
     formats : sequence of {"png", "svg", "html"}
-        Which files of each figure.
+        File formats of each figure.
     only : sequence of str, optional
         As for `insphere.experiments.plots.catalogue.plan`.
     title : str
         Heading of the page.
     tell : callable, optional
-        Called before each figure with the figure, its number and how many there are.
+        Called before each figure with the figure, its number and the number of figures.
     """
     found, left_out = plan(collection, only)
     drawn = []

@@ -1,4 +1,4 @@
-"""How a figure of finished runs is declared: once, for command line, studio and page."""
+"""The declaration of a figure of finished runs, for command line, studio and page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from insphere.experiments.analysis.run_collection import RunCollection
@@ -15,28 +16,28 @@ from insphere.report.gallery import PlannedFigure
 
 
 class NotEnough(Exception):  # noqa: N818
-    """There is nothing to draw; the text says what the figure needs, in place of `needs`."""
+    """There is nothing to draw. The text says what the figure needs, instead of `needs`."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What one figure shows.
+    """The content of one figure.
 
     Parameters
     ----------
     of : tuple of str
-        What tells it apart from others of its kind, for its name: a dataset, a method; empty if
-        there is one alone.
+        Parts of its name that distinguish it from others of its kind, such as a data set and a
+        method; empty if there is only one.
     title : str
-        Its heading.
+        Title of the figure.
     caption : str
-        What it shows, in sentences.
+        Caption, in sentences.
     runs : sequence of Measured
-        Runs that it shows.
+        The runs in the figure.
     arguments : tuple
-        What the drawing functions are given, besides ``title``.
+        Arguments of the drawing functions, besides ``title``.
     origin : str
-        What it was drawn from, if not the results of the runs.
+        What it was drawn from, if not from the results of the runs.
     """
 
     of: tuple[str, ...]
@@ -54,24 +55,24 @@ class FigureSpec:
     Parameters
     ----------
     key : str
-        Its name: of ``insphere figures --only``, in the studio's addresses, and the beginning of
-        the names of its files. Small letters alone.
+        Name for ``insphere figures --only``, in addresses of the studio, and at the beginning of
+        file names. Only small letters.
     title : str
-        What it is called in lists.
+        Title in lists.
     needs : str
-        What runs must have so that it can be drawn, as the end of a sentence.
+        What the runs must have, as the end of a sentence.
     contents : callable
-        Returns what there is to draw from a collection of runs: nothing, one figure or several,
-        such as one for each dataset. May raise `NotEnough` to say more exactly what is missing.
+        Returns the figures of a collection of runs: none, one or several, such as one for each
+        data set. It can raise `NotEnough` to say what is missing.
     printed : callable
         Draws a `Content`'s arguments with Matplotlib.
     screen : callable, optional
         Draws them with Plotly.
     formerly : tuple of str
-        Names that it had, which are still understood.
+        Former names, which are still accepted.
     pictures : bool
-        Whether it consists of images of the data. It takes seconds to draw, and a page that holds
-        all its figures itself leaves it out.
+        Whether it shows images of the data. Drawing then takes seconds, and a self-contained page
+        leaves it out.
     """
 
     key: str
@@ -109,13 +110,19 @@ class FigureSpec:
         )
 
 
-def on_screen(name: str) -> Callable[..., Any]:
-    """Return a function of `insphere.figures.interactive`, which needs Plotly when it is called."""
+def on_screen(place: str) -> Callable[..., Any]:
+    """Return a function that draws with Plotly, which is needed only when it is called.
+
+    Parameters
+    ----------
+    place : str
+        ``module.function``, the module below `insphere.figures.interactive`.
+    """
 
     def show(*arguments: Any, **options: Any) -> Any:
-        from insphere.figures import interactive
-
-        return getattr(interactive, name)(*arguments, **options)
+        module, _, function = place.partition(".")
+        drawing = import_module(f"insphere.figures.interactive.{module}")
+        return getattr(drawing, function)(*arguments, **options)
 
     return show
 

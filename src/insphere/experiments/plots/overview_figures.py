@@ -125,18 +125,19 @@ def _of_all(title: str, caption: str) -> Callable[[RunCollection], list[Content]
 
 HEAT = FigureSpec(
     "heat", "Heat map of AUCs", "two datasets, or two classes of one",
-    _heat_maps, auc_heatmap.heat_map, on_screen("heat_map"),
+    _heat_maps, auc_heatmap.heat_map, on_screen("auc_heatmap.heat_map"),
 )  # fmt: skip
 RANKS = FigureSpec(
     "ranks", "Critical-difference diagram", "three options on the same two or more classes",
-    _critical_difference, comparison.critical_difference, on_screen("critical_difference"),
+    _critical_difference, comparison.critical_difference,
+    on_screen("comparison.critical_difference"),
 )  # fmt: skip
 HISTOGRAM = FigureSpec(
     "histogram", "Histogram of AUCs", _FEW,
     _of_all(
         "AUCs of all runs", "How many runs reached which AUC. The dashed line is the median."
     ),
-    distributions.auc_histogram, on_screen("auc_histogram"),
+    distributions.auc_histogram, on_screen("distributions.auc_histogram"),
 )  # fmt: skip
 VIOLINS = FigureSpec(
     "violins", "Violin plot by option", _FEW,
@@ -145,7 +146,7 @@ VIOLINS = FigureSpec(
         "Violins are Gaussian kernel densities between the outermost runs, points are single runs "
         "(classes and seeds), the line is the median. Sorted by median.",
     ),
-    distributions.violins, on_screen("violins"),
+    distributions.violins, on_screen("distributions.violins"),
 )  # fmt: skip
 BOXES = FigureSpec(
     "boxes", "Box plot by option", _FEW,
@@ -154,23 +155,23 @@ BOXES = FigureSpec(
         "Boxes hold the middle half of the runs (classes and seeds), their line is the median, "
         "whiskers reach to 1.5 times the length of the box. Sorted by median.",
     ),
-    distributions.boxes, on_screen("boxes"),
+    distributions.boxes, on_screen("distributions.boxes"),
 )  # fmt: skip
 SPACE = FigureSpec(
     "space", "AUC by dataset and option, 3-D", "two options", _auc_space, space.auc_space,
-    on_screen("auc_space"),
+    on_screen("space.auc_space"),
 )  # fmt: skip
 RADAR = FigureSpec(
     "radar", "Radar of the best options", "an option on three classes of a dataset", _radar,
-    space.radar, on_screen("radar"),
+    space.radar, on_screen("space.radar"),
 )  # fmt: skip
 PAIRS = FigureSpec(
     "pairs", "Pair plot of figures of merit", _METRICS, _pair_plot, relations.pair_plot,
-    on_screen("pair_plot"),
+    on_screen("relations.pair_plot"),
 )  # fmt: skip
 JOINT = FigureSpec(
     "joint", "Joint density", _METRICS, _joint_density, relations.joint_density,
-    on_screen("joint_density"),
+    on_screen("relations.joint_density"),
 )  # fmt: skip
 
 

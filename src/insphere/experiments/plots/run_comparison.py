@@ -1,4 +1,4 @@
-"""Some runs of the store, compared: in groups, as a table and as a page to take away."""
+"""Comparison of selected runs: in groups, as CSV and as an HTML page."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _COLUMNS = (
 def groups(runs: Sequence[Run], by: str, among: Sequence[Run] = ()) -> list[dict[str, Any]]:
     """Summarise finished runs in groups that differ in nothing but class and seed.
 
-    Runs of different settings or data sets are never averaged: each has a group of its own,
-    whatever the groups are arranged by. The mean is that of the classes' means, and its standard
-    deviation is taken over seeds; see `over_classes`.
+    Runs with different settings or data sets are never averaged: each has its own group. The mean
+    is that of the means of the classes, and its standard deviation is that over seeds; see
+    `over_classes`.
 
     Parameters
     ----------
     runs : sequence of Run
         Any runs.
     by : {"method", "class", "dataset", "seed"}
-        By what the groups are arranged. By "class" a group has one class, by "seed" one seed.
+        Arrangement of the groups. With "class" a group has one class, with "seed" one seed.
     among : sequence of Run
-        Further runs from which the names tell these apart.
+        Further runs from which the names must differ.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def groups(runs: Sequence[Run], by: str, among: Sequence[Run] = ()) -> list[dict
 
 
 def as_csv(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
-    """Write finished runs as a table; `among` as in `groups`."""
+    """Return finished runs as CSV; for `among` see `groups`."""
     names = run_names([*among, *runs])
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -96,9 +96,9 @@ def as_csv(runs: Sequence[Run], among: Sequence[Run] = ()) -> str:
 
 
 def as_page(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> str:
-    """Write finished runs with all figures that can be drawn of their numbers as one page.
+    """Return finished runs with all figures of their numbers as one HTML page.
 
-    `among` are further runs from which the names tell these apart.
+    `among` are further runs from which the names must differ.
     """
     names = run_names([*among, *runs])
     titles = dataset_titles(run.dataset for run in [*among, *runs])

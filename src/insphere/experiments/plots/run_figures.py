@@ -1,8 +1,8 @@
-"""Figures that look into single runs: their scores, their training, their images, their models.
+"""Figures of single runs: their scores, training, images and models.
 
-Which runs is never a matter of taste. Of a file of runs: of each dataset the baseline and the
-option with the best mean AUC, one run a class (the smallest seed); where one run has to stand for
-all, that with the median AUC. Of a few runs that somebody selected: these.
+The runs are selected by a fixed rule. From a file of runs: for each data set the baseline and the
+option with the best mean AUC, with one run for each class (the smallest seed); if one run must
+represent all, that with the median AUC. From a few runs that a user selected: these.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from insphere.figures.plane import flatten
 from insphere.figures.points import precision_recall, roc
 
 NO_SCORES = "scores in the store of a sweep"
-MOST_POINTS = 1500  # of the latent space: more would hide each other
-MOST_CURVES = 6  # of runs that somebody selected: more could not be told apart
+MOST_POINTS = 1500  # points of the latent space; more would hide each other
+MOST_CURVES = 6  # runs that a user selected; more could not be distinguished
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Runs whose curves belong into one figure.
+    """Runs whose curves are drawn in one figure.
 
     Parameters
     ----------
     of : tuple of str
         See `Content`.
     runs : dict of str to Measured
-        The runs, by what their line is called.
+        The runs by the names of their lines.
     line : str
-        What a line stands for.
+        What a line represents.
     """
 
     of: tuple[str, ...]
@@ -53,7 +53,7 @@ class _Group:
 
 
 def _groups(collection: RunCollection) -> list[_Group]:
-    """Return one group of few selected runs, or else one for each dataset and option."""
+    """Return one group of a few selected runs, or else one for each data set and option."""
     if collection.selected and len(collection.runs) <= MOST_CURVES:
         cells = {(run.dataset, run.normal, run.seed) for run in collection.runs}
         named: dict[str, Measured] = {}
@@ -257,17 +257,17 @@ def sample(truth: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def _has_scores(collection: RunCollection, run: Measured) -> bool:
-    """Whether the scores of a run were kept, and its AUC is that of these scores.
+    """Whether the scores of a run were saved, and its AUC is that of these scores.
 
-    Runs that were tuned on labelled test images are not among them: their AUC is that of the other
-    images, but scores are kept of all.
+    This is false for runs that were tuned on labelled test images: their AUC is that of the other
+    images, but the scores of all are saved.
     """
-    told = collection.by_run[run.run].get("labels", {})
-    return collection.scores(run) is not None and "labelled_test_images" not in told
+    label_use = collection.by_run[run.run].get("labels", {})
+    return collection.scores(run) is not None and "labelled_test_images" not in label_use
 
 
 def _with_scores(collection: RunCollection) -> list[tuple[str, str, list[Measured]]]:
-    """Return datasets and options with one run a class whose scores were kept."""
+    """Return data sets and options with one run for each class whose scores were saved."""
     found = []
     for data in collection.datasets:
         for option in collection.shown_options(data):
@@ -287,21 +287,23 @@ PREVIEW = FigureSpec(
 )  # fmt: skip
 TRAINING = FigureSpec(
     "training", "Loss and AUC by epoch", "histories in the store of a sweep",
-    _training, epochs.training_lines, on_screen("training_lines"),
+    _training, epochs.training_lines, on_screen("epochs.training_lines"),
 )  # fmt: skip
-ROC = FigureSpec("roc", "ROC curves", NO_SCORES, _roc, curves.roc_curves, on_screen("roc_curves"))
+ROC = FigureSpec(
+    "roc", "ROC curves", NO_SCORES, _roc, curves.roc_curves, on_screen("curves.roc_curves")
+)
 PRECISION_RECALL = FigureSpec(
     "pr", "Precision–recall curves", NO_SCORES,
-    _precision_recall, curves.precision_recall_curves, on_screen("precision_recall_curves"),
+    _precision_recall, curves.precision_recall_curves, on_screen("curves.precision_recall_curves"),
 )  # fmt: skip
 SCORES = FigureSpec(
     "scores", "Score distributions", NO_SCORES,
-    _score_distributions, scores.score_distributions, on_screen("score_distributions"),
+    _score_distributions, scores.score_distributions, on_screen("scores.score_distributions"),
 )  # fmt: skip
 SORTED = FigureSpec(
     "sorted", "Images by score", NO_SCORES, _sorted, previews.images_by_score, pictures=True
 )
 LATENT = FigureSpec(
     "latent", "Latent space", "models from sweep run --save-models",
-    _latent_planes, latent_map.latent_plane, on_screen("latent_plane"),
+    _latent_planes, latent_map.latent_plane, on_screen("latent_map.latent_plane"),
 )  # fmt: skip

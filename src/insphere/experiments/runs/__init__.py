@@ -1,1 +1,1 @@
-"""What one run is, and how it is trained and evaluated."""
+"""One run: its spec, its training and its evaluation."""

@@ -1,8 +1,7 @@
-"""The AUC after every few epochs of a training, for looking at and for nothing else.
+"""The AUC after every few epochs of a training, for information only.
 
-While a network trains, only its checkpoints are kept. The test images and their labels are used
-when the training is over and its last epoch is the result, whatever the AUC of the others turns out
-to be.
+During the training only checkpoints are kept. The test images and their labels are used after the
+training. The last epoch is always the result, whatever the AUC of the others.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ class KeptEpochs(Callback):
         self._epochs = 0
 
     def phase_start(self, phase: str, epochs: int, done: int, images: int) -> None:
-        """Note how long the phase is."""
+        """Store the number of epochs of the phase."""
         self._epochs = epochs
 
     def epoch_end(self, record: dict[str, Any]) -> None:
-        """Keep the checkpoint, which the loop has just written."""
+        """Keep the checkpoint that the loop has just written."""
         epoch = record["epoch"]
         due = epoch % -(-self._epochs // MOST) == 0
         if record["phase"] != PHASE or not (due or epoch in (1, self._epochs)):
@@ -61,28 +60,28 @@ class KeptEpochs(Callback):
             shutil.copyfile(written, partial)
 
     def path(self, epoch: int) -> Path:
-        """Return where the checkpoint of an epoch is kept."""
+        """Return the path of the checkpoint of an epoch."""
         return self.folder / f"{epoch}.safetensors"
 
 
 def run_with_auc(
     spec: RunSpec, data: ImageSet, checkpoints: Path
 ) -> tuple[RunResult, list[dict[str, Any]]]:
-    """Run a spec, then measure the AUC of epochs on the way.
+    """Execute a run, then measure the AUC of earlier epochs.
 
     Parameters
     ----------
     spec : RunSpec
-        What to run: Deep SVDD.
+        The run; its method is Deep SVDD.
     data : ImageSet
-        The dataset that it names.
+        The data set of the run.
     checkpoints : Path
-        Folder for checkpoints, empty or left by an interrupted run of the same spec.
+        Folder for checkpoints: empty, or from an interrupted run of the same spec.
 
     Returns
     -------
     result : RunResult
-        As without this.
+        The result of the run.
     history : list of dict
         The detector's history of the training; epochs that were measured have an ``auc`` (0…1).
 
@@ -97,7 +96,7 @@ def run_with_auc(
     result = run(spec, data, checkpoints=checkpoints, callbacks=[kept])
     detector = result.detector
     if not isinstance(detector, DeepSVDD):
-        raise RuntimeError("deep-svdd gave another detector.")
+        raise RuntimeError("deep-svdd returned another detector.")
     history = [dict(record) for record in detector.history_ if record["phase"] == PHASE]
     for record in history:
         path = kept.path(record["epoch"])

@@ -1,8 +1,8 @@
-"""What runs and data sets are called: on the command line, in the studio, tables, CSV and figures.
+"""Display names of runs and data sets, for the command line, the studio, tables and figures.
 
-Nothing else names a run. Names are given to a set of runs at once: they say what tells the runs of
-the set apart, so two runs share a name if and only if they differ in nothing but data set, normal
-class and seed.
+This is the only module that names runs. It names a set of runs together: a name contains the
+settings in which the runs of the set differ. So two runs have the same name if and only if they
+differ in nothing but data set, normal class and seed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
-from insphere.data.named import DATASETS
+from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
@@ -27,7 +27,7 @@ class HasSettings(Protocol):
 
     @property
     def identity(self) -> str:
-        """Name of the run for machines."""
+        """Identity of the run."""
 
     @property
     def dataset(self) -> str:
@@ -57,15 +57,18 @@ SHARES = (
     *("false_alarm_rate", "balanced_accuracy"),
 )
 _FROM_OPTIONS = ("encoder", "preprocess", "allow_collapse")
-_USUAL = {"objective": "one-class", "recipe": "fast"}  # what every method does that has them
-_FIRST = ("recipe", "objective")  # parameters that are named before the others
+_USUAL = {
+    "objective": "one-class",
+    "recipe": "fast",
+}  # defaults of all methods that have these parameters
+_FIRST = ("recipe", "objective")  # parameters that come first in a name
 _WORDS = {
     ("objective", "soft-boundary"): "soft boundary",
     ("recipe", "paper"): "paper recipe",
     ("gamma", "labelled-holdout"): "tuned on labelled test images",
     ("nu", "labelled-holdout"): "",  # tuned together with γ
 }
-_AND_SO_ON = 2  # options that are named one by one
+_AND_SO_ON = 2  # number of options that are named one by one
 _ARCHIVES = (".npz", ".npy", ".zip")
 
 
@@ -77,8 +80,8 @@ def run_names(runs: Iterable[AnyRun]) -> dict[str, str]:
 
     Runs have the same name if and only if they differ in nothing but data set, normal class and
     seed. A name says the method and those of its parameters that differ between the runs of that
-    method. Processing options are recognised in the parameters (see `apply_options`) and called by
-    their titles. If all runs have the same method, it is left out where an option is named.
+    method. Processing options are recognised in the parameters (see `apply_options`) and named by
+    their titles. If all runs have the same method, names with an option omit it.
 
     Parameters
     ----------
@@ -111,8 +114,8 @@ def run_names(runs: Iterable[AnyRun]) -> dict[str, str]:
     alone = len(set(methods.values())) == 1 and len(split) > 1
     short, whole = {}, {}
     for key, (options, base) in split.items():
-        told = {name: value for name, value in base.items() if name in differing[methods[key]]}
-        short[key] = _title(methods[key], _options_in_short(options), told, named=not alone)
+        shown = {name: value for name, value in base.items() if name in differing[methods[key]]}
+        short[key] = _title(methods[key], _options_in_short(options), shown, named=not alone)
         whole[key] = _title(methods[key], _titles(options), base, named=True)
     counts = Counter(short.values())
     titles: dict[str, str] = {}
@@ -120,7 +123,7 @@ def run_names(runs: Iterable[AnyRun]) -> dict[str, str]:
     for key in split:
         title = whole[key] if counts[short[key]] > 1 else short[key]
         unique, number = title, 2
-        while unique in taken:  # not even all parameters in words tell them apart
+        while unique in taken:  # not even the names with all parameters are different
             unique, number = f"{title} ({number})", number + 1
         titles[key] = unique
         taken.add(unique)
@@ -128,9 +131,9 @@ def run_names(runs: Iterable[AnyRun]) -> dict[str, str]:
 
 
 def settings_key(run: AnyRun) -> str:
-    """Return what a run ran but for data set, class and seed: equal settings give equal keys.
+    """Return a key for the settings of a run without data set, class and seed.
 
-    Settings that are written out although every method has them anyway make no difference.
+    Equal settings give equal keys. Settings that are equal to the defaults have no effect.
 
     Examples
     --------
@@ -140,12 +143,12 @@ def settings_key(run: AnyRun) -> str:
     method, params = (
         (run["method"], run["params"]) if isinstance(run, Mapping) else (run.method, run.params)
     )
-    told = {name: value for name, value in params.items() if _USUAL.get(name) != value}
-    return json.dumps([method, told], sort_keys=True)
+    given = {name: value for name, value in params.items() if _USUAL.get(name) != value}
+    return json.dumps([method, given], sort_keys=True)
 
 
 def distinct_runs(runs: Iterable[Any]) -> list[Any]:
-    """Return runs without those that only repeat an earlier one: all is equal, and the seed too."""
+    """Return runs without repetitions, which have the same settings and seed as an earlier run."""
     found: dict[Any, Any] = {}
     for run in runs:
         row = isinstance(run, Mapping)
@@ -159,14 +162,14 @@ def distinct_runs(runs: Iterable[Any]) -> list[Any]:
 
 
 def measured_runs(rows: Sequence[Row], among: Iterable[AnyRun] = ()) -> list[Measured]:
-    """Return rows in the form that figures take, each with a name for what was run.
+    """Return rows in the form for figures, each with a display name.
 
     Parameters
     ----------
     rows : sequence of mapping
         Finished runs; see `insphere.experiments.runs.run.RunResult.row`.
     among : iterable of mapping, RunSpec or Run
-        Further runs from which the names tell these apart.
+        Further runs from which the names must differ.
     """
     everyone = [*among, *rows]
     names, titles = run_names(everyone), dataset_titles(map(_dataset, everyone))
@@ -186,15 +189,15 @@ def measured_runs(rows: Sequence[Row], among: Iterable[AnyRun] = ()) -> list[Mea
 def plain_baseline(rows: Sequence[AnyRun], names: Mapping[str, str] | None = None) -> str | None:
     """Return the name of plain Deep SVDD among the rows: no options, one-class, fast recipe.
 
-    None if there is none; of several that are left, the one with the fewest other parameters, and
-    of these the one with the most runs.
+    None if there is none. If there are several, that with the fewest other parameters, and then
+    that with the most runs.
 
     Parameters
     ----------
     rows : sequence of mapping, RunSpec or Run
         Some runs.
     names : mapping, optional
-        Their names by identity; by default those that tell them apart.
+        Their names by identity; by default those of `run_names`.
     """
     names = run_names(rows) if names is None else names
     counts: dict[tuple[int, str], int] = {}
@@ -208,7 +211,7 @@ def plain_baseline(rows: Sequence[AnyRun], names: Mapping[str, str] | None = Non
 
 
 def options_of(params: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]] | None:
-    """Find the options that `apply_options` put into parameters, and what is left without them.
+    """Recognise the options in parameters, and return them with the other parameters.
 
     Parameters
     ----------
@@ -218,7 +221,7 @@ def options_of(params: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, An
     Returns
     -------
     tuple or None
-        Keys of `OPTIONS` and the other parameters; None if no options give these parameters.
+        Keys of `OPTIONS` and the other parameters; None if no options lead to these parameters.
     """
     base = {key: value for key, value in params.items() if key not in _FROM_OPTIONS}
     if len(base) == len(params):
@@ -242,7 +245,7 @@ def options_of(params: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, An
 
 
 def option_keys(params: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the options that `apply_options` put into parameters; none if it was not used.
+    """Return the keys of the processing options in parameters.
 
     Examples
     --------
@@ -254,7 +257,7 @@ def option_keys(params: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def normal_title(normal: Iterable[str]) -> str:
-    """Name the normal classes."""
+    """Return the display name of the normal classes."""
     return " + ".join(normal)
 
 
@@ -267,7 +270,7 @@ def in_words(params: Mapping[str, Any]) -> str:
 
 
 def dataset_title(dataset: str) -> str:
-    """Return what people call a data set.
+    """Return the display name of a data set.
 
     Examples
     --------
@@ -278,9 +281,9 @@ def dataset_title(dataset: str) -> str:
 
 
 def dataset_titles(datasets: Iterable[str]) -> dict[str, str]:
-    """Return what people call each of several data sets, by name or path; all are different.
+    """Return different display names of several data sets, by name or path.
 
-    Of a path it is the last part, and as many parts before it as tell it from the others.
+    The name of a path is its last part, with as many parts before it as are needed.
 
     Parameters
     ----------
@@ -309,8 +312,8 @@ def _dataset_title(name: str, parts: int) -> str:
     if name not in DATASETS:
         title = "/".join(_parts(name)[-parts:]) or name
         return next((title.removesuffix(end) for end in _ARCHIVES if title.endswith(end)), title)
-    what, comma, which = DATASETS[name].title.partition(", ")
-    return f"{what} ({which})" if comma else what  # a list of datasets has commas of its own
+    what, comma, which = named_dataset(name).card.title.partition(", ")
+    return f"{what} ({which})" if comma else what  # a list of data sets already contains commas
 
 
 def _parts(path: str) -> tuple[str, ...]:
@@ -336,10 +339,10 @@ def _split(method: str, params: dict[str, Any]) -> tuple[tuple[str, ...], dict[s
     return options, {name: base[name] for name in order}
 
 
-def _title(method: str, options: str, told: Mapping[str, Any], *, named: bool) -> str:
+def _title(method: str, options: str, params: Mapping[str, Any], *, named: bool) -> str:
     words = [
         _WORDS.get((key, value) if isinstance(value, str) else (key, ""), f"{key} {_value(value)}")
-        for key, value in told.items()
+        for key, value in params.items()
     ]
     title = method_title(method)
     name = " + ".join(part for part in (title if named or not options else "", options) if part)
@@ -376,7 +379,7 @@ def _has_step(steps: Any, step: Any) -> bool:
 
 
 def _within_another(name: str, found: Sequence[str]) -> bool:
-    """Whether another option does all that this one does, and more."""
+    """Whether another option includes all changes of this one."""
     own = set(OPTIONS[name].encoder.items())
     return any(
         other != name and own and own < set(OPTIONS[other].encoder.items()) for other in found

@@ -1,7 +1,7 @@
-"""Where labels reach a detector: the only two places, both by explicit wish of the run.
+"""Labels for detectors. There are only two uses, and a run must ask for each explicitly.
 
-A supervised method is handed the labels of the training part. A setting can be tuned on a labelled
-hold-out of the test images, which are then not evaluated. Anything else is fitted without labels.
+A supervised method gets the labels of the training part. A setting can be tuned on labelled
+held-out test images, which are then not evaluated. Everything else is fitted without labels.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ from insphere.errors import DataError, SpecError
 from insphere.scoring.metrics import evaluate_scores
 
 LABELLED_HOLDOUT = "labelled-holdout"
-"""As the value of a parameter: choose it by its AUC on labelled test images."""
+"""A value of a parameter: select it by the AUC on labelled test images."""
 
 HOLDOUT_SHARE = 0.1
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A detector that was fitted to a split, and what it was told beyond the normals.
+    """A detector that was fitted to a split, with the use of labels beyond the normal class.
 
     Parameters
     ----------
     detector : OneClassDetector
         Fitted.
     evaluated : ndarray of bool, shape (n_test,)
-        Test images whose labels had no part in it.
-    told : dict
+        Test images whose labels were not used.
+    label_use : dict
         What labels were used for, as JSON values; empty if for nothing.
     """
 
     detector: OneClassDetector
     evaluated: NDArray[np.bool_]
-    told: dict[str, Any] = field(default_factory=dict)
+    label_use: dict[str, Any] = field(default_factory=dict)
 
 
 def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int) -> Fitted:
@@ -52,13 +52,12 @@ def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int)
     Parameters
     ----------
     detector : OneClassDetector
-        Unfitted. One whose card says that it needs labels is given all images of the training part
-        and their classes; parameters that are `LABELLED_HOLDOUT` are tuned (see
-        `tune_on_labelled_holdout`).
+        Unfitted. A supervised one gets all images of the training part and their classes;
+        parameters that are `LABELLED_HOLDOUT` are tuned (see `tune_on_labelled_holdout`).
     split : OneClassSplit
         Training and test images.
     seed : int
-        Chooses the hold-out.
+        Seed for the selection of held-out images.
     """
     everything = np.ones(len(split.test), dtype=bool)
     if detector.card.needs_labels:
@@ -73,12 +72,12 @@ def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int)
 
 
 def is_tuned(value: Any) -> bool:
-    """Whether a parameter's value asks for a labelled hold-out."""
+    """Whether the value of a parameter asks for tuning on labelled images."""
     return isinstance(value, str) and value == LABELLED_HOLDOUT
 
 
 def training_labels(split: OneClassSplit) -> tuple[NDArray[np.uint8], list[str]]:
-    """Return all images that are neither tested nor held out, and the names of their classes."""
+    """Return the images that are neither test nor held-out images, and their class names."""
     kept = np.ones(len(split.data), dtype=bool)
     kept[split.test] = kept[split.calibration] = False
     index = np.flatnonzero(kept)
@@ -94,22 +93,22 @@ def tune_on_labelled_holdout(
     seed: int,
     grid: Mapping[str, Sequence[float]] | None = None,
 ) -> Fitted:
-    """Choose parameters by the AUC on a tenth of the test images, with their labels.
+    """Select parameters by the AUC on a tenth of the test images, with their labels.
 
     This is an unfair advantage: no one-class method may see an anomaly before it is tested. Ruff
     et al. (2018) grant it to the OC-SVM, so that its numbers can be compared with theirs. The
-    detector itself never sees a label, and the images of the hold-out are not evaluated.
+    detector itself never gets a label, and the held-out images are not evaluated.
 
     Parameters
     ----------
     detector : OneClassDetector
         Unfitted, with the other parameters in place.
     parameters : sequence of str
-        Names of those to choose.
+        Names of the parameters to select.
     split : OneClassSplit
         Training and test images.
     seed : int
-        Chooses the hold-out, in which both kinds have the share that they have in the test set.
+        Seed for the selection of held-out images. Their share of anomalies is that of the test set.
     grid : mapping, optional
         Values to try, by parameter; by default those on the method's card.
 
@@ -141,8 +140,8 @@ def tune_on_labelled_holdout(
     evaluated = np.ones(len(split.test), dtype=bool)
     evaluated[held_out] = False
     chosen = {name: getattr(best, name) for name in parameters}
-    told = {"labelled_test_images": len(held_out), "chosen": chosen, "tried": tried}
-    return Fitted(best, evaluated, told)
+    label_use = {"labelled_test_images": len(held_out), "chosen": chosen, "tried": tried}
+    return Fitted(best, evaluated, label_use)
 
 
 def _holdout(truth: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

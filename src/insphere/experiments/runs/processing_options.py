@@ -1,10 +1,10 @@
-"""The processing options of the study, each by name: what it changes and what was assumed of it.
+"""The processing options of the study: what each changes, and the gain that was assumed for it.
 
 The baseline is plain Deep SVDD as in the paper's released code, and that code already has batch
 norm without affine terms after every convolution. "Add batch norm" can therefore mean two things,
-and both are here. ``batch-norm`` normalises the *input* as well, which is where the report that we
-follow puts it (before the network), and which adds to the baseline. ``no-batch-norm`` takes the
-inner normalisation away; what that loses is what batch norm had gained.
+and both are here. ``batch-norm`` also normalises the *input*: the report that is followed here puts
+it before the network, so this adds to the baseline. ``no-batch-norm`` removes the inner
+normalisation; its loss is the gain of the batch norm in the baseline.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class Option:
     Parameters
     ----------
     group : {"before", "during", "after"}
-        Where it acts: on the input, in the network, on the representation or the score.
+        What it changes: the input, the network, or the representation and the score.
     title : str
         Name for tables.
     encoder : mapping
         Fields of `EncoderSpec` that it sets.
     steps : tuple of str or dict
-        Preprocessing steps that it adds; they bring the values to a scale of their own and so
-        replace a final min-max.
+        Preprocessing steps that it adds. They set the scale of the values, so they replace a final
+        min-max step.
     safe : bool
-        False if it lets the network learn a constant; then `allow_collapse` is set.
+        False if the network can then collapse; `allow_collapse` is then set.
     assumed : float, optional
-        Gain in AUC (0 to 1) that the report assumed without training; None where it stated none.
+        Gain in AUC (0 to 1) that the report assumed without a training; None if it gave none.
     note : str
-        What a reader of a table should know.
+        A note for readers of a table.
     """
 
     group: Group
@@ -62,7 +62,7 @@ OPTIONS: dict[str, Option] = {
     "zca": Option("before", "ZCA whitening", steps=("zca",), note="in place of min-max"),
     "batch-norm": Option(
         "before", "Batch norm of the input", {"input_norm": "batch"}, assumed=0.005,
-        note="the baseline has batch norm inside of the network already",
+        note="the baseline already has batch norm inside the network",
     ),
     "batch-norm-affine": Option(
         "before", "Batch norm, affine", {"input_norm": "batch", "norm_affine": True}, safe=False,
@@ -70,7 +70,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "no-batch-norm": Option(
         "before", "Without batch norm", {"norm": "none"},
-        note="takes the baseline's own batch norm away",
+        note="removes the batch norm of the baseline",
     ),
     "dropout": Option(
         "before", "Dropout of elements", {"dropout": 0.1, "dropout_kind": "element"},
@@ -78,12 +78,12 @@ OPTIONS: dict[str, Option] = {
     ),
     "channel-dropout": Option(
         "before", "Dropout of channels", {"dropout": 0.1, "dropout_kind": "channel"},
-        note="of the last map before the dense layer",
+        note="of the last feature map before the dense layer",
     ),
     # ---- during
     "attention": Option(
         "during", "Channel attention", {"attention": "channel"}, assumed=0.008,
-        note="squeeze-and-excitation; the report does not say which attention it means",
+        note="squeeze-and-excitation; the report does not say which kind of attention it means",
     ),
     "spatial-attention": Option("during", "Spatial attention", {"attention": "spatial"}),
     "self-attention": Option("during", "Self-attention", {"attention": "self"}),
@@ -96,7 +96,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "layer-norm-affine": Option(
         "after", "Layer norm, affine", {"head_norm": "layer", "head_norm_affine": True},
-        safe=False, note="with a learned scale and shift, which can move onto the centre",
+        safe=False, note="with a learned scale and shift, which make a collapse possible",
     ),
     "projection": Option(
         "after", "Dense projection", {"projection": (64,)}, assumed=0.003,
@@ -104,28 +104,28 @@ OPTIONS: dict[str, Option] = {
     ),
     "z-score": Option(
         "after", "z-score of the scores",
-        note="changes how scores are shown and keeps their order, so no AUC can change",
+        note="changes the scale of the scores but not their order, so it cannot change an AUC",
     ),
 }  # fmt: skip
 """Every option by its name in specs and on the command line."""
 
 
 def apply_options(names: Sequence[str], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge options into the constructor arguments of `DeepSVDD` on images.
+    """Add options to the parameters of `DeepSVDD` for images.
 
-    The result is made of JSON values and does not depend on the order of `names`.
+    The result consists of JSON values and does not depend on the order of `names`.
 
     Parameters
     ----------
     names : sequence of str
-        Keys of `OPTIONS`; none gives `params` as they are.
+        Keys of `OPTIONS`; without any, `params` is returned.
     params : mapping
-        Constructor arguments; `encoder` and `preprocess` are built upon.
+        Parameters; the options are added to their `encoder` and `preprocess`.
 
     Returns
     -------
     dict
-        Constructor arguments with the options.
+        Parameters with the options.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def _changes(chosen: Mapping[str, Option]) -> dict[str, Any]:
 
 
 def _with_changes(encoder: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of an encoder given in any of the ways that `DeepSVDD` takes."""
+    """Return the settings of an encoder with changes, in any form that `DeepSVDD` accepts."""
     given: dict[str, Any]
     if encoder is None:
         given = {"base": "auto"}
@@ -192,7 +192,7 @@ def _with_changes(encoder: Any, changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_steps(preprocess: Any, added: Sequence[Any]) -> list[dict[str, Any]]:
-    """Put steps behind those given, in place of a final min-max."""
+    """Append steps to those given, instead of a final min-max."""
     before = [_written(step) for step in chosen_steps(preprocess, (1, 1, 1))]
     if before and before[-1]["step"] == "minmax":
         before.pop()

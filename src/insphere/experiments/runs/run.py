@@ -1,4 +1,4 @@
-"""Trains and evaluates one run."""
+"""Training and evaluation of one run."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from insphere.versions import versions
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run gave.
+    """The result of a run.
 
     Parameters
     ----------
     spec : RunSpec
-        What was run.
+        The run.
     split : OneClassSplit
-        Which images were trained on and tested.
+        Training and test images.
     detector : OneClassDetector
         Fitted.
     scores : ndarray, shape (n_test,)
         Anomaly score of each test image.
     evaluation : Evaluation
-        Measured on the test images at the detector's threshold; without those whose labels the
-        run used to tune a setting.
+        Measured on the test images at the threshold of the detector, without those whose labels
+        were used to tune a setting.
     fit_seconds, score_seconds : float
         Wall time.
     z_score : dict
-        The same scores standardised; see `z_score_aucs`.
-    told : dict
-        What labels were used for, beyond choosing the normals; see
+        AUCs of the standardised scores; see `z_score_aucs`.
+    label_use : dict
+        What labels were used for beyond the normal class; empty if for nothing. See
         `insphere.experiments.runs.labelled_data`.
     """
 
@@ -54,17 +54,17 @@ class RunResult:
     fit_seconds: float
     score_seconds: float
     z_score: dict[str, float] = field(default_factory=dict)
-    told: dict[str, Any] = field(default_factory=dict)
+    label_use: dict[str, Any] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        """Return all that is measured, with where it came from, as JSON values."""
+        """Return all measurements with their origin, as JSON values."""
         history = getattr(self.detector, "history_", [])
         return {
             "run": self.spec.identity,
             **self.spec.model_dump(mode="json"),
             **self.evaluation.to_dict(),
             "z_score": self.z_score,
-            **({"labels": self.told} if self.told else {}),
+            **({"labels": self.label_use} if self.label_use else {}),
             "fit_seconds": round(self.fit_seconds, 3),
             "trained_seconds": round(sum(record["seconds"] for record in history), 3),
             "score_seconds": round(self.score_seconds, 3),
@@ -77,18 +77,18 @@ class RunResult:
 def run(
     spec: RunSpec, data: ImageSet, *, checkpoints: Path | None = None, **extra: Any
 ) -> RunResult:
-    """Fit the spec's detector on its normal class and evaluate it on the test images.
+    """Fit the detector of a run on its normal class, and evaluate it on the test images.
 
     Parameters
     ----------
     spec : RunSpec
-        What to run.
+        The run.
     data : ImageSet
-        The dataset that the spec names, loaded.
+        The data set of the run, loaded.
     checkpoints : pathlib.Path, optional
-        Folder for checkpoints of methods that have them.
+        Folder for checkpoints, for methods that write them.
     **extra
-        Further arguments for detectors that know them (verbose, callbacks), which do not change
+        Further parameters (verbose, callbacks) for detectors that have them. They do not change
         the result.
     """
     split = spec.reading.split(data)
@@ -103,13 +103,15 @@ def run(
     evaluation = evaluate_scores(truth, evaluated, fit.detector.threshold_)
     z_score = z_score_aucs(truth, evaluated, fit.detector.score_mean_, fit.detector.score_std_)
     seconds = (fitted - started, scored - fitted)
-    return RunResult(spec, split, fit.detector, scores, evaluation, *seconds, z_score, fit.told)
+    return RunResult(
+        spec, split, fit.detector, scores, evaluation, *seconds, z_score, fit.label_use
+    )
 
 
 def z_score_aucs(
     truth: NDArray[np.int64], scores: NDArray[np.float64], mean: float, std: float
 ) -> dict[str, float]:
-    """Measure the AUC after z-scoring, in both of the ways in which people do it.
+    """Measure the AUC after z-scoring, in the two usual ways.
 
     Parameters
     ----------
@@ -118,13 +120,13 @@ def z_score_aucs(
     scores : ndarray, shape (n,)
         Anomaly scores.
     mean, std : float
-        Scale of the reference normals.
+        Mean and standard deviation of the scores of normal images.
 
     Returns
     -------
     dict
-        The scale; the AUC of scores standardised by it; and, if all scores are finite, that of
-        scores standardised over the very images tested.
+        The mean and deviation; the AUC of scores standardised with them; and, if all scores are
+        finite, that of scores standardised over the test images.
     """
     aucs = {"auc": evaluate_scores(truth, z_scores(scores, mean, std)).auc}
     if np.isfinite(scores).all():

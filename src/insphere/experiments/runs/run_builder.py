@@ -1,4 +1,4 @@
-"""From what a person chooses to a spec, and the baseline to compare it with."""
+"""Building the spec of a run from a selection in a form, with its baseline and controls."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _KEPT = ("recipe", "epochs", "pretrain_epochs", "objective", "nu", "false_alarm_
 _RATES = (0.05, 0.1)
 
 
-class Choice(BaseModel):
-    """A dataset, its normal class, and how to learn it.
+class RunChoice(BaseModel):
+    """A selection: data set, normal class, method and settings.
 
     Parameters
     ----------
@@ -37,19 +37,19 @@ class Choice(BaseModel):
     normal : tuple of str
         Names of the normal classes.
     method : str
-        Name of a method, its key or another.
+        Key or alias of a method.
     objective : {"one-class", "soft-boundary"}
-        Of Deep SVDD.
+        Objective of Deep SVDD.
     options : tuple of str
-        Keys of `OPTIONS`, for methods that have an encoder to change.
+        Keys of `OPTIONS`, for methods that accept them.
     recipe : {"fast", "paper"}
-        The schedule.
+        Recipe of the schedule.
     epochs, pretrain_epochs : int, optional
-        In place of the recipe's.
+        Override those of the recipe.
     false_alarm_rate : float, optional
-        Hold out normals, and place the threshold so that at most this share of them is flagged.
+        Hold out normal images, and place the threshold for this rate.
     seed : int
-        Of the split and the detector.
+        Seed of the split and the detector.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +71,7 @@ class Choice(BaseModel):
         return find_method(value) or value
 
     def spec(self) -> RunSpec:
-        """Return the run; defaults are left out, so that it is the one that others name too.
+        """Return the run. Defaults are left out, so that equal runs have the same identity.
 
         Raises
         ------
@@ -98,14 +98,14 @@ class Choice(BaseModel):
         )
 
     def specs(self) -> list[RunSpec]:
-        """Return the chosen run, its baseline and its controls, each once and in this order."""
+        """Return the run, its baseline and its controls, in this order and without repetitions."""
         own = self.spec()
         found = {one.identity: one for one in (own, baseline_of(own), *controls_of(own))}
         return list(found.values())
 
 
 def settings_of(method: str) -> set[str]:
-    """Return the names of a method's arguments that make a difference."""
+    """Return the names of the parameters that a method uses."""
     return parameters_of(method)
 
 
@@ -116,12 +116,12 @@ def takes_options(method: str) -> bool:
 
 @cache
 def comparable_methods() -> dict[str, str]:
-    """Return the methods that learn from normal images alone, and what each still needs.
+    """Return the methods that are trained on normal images alone, and what each needs.
 
     Returns
     -------
     dict of str to str
-        By method: nothing, or a sentence that says what to install.
+        By method: an empty text, or a sentence that says what to install.
     """
     found = {}
     for method in METHODS:
@@ -137,12 +137,12 @@ def comparable_methods() -> dict[str, str]:
 
 
 def installed_methods() -> list[str]:
-    """Return those of `comparable_methods` that can be run here."""
+    """Return those of `comparable_methods` that are installed."""
     return [method for method, needs in comparable_methods().items() if not needs]
 
 
 def epochs_by_recipe(method: str, recipe: str, images: int) -> tuple[int, ...]:
-    """Return the epochs of each phase over so many training images; empty without a recipe.
+    """Return the epochs of each phase for a number of training images; empty without a recipe.
 
     Examples
     --------
@@ -172,9 +172,9 @@ def baseline_of(spec: RunSpec) -> RunSpec:
 
 
 def controls_of(spec: RunSpec) -> list[RunSpec]:
-    """Return the same class and seed, judged by each control: untrained, and by raw pixels.
+    """Return the controls with the same class and seed: untrained, and nearest neighbours.
 
-    A control that takes the processing options gets the network of the run.
+    A control that accepts processing options gets the network of the run.
     """
     held_out = {k: v for k, v in spec.params.items() if k == "false_alarm_rate"}
     network = {k: v for k, v in spec.params.items() if k in _NETWORK}
@@ -187,12 +187,12 @@ def controls_of(spec: RunSpec) -> list[RunSpec]:
 
 
 def possible_rate(normals: int) -> float | None:
-    """Return the lower of the usual false-alarm rates that so many normals can promise.
+    """Return the lowest usual false-alarm rate that a number of normal images can guarantee.
 
     Parameters
     ----------
     normals : int
-        Training normals, of which a fifth is held out.
+        Number of normal training images, of which a fifth is held out.
 
     Examples
     --------
@@ -204,12 +204,12 @@ def possible_rate(normals: int) -> float | None:
 
 
 def trained_on(normals: int, *, held_out: bool) -> int:
-    """Return how many of the training normals the network sees, a fifth being held out or not."""
+    """Return the number of normal images that are trained on, with a fifth held out or not."""
     return normals - round(0.2 * normals) if held_out else normals
 
 
 def assumed_gain(options: tuple[str, ...]) -> float | None:
-    """Add up what the report assumed for options; None if it stated nothing for any of them."""
+    """Return the sum of the assumed gains of options; None if there is no assumption for any."""
     stated = [gain for name in options if (gain := OPTIONS[name].assumed) is not None]
     return sum(stated) if stated else None
 

@@ -1,4 +1,4 @@
-"""What one run is: dataset, normal class, method, options, seed; its hash is its name."""
+"""The spec of a run: data set, normal class, method, parameters, seed. Its hash is the identity."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class RunSpec(BaseModel):
     normal : tuple of str
         Names of the normal classes.
     method : str
-        A key of `insphere.detectors.method_table.METHODS`, or another name of one, in place of
-        which the key is kept.
+        A key of `insphere.detectors.method_table.METHODS`, or an alias, which is replaced by the
+        key.
     params : dict
-        Constructor arguments of the detector that differ from its defaults; JSON values.
+        Parameters of the detector that differ from its defaults; JSON values.
     seed : int
         Seed of the split and of the detector.
     """
@@ -43,17 +43,17 @@ class RunSpec(BaseModel):
     @field_validator("method", mode="before")
     @classmethod
     def _as_key(cls, value: Any) -> Any:
-        """Keep the key of a method, so that one run has one name; unknown ones stay as they are."""
+        """Replace an alias by the key, so that a run has one identity; keep unknown names."""
         return (find_method(value) or value) if isinstance(value, str) else value
 
     @cached_property
     def identity(self) -> str:
-        """Twelve hexadecimal digits that name the run."""
+        """Twelve hexadecimal digits that identify the run."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def detector(self, **extra: Any) -> OneClassDetector:
-        """Build the unfitted detector; `extra` arguments are passed on where it knows them.
+        """Return the unfitted detector; `extra` parameters are used if it has them.
 
         Runs train on all normal images: unless `params` asks for a threshold, it is the one on the
         training images that 5 % of them lie beyond.
@@ -70,7 +70,7 @@ class RunSpec(BaseModel):
 
     @property
     def reading(self) -> ReadOptions:
-        """How its images are split."""
+        """The options for reading and splitting the images."""
         return ReadOptions(normal=self.normal, seed=self.seed)
 
     @property

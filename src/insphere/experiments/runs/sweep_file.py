@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
+from math import prod
 from os import PathLike
 from typing import Annotated, Any, Self
 
@@ -19,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.data.load import load_dataset
-from insphere.data.named import CLASS_NAMES
 from insphere.detectors.registry import find_method, method_key
 from insphere.errors import SpecError
 from insphere.experiments.runs.display_names import normal_title, run_names, settings_key
@@ -28,7 +29,7 @@ from insphere.experiments.runs.spec import RunSpec
 from insphere.validation import sentence
 from insphere.workflows.fit_config import read_config
 
-EVERY = "*"  # stands for all datasets that are not named
+EVERY = "*"  # key for all data sets that are not named
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class SweepRun:
     Parameters
     ----------
     spec : RunSpec
-        What is run.
+        The run.
     column : str
-        What it is called in tables: as the file says, else as everywhere; see `run_names`.
+        Title of its column in tables: that of the file, or else the display name; see `run_names`.
     option : str
         Name of the option; empty if the sweep has none.
     """
@@ -51,8 +52,12 @@ class SweepRun:
 
     @property
     def normal(self) -> str:
-        """Names of the normal classes in one."""
+        """Names of the normal classes as one text."""
         return normal_title(self.spec.normal)
+
+
+MOST_SEEDS = 10_000
+MOST_RUNS = 100_000  # before exclusions
 
 
 def _list(value: Any) -> Any:
@@ -60,7 +65,7 @@ def _list(value: Any) -> Any:
 
 
 def _name(value: Any) -> Any:
-    """Take a number for a name: YAML reads the class 3 as one."""
+    """Return a number as a name, because YAML reads the class 3 as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -69,12 +74,14 @@ def _names(value: Any) -> Any:
 
 
 def _seeds(value: Any) -> Any:
-    """Take a number of seeds for the first ones."""
+    """Return a number of seeds as the list of the first ones."""
+    if isinstance(value, int) and value > MOST_SEEDS:
+        raise ValueError(f"{value} is more than {MOST_SEEDS:,} seeds")
     return list(range(value)) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _classes(value: Any) -> Any:
-    """Turn what `normal` may be into lists of lists of names by dataset; all classes are []."""
+    """Return all forms of `normal` as lists of lists of names by data set; [] is all classes."""
     by_dataset = value if isinstance(value, dict) else {EVERY: value}
     found: dict[Any, Any] = {}
     for dataset, classes in by_dataset.items():
@@ -84,6 +91,8 @@ def _classes(value: Any) -> Any:
             raise ValueError("name at least one class, or write all")
         else:
             found[dataset] = [_names(item) for item in _list(classes)]
+            if [] in found[dataset]:
+                raise ValueError("name at least one class in each list, or write all")
     return found
 
 
@@ -107,18 +116,18 @@ class MethodPart(_Part):
     Parameters
     ----------
     method : str
-        Name of a method, its key or another; see `insphere.detectors.method_table`.
+        Key or alias of a method; see `insphere.detectors.method_table`.
     name : str, optional
-        Title of its column, to which values of `grid` are added; by default its runs are called
-        as everywhere (see `insphere.experiments.runs.display_names.run_names`).
+        Title of its column, to which values of `grid` are added; by default the display names of
+        its runs (see `insphere.experiments.runs.display_names.run_names`).
     params : dict
-        Constructor arguments of the detector.
+        Parameters of the detector.
     grid : dict
-        Lists of values of further arguments; every combination is a method of its own.
+        Lists of values of further parameters; every combination is a separate method.
     seeds : int or list of int, optional
-        In place of those of the sweep.
+        Override those of the sweep.
     options : bool
-        Whether the sweep's options apply to it.
+        Whether the options of the sweep apply to it.
     """
 
     method: str
@@ -140,17 +149,17 @@ class MethodPart(_Part):
         return self
 
     def variants(self) -> list[tuple[str, dict[str, Any]]]:
-        """Return title, empty if it has no name of its own, and arguments of each combination."""
+        """Return title and parameters of each combination; the title is empty without a name."""
         found = []
         for values in product(*self.grid.values()):
             chosen = dict(zip(self.grid, values, strict=True))
-            told = f" ({', '.join(map(str, values))})" if values else ""
-            found.append((f"{self.name}{told}" if self.name else "", self.params | chosen))
+            suffix = f" ({', '.join(map(str, values))})" if values else ""
+            found.append((f"{self.name}{suffix}" if self.name else "", self.params | chosen))
         return found
 
 
 class Exclude(_Part):
-    """Runs to leave out: those for which all that is given here holds."""
+    """A rule for runs to leave out: those with all of these values."""
 
     dataset: Names | None = None
     normal: Names | None = None
@@ -170,7 +179,7 @@ class Exclude(_Part):
         return self
 
     def matches(self, run: SweepRun) -> bool:
-        """Tell whether a run is left out."""
+        """Return whether the rule applies to a run."""
         values = {
             "dataset": run.spec.dataset,
             "normal": run.normal,
@@ -182,12 +191,12 @@ class Exclude(_Part):
 
 
 class Sweep(_Part):
-    """Every method on every normal class of every dataset with every seed.
+    """A sweep: every method on every normal class of every data set with every seed.
 
     Parameters
     ----------
     name, description : str
-        For people.
+        Texts for display.
     datasets : str or list of str
         Names or paths, as `insphere.data.load_dataset` takes them.
     normal : "all", list or dict
@@ -198,9 +207,9 @@ class Sweep(_Part):
     options : dict
         Arguments of the detector by the name of the option; each method is run with each.
     seeds : int or list of int
-        Seeds, or how many.
+        Seeds, or their number.
     exclude : list of Exclude
-        What to leave out.
+        Rules for runs to leave out.
     """
 
     name: str = Field(min_length=1)
@@ -227,14 +236,15 @@ class Sweep(_Part):
         return self
 
     def runs(self) -> list[SweepRun]:
-        """List all runs, seed by seed, each once.
+        """Return all runs, seed by seed, without repetitions.
 
         Raises
         ------
         SpecError
-            If a dataset has no class of a name, an exclusion leaves nothing out, or nothing is
+            If a data set lacks a named class, a rule of `exclude` matches no run, or no run is
             left.
         """
+        self._check_count()
         found: dict[str, tuple[SweepRun, RunSpec]] = {}
         used = [False] * len(self.exclude)
         for seed, (dataset, normal) in product(self._all_seeds(), self._cells()):
@@ -251,7 +261,7 @@ class Sweep(_Part):
         return _with_columns(list(found.values()))
 
     def check(self) -> None:
-        """Build every detector once, without fitting it.
+        """Check every run by building its detector, without fitting it.
 
         Raises
         ------
@@ -264,6 +274,20 @@ class Sweep(_Part):
             if key not in seen:
                 run.spec.detector()
                 seen.add(key)
+
+    def _check_count(self) -> None:
+        """Refuse more runs than anybody would wait for, before they are listed."""
+        count = sum(
+            len(self.seeds if part.seeds is None else part.seeds)
+            * prod(len(values) for values in part.grid.values())
+            * (len(self.options) or 1 if part.options else 1)
+            for part in self.methods
+        ) * len(self._cells())
+        if count > MOST_RUNS:
+            raise SpecError(
+                f"The sweep {self.name} has {count:,} runs, but at most {MOST_RUNS:,} are planned "
+                "at once: name fewer seeds, classes, options or values of grids."
+            )
 
     def _all_seeds(self) -> list[int]:
         lists = [self.seeds, *(part.seeds or [] for part in self.methods)]
@@ -305,7 +329,7 @@ class Sweep(_Part):
 
 
 def _with_columns(planned: Sequence[tuple[SweepRun, RunSpec]]) -> list[SweepRun]:
-    """Give every run its column; different settings never share one.
+    """Set the column of every run; different settings never share a column.
 
     Parameters
     ----------
@@ -330,8 +354,8 @@ def _with_columns(planned: Sequence[tuple[SweepRun, RunSpec]]) -> list[SweepRun]
 
 @lru_cache(maxsize=16)
 def class_names(dataset: str) -> tuple[str, ...]:
-    """Return the names of a dataset's classes, of well-known ones without loading them."""
-    known = CLASS_NAMES.get(dataset)
+    """Return the names of the classes of a data set; known data sets are not loaded for this."""
+    known = named_dataset(dataset).class_names if dataset in DATASETS else ()
     return known or load_dataset(dataset, progress=False).class_names
 
 
@@ -341,20 +365,20 @@ def read_sweep(path: str | PathLike[str]) -> Sweep:
     Raises
     ------
     SpecError
-        If there is no such file, or it holds a mistake; the message names the key.
+        If there is no such file, or it has a mistake; the message names the key.
     """
     return make_sweep(read_config(path), str(path))
 
 
 def make_sweep(values: Mapping[str, Any], title: str = "The sweep") -> Sweep:
-    """Check what a file says.
+    """Return a sweep from the content of a file, after checking it.
 
     Parameters
     ----------
     values : mapping
-        Its content.
+        The content of the file.
     title : str
-        What to call it in messages.
+        Name of the file in messages.
 
     Examples
     --------

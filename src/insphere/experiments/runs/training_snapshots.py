@@ -1,7 +1,7 @@
-"""What can be watched while a sphere is trained: AUC by epoch, and the representations in a plane.
+"""Snapshots during the training of a sphere: AUC by epoch, and representations in a plane.
 
-It is written beside the run for people to look at. Test images and their labels are used here and
-nowhere else in a training: nothing is chosen, stopped or tuned by what is seen.
+They are saved with the run, for information only. They use test images and their labels. Nothing in
+the training is selected, stopped or tuned with them.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from insphere.training.images import TrainingImages
 
 FILE = "live.jsonl"
 WATCHED = 400  # images whose scores give the AUC of an epoch
-SHOWN = 240  # of these, how many are drawn
-EVERY = 0.5  # seconds between two looks at least; more in long trainings
+SHOWN = 240  # number of these that are drawn
+EVERY = 0.5  # seconds between two snapshots at least; more in long trainings
 SHARE = 0.01  # of the time so far
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The sphere after one epoch.
+    """A snapshot after one epoch.
 
     Parameters
     ----------
     epoch : int
         Counted from 1.
     auc : float
-        On the watched images, 0 to 1.
+        AUC on the watched images, 0 to 1.
     radius : float
-        Of the sphere.
+        Radius of the sphere.
     points : ndarray of float, shape (n, 2)
-        Where images lie: their distance to the origin is their true distance to the centre; their
-        direction is where they lie around the mean of the watched images, on the two principal
-        directions of the first look.
+        Positions of images. Their distance to the origin is their true distance to the centre.
+        Their direction is a projection on the two principal directions of the first snapshot,
+        around the mean of the watched images.
     truth : ndarray of int, shape (n,)
         0 is normal, 1 anomalous.
     index : ndarray of int, shape (n,)
-        Which of the test images they are.
+        Their positions among the test images.
     """
 
     epoch: int
@@ -60,14 +60,14 @@ class Snapshot:
 
 
 class LiveView(Callback):
-    """Looks at some test images every now and then, and writes down where they are.
+    """A callback that saves snapshots of some test images from time to time.
 
     Parameters
     ----------
     folder : pathlib.Path
         Folder of the run.
     split : OneClassSplit
-        Whose test images are watched, half of them normal.
+        The split whose test images are watched; half of them are normal.
     """
 
     def __init__(self, folder: Path, split: OneClassSplit) -> None:
@@ -83,11 +83,11 @@ class LiveView(Callback):
         self._epochs, self._started, self._looked = 0, time.monotonic(), 0.0
 
     def phase_start(self, phase: str, epochs: int, done: int, images: int) -> None:
-        """Remember which epoch is the last."""
+        """Store the number of epochs of the phase."""
         self._epochs = epochs
 
     def look(self, record: Record, objective: Any, images: Any) -> None:
-        """Score the watched images, unless it was done a moment ago."""
+        """Score the watched images, unless the last snapshot is recent."""
         now = time.monotonic()
         pause = max(EVERY, SHARE * (now - self._started))
         if not (hasattr(objective, "center") and isinstance(images, TrainingImages)):
@@ -117,12 +117,12 @@ class LiveView(Callback):
 
 
 def live_view(folder: Path, split: OneClassSplit) -> list[Callback]:
-    """Return what watches a training; nothing where the test part has but one kind of image."""
+    """Return the callbacks for snapshots; none without both normal and anomalous test images."""
     return [LiveView(folder, split)] if split.has_anomalies and split.has_normals else []
 
 
 def snapshots(folder: Path) -> list[Snapshot]:
-    """Return what was written down of a run, by epoch; empty if there is nothing."""
+    """Return the snapshots of a run by epoch; empty if there are none."""
     path = folder / FILE
     if not path.is_file():
         return []
@@ -139,12 +139,12 @@ def snapshots(folder: Path) -> list[Snapshot]:
                 np.asarray(value["index"], np.int64),
             )
         except (ValueError, KeyError, TypeError, DataError):
-            continue  # half-written by a worker that was killed
+            continue  # incomplete, from a worker that was killed
     return [found[epoch] for epoch in sorted(found)]
 
 
 def _represented(objective: Any, batch: Any) -> NDArray[np.float64]:
-    """Return φ(x) − c in evaluation mode, and leave the mode as it was."""
+    """Return φ(x) − c in evaluation mode, and restore the mode."""
     import torch
 
     training = objective.training

@@ -1,1 +1,1 @@
-"""Where runs are recorded: a database, files beside it, lines of JSON."""
+"""The store of runs: a database, files beside it, and files of results as lines of JSON."""

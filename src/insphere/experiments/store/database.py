@@ -1,8 +1,9 @@
-"""An SQLite file that several processes may write at once."""
+"""An SQLite file that several processes can write at the same time."""
 
 from __future__ import annotations
 
 import sqlite3
+import stat
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,18 +21,19 @@ from sqlalchemy.engine import ExceptionContext  # noqa: E402
 VERSION = 1
 Journal = Literal["wal", "delete"]
 _BUSY_SECONDS = 60
+_HEAD = b"SQLite format 3\0"
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another program holds it; try again when that is done",
     sqlite3.SQLITE_LOCKED: "another program holds it; try again when that is done",
-    sqlite3.SQLITE_READONLY: "make it writable or choose another place",
+    sqlite3.SQLITE_READONLY: "make it writable or choose another folder",
     sqlite3.SQLITE_CANTOPEN: "choose another place",
 }
 
 
 def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engine:
-    """Open the file, or make it with these tables.
+    """Open the file, or create it with these tables.
 
-    Transactions of ``engine.execution_options(write=True)`` wait for their turn before they read.
+    Transactions of ``engine.execution_options(write=True)`` get the write lock before they read.
 
     Parameters
     ----------
@@ -40,14 +42,14 @@ def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engi
     journal : {"wal", "delete"} or None
         See `insphere.experiments.store.run_store.Store`.
     tables : MetaData
-        What a new file holds.
+        Tables of a new file.
 
     Raises
     ------
     DataError
-        If the file is something else, or of another version.
+        If the file is not a store, or has another version.
     InsphereError
-        If it cannot be read or written: now, or at any later moment by what uses the engine.
+        If it cannot be read or written, now or at any later use of the engine.
     """
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_SECONDS})
     event.listen(engine, "connect", _connected)
@@ -55,6 +57,7 @@ def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engi
     event.listen(engine, "handle_error", partial(_refused, path))
     try:
         check_path(path)
+        _check_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
             _prepare(engine, path, journal, tables)
@@ -69,8 +72,21 @@ def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engi
     return engine
 
 
+def _check_file(path: Path) -> None:
+    """Refuse what can be no database before a lock is laid beside it, or a pipe is waited for."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise DataError(f"{path} is not a file; name the file of a store of runs.")
+        with path.open("rb") as file:
+            head = file.read(len(_HEAD))
+    except FileNotFoundError:
+        return
+    if head and head != _HEAD:
+        raise DataError(f"{path} is no store of runs, or is damaged; name another file.")
+
+
 def _prepare(engine: Engine, path: Path, journal: Journal | None, tables: MetaData) -> None:
-    """Look at the version of a file, and make the tables of a new one, all of them or none."""
+    """Check the version of a file, and create the tables of a new one in one transaction."""
     with engine.connect() as connection:
         version = connection.exec_driver_sql("PRAGMA user_version").scalar()
         count = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
@@ -87,14 +103,14 @@ def _prepare(engine: Engine, path: Path, journal: Journal | None, tables: MetaDa
 
 
 def _refused(path: Path, context: ExceptionContext) -> None:
-    """Turn whatever SQLite refuses, at whatever moment, into one sentence."""
+    """Turn every error of SQLite into one sentence."""
     error = context.original_exception
     if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
-        return None  # a fault of the program
+        return None  # a bug
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         raise DataError(f"{path} is no store of runs, or is damaged; name another file.") from error
-    advice = _ADVICE.get(code, "make room there or choose another place")
+    advice = _ADVICE.get(code, "free some space or choose another folder")
     raise InsphereError(f"The store {path} cannot be used: {error}; {advice}.") from error
 
 

@@ -1,4 +1,4 @@
-"""Finished runs as lines of JSON: appended at once, read by anyone, safe between processes."""
+"""Finished runs as lines of JSON, which several processes can append safely."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from insphere.parsing import ParseError, parse_json
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read all rows; an empty list if there is no file, a half-written last line is left out.
+    """Read all rows. A missing file gives an empty list; an incomplete last line is ignored.
 
     Raises
     ------
     DataError
-        If a line before the last is no JSON, or a line is no row.
+        If a line before the last is not JSON, or a line is not a row.
     """
     if not path.exists():
         return []
@@ -42,7 +42,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Append one row, after removing what a killed process may have left half-written."""
+    """Append one row, after removing an incomplete last line."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"), path.open("a+b") as file:
         file.seek(0)
@@ -52,10 +52,10 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def merge_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Add the rows that a file does not have yet, and sort it; return how many were new.
+    """Add the rows that a file does not have, and sort it. Return the number of new rows.
 
-    Rows that are there stay as they are. The order depends on what was run alone, so that the
-    file changes in few lines when it grows.
+    Existing rows are not changed. The order depends only on the settings of the runs, so that few
+    lines of the file change when it grows.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"):

@@ -14,16 +14,16 @@ from sqlalchemy.orm import Mapped, mapped_column  # noqa: E402
 
 
 class Ticket(Base):
-    """A run that somebody asked the queue's workers for.
+    """A run that was added to the queue.
 
     Attributes
     ----------
     identity : str
         `RunSpec.identity`.
     asked : float
-        When, in seconds since 1970, UTC.
+        Time at which it was added, in seconds since 1970, UTC.
     sweep : str or None
-        Which sweep it was asked for with; single runs come first.
+        Key of its sweep; None for a single run. Single runs come first.
     """
 
     __tablename__ = "tickets"
@@ -34,18 +34,18 @@ class Ticket(Base):
 
 
 class PlannedSweep(Base):
-    """A sweep that was handed to the queue.
+    """A sweep that was added to the queue.
 
     Attributes
     ----------
     key : str
         Twelve hexadecimal digits.
     name : str
-        For people.
+        Name for display.
     content : dict
-        What a sweep file would say.
+        Content of the sweep file.
     created : float
-        When, in seconds since 1970, UTC.
+        Time at which it was added, in seconds since 1970, UTC.
     """
 
     __tablename__ = "sweeps"

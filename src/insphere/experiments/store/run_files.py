@@ -1,4 +1,4 @@
-"""Files of a run beside the store: scores, truth, history of the training, model."""
+"""The files of a run beside the store: scores, truth, history of the training, model."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class RunFiles:
     Parameters
     ----------
     root : pathlib.Path
-        Where the folders are.
+        Parent of the folders.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def folder(self, identity: str) -> Path:
-        """Return the folder of a run, which may not be there yet."""
+        """Return the folder of a run. It need not exist yet."""
         return self.root / identity
 
     def model(self, identity: str) -> Path:
-        """Return where the model of a run is, if it was saved."""
+        """Return the folder of the model of a run. It exists only if the model was saved."""
         return self.folder(identity) / "model"
 
     def save_scores(
@@ -54,7 +54,7 @@ class RunFiles:
         Raises
         ------
         DataError
-            If there are none, as for runs that were imported from rows.
+            If there are none, for example for runs that were imported from a file of results.
         """
         folder = self.folder(identity)
         try:
@@ -84,7 +84,7 @@ class RunFiles:
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
                 record = parse_json(line.encode(), finite=False)
-            except ParseError:  # a killed worker left it half-written; the epoch was repeated
+            except ParseError:  # incomplete, from a killed worker; the epoch was repeated
                 continue
             if isinstance(record, dict) and {"phase", "epoch"} <= set(record):
                 records[str(record["phase"]), str(record["epoch"])] = record

@@ -1,4 +1,4 @@
-"""What the store knows about one run: a row of the table ``runs``."""
+"""The record of one run: a row of the table ``runs``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ MEASURED = (
 
 
 class Base(DeclarativeBase):
-    """The tables of a store."""
+    """Base class of the tables of a store."""
 
     type_annotation_map = {dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012
 
 
 class Run(Base):
-    """One run, from the queue to its result.
+    """The record of a run, from the queue to its result.
 
     Attributes
     ----------
@@ -45,25 +45,25 @@ class Run(Base):
         queued, running, interrupted (its worker was stopped or killed; it can be continued),
         finished or failed.
     reason : str or None
-        Why it failed or was interrupted, in a sentence.
+        Reason of a failure or an interruption, as a sentence.
     details : str or None
-        Traceback of a failure that was no mistake of the user.
+        Traceback of a failure that was not a mistake of the user.
     attempts : int
-        How often it was started.
+        Number of starts.
     worker : str or None
-        Who runs it, or ran it last: process number and a random part.
+        The last worker: process number and a random part.
     heartbeat : float or None
-        When the worker was last known to live.
+        Last sign of life of the worker.
     stop_requested : bool
         Whether the worker is asked to stop.
     progress : dict or None
-        Phase, epoch, number of epochs and loss of a training that is running.
+        Phase, epoch, number of epochs and loss of a running training.
     created, started, finished : float or None
         Seconds since 1970, UTC.
     auc, average_precision, fpr_at_95_tpr, ...
-        What `RunResult.row` measured; see `MEASURED`.
+        Measurements as in `RunResult.row`; see `MEASURED`.
     extra : dict or None
-        Whatever else an imported row said.
+        Further values of an imported row.
     """
 
     __tablename__ = "runs"
@@ -113,7 +113,7 @@ class Run(Base):
 
     @property
     def spec(self) -> RunSpec:
-        """What is run."""
+        """The spec of the run."""
         return RunSpec.model_validate({name: getattr(self, name) for name in _SPEC})
 
     @property
@@ -132,12 +132,12 @@ class Run(Base):
 
 
 def spec_values(spec: RunSpec) -> dict[str, Any]:
-    """Return the columns that say what a run is."""
+    """Return the columns with the spec of a run."""
     return {"identity": spec.identity, **spec.model_dump(mode="json")}
 
 
 def result_values(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the columns that say what a finished run gave.
+    """Return the columns with the result of a finished run.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def spec_of_row(row: Mapping[str, Any]) -> RunSpec:
     Raises
     ------
     DataError
-        If the row is no finished run, or its identity is not that of its settings.
+        If the row is not a finished run, or its identity does not match its settings.
     """
     missing = [name for name in ("run", *_SPEC, "auc") if name not in row]
     if missing:

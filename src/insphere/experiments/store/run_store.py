@@ -1,8 +1,8 @@
 """All runs in one SQLite file; scores, histories and models in a folder beside it.
 
-Several processes may read and write at once. A run is claimed in one statement, so nothing is
-started twice. Every worker holds a lock on a file of its own, which the system releases however the
-worker ends: what a killed worker left running is recognised and can be continued.
+Several processes can read and write at the same time. A worker claims a run in one SQL statement,
+so no run is started twice. Every worker holds a lock on its own file. The operating system releases
+the lock when the worker ends or is killed, so its unfinished run is detected and can be continued.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from sqlalchemy import Select, case, func, literal_column, select, update  # `da
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import Session
 
-SILENCE = 60.0  # seconds without a heartbeat, where there is no lock to look at
+SILENCE = 60.0  # seconds without a heartbeat, if there is no lock to check
 _PART = 500  # identities in one statement
 
 
 class Store:
-    """A file of runs.
+    """A store of runs in one SQLite file.
 
     Parameters
     ----------
     path : path
-        The SQLite file; made if it is not there.
+        The SQLite file; created if it does not exist.
     create : bool
-        Whether to make it.
+        Whether to create a missing file.
     journal : {"wal", "delete"}, optional
-        How SQLite keeps writers apart: "wal" needs all processes on one machine, "delete" also
-        works in a folder that machines share. By default a new file gets "wal", and an old one
-        stays as it is.
+        Journal mode of SQLite. "wal" needs all processes on one machine; "delete" also works in a
+        folder that machines share. By default a new file gets "wal", and an existing one is not
+        changed.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Store:
     Raises
     ------
     DataError
-        If the file is missing and not to be made, is no store, or one of another version.
+        If the file is missing and `create` is false, is not a store, or has another version.
 
     Examples
     --------
@@ -85,6 +85,8 @@ class Store:
         journal: Journal | None = None,
     ) -> None:
         self.path = Path(path).absolute()
+        if not self.path.name:
+            raise DataError(f"{self.path} is a folder; name the file of a store of runs.")
         self.folder = self.path.with_suffix("") if self.path.suffix else self.path.with_suffix(".d")
         if not create and not self.path.is_file():
             raise DataError(
@@ -96,23 +98,23 @@ class Store:
 
     @property
     def journal(self) -> str:
-        """How SQLite keeps writers apart: "wal" or "delete"."""
+        """Journal mode of SQLite: "wal" or "delete"."""
         with self._engine.connect() as connection:
             return str(connection.exec_driver_sql("PRAGMA journal_mode").scalar())
 
     def close(self) -> None:
-        """Close all connections; the store opens new ones when it is used again."""
+        """Close all connections. The store opens new ones at its next use."""
         self._engine.dispose()
 
     # ------------------------------------------------------------------ transactions
 
     def reading(self) -> Session:
-        """Look at several things at one moment."""
+        """Open a transaction for consistent reading."""
         return Session(self._engine, expire_on_commit=False)
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """Change several things in one transaction, or nothing.
+        """Open a transaction for writing.
 
         Raises
         ------
@@ -127,12 +129,12 @@ class Store:
     def runs(
         self, identities: Iterable[str] | None = None, *, states: Sequence[State] | None = None
     ) -> list[Run]:
-        """Return runs in the order in which they came.
+        """Return runs in the order in which they were added.
 
         Parameters
         ----------
         identities : iterable of str, optional
-            Which ones; by default all.
+            The runs to return; by default all.
         states : sequence of str, optional
             Only those in one of these states.
         """
@@ -149,12 +151,12 @@ class Store:
             ]
 
     def count(self) -> int:
-        """Return how many runs there are, whatever their state."""
+        """Return the number of runs in all states."""
         with Session(self._engine) as session:
             return int(session.scalar(select(func.count()).select_from(Run)) or 0)
 
     def get(self, identity: str) -> Run | None:
-        """Return one run; None if it is not there."""
+        """Return one run, or None."""
         return next(iter(self.runs([identity])), None)
 
     def rows(self, identities: Iterable[str] | None = None) -> list[dict[str, Any]]:
@@ -164,7 +166,7 @@ class Store:
     # ------------------------------------------------------------------ queue
 
     def add(self, specs: Iterable[RunSpec]) -> int:
-        """Queue the specs that are not there yet, and return how many were not."""
+        """Add the specs that the store does not have, as queued. Return their number."""
         added = 0
         with self.writing() as session:
             for spec in specs:
@@ -175,7 +177,7 @@ class Store:
         return added
 
     def requeue(self, identities: Iterable[str], states: Sequence[State] = ("interrupted",)) -> int:
-        """Put runs in one of `states` back into the queue, and return how many there were."""
+        """Queue the runs in one of `states` again. Return their number."""
         return self._change(
             identities,
             states,
@@ -183,9 +185,9 @@ class Store:
         )
 
     def stop(self, identities: Iterable[str], reason: str = "Cancelled.") -> int:
-        """Ask the workers of running runs to stop, and take waiting runs from the queue.
+        """Ask the workers of running runs to stop, and remove waiting runs from the queue.
 
-        A stopped run is interrupted: its checkpoint stays, and `requeue` continues it.
+        A stopped run is interrupted: its checkpoint is kept, and `requeue` continues it.
         """
         chosen = list(identities)
         waiting = self._change(chosen, ("queued",), {"state": "interrupted", "reason": reason})
@@ -194,7 +196,7 @@ class Store:
         )
 
     def recover(self) -> list[str]:
-        """Mark as interrupted what dead workers left running, and return these identities."""
+        """Mark the runs of dead workers as interrupted, and return their identities."""
         dead: dict[str, bool] = {}
         interrupted = []
         for run in self.runs(states=("running",)):
@@ -208,21 +210,21 @@ class Store:
     # ------------------------------------------------------------------ for workers
 
     def claim(self, identity: str, worker: str) -> bool:
-        """Take a run from the queue; False if it is not there, or no longer."""
+        """Claim a run for a worker; False if it is not queued."""
         query = update(Run).where(Run.identity == identity, Run.state == "queued")
         with self.writing() as session:
             return _count(session.execute(query.values(_claimed(worker)))) == 1
 
     def claim_next(self, worker: str, waiting: Select[Any] | None = None) -> RunSpec | None:
-        """Take the first run of the queue, in one statement; None if the queue is empty.
+        """Claim the first run of the queue in one statement; None if the queue is empty.
 
         Parameters
         ----------
         worker : str
-            Who takes it.
+            The worker.
         waiting : Select, optional
-            The identities that may be taken, in their order; by default all that are queued,
-            those first that have waited for longest.
+            The identities that can be claimed, in order; by default all queued ones, the oldest
+            first.
         """
         if waiting is None:
             waiting = select(Run.identity).where(Run.state == "queued")
@@ -235,11 +237,11 @@ class Store:
         return None if run is None else run.spec
 
     def beat(self, identity: str, worker: str) -> None:
-        """Say that the worker lives."""
+        """Record a sign of life of the worker."""
         self._own(identity, worker, {"heartbeat": time.time()})
 
     def must_stop(self, identity: str, worker: str) -> bool:
-        """Tell whether the worker is asked to stop, or the run is no longer its own."""
+        """Return whether the worker must stop, or has lost the run."""
         query = select(Run.stop_requested).where(
             Run.identity == identity, Run.worker == worker, Run.state == "running"
         )
@@ -247,26 +249,26 @@ class Store:
             return session.scalar(query) is not False
 
     def report(self, identity: str, worker: str, progress: Mapping[str, Any]) -> None:
-        """Say how far the training is."""
+        """Record the progress of the training."""
         self._own(identity, worker, {"progress": dict(progress), "heartbeat": time.time()})
 
     def finish(self, identity: str, worker: str, row: Mapping[str, Any]) -> bool:
-        """Record a result; False if the run was taken from the worker in the meantime."""
+        """Record a result; False if the worker has lost the run in the meantime."""
         return self._own(identity, worker, _finished() | result_values(row))
 
     def fail(self, identity: str, worker: str, reason: str, details: str | None = None) -> bool:
-        """Record why a run has no result."""
+        """Record the reason of a failure."""
         values = _finished() | {"state": "failed", "reason": reason, "details": details}
         return self._own(identity, worker, values)
 
     def interrupt(self, identity: str, worker: str, reason: str) -> bool:
-        """Record that a run was stopped before its end; who asked for it has given the reason."""
+        """Record that a run was stopped before its end, with the reason that was given."""
         asked = case((Run.stop_requested, func.coalesce(Run.reason, reason)), else_=reason)
         values = {"state": "interrupted", "reason": asked, "progress": None}
         return self._own(identity, worker, values)
 
     def worker_lock(self, worker: str) -> FileLock:
-        """Return the lock that a worker holds for as long as it lives."""
+        """Return the lock that a worker holds while it lives."""
         folder = self.folder / "workers"
         folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{worker}.lock", thread_local=False)
@@ -274,17 +276,17 @@ class Store:
     # ------------------------------------------------------------------ rows
 
     def import_rows(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Take finished runs from rows; those that are finished here already stay as they are.
+        """Import finished runs from rows. Runs that are finished in the store are not changed.
 
         Returns
         -------
         int
-            How many were new.
+            Number of new runs.
 
         Raises
         ------
         DataError
-            If a row is no finished run; then none is taken.
+            If a row is not a finished run; then no row is imported.
         """
         added = 0
         with self.writing() as session:
@@ -319,7 +321,7 @@ class Store:
             )
 
     def _own(self, identity: str, worker: str, values: Mapping[str, Any]) -> bool:
-        """Change a run that the worker has claimed and nobody has taken from it."""
+        """Change a run if the worker still holds its claim."""
         query = update(Run).where(
             Run.identity == identity, Run.worker == worker, Run.state == "running"
         )
@@ -328,7 +330,7 @@ class Store:
 
     def _is_dead(self, worker: str, heartbeat: float) -> bool:
         lock = self.worker_lock(worker)
-        if not Path(lock.lock_file).exists():  # the folder stayed elsewhere
+        if not Path(lock.lock_file).exists():  # the folder was not moved with the file
             return time.time() - heartbeat > SILENCE
         try:
             with lock.acquire(timeout=0):

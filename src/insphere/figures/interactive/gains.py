@@ -41,12 +41,12 @@ def gain_bars(found: Sequence[Gain], title: str = "") -> Any:
             hovertemplate="%{y}: %{x:+.2f}<extra></extra>",
         )
     )
-    told = [gain for gain in found if gain.assumed is not None]
-    if told:
+    with_assumption = [gain for gain in found if gain.assumed is not None]
+    if with_assumption:
         figure.add_trace(
             go.Scatter(
-                x=[gain.assumed for gain in told],
-                y=[plain(gain.option) for gain in told],
+                x=[gain.assumed for gain in with_assumption],
+                y=[plain(gain.option) for gain in with_assumption],
                 mode="markers",
                 name="assumed",
                 marker={

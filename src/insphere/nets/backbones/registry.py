@@ -57,7 +57,7 @@ def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = 
     SpecError
         If the name is unknown.
     ModelError
-        If the weights cannot be had, cannot be read or are another network's.
+        If the weights are missing, cannot be read, or belong to another network.
     MissingExtraError
         If the package that brings the network is not installed.
     """
@@ -70,8 +70,8 @@ def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = 
     with initial_weights(_RANDOM_SEED):
         backbone = _load(name, file, random)
     if random:
-        told = f"random (seed {_RANDOM_SEED}), not pretrained"
-        backbone.card = replace(backbone.card, weights=told, pretrained=False)
+        weights = f"random (seed {_RANDOM_SEED}), not pretrained"
+        backbone.card = replace(backbone.card, weights=weights, pretrained=False)
     elif file is not None:
         backbone.card = replace(backbone.card, weights=f"from the file {file.name}")
     return backbone.eval().requires_grad_(False)

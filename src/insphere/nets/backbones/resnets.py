@@ -56,7 +56,7 @@ def load(card: BackboneCard, weights: Path | None, *, download: bool) -> Backbon
     Raises
     ------
     ModelError
-        If they cannot be had.
+        If they cannot be loaded.
     """
     models = require("torchvision.models", card.extra, f"The backbone {card.name}")
     network: Any = models.get_model(card.name, weights=None).eval()

@@ -68,7 +68,7 @@ def load(name: str, weights: Path | None, *, download: bool) -> Backbone:
     SpecError
         If timm has no such network, or it gives no intermediate maps.
     ModelError
-        If the weights cannot be had.
+        If the weights cannot be loaded.
     """
     timm = require("timm", "backbones", f"The backbone {name}")
     inner = ALIASES.get(name, name).removeprefix(PREFIX)

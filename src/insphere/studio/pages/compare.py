@@ -1,4 +1,4 @@
-"""Choose what is normal and how to learn it, and start."""
+"""The start page: select images, the normal class and a method, and train."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
-    Choice,
+    RunChoice,
     assumed_gain,
     baseline_of,
     epochs_by_recipe,
@@ -22,18 +22,18 @@ from insphere.experiments.runs.run_builder import (
 from insphere.studio import controls, estimates, formatting, method_list, option_list, upload_widget
 from insphere.studio.app_state import Studio
 from insphere.studio.controls import Radio
-from insphere.studio.form_state import MOST_EPOCHS, Z_SCORE, Chosen
+from insphere.studio.form_state import MOST_EPOCHS, Z_SCORE, FormState
 from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
 
 RECIPES = {
-    "fast": ("Fast", "one cycle: the default"),
-    "paper": ("Paper", "as published: better by little, and much slower"),
+    "fast": ("Fast", "one-cycle schedule, the default"),
+    "paper": ("Paper", "as published: slightly better and much slower"),
 }
 
 
 def register(studio: Studio) -> None:
-    """Give the page its address."""
+    """Register the page at its address."""
 
     @ui.page("/", response_timeout=PATIENCE)
     async def compare(
@@ -56,12 +56,13 @@ def register(studio: Studio) -> None:
         with frame(studio, "Compare", "/"):
             html("<h1>What is normal?</h1>")
             html(
-                '<p class="lead">Pick one class. A network learns it from its images alone and '
-                "must then find everything else. Every number you will see is measured here.</p>"
+                '<p class="lead">Pick the normal class. A detector is trained on its images alone '
+                "and must then find all other images. Every number that you see is measured on "
+                "this computer.</p>"
             )
-            chosen = Chosen(studio, given)
-            await chosen.take(dataset)
-            ComparePage(studio, chosen).build()
+            form = FormState(studio, given)
+            await form.take(dataset)
+            ComparePage(studio, form).build()
 
 
 class ComparePage:
@@ -70,18 +71,18 @@ class ComparePage:
     Parameters
     ----------
     studio : Studio
-        Where it runs.
-    chosen : Chosen
-        What the address says, and what the visitor makes of it.
+        The studio that trains.
+    form : FormState
+        The selection, at first as in the address.
     """
 
-    def __init__(self, studio: Studio, chosen: Chosen) -> None:
-        self.studio, self.chosen = studio, chosen
+    def __init__(self, studio: Studio, form: FormState) -> None:
+        self.studio, self.form = studio, form
 
     # ------------------------------------------------------------------ building
 
     def build(self) -> None:
-        """Lay the page out."""
+        """Build the page."""
         with ui.element("div").classes("side"):
             with ui.element("div"):
                 with _step(1, "Images"):
@@ -90,77 +91,81 @@ class ComparePage:
                     self.classes()
                 with _step(3, "Method"):
                     self._methods()
-                with _step(4, "Processing options", "with the gain in AUC that a report assumed"):
+                with _step(
+                    4,
+                    "Processing options",
+                    "with the gain in AUC that a report assumed, not measured",
+                ):
                     self.option_lists()
-                with _step(5, "How long"):
+                with _step(5, "Training schedule"):
                     self.schedule()
-                with _step(6, "Where the threshold lies"):
+                with _step(6, "Threshold"):
                     self.thresholds()
             with (
                 ui.element("aside").classes("sticky").props('aria-label="What will be trained"'),
                 ui.element("div").classes("card stack"),
             ):
                 self.summary()
-                # Never made anew, so that it is heard right after a choice.
+                # Never rebuilt, so that a click right after a selection is not lost.
                 self.button = controls.button("Train", self._start, "go wide", data_test="train")
                 self.button.set_visibility(self._choice()[0] is not None)
 
     @ui.refreshable_method
     def datasets(self) -> None:
-        """Show the sources, and a place to bring others."""
-        radio = Radio("Images", self.chosen.source.key, self._take)
-        for source in self.chosen.sources:
+        """Show the sources, and a field to upload others."""
+        radio = Radio("Images", self.form.source.key, self._take)
+        for source in self.form.sources:
             named = source.kind == "named"
-            radio.add(source.key, source.title, source.key if named else "your own")
-        if self.chosen.problem:
-            message(self.chosen.problem, "bad")
+            radio.add(source.key, source.title, source.key if named else "your own images")
+        if self.form.problem:
+            message(self.form.problem, "bad")
         with ui.element("details"):
             with ui.element("summary"):
-                html("Bring your own images")
+                html("Upload your own images")
             with ui.element("div").classes("stack").style("padding-top:14px"):
                 html(
-                    "<p class=muted>A zip with one folder for each class, one of them normal. "
-                    "It stays on this machine.</p>"
+                    "<p class=muted>A zip file with one folder for each class, one of them normal. "
+                    "It stays on this computer.</p>"
                 )
-                upload_widget.drop_zip(self.studio, self._brought)
+                upload_widget.drop_zip(self.studio, self._uploaded)
 
     @ui.refreshable_method
     def classes(self) -> None:
         """Show a picture of each class."""
-        radio = Radio("Normal class", self.chosen.normal, partial(self._set, "normal"), "pics")
-        for name, image in self.chosen.pictures.items():
+        radio = Radio("Normal class", self.form.normal, partial(self._set, "normal"), "pics")
+        for name, image in self.form.pictures.items():
             radio.add_picture(name, formatting.picture(image, ""))
 
     def _methods(self) -> None:
-        method_list.show(self.chosen.method, self.chosen.objective, self._method)
+        method_list.show(self.form.method, self.form.objective, self._method)
 
     @ui.refreshable_method
     def option_lists(self) -> None:
         """Show the options in their three groups."""
-        enabled = takes_options(self.chosen.method)
+        enabled = takes_options(self.form.method)
         if not enabled:
-            title = escape(method_title(self.chosen.method))
+            title = escape(method_title(self.form.method))
             html(f"<p class=muted>{title} does not take these options.</p>")
-        option_list.show(self.chosen.options, self._tick, enabled=enabled)
+        option_list.show(self.form.options, self._tick, enabled=enabled)
 
     @ui.refreshable_method
     def schedule(self) -> None:
-        """Show the recipes, and numbers for those who want to set them."""
-        chosen, own = self.chosen, settings_of(self.chosen.method)
+        """Show the recipes, and fields for the numbers of epochs and the seed."""
+        form, own = self.form, settings_of(self.form.method)
         if "recipe" in own:
-            radio = Radio("Recipe", chosen.recipe, partial(self._set, "recipe"))
+            radio = Radio("Recipe", form.recipe, partial(self._set, "recipe"))
             for name, (title, note) in RECIPES.items():
-                epochs = epochs_by_recipe(chosen.method, name, chosen.trained_on())
+                epochs = epochs_by_recipe(form.method, name, form.trained_on())
                 radio.add(name, title, f"{' + '.join(map(str, epochs))} epochs, {note}")
         else:
-            html("<p class=muted>This method has no epochs to choose.</p>")
+            html("<p class=muted>This method does not train in epochs.</p>")
         with ui.element("div").classes("row"):
             controls.number(
-                "Seed", chosen.seed, partial(self._set, "seed"), least=0, most=2**31 - 1, hint="0"
+                "Seed", form.seed, partial(self._set, "seed"), least=0, most=2**31 - 1, hint="0"
             )
             for name, title, value in (
-                ("pretrain_epochs", "Pretraining epochs", chosen.pretrain),
-                ("epochs", "Training epochs", chosen.epochs),
+                ("pretrain_epochs", "Pretraining epochs", form.pretrain),
+                ("epochs", "Training epochs", form.epochs),
             ):
                 if name in own:
                     kept = "pretrain" if name == "pretrain_epochs" else name
@@ -172,22 +177,28 @@ class ComparePage:
     @ui.refreshable_method
     def thresholds(self) -> None:
         """Show the two ways to place the threshold."""
-        rate = self.chosen.rate()
-        promise = "too few normal images for that"
+        rate = self.form.rate()
+        promise = "there are too few normal images for this"
         if rate is not None:
-            promise = f"at most {100 * rate:g} % false alarms; also gives p-values"
-        now = "held-out" if self.chosen.held_out and rate is not None else "training"
+            promise = f"at most {100 * rate:g} % false alarms on average; also gives p-values"
+        now = "held-out" if self.form.held_out and rate is not None else "training"
         radio = Radio("Threshold", now, lambda key: self._set("held_out", key == "held-out"))
         radio.add(
-            "held-out", "Held-out normals", f"a fifth is set aside: {promise}",
+            "held-out",
+            "Held-out calibration images",
+            f"a fifth of the normal images is held out: {promise}",
             enabled=rate is not None,
-        )  # fmt: skip
-        radio.add("training", "Training images", "all are trained on, 5 % of them lie outside")
+        )
+        radio.add(
+            "training",
+            "Training images",
+            "all normal images are trained on; 5 % of them are above the threshold",
+        )
 
     @ui.refreshable_method
     def summary(self) -> None:
-        """Say what will be trained and how long it takes, or why it cannot be."""
-        chosen = self.chosen
+        """Show what will be trained and the estimated time, or the problem."""
+        form = self.form
         with ui.element("div").classes("stack"):
             choice, problem = self._choice()
             if choice is None:
@@ -196,10 +207,10 @@ class ComparePage:
             spec = choice.spec()
             baseline = baseline_of(spec)
             with ui.element("div").classes("title"):
-                html(formatting.picture(chosen.pictures[chosen.normal], f"a {chosen.normal}"))
+                html(formatting.picture(form.pictures[form.normal], f"a {form.normal}"))
                 html(
-                    f"<div><small>Normal is</small><h2>{escape(chosen.normal)}</h2>"
-                    f"<small>{escape(chosen.source.title)}</small></div>"
+                    f"<div><small>Normal is</small><h2>{escape(form.normal)}</h2>"
+                    f"<small>{escape(form.source.title)}</small></div>"
                 )
             html(self._what())
             known = self.studio.run(baseline.identity)
@@ -210,56 +221,59 @@ class ComparePage:
     # ------------------------------------------------------------------ parts
 
     def _what(self) -> str:
-        chosen = self.chosen
-        title = method_title(chosen.method)
-        if chosen.method == "deep-svdd":
-            title = method_list.OBJECTIVES[chosen.objective][0]
-        names = chosen.options if takes_options(chosen.method) else []
+        form = self.form
+        title = method_title(form.method)
+        if form.method == "deep-svdd":
+            title = method_list.OBJECTIVES[form.objective][0]
+        names = form.options if takes_options(form.method) else []
         lines = [f"<b>{escape(title)}</b>", *(f"+ {escape(OPTIONS[n].title)}" for n in names)]
         return f"<div>{'<br>'.join(lines)}</div>"
 
-    def _assumption(self, choice: Choice) -> None:
+    def _assumption(self, choice: RunChoice) -> None:
         gain = assumed_gain(choice.options) if takes_options(choice.method) else None
         if gain is not None:
-            html(f"<small>The report assumed {formatting.points(gain)} points for these.</small>")
+            html(
+                f"<small>A report assumed {formatting.points(gain)} points for these "
+                "options.</small>"
+            )
 
     # ------------------------------------------------------------------ doing
 
     async def _take(self, key: str) -> None:
-        await self.chosen.take(key)
-        if self.chosen.problem:
+        await self.form.take(key)
+        if self.form.problem:
             self.datasets.refresh()
         self.classes.refresh()
         self.schedule.refresh()
         self.thresholds.refresh()
         self._changed()
 
-    async def _brought(self, source: Source) -> None:
-        self.chosen.sources = self.studio.sources.all()
+    async def _uploaded(self, source: Source) -> None:
+        self.form.sources = self.studio.sources.all()
         await self._take(source.key)
         self.datasets.refresh()
 
     def _method(self, key: str) -> None:
-        before = self.chosen.method
+        before = self.form.method
         if key in method_list.OBJECTIVES:
-            self.chosen.method, self.chosen.objective = "deep-svdd", key
+            self.form.method, self.form.objective = "deep-svdd", key
         else:
-            self.chosen.method, self.chosen.objective = key, "one-class"
-        if self.chosen.method != before:
+            self.form.method, self.form.objective = key, "one-class"
+        if self.form.method != before:
             self.option_lists.refresh()
             self.schedule.refresh()
         self._changed()
 
     def _set(self, name: str, value: Any) -> None:
-        setattr(self.chosen, name, (value or 0) if name == "seed" else value)
-        if name in ("normal", "held_out"):  # they decide how many images are trained on
+        setattr(self.form, name, (value or 0) if name == "seed" else value)
+        if name in ("normal", "held_out"):  # the number of training images depends on them
             self.schedule.refresh()
         if name == "normal":
             self.thresholds.refresh()
         self._changed()
 
     def _tick(self, name: str, ticked: bool) -> None:
-        options = self.chosen.options
+        options = self.form.options
         if ticked and name not in options:
             options.append(name)
         if not ticked and name in options:
@@ -269,12 +283,12 @@ class ComparePage:
     def _changed(self) -> None:
         self.summary.refresh()
         self.button.set_visibility(self._choice()[0] is not None)
-        show_address(self.chosen.address())
+        show_address(self.form.address())
 
-    def _choice(self) -> tuple[Choice | None, str]:
-        """Return what is to be trained, or None and why it cannot be."""
+    def _choice(self) -> tuple[RunChoice | None, str]:
+        """Return the run to train, or None and the problem."""
         try:
-            choice = self.chosen.choice()
+            choice = self.form.choice()
             choice.spec()
         except (SpecError, ValueError) as error:
             return None, str(error)
@@ -282,11 +296,11 @@ class ComparePage:
 
     def _start(self) -> None:
         choice, _ = self._choice()
-        if choice is None:  # pressed before the button could go
+        if choice is None:  # clicked before the button was hidden
             return
         self.studio.queue.ask(choice.specs())
         self.studio.queue.keep_working()
-        unit = "?scores=z" if Z_SCORE in self.chosen.options else ""
+        unit = "?scores=z" if Z_SCORE in self.form.options else ""
         ui.navigate.to(f"/runs/{choice.spec().identity}{unit}")
 
 
@@ -301,9 +315,10 @@ def _step(number: int, title: str, note: str = "") -> ui.element:
 
 
 def _beside(same: bool, known: Any) -> str:
-    others = "the same network untrained and plain nearest neighbours"
+    controls = "two controls: the same network untrained, and nearest neighbours on pixels"
     if same:
-        return f"This is the baseline itself; beside it, {others}."
+        return f"This is the baseline, plain Deep SVDD. It is compared with {controls}."
+    baseline = "the baseline, plain Deep SVDD with the same class and seed"
     if known is not None and known.state == "finished":
-        return f"Compared with the baseline, which is known already, {others}."
-    return f"Compared with plain Deep SVDD of the same class and seed, {others}."
+        baseline += " (finished already)"
+    return f"Compared with {baseline}, and with {controls}."

@@ -1,4 +1,4 @@
-"""All runs of the store: what is at work, sweeps, a table, and comparisons."""
+"""All runs of the store: the queue, sweeps, a table of runs, and comparisons."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GROUPS = (
     ("", "nothing"),
     ("method", "method and options"),
     ("class", "normal class"),
-    ("dataset", "dataset"),
+    ("dataset", "data set"),
     ("seed", "seed"),
 )
 _NUMBER = "v => v == null ? '–' : v.toFixed(1)"
@@ -39,7 +39,7 @@ COLUMNS: list[dict[str, Any]] = [
 
 
 def register(studio: Studio) -> None:
-    """Give the page its address."""
+    """Register the page at its address."""
 
     @ui.page("/experiments", response_timeout=PATIENCE)
     def experiments(
@@ -52,7 +52,10 @@ def register(studio: Studio) -> None:
     ) -> None:
         with frame(studio, "Experiments", "/experiments"):
             html("<h1>Experiments</h1>")
-            html('<p class="lead">Every run of this store, whoever started it.</p>')
+            html(
+                '<p class="lead">All runs of this store, from the studio and from the command '
+                "line.</p>"
+            )
             page = ExperimentsPage(studio)
             page.given = {
                 "group": group if group in dict(GROUPS) else "", "search": search[:100],
@@ -62,12 +65,12 @@ def register(studio: Studio) -> None:
 
 
 class ExperimentsPage:
-    """What one visitor sees of the store.
+    """The page as one visitor sees it.
 
     Parameters
     ----------
     studio : Studio
-        Where it is.
+        The studio whose store is shown.
     """
 
     def __init__(self, studio: Studio) -> None:
@@ -78,21 +81,21 @@ class ExperimentsPage:
         self._seen: Any = self._signature()
 
     def build(self, compared: list[str], figure: str) -> None:
-        """Lay the page out."""
+        """Build the page."""
         with ui.element("div").classes("gap stack"):
             self.compared = ui.element("div").classes("stack")
             if compared:
                 with self.compared:
                     comparison_view.show(self.studio, compared, figure)
-            self.at_work = queue_view.AtWork(self.studio)
-            self.at_work.show()
+            self.queue = queue_view.QueueView(self.studio)
+            self.queue.show()
             with ui.element("section").classes("card stack"):
                 with ui.element("div").classes("between"):
                     html("<h2>All runs</h2>")
                     self.actions()
                 self._filters()
                 self.table_or_groups()
-            new_sweep.show(self.studio, self.at_work.refresh)
+            new_sweep.show(self.studio, self.queue.refresh)
         ui.timer(LOOK_SECONDS, self.look)
 
     def _filters(self) -> None:
@@ -118,7 +121,7 @@ class ExperimentsPage:
 
     @ui.refreshable_method
     def actions(self) -> None:
-        """Offer what can be done with the selected runs, or with all."""
+        """Show the buttons for the selected runs, or for all."""
         with ui.element("div").classes("row"):
             if self.selected:
                 count = len(self.selected)
@@ -130,11 +133,11 @@ class ExperimentsPage:
 
     @ui.refreshable_method
     def table_or_groups(self) -> None:
-        """Show the runs that fit, one by one or in groups."""
+        """Show the runs that match the filters, one by one or in groups."""
         names = self.studio.names()
         shown = [run for run in self.runs if self._fits(run, names[run.identity])]
         if not self.runs:
-            html('<p class=muted>There is no run yet. <a href="/">Start the first</a>.</p>')
+            html('<p class=muted>There are no runs yet. <a href="/">Start the first one</a>.</p>')
         elif self.given["group"]:
             html(_grouped(shown, self.given["group"], self.runs))
         else:
@@ -162,8 +165,8 @@ class ExperimentsPage:
     # ------------------------------------------------------------------ what happens
 
     def look(self) -> None:
-        """Take in what has changed since the last look."""
-        self.at_work.refresh()
+        """Show what has changed since the last check."""
+        self.queue.refresh()
         self.runs = self.studio.store.runs()
         now = self._signature()
         if now != self._seen:
@@ -215,5 +218,5 @@ def _grouped(runs: list[Run], by: str, among: list[Run]) -> str:
             f'<td class=r><a href="{compare}">compare</a></td></tr>'
         )
     head = "<tr><th>group</th><th class=r>runs</th><th class=r>AUC, %</th><th></th></tr>"
-    body = "".join(rows) or "<tr><td colspan=4 class=muted>No finished run fits.</td></tr>"
+    body = "".join(rows) or "<tr><td colspan=4 class=muted>No finished run matches.</td></tr>"
     return f'<div class="scroll"><table class="table" data-test="groups">{head}{body}</table></div>'

@@ -1,4 +1,4 @@
-"""An image of one's own, dropped or drawn, and what a model says about it."""
+"""The page on which a visitor draws or uploads an image, and a model scores it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from insphere.experiments.store.run_record import Run
 from insphere.studio import controls, formatting, image_view, upload_widget
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import PATIENCE, frame, html, message, read_asset, show_address
-from insphere.studio.inspect_image import Closer, look_closer
+from insphere.studio.inspect_image import ImageInspection, inspect_image
 from insphere.studio.uploads import LIMITS, drawn_digit, one_image
 
 SIDE = 280  # pixels of the canvas
 LARGEST_DRAWING = 400_000  # characters
-_MARGIN = {28: 4 / 28}  # how much stays empty around digits, by the side of the images
+_MARGIN = {28: 4 / 28}  # empty share around digits, by the side of the training images
 
 _CANVAS = f"""
 <canvas class="canvas" id="drawing" width="{SIDE}" height="{SIDE}" tabindex="0" role="img"
@@ -32,41 +32,46 @@ _CANVAS = f"""
 
 
 def register(studio: Studio) -> None:
-    """Give the page its address."""
+    """Register the page at its address."""
 
     @ui.page("/look", response_timeout=PATIENCE)
     def look(model: str = "") -> None:
-        with frame(studio, "Look", "/look"):
-            html("<h1>Look at an image of yours</h1>")
-            html('<p class="lead">Draw a digit or drop a picture; a trained model judges it.</p>')
-            LookPage(studio, model).build()
+        with frame(studio, "Inspect", "/look"):
+            html("<h1>Inspect an image of your own</h1>")
+            html(
+                '<p class="lead">Draw a digit or upload an image. A trained model scores it and '
+                "shows why.</p>"
+            )
+            InspectPage(studio, model).build()
 
 
-class LookPage:
-    """One visitor with one image.
+class InspectPage:
+    """The page as one visitor sees it.
 
     Parameters
     ----------
     studio : Studio
-        Where the models are.
-    chosen : str
-        Identity of the model that the address names, or nothing.
+        The studio that has the models.
+    model : str
+        Identity of the model in the address, or an empty text.
     """
 
-    def __init__(self, studio: Studio, chosen: str) -> None:
+    def __init__(self, studio: Studio, model: str) -> None:
         self.studio = studio
         runs = studio.store.runs(states=("finished",))
         self.runs = [run for run in reversed(runs) if studio.has_model(run.identity)]
-        named = [run for run in self.runs if run.identity == chosen]
+        named = [run for run in self.runs if run.identity == model]
         deep = [run for run in self.runs if run.method == "deep-svdd"]
         self.run: Run | None = next(iter([*named, *deep, *self.runs]), None)
         self.last: tuple[str, bytes] | None = None
         self.turn = 0
 
     def build(self) -> None:
-        """Lay the page out."""
+        """Build the page."""
         if self.run is None:
-            html('<p class="gap muted">There is no model yet. <a href="/">Train one first</a>.</p>')
+            html(
+                '<p class="gap muted">There are no models yet. <a href="/">Train one first</a>.</p>'
+            )
             return
         with ui.element("div").classes("side look"):
             with ui.element("section").classes("card stack"):
@@ -81,9 +86,9 @@ class LookPage:
                     with clear:
                         html("<span>Clear</span>", "display:contents")
                     clear.on("click", js_handler="() => insphereClear()")
-                    html("<small>It is judged when you lift the pen.</small>")
+                    html("<small>The drawing is scored when you lift the pen.</small>")
                 accept = "image/*"
-                upload_widget.drop(accept, "or drop a picture here", self._dropped, self._rejected)
+                upload_widget.drop(accept, "or drop an image here", self._dropped, self._rejected)
             self.result = ui.element("section").classes("card stack").props('aria-live="polite"')
             with self.result:
                 html("<p class=muted>The verdict appears here.</p>")
@@ -96,7 +101,7 @@ class LookPage:
         self.run = next((run for run in self.runs if run.identity == identity), self.run)
         show_address(f"/look?{urlencode({'model': identity})}")
         if self.last is not None:
-            await self._judge(*self.last)
+            await self._inspect(*self.last)
 
     async def _drawn(self, event: Any) -> None:
         text = str(event.args)
@@ -107,17 +112,19 @@ class LookPage:
             content = base64.b64decode(text[len(head) :], validate=True)
         except binascii.Error:
             return
-        await self._judge("drawn", content)
+        await self._inspect("drawn", content)
 
     async def _dropped(self, event: Any) -> None:
         content = await event.file.read()
         event.sender.reset()
-        await self._judge("dropped", content)
+        await self._inspect("dropped", content)
 
     def _rejected(self, _: Any) -> None:
-        self._say(f"That is no image, or larger than {LIMITS.bytes // 1_000_000} MB.")
+        self._say(
+            f"This file is not an image, or it is larger than {LIMITS.bytes // 1_000_000} MB."
+        )
 
-    async def _judge(self, how: str, content: bytes) -> None:
+    async def _inspect(self, how: str, content: bytes) -> None:
         assert self.run is not None
         self.last = how, content
         self.turn += 1
@@ -126,22 +133,19 @@ class LookPage:
         try:
             shape = describe_model(model)["image_shape"]
             if not shape:
-                raise DataError("This model judges tables, not images.")
+                raise DataError("This model is for tables, not for images.")
             arguments = (str(model), self.run.spec, content, tuple(shape), how == "drawn")
-            closer = await self.studio.ask(judged, *arguments)
+            inspection = await self.studio.ask(inspect_upload, *arguments)
         except InsphereError as error:
             self._say(str(error))
             return
         if turn != self.turn:
-            return  # another image came in the meantime
+            return  # another image has arrived in the meantime
         self.result.clear()
         with self.result:
-            image_view.show(closer)
+            image_view.show(inspection)
             if how == "drawn":
-                html(
-                    "<small>The drawing was centred and brought to the size of the training "
-                    "images.</small>"
-                )
+                html("<small>The drawing was centred and resized like the training images.</small>")
 
     def _say(self, text: str) -> None:
         self.result.clear()
@@ -149,10 +153,10 @@ class LookPage:
             message(text, "bad")
 
 
-def judged(
+def inspect_upload(
     model: str, spec: RunSpec, content: bytes, shape: tuple[int, int, int], drawn: bool
-) -> Closer:
-    """Decode an image and look at it closely; called in a helper."""
+) -> ImageInspection:
+    """Decode and inspect an image; called in a helper process."""
     from pathlib import Path
 
     image = one_image(content, shape)
@@ -161,7 +165,7 @@ def judged(
         image = one_image(content, (SIDE, SIDE, 1))
         image = drawn_digit(image, _MARGIN.get(side, 0.0))
         image = _shrunk(image, shape)
-    return look_closer(Path(model), spec, image)
+    return inspect_image(Path(model), spec, image)
 
 
 def _shrunk(image: np.ndarray[Any, np.dtype[np.uint8]], shape: tuple[int, int, int]) -> Any:

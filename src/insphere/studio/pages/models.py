@@ -1,4 +1,4 @@
-"""Saved models with what they say about themselves; score images with one, take it away."""
+"""The saved models: their facts, scoring images with them, and downloads."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ LISTED = 20
 
 
 def register(studio: Studio) -> None:
-    """Give the page its address."""
+    """Register the page at its address."""
 
     @ui.page("/models", response_timeout=PATIENCE)
     def models(model: str = "") -> None:
         with frame(studio, "Models", "/models"):
             html("<h1>Models</h1>")
             html(
-                '<p class="lead">Each is a folder of weights, threshold and calibration that '
-                "<code>insphere score</code> and Python read too.</p>"
+                '<p class="lead">A model is a folder with weights, threshold and calibration. '
+                "<code>insphere score</code> and Python can use it as well.</p>"
             )
             ModelsPage(studio, model).build()
 
 
 class ModelsPage:
-    """What one visitor sees of the models.
+    """The page as one visitor sees it.
 
     Parameters
     ----------
     studio : Studio
-        Where they are.
-    chosen : str
-        Identity of the one to score with, if the address names one.
+        The studio that has the models.
+    model : str
+        Identity of the model in the address, or an empty text.
     """
 
-    def __init__(self, studio: Studio, chosen: str) -> None:
-        self.studio, self.chosen = studio, chosen
+    def __init__(self, studio: Studio, model: str) -> None:
+        self.studio, self.model = studio, model
         runs = studio.store.runs(states=("finished",))
         self.runs = [run for run in reversed(runs) if studio.has_model(run.identity)]
         self.shown = SHOWN
@@ -60,21 +60,23 @@ class ModelsPage:
         self.turn = 0
 
     def build(self) -> None:
-        """Lay the page out."""
+        """Build the page."""
         self.dialog = ui.dialog()
         with self.dialog, ui.element("div").classes("sheet") as self.sheet:
             self.sheet.props('role="dialog" aria-label="Score images"')
         self.cards()
-        chosen = next((run for run in self.runs if run.identity == self.chosen), None)
-        if chosen is not None:
-            self.score(chosen)
+        opened = next((run for run in self.runs if run.identity == self.model), None)
+        if opened is not None:
+            self.score(opened)
         self.dialog.on_value_change(lambda event: None if event.value else show_address("/models"))
 
     @ui.refreshable_method
     def cards(self) -> None:
         """Show a card for each model, the latest first."""
         if not self.runs:
-            html('<p class="gap muted">There is no model yet. <a href="/">Train one</a>.</p>')
+            html(
+                '<p class="gap muted">There are no models yet. <a href="/">Train one first</a>.</p>'
+            )
             return
         with ui.element("div").classes("gap three"):
             for run in self.runs[: self.shown]:
@@ -103,7 +105,7 @@ class ModelsPage:
             with ui.element("div").classes("row").style("gap:8px;margin-top:auto"):
                 controls.button("Score images", partial(self.score, run), "small",
                                 data_test="score-images")  # fmt: skip
-                controls.link("Look", f"/look?model={run.identity}", "btn small")
+                controls.link("Inspect", f"/look?model={run.identity}", "btn small")
                 controls.link("Download", f"/download/models/{run.identity}.zip", "btn small",
                               download=True)  # fmt: skip
 
@@ -114,7 +116,7 @@ class ModelsPage:
             return f"<p class=muted>{escape(str(error))}</p>"
         facts = [
             ("AUC", f"{formatting.percent(run.auc)} %"),
-            ("trained on", f"{card['n_train']:,}"),
+            ("trained on", f"{card['n_train']:,} images"),
             ("size", f"{card['weights_bytes'] / 1000:,.0f} kB"),
         ]
         rows = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts)
@@ -129,7 +131,7 @@ class ModelsPage:
     # ------------------------------------------------------------------ scoring
 
     def score(self, run: Run) -> None:
-        """Open a sheet to score a folder with a model."""
+        """Open a dialog in which a source is scored with a model."""
         self.sheet.clear()
         show_address(f"/models?model={run.identity}")
         with self.sheet:
@@ -137,14 +139,16 @@ class ModelsPage:
                 html(f"<h2>Score images with {escape(self.studio.names()[run.identity])}</h2>")
                 controls.button("Close", self.dialog.close, "small")
             sources = self.studio.sources.all()
-            names = [("", "choose …")]
+            names = [("", "select …")]
             names += [(source.key, source.title) for source in sources]
             self.source, self.every = None, False
-            controls.select("Images that are here", names, "", partial(self._from_key, run))
+            controls.select("Images on this computer", names, "", partial(self._from_key, run))
             with ui.element("label").classes("row").style("gap:7px;cursor:pointer"):
                 controls.checkbox(partial(self._take_every, run), checked=False, name="every-image")
-                html("<span>Also images that the model was trained on</span>", "display:contents")
-            html("<p class=muted>or a zip of your own, with a folder for each class:</p>")
+                html(
+                    "<span>Include images that the model was trained on</span>", "display:contents"
+                )
+            html("<p class=muted>Or a zip file of your own, with one folder for each class:</p>")
             upload_widget.drop_zip(self.studio, partial(self._score, run))
             self.result = ui.element("div").classes("stack").props('aria-live="polite"')
         self.dialog.open()
@@ -174,7 +178,7 @@ class ModelsPage:
                 message(str(error), "bad")
             return
         if turn != self.turn:
-            return  # something else was chosen in the meantime
+            return  # something else was selected in the meantime
         self.result.clear()
         with self.result:
             _show_scores(found)
@@ -185,7 +189,7 @@ def _show_scores(found: ScoredList) -> None:
     message(found.verdict, "fine")
     html(f'<p class="muted" data-test="scored">{escape(found.what)}</p>')
     if found.skipped:
-        html(f"<p class=muted>Left out, because they cannot be read: {found.skipped:,}</p>")
+        html(f"<p class=muted>Images left out because they cannot be read: {found.skipped:,}</p>")
     order = np.argsort(-scores)
     rows = "".join(
         f"<tr><td>{escape(names[place])}</td><td class=r>{scores[place]:.4g}</td>"

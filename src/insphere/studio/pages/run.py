@@ -1,4 +1,4 @@
-"""One run: live while it trains, and everything about it when it is done."""
+"""The page of one run: its progress while it trains, then its results."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from insphere.studio.app_state import Studio, class_pictures, split_of
 from insphere.studio.form_state import address_of
 from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
-from insphere.studio.inspect_image import look_closer
+from insphere.studio.inspect_image import inspect_image
 from insphere.studio.live_view import LivePart
 from insphere.studio.run_results import RunActions, RunResults
 
@@ -28,7 +28,7 @@ GOES_ON = ("queued", "running")
 
 
 def register(studio: Studio) -> None:
-    """Give the page its address."""
+    """Register the page at its address."""
 
     @ui.page("/runs/{identity}", response_timeout=PATIENCE)
     async def show(identity: str, image: str = "", threshold: str = "", scores: str = "") -> None:
@@ -36,26 +36,26 @@ def register(studio: Studio) -> None:
         with frame(studio, "Run" if found is None else studio.names()[identity], "/"):
             if found is None:
                 html("<h1>There is no such run</h1>")
-                html('<p class=lead>It may be in another store. <a href="/">Start one</a>.</p>')
+                html('<p class=lead>It may be in another store. <a href="/">Start a run</a>.</p>')
                 return
             page = RunPage(studio, found, threshold, scores)
             await page.build()
             place = controls.whole_number(image, 0, 2**31)
-            if place is not None:  # once the page is there, which must not wait for it
+            if place is not None:  # after the page is shown, which must not wait for it
                 ui.timer(0.05, lambda: page.open_image(place), once=True)
 
 
 class RunPage:
-    """What one visitor sees of a run.
+    """The page as one visitor sees it.
 
     Parameters
     ----------
     studio : Studio
-        Where it is.
+        The studio that has the run.
     found : Run
         The run as it was when the page was opened.
     threshold, scores : str
-        What the address says: a threshold of the visitor's own, and "z" for z-scores.
+        Values from the address: a threshold set by the visitor, and "z" for z-scores.
     """
 
     def __init__(self, studio: Studio, found: Run, threshold: str, scores: str) -> None:
@@ -63,26 +63,26 @@ class RunPage:
         self.address = {"threshold": threshold, "scores": scores, "image": ""}
         self.live: LivePart | None = None
         self.source: Source | None = None
-        with contextlib.suppress(DataError):  # it may have been offered by another studio
+        with contextlib.suppress(DataError):  # the images may belong to another studio
             self.source = studio.sources.get(found.dataset)
         self.baseline_auc: float | None = None
         self.results: RunResults
         self.scale: ui.html
 
     async def build(self) -> None:
-        """Lay the page out, and look every now and then what has changed."""
+        """Build the page, and update it while something can change."""
         await self._heading()
         self.body()
         self._sheet()
-        around = run_widgets.beside(self.studio, self.found)
+        around = run_widgets.compared_run(self.studio, self.found)
         self.baseline_auc = None if around.baseline is None else around.baseline.auc
-        if self.found.state != "finished" or _moving(around):
+        if self.found.state != "finished" or _changing(around):
             self.timer = ui.timer(LOOK_SECONDS, self.look)
 
     async def _heading(self) -> None:
         spec = self.found.spec
         html(
-            f'<div class="crumb"><a href="{escape(self._choices())}">Compare</a> '
+            f'<div class="crumb"><a href="{escape(self._form_address())}">Compare</a> '
             '<span aria-hidden="true">/</span> '
             f"<span>run {self.found.identity}</span></div>"
         )
@@ -92,25 +92,25 @@ class RunPage:
             if spec.normal[0] in pictures:
                 picture = formatting.picture(pictures[spec.normal[0]], f"a {spec.normal[0]}")
         except InsphereError:
-            pass  # the images have gone; the numbers stay
+            pass  # the images were removed; the numbers remain
         name = escape(self.studio.names()[self.found.identity])
         normal = escape(normal_title(spec.normal))
         place = escape(self.studio.titles()[spec.dataset])
-        told = f"<br><small>{escape(in_words(spec.params))}</small>" if spec.params else ""
+        settings = f"<br><small>{escape(in_words(spec.params))}</small>" if spec.params else ""
         html(
             f'<div class="title">{picture}<div><h1>{name}</h1><p class="muted" '
-            f'style="margin-top:6px">learned from {normal} of {place}, seed {spec.seed}{told}</p>'
+            f'style="margin-top:6px">trained on {normal} of {place}, seed {spec.seed}{settings}</p>'
             "</div></div>"
         )
 
-    def _choices(self) -> str:
+    def _form_address(self) -> str:
         return "/" if self.source is None else address_of(self.source, self.found.spec)
 
     # ------------------------------------------------------------------ what is there
 
     @ui.refreshable_method
     def body(self) -> None:
-        """Show what there is to show in the run's state."""
+        """Show progress or results, depending on the state of the run."""
         found = self.found
         with ui.element("div").classes("gap stack") as box:
             box.props["data-state"] = found.state
@@ -132,31 +132,34 @@ class RunPage:
 
     def _beside(self) -> None:
         with ui.element("section").classes("card stack").style("gap:8px"):
-            html("<h2>Beside it</h2>")
+            html("<h2>Compared with baseline and controls</h2>")
             self.scale = html(
-                run_widgets.scale(self.studio, run_widgets.beside(self.studio, self.found))
+                run_widgets.scale(self.studio, run_widgets.compared_run(self.studio, self.found))
             )
 
     def _stopped(self, found: Run) -> None:
         failed = found.state == "failed"
         with ui.element("div").classes("card stack"):
             html(formatting.state(found.state))
-            title = "It failed" if failed else "It was stopped before its end"
+            title = "The run failed" if failed else "The run was stopped before its end"
             html(f"<h2>{title}</h2>")
-            message(found.reason or "Nobody knows why.", "bad" if failed else "")
+            message(found.reason or "The reason is not known.", "bad" if failed else "")
             if not failed:
-                html("<p class=muted>Its checkpoint is kept: it goes on at the last epoch.</p>")
+                html(
+                    "<p class=muted>Its checkpoint is kept: the run continues after the last "
+                    "finished epoch.</p>"
+                )
             word = "Try again" if failed else "Continue"
             controls.button(word, self.go_on, "go", data_test="continue")
 
     # ------------------------------------------------------------------ what happens
 
     def look(self) -> None:
-        """Take in what has changed since the last look."""
+        """Show what has changed since the last check."""
         now = self.studio.run(self.found.identity)
         if now is None:
             return
-        around = run_widgets.beside(self.studio, now)
+        around = run_widgets.compared_run(self.studio, now)
         done = None if around.baseline is None else around.baseline.auc
         changed = now.state != self.found.state or (
             now.state == "finished" and done != self.baseline_auc
@@ -170,39 +173,39 @@ class RunPage:
             self.scale.set_content(run_widgets.scale(self.studio, around))
             if self.live is not None:
                 self.live.update(now, done)
-        if now.state == "finished" and not _moving(around):
+        if now.state == "finished" and not _changing(around):
             self.timer.cancel()
 
     def go_on(self) -> None:
-        """Continue, or try again, with what belongs beside it."""
+        """Continue the run, or try it again."""
         self.studio.queue.ask([self.found.spec])
         self.studio.queue.keep_working()
         ui.navigate.to(f"/runs/{self.found.identity}")
 
     def compare(self) -> None:
-        """Ask for the baseline of a run that has none."""
+        """Train the baseline and the controls of a run that has none."""
         spec = self.found.spec
         self.studio.queue.ask([baseline_of(spec), *controls_of(spec)])
         self.studio.queue.keep_working()
         ui.navigate.to(f"/runs/{self.found.identity}")
 
     def again(self) -> None:
-        """Train it again, to have its model."""
+        """Train the run again, to save its model."""
         self.studio.queue.again(self.found.identity)
         self.studio.queue.keep_working()
         ui.navigate.to(f"/runs/{self.found.identity}")
 
     def moved(self, threshold: float) -> None:
-        """Keep the visitor's threshold in the address."""
+        """Write the threshold set by the visitor into the address."""
         self.address["threshold"] = f"{threshold:.6g}"
         self._write_address()
 
-    # ------------------------------------------------------------------ look closer
+    # ------------------------------------------------------------------ one image
 
     def _sheet(self) -> None:
         self.dialog = ui.dialog()
         with self.dialog, ui.element("div").classes("sheet") as self.sheet:
-            self.sheet.props('role="dialog" aria-label="Look closer"')
+            self.sheet.props('role="dialog" aria-label="Inspect an image"')
         self.dialog.on_value_change(lambda event: None if event.value else self._closed())
 
     def _closed(self) -> None:
@@ -210,7 +213,7 @@ class RunPage:
         self._write_address()
 
     async def open_image(self, place: int) -> None:
-        """Look closer at a test image."""
+        """Open a dialog that inspects a test image."""
         spec, identity = self.found.spec, self.found.identity
         self.address["image"] = str(place)
         self._write_address()
@@ -219,17 +222,21 @@ class RunPage:
             with ui.element("div").classes("between"):
                 html(f"<h2>Image {place} of the test part</h2>")
                 controls.button("Close", self.dialog.close, "small")
-            busy = ui.label("Looking closer…").classes("muted")
+            busy = ui.label("Inspecting the image…").classes("muted")
         self.dialog.open()
         try:
             if not self.studio.has_model(identity):
-                raise InsphereError("The model of this run was not kept; train it again to see.")
+                raise InsphereError(
+                    "The model of this run was not saved; train the run again to inspect images."
+                )
             split = await asyncio.to_thread(split_of, spec)
             if place >= len(split.test):
-                raise InsphereError(f"There are {len(split.test)} test images, so none is {place}.")
+                raise InsphereError(
+                    f"There is no image {place}; the test part has {len(split.test)} images."
+                )
             picture = np.array(split.X_test[place])
             model = self.studio.store.files.model(identity)
-            closer = await self.studio.ask(look_closer, model, spec, picture)
+            inspection = await self.studio.ask(inspect_image, model, spec, picture)
         except InsphereError as error:
             busy.delete()
             with self.sheet:
@@ -239,14 +246,14 @@ class RunPage:
         label = split.data.class_names[int(split.data.labels[split.test[place]])]
         kind = "anomalous" if split.truth[place] else "normal"
         with self.sheet:
-            image_view.show(closer, f"{kind} (class {label})")
+            image_view.show(inspection, f"{kind} (class {label})")
 
     def _write_address(self) -> None:
         query = urlencode({key: value for key, value in self.address.items() if value})
         show_address(f"/runs/{self.found.identity}" + (f"?{query}" if query else ""))
 
 
-def _moving(found: run_widgets.Beside) -> bool:
-    """Whether something will still change on the page."""
+def _changing(found: run_widgets.ComparedRun) -> bool:
+    """Whether something on the page can still change."""
     base = [found.baseline] if found.baseline else []
     return any(run.state in GOES_ON for run in (found.run, *base, *found.controls))

@@ -1,1 +1,1 @@
-"""What encloses the normals in the space of representations: one file for each kind."""
+"""Heads, which enclose the representations of normal samples: one file for each kind."""

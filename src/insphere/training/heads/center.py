@@ -19,14 +19,14 @@ class CenterSpec(HeadSpec):
     Parameters
     ----------
     place : {"mean", "zero"}
-        At the mean of the first pass, or, to see a network collapse, at the origin.
+        At the mean of a first pass; or at the origin, to study a collapse.
     """
 
     kind: Literal["center"] = "center"
     place: Literal["mean", "zero"] = "mean"
 
     def build(self, rep_dim: int) -> Center:
-        """Return a centre at the origin, which `Center.fit` moves."""
+        """Return a centre at the origin; `Center.fit` moves it."""
         return Center(torch.zeros(rep_dim), self.place)
 
 
@@ -36,9 +36,9 @@ class Center(Head):
     Parameters
     ----------
     center : Tensor, shape (rep_dim,)
-        c.
+        The centre c.
     place : {"mean", "zero"}
-        Where `fit` puts it; see `CenterSpec`.
+        Position after `fit`; see `CenterSpec`.
     """
 
     center: Tensor
@@ -81,7 +81,7 @@ def choose_center(
     margin : float
         Smallest magnitude of a component.
     weights : Tensor, shape (N,), optional
-        How much each counts.
+        Weights of the samples.
     """
     if weights is None:
         center = z.mean(dim=0)

@@ -1,4 +1,4 @@
-"""What every head is: it is placed by representations of normals, and gives each a distance."""
+"""The base of heads. A head is fitted to representations of normal samples and scores others."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ Reduce = Callable[[Tensor], Tensor]
 
 
 class Head(nn.Module, ABC):
-    """Encloses the representations of normals and tells how far others lie outside.
+    """Encloses the representations of normal samples and measures the distance of others.
 
     A head is trained by the objectives of `insphere.training.objectives.Hypersphere`: each takes
-    distances, whatever gives them. What a head has learned lives in buffers and parameters, so that
-    it is saved, loaded and moved with the network. They exist from the start, with their final
+    the distances of any head. The state of a head is in buffers and parameters, so that it is
+    saved, loaded and moved with the network. They exist from the start, with their final
     shapes unless `fitted_again`.
 
     Attributes
     ----------
     fitted_again : bool
         Whether `fit` is called once more after training, with the representations by the trained
-        network; for heads that store representations of normals, such as nearest neighbours.
+        network; for heads that store representations, such as nearest neighbours.
     """
 
     fitted_again: ClassVar[bool] = False
@@ -40,7 +40,7 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def fit(self, normals: Batch) -> None:
-        """Place the head by representations of the training set.
+        """Fit the head to representations of the training set.
 
         Parameters
         ----------
@@ -65,12 +65,12 @@ class Head(nn.Module, ABC):
         batch : Batch
             ``x`` are representations, shape (B, rep_dim).
         reduce : callable
-            What the objective makes of distances, shape (B,): their mean, or the soft boundary.
+            The objective as a function of distances, shape (B,): their mean, or the soft boundary.
         """
         return reduce(self(batch.x))
 
     def end_epoch(self, seen: Batch) -> dict[str, float]:
-        """Take note of an epoch's representations, and return what to record of them."""
+        """Process the representations of an epoch, and return values for its record."""
         return {}
 
     @property
@@ -88,10 +88,10 @@ def _take_shapes(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: A
 
 
 class HeadSpec(BaseModel, ABC):
-    """Settings of a head; each kind has a class of its own with its name as ``kind``."""
+    """Settings of a head; each kind has its own class, with its name as ``kind``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
     def build(self, rep_dim: int) -> Head:
-        """Return a head for representations of this length, not yet placed."""
+        """Return an unfitted head for representations of this length."""

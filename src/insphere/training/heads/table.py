@@ -1,4 +1,4 @@
-"""The kinds of heads that a spec can name; a new one is a file and a line here."""
+"""The kinds of heads that a spec can name. A new kind needs one file and one line here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADS = {
 
 
 def parse_head(value: Any) -> HeadSpec:
-    """Return a head's settings, given as such, by its kind, or as a mapping with its ``kind``.
+    """Return the settings of a head from its kind, a mapping with ``kind``, or settings.
 
     Raises
     ------

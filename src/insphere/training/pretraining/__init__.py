@@ -1,1 +1,1 @@
-"""What an encoder learns about its samples before a head encloses them: one file for each form."""
+"""Kinds of pretraining of an encoder: one file for each."""

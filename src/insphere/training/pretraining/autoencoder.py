@@ -1,4 +1,4 @@
-"""An autoencoder: by itself a detector, and the pretraining of Deep SVDD in the paper."""
+"""An autoencoder: the pretraining of Deep SVDD in the paper, and also a detector."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from insphere.training.start import StageSpec, Start, place
 
 
 class AutoencoderPretraining(Pretraining):
-    """The encoder and its mirror restore each sample (Ruff et al. 2018, section 4)."""
+    """The encoder and a decoder, its mirror image, reconstruct each sample (Ruff et al. 2018)."""
 
     kind: Literal["autoencoder"] = "autoencoder"
 
@@ -55,5 +55,5 @@ class Reconstruction(Objective):
 
 
 def bounded_output(stage: StageSpec) -> bool:
-    """Whether what the decoder is to restore lies between 0 and 1."""
+    """Whether the values to reconstruct are between 0 and 1."""
     return bool(stage.preprocess) and stage.preprocess[-1].step == "minmax"

@@ -1,4 +1,4 @@
-"""What every form of pretraining is, and the stage that runs it."""
+"""The base of all kinds of pretraining, and the function that runs them."""
 
 from __future__ import annotations
 
@@ -23,45 +23,45 @@ from insphere.training.training_set import TrainingSet
 
 
 class Pretraining(BaseModel, ABC):
-    """Settings of a pretext task; each form has a class of its own with its name as ``kind``.
+    """Settings of a pretext task; each kind has its own class, with its name as ``kind``.
 
-    A form says what is minimised and, if that is not the samples as they are, over what. Epochs
-    and learning rate are those of the stage; loop, checkpoints and progress are the same for all.
+    A kind defines the objective and, if needed, other samples, such as views of the images. Epochs
+    and learning rate are those of the stage. Loop, checkpoints and progress are the same for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
     def objective(self, start: Start, stage: StageSpec, seed: int) -> Objective:
-        """Return what is minimised; it trains ``start.encoder`` in place.
+        """Return the objective; it trains ``start.encoder`` in place.
 
         Parameters
         ----------
         start : Start
             The network and its samples.
         stage : StageSpec
-            How it is trained.
+            Settings of the training.
         seed : int
-            Decides the initial weights of what the pretext needs beside the encoder.
+            Seed of the initial weights of further networks besides the encoder.
         """
 
     def samples(self, start: Start) -> Samples:
-        """Return what the loop takes batches from: the training samples, or views of them."""
+        """Return the samples of the loop: the training samples, or views of them."""
         return start.images
 
     def identity(self, stage: StageSpec) -> dict[str, Any]:
-        """Return everything but data and seed that decides the result, as JSON values."""
+        """Return all settings that determine the result, without data and seed, as JSON values."""
         return {"pretraining": self.model_dump(mode="json"), **stage.model_dump(mode="json")}
 
 
 @dataclass
 class Pretrained(Start):
-    """A network and its samples, after pretraining or, with no epochs of it, at the start.
+    """A network and its samples after pretraining; with no epochs, at the start.
 
     Parameters
     ----------
     objective : Objective or None
-        What was minimised, with all its networks; None if there were no epochs.
+        The objective with all its networks; None if there were no epochs.
     history : list of dict
         A record for each epoch.
     """
@@ -82,28 +82,27 @@ def pretrain(
     checkpoints: Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> Pretrained:
-    """Pretrain an encoder on normals, or find it among the checkpoints.
+    """Pretrain an encoder on normal samples, or load it from a checkpoint.
 
     Parameters
     ----------
     samples : ndarray, shape (N, H, W, C) or (N, F), or TrainingSet
-        Training normals: uint8 or float images, or a float table; perhaps with labels, groups and
-        weights.
+        Normal training samples: uint8 or float images, or a float table; optionally with labels,
+        groups and weights.
     stage : StageSpec
         Network, preprocessing and schedule.
     form : Pretraining
         The pretext.
     seed : int
-        Decides initial weights, order of the images and everything else that is random.
+        Seed of the initial weights, the order of the images and all other randomness.
     device : torch.device
-        Where to train.
+        Device of the training.
     precision : {"auto", "float32", "bfloat16"}
         Number format of the network. Tables are trained in float64 on the CPU.
     checkpoints : pathlib.Path, optional
-        Folder of checkpoints. Whoever asks for the same pretraining of the same samples again gets
-        it from there.
+        Folder of checkpoints. The same pretraining of the same samples is loaded from it.
     callbacks : sequence of Callback
-        Followers of the progress.
+        Objects that follow the training; see `insphere.training.callbacks`.
     """
     start = prepare(
         samples, stage, seed=seed, device=device, precision=precision, checkpoints=checkpoints

@@ -1,4 +1,4 @@
-"""The forms of pretraining that a spec can name; a new one is a file and a line here."""
+"""The kinds of pretraining that a spec can name. A new one needs a file and a line here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRETRAININGS = {
 
 
 def parse_pretraining(value: Any) -> Pretraining:
-    """Return a form's settings, given as such, by its kind, or as a mapping with its ``kind``.
+    """Return the settings of a pretraining from its kind, a mapping with ``kind``, or settings.
 
     Raises
     ------

@@ -14,14 +14,14 @@ import csv
 import io
 import re
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
+from insphere.data.datasets.dataset import LocalDataset, Roi, Torchvision
+from insphere.data.datasets.dataset_card import DatasetCard
 from insphere.data.files import ImageFiles
 from insphere.data.listing import Entry, Listing
 from insphere.data.pixels import open_image
 from insphere.errors import DataError
-
-Roi = Literal["crop", "border"]
 
 SIZE = 32
 BORDER = 0.1
@@ -43,6 +43,49 @@ end of no passing for trucks
 CLASS_NAMES = tuple(
     f"{number} {' '.join(name.split())}" for number, name in enumerate(_NAMES.split(","))
 )
+
+
+FORMS = ("gtsrb", "gtsrb.zip", "gtsrb-stop-signs.zip")
+TORCHVISION = Torchvision("GTSRB", "gtsrb", splits=("train", "test"))
+
+
+class Gtsrb(LocalDataset):
+    """Signs of 43 classes; its layout is recognised in any folder or zip."""
+
+    card = DatasetCard(
+        name="gtsrb",
+        title="GTSRB, German traffic signs",
+        image_shape=(SIZE, SIZE, 3),
+        n_classes=43,
+        n_train=26_640,
+        n_test=12_630,
+        origin="Stallkamp, Schlipsing, Salmen, Igel, 2012",
+        extra="vision",
+        local_forms=FORMS,
+    )
+    class_names = CLASS_NAMES
+    torchvision = TORCHVISION
+
+    def is_whole(self, folder: Path) -> bool:
+        """Tell whether the folder of the benchmark is there."""
+        return has_signs(folder)
+
+    def is_itself(self, folder: Path) -> bool:
+        """Tell whether the folder of the benchmark is there."""
+        return has_signs(folder)
+
+    def fits(self, files: ImageFiles) -> bool:
+        """Tell whether a tree of files has the layout of this benchmark."""
+        return is_gtsrb(files)
+
+    def list_files(self, files: ImageFiles, roi: Roi) -> Listing:
+        """List the signs; see `list_signs`."""
+        return list_signs(files, roi)
+
+
+def has_signs(folder: Path) -> bool:
+    """Tell whether a folder is the one that torchvision unpacks."""
+    return (folder / "GTSRB").is_dir()
 
 
 def is_gtsrb(files: ImageFiles) -> bool:

@@ -17,6 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.datasets import gtsrb as benchmark
+from insphere.data.datasets.dataset import LocalDataset, Reader
+from insphere.data.datasets.dataset_card import DatasetCard
 from insphere.data.image_set import ImageSet
 from insphere.data.perturb import KINDS, STRENGTHS, perturb
 from insphere.errors import DataError
@@ -28,6 +31,35 @@ BUDGETS = {1_000: 60, 5_000: 200, 10_000: 60}
 """Steps of the Boundary Attack, and how many signs were attacked with so many."""
 MAIN_BUDGET = 5_000
 NORMAL, OTHERS = "stop", "other signs"
+
+
+class StopSigns(LocalDataset):
+    """Made of the files of GTSRB and of the attacked signs beside this module."""
+
+    card = DatasetCard(
+        name="stop-signs",
+        title="Stop signs",
+        image_shape=(SIDE, SIDE, 3),
+        n_classes=55,
+        n_train=780,
+        n_test=16_090,
+        origin="GTSRB; attacked signs come with this package",
+        extra="vision",
+        local_forms=benchmark.FORMS,
+    )
+    torchvision = benchmark.TORCHVISION
+
+    def is_whole(self, folder: Path) -> bool:
+        """Tell whether the folder of GTSRB is there."""
+        return benchmark.has_signs(folder)
+
+    def is_itself(self, folder: Path) -> bool:
+        """Tell whether the folder of GTSRB is there."""
+        return benchmark.has_signs(folder)
+
+    def read(self, path: Path, reader: Reader) -> ImageSet:
+        """Read GTSRB as it is tested, 32×32 with its border cut, and add all anomalies."""
+        return stop_signs(reader(path, size=(SIDE, SIDE), channels=3, roi="border"))
 
 
 def attack_class(steps: int) -> str:
