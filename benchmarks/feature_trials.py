@@ -116,7 +116,9 @@ def finetuned(train: Images, test: Images, side: int) -> Iterator[Scored]:
         ("contrast", longer),
         ("contrast, last stage only", last),
     ):
-        detector = FeatureKNN(resolution=side, finetune=settings, random_state=0).fit(train)
+        detector = FeatureKNN(
+            resolution=side, finetune=settings, contamination=0.05, random_state=0
+        ).fit(train)
         epochs = len(detector.finetune_history_)
         suffix = f"{epochs} epoch{'' if epochs == 1 else 's'}"
         yield f"2-NN, fine-tuned by {name}, {suffix}", detector.anomaly_score(test)

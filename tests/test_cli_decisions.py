@@ -87,7 +87,8 @@ def test_an_uncalibrated_model_says_what_it_needs(tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("INSPHERE_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     folder = str(written(tmp_path / "normals", 0, 0, 40))
-    assert main(["fit", folder, "--method", "knn", "--out", "m", "-q"]) == 0
+    share = ["--contamination", "0.05"]
+    assert main(["fit", folder, "--method", "knn", *share, "--out", "m", "-q"]) == 0
     for arguments in (
         ["score", "m", folder, "--sort", "severity"],
         ["score", "m", folder, "--fdr", "0.1"],

@@ -423,7 +423,7 @@ def test_a_folder_of_format_1_is_read_and_its_tail_fitted(
 
 
 def test_a_detector_without_calibration_has_no_tail(digits: np.ndarray, tmp_path: Path) -> None:
-    detector = MahalanobisDetector().fit(digits[:100])
+    detector = MahalanobisDetector(contamination=0.05).fit(digits[:100])
     loaded = load_detector(detector.save(tmp_path / "model"))
     assert loaded.tail_ is None
     with pytest.raises(SpecError, match=r"no p-values, because .*; fit it again"):
@@ -478,10 +478,10 @@ def test_edited_description(model: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "match"),
     [
-        ('"calibration": 0.2', '"calibration": NaN', "NaN is not a finite number"),
-        ('"calibration": 0.2', '"calibration": -Infinity', "not a finite number"),
-        ('"calibration": 0.2', '"calibration": 1e999', "1e999 is not a finite number"),
-        ('"calibration": 0.2', '"calibration": 0.2, "calibration": 0.3', "appears twice"),
+        ('"calibration": "auto"', '"calibration": NaN', "NaN is not a finite number"),
+        ('"calibration": "auto"', '"calibration": -Infinity', "not a finite number"),
+        ('"calibration": "auto"', '"calibration": 1e999', "1e999 is not a finite number"),
+        ('"calibration": "auto"', '"calibration": 0.2, "calibration": 0.3', "appears twice"),
         ('"n_train_": 160', '"n_train_": "160"', "fitted.n_train_"),
         ('"n_train_": 160', '"n_train_": 160, "more": 1', "fitted.more"),
     ],

@@ -43,6 +43,7 @@ _PYTHON_TO_SHELL = {
     "with OneClassSplit(data, normal) or --normal": "with --normal",
     ", or pass overwrite=True": ", or add --overwrite",
     "with calibration=5": "with --option calibration=5",
+    "or set contamination=0.05": "or set --contamination 0.05",
     "with a false-alarm rate, such as false_alarm_rate=0.05": "with --false-alarm-rate 0.05",
     "with false_alarm_rate= for": "with --false-alarm-rate for",
     "with skip_bad=True": "with --skip-bad",

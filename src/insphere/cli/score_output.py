@@ -22,10 +22,10 @@ def summary(scored: Scored, model: str) -> dict[str, Any]:
         "part": scored.part,
         "normal": list(scored.normal),
         "n": len(scored),
-        "n_anomalous": int(scored.flagged.sum()),
+        "n_anomalous": int(scored.flagged.sum()) if scored.judged else None,
         "n_skipped": len(scored.data.skipped),
         "skipped": list(scored.data.skipped),
-        "threshold": scored.detector.threshold_,
+        "threshold": scored.detector.threshold_ if scored.judged else None,
         "threshold_rule": scored.detector.threshold_rule_,
         "guarantee": scored.detector.guarantee,
         "n_outside_range": scored.n_outside_range,
@@ -67,7 +67,8 @@ def print_scores(scored: Scored, alarm_set: AlarmSet | None) -> None:
     print_source(scored)
     low, middle, high = np.quantile(scored.scores, (0, 0.5, 1))
     console.explain(f"{scored.verdict}\nScores from {low:.4g} to {high:.4g}, median {middle:.4g}.")
-    console.explain(scored.detector.guarantee, style="dim")
+    if scored.judged:
+        console.explain(scored.detector.guarantee, style="dim")
     if alarm_set is not None:
         console.explain(alarm_set.sentence())
     console.say("")
@@ -75,12 +76,12 @@ def print_scores(scored: Scored, alarm_set: AlarmSet | None) -> None:
     table.add_column("most anomalous", overflow="fold")
     for title in ("score", "z-score", *(("p-value", "severity") if scored.calibrated else ())):
         table.add_column(title, justify="right")
-    table.add_column("verdict")
+    if scored.judged:
+        table.add_column("verdict")
     if scored.has_classes:
         table.add_column("class")
     used = 75 if scored.calibrated else 50
     for row in most_anomalous(scored):
-        anomalous = bool(scored.flagged[row])
         cells: list[str | Text] = [
             Text(console.shortened(scored.name(row), max(12, console.out.width - used))),
             f"{scored.scores[row]:.4g}",
@@ -88,10 +89,12 @@ def print_scores(scored: Scored, alarm_set: AlarmSet | None) -> None:
         ]
         if scored.calibrated:
             cells += [f"{scored.p_values[row]:.2g}", severity_in_words(scored, row)]
-        verdict = Text("anomalous", style="red") if anomalous else Text("normal", style="green")
-        if alarm_set is not None and alarm_set.alarms[row]:
-            verdict = Text("alarm", style="bold red")
-        cells.append(verdict)
+        if scored.judged:
+            anomalous = bool(scored.flagged[row])
+            verdict = Text("anomalous", style="red") if anomalous else Text("normal", style="green")
+            if alarm_set is not None and alarm_set.alarms[row]:
+                verdict = Text("alarm", style="bold red")
+            cells.append(verdict)
         table.add_row(*cells, *([Text(visible(scored.label(row)))] if scored.has_classes else []))
     console.out.print(table)
     if scored.calibrated and scored.severities.max() > scored.detector.severity_scale.resolution:

@@ -47,7 +47,7 @@ def check_table(path: str) -> None:
 def columns(scored: Scored, alarms: Flags | None = None) -> list[str]:
     """Return the names of the columns."""
     place = "index" if scored.data.paths is None else "path"
-    names = [place, "score", "z_score", "verdict"]
+    names = [place, "score", "z_score", *(("verdict",) if scored.judged else ())]
     if scored.calibrated:
         names += ["p_value", "severity", "step"]
     if alarms is not None:
@@ -66,7 +66,7 @@ def rows(
     from insphere.scoring import severity_step
 
     names = columns(scored, alarms)
-    z_scores, flagged = scored.z_scores, scored.flagged
+    z_scores, flagged = scored.z_scores, scored.flagged if scored.judged else None
     p_values = scored.p_values if scored.calibrated else None
     severities = scored.severities if scored.calibrated else None
     for row in range(len(scored)) if index is None else index:
@@ -75,8 +75,9 @@ def rows(
             position if scored.data.paths is None else scored.data.paths[position],
             float(scored.scores[row]),
             float(z_scores[row]),
-            _kind(flagged[row]),
         ]
+        if flagged is not None:
+            values.append(_kind(flagged[row]))
         if p_values is not None and severities is not None:
             severity = float(severities[row])
             values += [float(p_values[row]), severity, severity_step(severity)]

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -91,6 +92,8 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         detector.modality_ = fitted.modality
         for name, value in fitted.model_dump(exclude_unset=True, exclude=_OF_KIND).items():
             setattr(detector, name, value)
+        if fitted.threshold_ is None:
+            detector.threshold_, detector.offset_ = math.inf, -math.inf
         if description.fitted.feature_names_in_ is not None:
             names = np.array(description.fitted.feature_names_in_, dtype=object)
             detector.feature_names_in_ = names
@@ -159,7 +162,7 @@ def _load_parts(
         prefix = part_prefix(position)
         own = {name: arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
         own = {name.removeprefix(prefix): array for name, array in own.items()}
-        part = type(whole)(**description.params | {"false_alarm_rate": None})
+        part = type(whole)(**description.params | {"false_alarm_rate": None, "contamination": 0.0})
         fitted = description.fitted.model_dump(exclude_unset=True, exclude=_OF_KIND)
         fitted |= {"trained_on_": None}
         for name, value in fitted.items():

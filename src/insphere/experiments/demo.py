@@ -131,7 +131,12 @@ def run_demo(
     ours.detector.trained_on_ = trained_on(data, ours.spec.reading)
     ours.detector.save(model, overwrite=True)
     rows = [_row(result) for result in results.values()]
-    settings: dict[str, Any] = {"source": data.name, "normal": str(digit), "seed": seed}
+    settings: dict[str, Any] = {
+        "source": data.name,
+        "normal": str(digit),
+        "seed": seed,
+        "contamination": 0.05,
+    }
     config, _ = make_config(settings | (params or {}))
     spec_file = out / "spec.yaml"
     report = write_report(

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,92 @@ from insphere.scoring.severity import SeverityScale, Tail
 from insphere.scoring.thresholds import conformal_calibration_size, false_alarm_interval
 
 Groups = NDArray[np.int64] | None
+
+USUAL_RATE, SMALL_RATE = 0.05, 0.1  # false-alarm rates of the default, for many and few images
+USUAL_SHARE, USUAL_PARTS = 0.2, 5
+ENOUGH_TO_HOLD_OUT, ENOUGH, FEW = 95, 20, 10  # normal images
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How a threshold comes about.
+
+    Parameters
+    ----------
+    kind : {"training", "held out", "in turn", "left out", "none"}
+        From the training images; from a share that is held out; from detectors trained without one
+        part each; from scores of training images that the detector gives as if each were new; or
+        not at all.
+    rate : float or None
+        False-alarm rate wanted.
+    amount : float or int
+        Share held out, or number of parts.
+    """
+
+    kind: Literal["training", "held out", "in turn", "left out", "none"]
+    rate: float | None = None
+    amount: float = 0.0
+
+    @property
+    def trainings(self) -> int:
+        """How many detectors are trained."""
+        return 1 + int(self.amount) if self.kind == "in turn" else 1
+
+    def sentence(self) -> str:
+        """Say what will be done, if it takes more than one training; else nothing."""
+        if self.kind != "in turn":
+            return ""
+        return (
+            f"{self.trainings} trainings: to find a threshold that holds for new images, one on "
+            f"all images comes after {int(self.amount)}, each without another part of them"
+        )
+
+
+def usual_calibration(
+    n: int, groups: Groups = None, *, in_turn: bool = True, left_out: bool = False
+) -> Calibration:
+    """Choose by the number of images, where nothing was asked for.
+
+    From 95 normal images on a fifth is held out for a rate of 5 %; from 20 on they are left out in
+    turn, for 5 %, and from 10 on for 10 %; fewer promise nothing.
+
+    Parameters
+    ----------
+    n : int
+        Number of normal images.
+    groups : ndarray of int64, shape (n,), optional
+        Images of one group stay together.
+    in_turn : bool
+        Whether the detector can be trained without parts of the images.
+    left_out : bool
+        Whether it scores its training images as if each were new, at no cost.
+    """
+    units = n if groups is None else len(np.unique(groups))
+    if n >= ENOUGH_TO_HOLD_OUT and _can_hold_out(n, groups):
+        return Calibration("held out", USUAL_RATE, USUAL_SHARE)
+    if n < FEW or units < USUAL_PARTS or not (in_turn or left_out):
+        return Calibration("none")
+    rate = USUAL_RATE if n >= ENOUGH else SMALL_RATE
+    if left_out and groups is None:
+        return Calibration("left out", rate)
+    return Calibration("in turn", rate, USUAL_PARTS) if in_turn else Calibration("none")
+
+
+def _can_hold_out(n: int, groups: Groups) -> bool:
+    """Whether a fifth of the images, in whole groups whichever they are, is enough to promise."""
+    if groups is None:
+        return True
+    sizes = np.sort(np.unique(groups, return_counts=True)[1])
+    fewest = int(np.ceil(USUAL_SHARE * len(sizes)))
+    return len(sizes) >= 2 * USUAL_PARTS and int(sizes[:fewest].sum()) >= 19
+
+
+def no_threshold(n: int) -> str:
+    """Say that there is no threshold, and how many images it takes."""
+    return (
+        f"no threshold: {n} normal images, or the groups that they form, are too few to promise a "
+        f"false-alarm rate, which takes at least {FEW} images ({ENOUGH} for 5 %)"
+    )
 
 
 def is_cross(calibration: Any) -> bool:
@@ -149,20 +236,27 @@ def cross_tail(n: int) -> Tail:
     return Tail(start=float(n), share=1 / (n + 1), shape=0.0, scale=1 / math.log(10))
 
 
-def guarantee(n_calibration: int, false_alarm_rate: float | None, calibration: Any) -> str:
+def guarantee(n_calibration: int, how: Calibration) -> str:
     """Say in a sentence what a threshold promises about new normal images."""
-    if not n_calibration or false_alarm_rate is None:
+    if how.kind == "none":
+        return f"No verdicts: there is {no_threshold(n_calibration)}."
+    if not n_calibration or how.rate is None:
         return (
             "No promise about new images: the threshold rests on the training images themselves; "
             "fit with false_alarm_rate= for one that is kept."
         )
-    low, high = false_alarm_interval(n_calibration, false_alarm_rate)
-    wanted = f"{100 * false_alarm_rate:g} %"
-    if is_cross(calibration):
+    low, high = false_alarm_interval(n_calibration, how.rate)
+    wanted = f"{100 * how.rate:g} %"
+    if how.kind == "in turn":
         return (
             f"About {wanted} of new normal images are called anomalous, and on average never more "
-            f"than about {200 * false_alarm_rate:g} %, if they are like the {n_calibration:,} "
+            f"than about {200 * how.rate:g} %, if they are like the {n_calibration:,} "
             "training images."
+        )
+    if how.kind == "left out":
+        return (
+            f"About {wanted} of new normal images are called anomalous, if they are like the "
+            f"{n_calibration:,} training images, each of which was scored without itself."
         )
     return (
         f"At most {wanted} of new normal images are called anomalous, on average over calibration "

@@ -100,6 +100,7 @@ def inspect_image(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Image
         If the model or its training images cannot be read.
     """
     detector, references, space = _prepared(str(model), spec.model_dump_json())
+    detector.require_threshold()
     batch = image[None]
     z = _points(detector, batch, space)
     distances = np.linalg.norm(_reference_points(str(model), spec.model_dump_json()) - z, axis=1)
@@ -177,6 +178,7 @@ def score_all(model: Path, dataset: str, every_image: bool = False) -> ScoredLis
         channels=None if shape is None else 3 if shape[2] == 3 else 1,
         skip_bad=True,
     )
+    detector.require_threshold()
     scored = score_source(detector, dataset, reading, every_image=every_image, progress=False)
     return ScoredList(
         scored.what,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from insphere.data.image_set import ImageSet
-from insphere.data.inputs import training_index
+from insphere.data.inputs import training_groups, training_index
 from insphere.detectors.base.estimator import OneClassDetector
+from insphere.errors import SpecError
+from insphere.scoring.conformal import Calibration, no_threshold
 from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import FitConfig
 from insphere.workflows.provenance import trained_on
@@ -51,6 +53,7 @@ def fit_source(
     *,
     checkpoints: Path | None = None,
     callbacks: Sequence[Callback] = (),
+    planned: Callable[[Calibration], None] | None = None,
     progress: bool | None = None,
 ) -> Fit:
     """Read the source, select the normal training images and fit the detector.
@@ -68,6 +71,8 @@ def fit_source(
         Folder of checkpoints, for methods that write them.
     callbacks : sequence of Callback
         Objects that follow the training, for methods that accept them.
+    planned : callable, optional
+        Called before the training with how the threshold will be found, and at what cost.
     progress : bool, optional
         Show a bar while images are decoded; by default if stderr is a terminal.
 
@@ -90,6 +95,15 @@ def fit_source(
         data = config.load(config.source, progress=progress)
     images, normal, held_out = _training_part(data, config)
     detector = config.detector(checkpoint_dir=checkpoints, callbacks=callbacks)
+    n = len(training_index(images))
+    plan = detector.planned_calibration(n, training_groups(images))
+    if plan.kind == "none" and config.report is not None:
+        raise SpecError(
+            f"A report shows verdicts, and there is {no_threshold(n)}: give more images, "
+            "leave the report out, or set contamination to 0.05 for a threshold without a promise."
+        )
+    if planned is not None:
+        planned(plan)
     started = time.perf_counter()
     detector.fit(images)
     seconds = time.perf_counter() - started

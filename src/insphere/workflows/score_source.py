@@ -121,8 +121,14 @@ class Scored:
         return order
 
     @property
+    def judged(self) -> bool:
+        """Whether the detector has a threshold, so that there are verdicts."""
+        return self.detector.judges
+
+    @property
     def flagged(self) -> NDArray[np.bool_]:
         """Which images are called anomalous."""
+        self.detector.require_threshold()
         beyond: NDArray[np.bool_] = self.scores > self.detector.threshold_
         return beyond
 
@@ -141,6 +147,8 @@ class Scored:
     @property
     def verdict(self) -> str:
         """Number and share of anomalous images, as a sentence."""
+        if not self.judged:
+            return f"No verdicts: there is {self.detector.threshold_rule_}."
         flagged = int(self.flagged.sum())
         return (
             f"{flagged:,} of {len(self):,} ({flagged / len(self):.1%}) are anomalous: beyond the "
@@ -177,7 +185,8 @@ class Scored:
                 f"The truth about {self.data.name} is not known: say with normal= which of its "
                 f"classes are normal ({_some(self.data.class_names)})."
             )
-        return evaluate_scores(self.truth, self.scores, self.detector.threshold_)
+        threshold = self.detector.threshold_ if self.judged else None
+        return evaluate_scores(self.truth, self.scores, threshold)
 
 
 def method_title(detector: OneClassDetector) -> str:

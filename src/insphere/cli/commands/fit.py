@@ -17,6 +17,8 @@ from insphere.durations import duration
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
+    from insphere.detectors.base.estimator import OneClassDetector
+    from insphere.scoring.conformal import Calibration
     from insphere.workflows.fit_config import FitConfig
     from insphere.workflows.fitting import Fit
 
@@ -49,15 +51,16 @@ def fit(
     contamination: Annotated[
         float | None,
         typer.Option(
-            help="Place the threshold so that this share of the training images is above it "
-            "(default 0.05). This makes no promise about new images.",
+            help="Place the threshold so that this share of the training images is above it"
+            ". This makes no promise about new images.",
         ),
     ] = None,
     false_alarm_rate: Annotated[
         float | None,
         typer.Option(
             help="Place the threshold on held-out calibration images instead, so that on average "
-            "at most this share of new normal images is called anomalous. Recommended.",
+            "at most this share of new normal images is called anomalous (default 0.05, or "
+            "what so few images allow).",
         ),
     ] = None,
     option: Annotated[
@@ -208,6 +211,7 @@ def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
             settings,
             checkpoints=folder,
             callbacks=[ProgressBar()] if show else [],
+            planned=_say_plan if show else None,
             progress=None if show else False,
         )
         # The model comes last: where it stands, everything else does, and until then the same
@@ -220,6 +224,11 @@ def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
     if own:
         shutil.rmtree(folder, ignore_errors=True)
     return fitted
+
+
+def _say_plan(plan: Calibration) -> None:
+    if sentence := plan.sentence():
+        console.note(sentence)
 
 
 def _stopped(folder: Path) -> str:
@@ -261,7 +270,7 @@ def _summary(fitted: Fit) -> dict[str, Any]:
         "found": contents_of(fitted.data, fitted.normal).to_dict(),
         "values": _values(fitted),
         "image_shape": list(detector.image_shape_ or ()),
-        "threshold": detector.threshold_,
+        "threshold": detector.threshold_ if detector.judges else None,
         "threshold_rule": detector.threshold_rule_,
         "findings": list(getattr(detector, "guard_findings_", ())),
         "seconds": round(fitted.seconds, 3),
@@ -286,7 +295,8 @@ def _print_result(fitted: Fit) -> None:
         "normal": f"{', '.join(fitted.normal)} of {fitted.data.name}",
         "found": contents_of(fitted.data, fitted.normal).sentence(),
         "trained on": f"{detector.n_train_:,} images of {shape}, in {took}",
-        "threshold": f"{detector.threshold_:.4g}: {detector.threshold_rule_}",
+        "threshold": _threshold(detector),
+        "promise": detector.guarantee,
     }
     if values := _values(fitted):
         rows["values"] = values
@@ -306,6 +316,11 @@ def _print_result(fitted: Fit) -> None:
     held_out = len(fitted.data.class_names) > 1
     verb, what = ("evaluate", source) if held_out else ("score", "NEW-IMAGES")
     console.say(f"\nNext: insphere {verb} {model} {what}", style="bold")
+
+
+def _threshold(detector: OneClassDetector) -> str:
+    rule = detector.threshold_rule_
+    return f"{detector.threshold_:.4g}: {rule}" if detector.judges else rule
 
 
 def _options(given: list[str] | None) -> dict[str, Any] | None:

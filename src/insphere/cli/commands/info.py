@@ -81,7 +81,7 @@ def info(model: Model, as_json: Json = False) -> None:
         "trained on": f"{description['n_train']:,} of {size}",
         "calibrated on": f"{description['n_calibration']:,} held-out normal images",
         "resized to": "×".join(map(str, trained.get("size") or ())),
-        "threshold": f"{description['threshold']:.6g}: {description['threshold_rule']}",
+        "threshold": _threshold(description),
         "parameters": ", ".join(f"{k}={v}" for k, v in params.items() if v is not None),
         "numbers stored": f"{parameters:,} ({description['weights_bytes'] / 1000:,.0f} kB)",
         "made with": versions,
@@ -103,3 +103,8 @@ def _product(shape: list[int]) -> int:
     for side in shape:
         count *= side
     return count
+
+
+def _threshold(description: dict[str, Any]) -> str:
+    value, rule = description["threshold"], str(description["threshold_rule"])
+    return rule if value is None else f"{value:.6g}: {rule}"

@@ -145,8 +145,9 @@ def evaluate(
         "AUC": measured.auc,
         "average precision": measured.average_precision,
         "FPR at 95 % TPR": measured.fpr_at_95_tpr,
-        "balanced accuracy": measured.balanced_accuracy or 0.0,
     }
+    if measured.balanced_accuracy is not None:
+        measures["balanced accuracy"] = measured.balanced_accuracy
     for title in measures:
         quality.add_column(title)
     if pixels is not None:
@@ -154,12 +155,15 @@ def evaluate(
         for title in ("pixel AUC", "PRO"):
             quality.add_column(title)
     quality.add_row(*(f"{100 * value:.2f} %" for value in measures.values()))
+    console.out.print(quality)
+    if measured.threshold is None:
+        console.explain(f"\n{scored.verdict}")
+        return
     confusion = Table(box=None, padding=(0, 3, 0, 0), header_style="bold")
     for title in ("", "called normal", "called anomalous"):
         confusion.add_column(title, justify="right" if title else "left")
     confusion.add_row("[bold]truly normal", f"{measured.tn:,}", f"{measured.fp:,}")
     confusion.add_row("[bold]truly anomalous", f"{measured.fn:,}", f"{measured.tp:,}")
-    console.out.print(quality)
     console.say("")
     console.out.print(confusion)
     console.explain(f"\nThreshold {measured.threshold:.4g}: {scored.detector.threshold_rule_}.")

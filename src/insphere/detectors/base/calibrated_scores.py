@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any
 
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from insphere.errors import SpecError
 from insphere.scoring.alarms import AlarmSet, alarm_set
-from insphere.scoring.conformal import few_groups, guarantee
+from insphere.scoring.conformal import Calibration, few_groups, guarantee, is_cross
 from insphere.scoring.pvalues import conformal_p_values
 from insphere.scoring.severity import SeverityScale, Tail
 from insphere.scoring.zscores import z_scores
@@ -21,7 +22,10 @@ class CalibratedScores:
     """Compares scores with those of held-out calibration images; a part of `OneClassDetector`."""
 
     false_alarm_rate: float | None
-    calibration: float | int
+    calibration: float | int | str
+    threshold_: float
+    threshold_rule_: str
+    n_train_: int
     calibration_scores_: NDArray[np.float64]
     n_calibration_: int
     score_mean_: float
@@ -114,11 +118,37 @@ class CalibratedScores:
     def guarantee(self) -> str:
         """The guarantee of the threshold for new normal images, as a sentence."""
         check_is_fitted(self)
-        promised = guarantee(self.n_calibration_, self.false_alarm_rate, self.calibration)
+        how = self._calibration()
+        n = self.n_train_ if how.kind == "none" else self.n_calibration_
+        promised = guarantee(n, how)
         groups = getattr(self, "n_calibration_groups_", None)
         if groups is None:
             return promised
         return f"{promised} {few_groups(groups)}"
+
+    @property
+    def judges(self) -> bool:
+        """Whether there is a threshold, and so verdicts; else there were too few images."""
+        check_is_fitted(self)
+        return math.isfinite(self.threshold_)
+
+    def _calibration(self) -> Calibration:
+        """Return where the threshold comes from; models saved before do not say it."""
+        kind = getattr(self, "calibration_kind_", None)
+        if kind is not None:
+            return Calibration(kind, getattr(self, "false_alarm_rate_", None))
+        if self.false_alarm_rate is None:
+            return Calibration("training")
+        in_turn = is_cross(self.calibration)
+        return Calibration("in turn" if in_turn else "held out", self.false_alarm_rate)
+
+    def require_threshold(self) -> None:
+        """Raise SpecError if there are no verdicts, saying how many images they take."""
+        if not self.judges:
+            raise SpecError(
+                f"This detector gives scores but no verdicts, for there is {self.threshold_rule_}; "
+                "give more images, or set contamination=0.05 for a threshold without a promise."
+            )
 
     def _check_calibrated(self, what: str) -> None:
         check_is_fitted(self)

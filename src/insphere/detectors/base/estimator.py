@@ -24,7 +24,17 @@ from insphere.errors import DataError, SpecError
 from insphere.modalities.modality import Modality
 from insphere.modalities.table import kind_of_input
 from insphere.resources import within_cores
-from insphere.scoring.conformal import cross_scores, cross_tail, deal, held_out, is_cross
+from insphere.scoring.conformal import (
+    USUAL_SHARE,
+    Calibration,
+    cross_scores,
+    cross_tail,
+    deal,
+    held_out,
+    is_cross,
+    no_threshold,
+    usual_calibration,
+)
 from insphere.scoring.severity import fit_tail
 from insphere.scoring.thresholds import (
     check_contamination,
@@ -49,16 +59,18 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     Parameters
     ----------
-    contamination : float, default=0.05
-        Share of the normal training images that may be above the threshold, in [0, 0.5]. Used if
-        `false_alarm_rate` is None.
+    contamination : float, optional
+        Share of the training normals that may lie outside the threshold, in [0, 0.5]: a threshold
+        on the training images, which promises nothing about new ones. Used if `false_alarm_rate`
+        is None. If both are None, the threshold is calibrated by the number of normal images; see
+        `insphere.scoring.conformal.usual_calibration`.
     false_alarm_rate : float, optional
-        Largest probability, in (0, 1), that a new normal image is called anomalous. A part of the
-        training images is held out for calibration, and the threshold is placed on their scores.
-    calibration : float or int, default=0.2
-        Share of the training images held out, in (0, 1). For small sets: a number of parts, 2 or
-        more (cross-conformal). For each part a detector is trained on the others, and the score of
-        an image is then the number of training images with a lower score; see
+        Wanted probability, in (0, 1), that a new normal image is called anomalous. Holds out a
+        part of the training images and puts the threshold on their scores.
+    calibration : float, int or "auto", default="auto"
+        Share of the training images held out, in (0, 1); "auto" is a fifth; or, for small
+        sets, a number of parts from 2 on (cross-conformal): for each part a detector is trained on
+        the others, and scores are then the number of training images that an image lies beyond; see
         `insphere.scoring.conformal`. Used only with `false_alarm_rate`.
     random_state : int, RandomState or None, default=None
         Seed of all randomness, which is used in `fit` only. An integer makes fits reproducible.
@@ -68,7 +80,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     offset_ : float
         ``decision_function(X) = score_samples(X) - offset_``.
     threshold_ : float
-        The threshold on the scale of `anomaly_score`. Only a higher score is called anomalous.
+        The same on the scale of `anomaly_score`: anomalous lies strictly above it. Infinite if
+        there were too few images to promise a rate: `predict` and `decision_function` then refuse.
     threshold_rule_ : str
         How the threshold was placed, in words.
     score_mean_, score_std_ : float
@@ -105,9 +118,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     card: ClassVar[MethodCard] = MethodCard()
 
-    contamination: float = 0.05
+    contamination: float | None = None
     false_alarm_rate: float | None = None
-    calibration: float | int = 0.2
+    calibration: float | int | str = "auto"
     random_state: Any = None
 
     # ------------------------------------------------------------------ for subclasses
@@ -116,6 +129,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     # `insphere.training.training_set.KNOWN`. Labels are read by `_read_labels`; weights need the
     # `fit` of `insphere.detectors.base.weights.WeightedDetector`.
     _takes: ClassVar[tuple[str, ...]] = ()
+
+    # Whether `_training_scores` gives scores that each image would get were it not trained on.
+    _scores_as_if_new: ClassVar[bool] = False
 
     @abstractmethod
     def _fit(self, X: Array) -> Array | None:
@@ -200,9 +216,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """
         train, modality = self._training_set(X, y, groups, self._given_weights(known))
         modality.check_varied(train.normals.data)
-        rate = self.false_alarm_rate
-        in_turn = rate is not None and is_cross(self.calibration)
-        mask = None if in_turn else self._held_out(train.normals)
+        how = self.planned_calibration(len(train.normals), train.normals.groups)
+        rate, in_turn = how.rate, how.kind == "in turn"
+        mask = self._held_out(train.normals, how)
         self.data_fingerprint_ = train.fingerprint
         among = None if mask is None else ~train.among_all(mask)
         self.value_range_ = fitted_range(train.data, among)
@@ -213,37 +229,46 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             train = replace(train, data=self.column_scale_.take(train.data))
         normals = train.normals
         self.modality_, self.trained_on_ = type(modality).of(train.data), None
-        self.parts_ = self._trained_parts(train) if in_turn else []
+        self.parts_ = self._trained_parts(train, how) if in_turn else []
         held = None if mask is None else normals.take(mask)
         train = train if mask is None else train.take(~train.among_all(mask))
         self.n_train_ = len(train)
         scores = self._fit(train.data, **train.known(self._takes))
 
-        if rate is None:
+        if how.kind in ("training", "left out", "none"):
             if scores is None:
                 scores = self._training_scores(train.normals.data)
             elif train.normal is not None:
                 scores = scores[train.normal]
             reference = self._checked(scores, len(train.normals))
             self._weigh_changes(reference)
+        if how.kind == "training":
+            assert self.contamination is not None
             self.calibration_scores_ = np.empty(0)
             self.threshold_ = contamination_threshold(reference, self.contamination)
             self.threshold_rule_ = (
                 f"at most {100 * self.contamination:g} % of the training normals lie outside"
             )
+        elif rate is None:
+            self.calibration_scores_ = np.empty(0)
+            self.threshold_, self.threshold_rule_ = float("inf"), no_threshold(len(reference))
         else:
-            if held is None:
+            if how.kind == "left out":
+                held = normals
+                said = f"about {100 * rate:g} % on normals scored without themselves (left out"
+            elif held is None:
                 held = normals
                 reference = np.arange(1.0, len(held) + 1)
-                how = f"about {100 * rate:g} % on normals left out in turn (cross-conformal"
+                said = f"about {100 * rate:g} % on normals left out in turn (cross-conformal"
             else:
                 reference = self._checked(self._anomaly_score(held.data), len(held))
                 self._weigh_changes(reference)
                 reference = self._score_read(held.data)
-                how = f"≤ {100 * rate:g} % on held-out normals (conformal"
+                said = f"≤ {100 * rate:g} % on held-out normals (conformal"
             self.calibration_scores_ = np.sort(reference)
             self.threshold_ = conformal_threshold(reference, rate)
-            self.threshold_rule_ = f"false-alarm rate {how}, n = {len(reference)})"
+            self.threshold_rule_ = f"false-alarm rate {said}, n = {len(reference)})"
+        self.calibration_kind_, self.false_alarm_rate_ = how.kind, rate
         self.n_calibration_ = n = len(self.calibration_scores_)
         held_groups = None if held is None else held.groups
         self.n_calibration_groups_ = None if held_groups is None else len(np.unique(held_groups))
@@ -295,6 +320,35 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         counts = self._changed(self._read(X))
         return {self._column(position): count for position, count in counts.items()}
 
+    def planned_calibration(self, n: int, groups: NDArray[np.int64] | None = None) -> Calibration:
+        """Return how `fit` will find the threshold for so many normal samples, and at what cost.
+
+        Parameters
+        ----------
+        n : int
+            Number of normal samples.
+        groups : ndarray of int64, shape (n,), optional
+            Samples of one group stay together.
+
+        Raises
+        ------
+        SpecError
+            If a parameter is out of range.
+        """
+        auto = isinstance(self.calibration, str)
+        if auto and self.calibration != "auto":
+            is_cross(self.calibration)  # says what it can be
+        rate = self.false_alarm_rate
+        if rate is not None:
+            amount: Any = USUAL_SHARE if auto else self.calibration
+            return Calibration("in turn" if is_cross(amount) else "held out", rate, amount)
+        if self.contamination is not None:
+            check_contamination(self.contamination)
+            return Calibration("training")
+        return usual_calibration(
+            n, groups, in_turn="labels" not in self._takes, left_out=self._scores_as_if_new
+        )
+
     def outside_range(self, X: Any) -> NDArray[np.bool_]:
         """Return which images hold values outside the range of the training images, shape (n,).
 
@@ -313,6 +367,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return ``score_samples(X) - offset_``: negative is anomalous."""
+        self.require_threshold()
         return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> NDArray[np.int64]:
@@ -425,22 +480,19 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             )
         return checked_weights(given)
 
-    def _held_out(self, normals: TrainingSet) -> NDArray[np.bool_] | None:
-        """Select the normal samples to hold out, if calibration is wanted."""
-        if self.false_alarm_rate is None:
-            check_contamination(self.contamination)
+    def _held_out(self, normals: TrainingSet, how: Calibration) -> NDArray[np.bool_] | None:
+        """Choose the normal samples to hold out, if any are wanted."""
+        if how.kind != "held out":
             return None
-        is_cross(self.calibration)
-        return held_out(
-            len(normals), self.false_alarm_rate, self.calibration, self.random_state, normals.groups
-        )
+        assert how.rate is not None
+        return held_out(len(normals), how.rate, how.amount, self.random_state, normals.groups)
 
-    def _trained_parts(self, train: TrainingSet) -> list[OneClassDetector]:
+    def _trained_parts(self, train: TrainingSet, how: Calibration) -> list[OneClassDetector]:
         """Train one detector for each part of the normal samples, on the others."""
-        assert self.false_alarm_rate is not None
-        parts, normals = int(self.calibration), train.normals
-        masks = deal(len(normals), self.false_alarm_rate, parts, self.random_state, normals.groups)
-        params = self.get_params(deep=False) | {"false_alarm_rate": None}
+        assert how.rate is not None
+        parts, normals = int(how.amount), train.normals
+        masks = deal(len(normals), how.rate, parts, self.random_state, normals.groups)
+        params = self.get_params(deep=False) | {"false_alarm_rate": None, "contamination": 0.0}
         if "callbacks" in params:
             params["callbacks"] = ()  # they follow the training on all images
         found = []

@@ -97,6 +97,8 @@ class Savable:
         if not isinstance(params.get("random_state"), int | np.integer):
             params["random_state"] = None  # the position of a generator cannot be saved
         fitted = {n: getattr(self, n) for n in Fitted.model_fields if hasattr(self, n)}
+        if not own.judges:
+            fitted |= {"threshold_": None, "offset_": None}  # JSON knows no infinity
         parts = []
         for part in self.parts_:
             part_arrays, part_state = part._state()

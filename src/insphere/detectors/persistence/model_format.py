@@ -109,14 +109,16 @@ class SavedRange(_Strict):
 class Fitted(_Strict):
     """Attributes that every fitted detector has, under their own names."""
 
-    offset_: float
-    threshold_: float
+    offset_: float | None  # None: too few images for a threshold
+    threshold_: float | None
     threshold_rule_: str
     score_mean_: float
     score_std_: float = Field(gt=0)
     n_train_: int = Field(ge=1)
     n_calibration_: int = Field(ge=0)
     n_calibration_groups_: int | None = None
+    calibration_kind_: str | None = None
+    false_alarm_rate_: float | None = None
     data_fingerprint_: str
     image_shape_: list[int] | None
     image_dtype_: str | None

@@ -279,14 +279,16 @@ def _card(description: Description) -> str:
         f"| `{name}` | `{value!r}` |" for name, value in sorted(description.params.items())
     )
     versions = ", ".join(f"{name} {number}" for name, number in description.versions.items())
+    verdict = f"anomalous if the score is above {fitted.threshold_!r}\n  ({fitted.threshold_rule_})"
+    if fitted.threshold_ is None:
+        verdict = fitted.threshold_rule_
     calibrated = ", `p_value`, `severity`" if fitted.n_calibration_ else ""
     return f"""# {description.detector}
 
 A one-class detector. It was trained on normal samples only: {fitted.n_train_} {data}, and
 scores how far anything else lies outside. Higher is more anomalous.
 
-- **Verdict:** anomalous if the score is above {fitted.threshold_!r}
-  ({fitted.threshold_rule_}).
+- **Verdict:** {verdict}.
 - **z-score:** (score − {fitted.score_mean_!r}) / {fitted.score_std_!r}, from
   {"held-out" if fitted.n_calibration_ else "the training"} normals.
 - **Held out for calibration:** {fitted.n_calibration_}.

@@ -64,6 +64,7 @@ class PatchMemory(PatchDetector):
         needs_pretrained=True,
     )
 
+    _scores_as_if_new = True
     bank_size: int = 2000
 
     def _fit(self, X: Array) -> None:

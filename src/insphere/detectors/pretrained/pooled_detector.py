@@ -26,6 +26,7 @@ class PooledDetector(NetworkDetector, PooledFeatures):
 
     _not_saved = PooledFeatures._not_saved
     _stored: ClassVar[tuple[str, ...]]
+    _scores_as_if_new = True
 
     def _learn(self, F: Floats) -> None:
         """Set the attributes named in `_stored` from features of shape (n, d)."""

@@ -49,6 +49,7 @@ class KNNDetector(FlatDetector):
         is_control=True,
     )
     pca = None
+    _scores_as_if_new = True
     _stored = ("training_",)
 
     n_neighbors: int = 2

@@ -31,6 +31,7 @@ from insphere.nets.build import build_encoder
 from insphere.nets.classifier import Classifier, Uncertainty
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor
+from insphere.scoring.conformal import Calibration
 from insphere.training.callbacks import Callback
 from insphere.training.classifier import ClassifierSpec, train_classifier
 from insphere.training.device import Precision, resolve_device
@@ -128,9 +129,9 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
         epochs: int | None = None,
         lr: float | None = None,
         batch_size: int | None = None,
-        contamination: float = 0.05,
+        contamination: float | None = None,
         false_alarm_rate: float | None = None,
-        calibration: float = 0.2,
+        calibration: float | int | str = "auto",
         device: str = "auto",
         precision: Precision = "auto",
         checkpoint_dir: str | PathLike[str] | None = None,
@@ -206,7 +207,7 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
         self.classes_, self._normal = classes, self._normal_codes(classes)
         return codes, np.isin(codes, self._normal)
 
-    def _trained_parts(self, train: TrainingSet) -> list[OneClassDetector]:
+    def _trained_parts(self, train: TrainingSet, how: Calibration) -> list[OneClassDetector]:
         raise SpecError(
             "SoftmaxThreshold is calibrated on held-out images only; give calibration as a share, "
             "such as 0.2."

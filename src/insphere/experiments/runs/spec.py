@@ -55,12 +55,18 @@ class RunSpec(BaseModel):
     def detector(self, **extra: Any) -> OneClassDetector:
         """Return the unfitted detector; `extra` parameters are used if it has them.
 
+        Runs train on all normal images: unless `params` asks for a threshold, it is the one on the
+        training images that 5 % of them lie beyond.
+
         Raises
         ------
         SpecError
             If the method or one of `params` is unknown.
         """
-        return build_detector(self.method, self.params, seed=self.seed, **extra)
+        params = self.params
+        if params.get("contamination") is None and params.get("false_alarm_rate") is None:
+            params = params | {"contamination": 0.05}
+        return build_detector(self.method, params, seed=self.seed, **extra)
 
     @property
     def reading(self) -> ReadOptions:

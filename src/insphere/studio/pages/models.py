@@ -121,10 +121,11 @@ class ModelsPage:
         ]
         rows = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts)
         rule = escape(str(card["threshold_rule"]))
+        if card["threshold"] is not None:
+            rule = f"Threshold {card['threshold']:.4g}: {rule}"
         return (
             f'<dl class="facts" style="grid-template-columns:repeat(3,auto)">{rows}</dl>'
-            f"<small style='display:block;margin-top:10px'>Threshold {card['threshold']:.4g}: "
-            f"{rule}.</small>"
+            f"<small style='display:block;margin-top:10px'>{rule}.</small>"
         )
 
     # ------------------------------------------------------------------ scoring
