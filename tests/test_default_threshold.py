@@ -34,7 +34,7 @@ def rows(n: int, seed: int = 0) -> np.ndarray:
     ],
 )
 def test_the_number_of_images_decides(n: int, kind: str, rate: float | None) -> None:
-    detector = MahalanobisDetector(random_state=0)
+    detector = MahalanobisDetector(contamination=None, random_state=0)
     plan = detector.planned_calibration(n)
     assert (plan.kind, plan.rate) == (kind, rate)
     assert plan.trainings == (6 if kind == "in turn" else 1)
@@ -50,16 +50,21 @@ def test_groups_decide_too() -> None:
     kinds = [usual_calibration(200, groups).kind for groups in (few, some, many)]
     assert kinds == ["none", "in turn", "held out"]
     with pytest.raises(SpecError, match="groups"):
-        KNNDetector().fit(rows(200), groups=few).predict(rows(3))
+        KNNDetector(contamination=None).fit(rows(200), groups=few).predict(rows(3))
     for groups in (some, many):
-        assert KNNDetector(random_state=0).fit(rows(200), groups=groups).judges
+        assert KNNDetector(contamination=None, random_state=0).fit(rows(200), groups=groups).judges
 
 
 @pytest.mark.parametrize("n", [12, 30, 60, 120])
 @pytest.mark.parametrize("cls", [KNNDetector, MahalanobisDetector])
 def test_new_normal_rows_are_rarely_called_anomalous(cls: Any, n: int) -> None:
     called = [
-        (cls(random_state=0).fit(rows(n, seed)).predict(rows(400, 1000 + seed)) == -1).mean()
+        (
+            cls(contamination=None, random_state=0)
+            .fit(rows(n, seed))
+            .predict(rows(400, 1000 + seed))
+            == -1
+        ).mean()
         for seed in range(20)
     ]
     wanted = 0.1 if n < 20 else 0.05
@@ -67,7 +72,7 @@ def test_new_normal_rows_are_rarely_called_anomalous(cls: Any, n: int) -> None:
 
 
 def test_a_neighbour_is_left_out_without_another_training() -> None:
-    detector = KNNDetector(random_state=0).fit(rows(40))
+    detector = KNNDetector(contamination=None, random_state=0).fit(rows(40))
     assert detector.parts_ == []
     assert (detector.n_train_, detector.n_calibration_) == (40, 40)
     assert "without itself" in detector.guarantee
@@ -75,7 +80,7 @@ def test_a_neighbour_is_left_out_without_another_training() -> None:
 
 
 def test_too_few_images_give_scores_and_no_verdicts(tmp_path: Path) -> None:
-    detector = KNNDetector(random_state=0).fit(rows(6))
+    detector = KNNDetector(contamination=None, random_state=0).fit(rows(6))
     for loaded in (detector, load_detector(detector.save(tmp_path / "model"))):
         assert np.isfinite(loaded.anomaly_score(rows(4, 1))).all()
         assert loaded.threshold_ == np.inf
@@ -95,12 +100,12 @@ def test_what_is_asked_for_comes_first(tmp_path: Path) -> None:
     asked = KNNDetector(false_alarm_rate=0.2, random_state=0).fit(rows(50))
     assert (asked.calibration_kind_, asked.n_calibration_) == ("held out", 10)
     with pytest.raises(SpecError, match="calibration is the share"):
-        KNNDetector(calibration="none").fit(rows(50))
+        KNNDetector(contamination=None, calibration="none").fit(rows(50))
 
 
 def test_a_promise_survives_saving(tmp_path: Path) -> None:
     for n in (15, 40, 120):
-        detector = MahalanobisDetector(random_state=0).fit(rows(n))
+        detector = MahalanobisDetector(contamination=None, random_state=0).fit(rows(n))
         loaded = load_detector(detector.save(tmp_path / str(n)))
         assert loaded.guarantee == detector.guarantee
         assert np.array_equal(loaded.predict(rows(50, 1)), detector.predict(rows(50, 1)))

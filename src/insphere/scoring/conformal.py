@@ -222,7 +222,9 @@ def cross_scores(
     n = sum(len(scale.calibration_scores) for scale in scales)
     beyond, chance = np.zeros(len(scores[0])), np.zeros(len(scores[0]))
     for scale, values in zip(scales, scores, strict=True):
-        beyond += np.searchsorted(scale.calibration_scores, values, side="left")
+        reference = scale.calibration_scores
+        # What is equal but for rounding is not beyond, or an image would count by its batch.
+        beyond += np.searchsorted(reference + scale.rounding, values, side="left")
         chance += len(scale.calibration_scores) / n * 10.0 ** -scale(values)
     severity = -np.log10(np.maximum(chance, 1e-300))
     fraction = (severity + 1) / (severity + 2)

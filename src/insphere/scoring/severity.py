@@ -25,6 +25,9 @@ STEPS = ((1.0, "usual"), (2.0, "unusual"), (3.0, "suspect"), (6.0, "severe"), (m
 TAIL_SHARE = 0.1
 LEAST_IN_TAIL = 10
 LEAST_FOR_SHAPE = 30
+ROUNDING = 1e-6
+"""Scores that differ by less than this share of their range are equal: the rounding of one image's
+score depends on its batch."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +104,15 @@ class SeverityScale:
         What severities beyond the calibration scores rest on.
     resolution : float
         log10(n + 1): severities above it are finer than the calibration images can resolve.
+    rounding : float
+        Scores that differ by less are taken for equal.
     """
 
     def __init__(self, calibration_scores: ArrayLike, tail: Tail | None = None) -> None:
         self.calibration_scores = _finite(calibration_scores)
         self.tail = fit_tail(self.calibration_scores) if tail is None else tail
         self.resolution = math.log10(len(self.calibration_scores) + 1)
+        self.rounding = ROUNDING * float(np.ptp(self.calibration_scores))
 
     def __call__(self, scores: ArrayLike) -> NDArray[np.float64]:
         """Return the severity of each score.
@@ -131,7 +137,7 @@ class SeverityScale:
         knots = np.unique(ordered)
         at_or_above = n - np.searchsorted(ordered, knots, side="left")
         body = np.interp(values, knots, -np.log10((1 + at_or_above) / (n + 1)), left=0.0)
-        beyond = values > top
+        beyond = values > top + self.rounding  # the same image in another batch is not beyond
         growth = self._log_chance(top) - self._log_chance(np.where(beyond, values, top))
         return np.where(beyond, self.resolution + np.maximum(growth, 0.0), body)
 

@@ -59,10 +59,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     Parameters
     ----------
-    contamination : float, optional
+    contamination : float or None, default=0.05
         Share of the training normals that may lie outside the threshold, in [0, 0.5]: a threshold
         on the training images, which promises nothing about new ones. Used if `false_alarm_rate`
-        is None. If both are None, the threshold is calibrated by the number of normal images; see
+        is None. If both are None, as in ``insphere fit`` without settings, the
+        threshold is calibrated by the number of normal images; see
         `insphere.scoring.conformal.usual_calibration`.
     false_alarm_rate : float, optional
         Wanted probability, in (0, 1), that a new normal image is called anomalous. Holds out a
@@ -118,7 +119,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     card: ClassVar[MethodCard] = MethodCard()
 
-    contamination: float | None = None
+    contamination: float | None = 0.05
     false_alarm_rate: float | None = None
     calibration: float | int | str = "auto"
     random_state: Any = None

@@ -121,7 +121,7 @@ class AnoGAN(NetworkDetector):
         starts: int = 1,
         discrimination_weight: float = 0.1,
         preprocess: str | Sequence[Any] | None = None,
-        contamination: float | None = None,
+        contamination: float | None = 0.05,
         false_alarm_rate: float | None = None,
         calibration: float | int | str = "auto",
         device: str = "auto",

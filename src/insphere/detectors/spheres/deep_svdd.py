@@ -166,7 +166,7 @@ class DeepSVDD(
         lr: float | None = None,
         batch_size: int | None = None,
         radius_update: Literal["epoch", "batch"] = "epoch",
-        contamination: float | None = None,
+        contamination: float | None = 0.05,
         false_alarm_rate: float | None = None,
         calibration: float | int | str = "auto",
         device: str = "auto",

@@ -129,7 +129,7 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
         epochs: int | None = None,
         lr: float | None = None,
         batch_size: int | None = None,
-        contamination: float | None = None,
+        contamination: float | None = 0.05,
         false_alarm_rate: float | None = None,
         calibration: float | int | str = "auto",
         device: str = "auto",
