@@ -2,7 +2,7 @@
 
 Run ``python benchmarks/default_threshold.py --data FOLDER`` with mnist.npz in the folder; rows go
 to results/default-threshold.jsonl. "training" is the threshold on the training images that was the
-default before, ``contamination=0.05``.
+default of ``insphere fit`` before, ``contamination=0.05``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
 def measured(train: np.ndarray, test: np.ndarray, n: int, seed: int, rule: str) -> dict[str, Any]:
     """Fit on n images of the digit and count alarms among its test images."""
     chosen = np.random.default_rng(seed).permutation(len(train))[:n]
-    params: dict[str, Any] = {"contamination": 0.05} if rule == "training" else {}
+    params: dict[str, Any] = {"contamination": 0.05 if rule == "training" else None}
     started = time.perf_counter()
     detector = DeepSVDD(random_state=seed, device="cpu", **params).fit(train[chosen])
     row = {

@@ -114,7 +114,7 @@ def test_a_promise_survives_saving(tmp_path: Path) -> None:
 def test_runs_train_on_all_images() -> None:
     assert RunSpec(dataset="a", normal=("b",)).detector().contamination == 0.05
     held_out = RunSpec(dataset="a", normal=("b",), params={"false_alarm_rate": 0.1}).detector()
-    assert (held_out.contamination, held_out.false_alarm_rate) == (None, 0.1)
+    assert (held_out.contamination, held_out.false_alarm_rate) == (0.05, 0.1)
     assert RunSpec(dataset="a", normal=("b",)).model_dump()["params"] == {}
 
 
