@@ -374,7 +374,7 @@ def test_command_line_runs_continues_and_prints(tmp_path, capsys, short):
     assert main([*study, *short, *options, "--out", str(out)]) == 0
     captured = capsys.readouterr()
     assert "8 runs; 4 are finished already" in captured.err
-    assert "8 runs are in" in captured.err
+    assert "holds 8 runs" in captured.err
     assert "The AUC is the same" in captured.out
     assert "the same to the last bit in 2 of 2 runs" in captured.out
     assert {one.attempts for one in Store(store).runs()} == {1}

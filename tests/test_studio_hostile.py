@@ -107,8 +107,11 @@ def test_hostile_names_are_only_names_on_every_page(visit, studio, hostile):
 
 def test_hostile_sources_can_be_chosen_and_swept(visit, hostile):
     page = visit("/")
-    for name in HOSTILE:
-        page.locator("[role=radio]", has_text=name).first.click()
+    sources = page.locator("[role=radiogroup][aria-label=Images] [role=radio]")
+    own = sources.filter(has_text="your own")
+    assert own.count() == len(HOSTILE)
+    for place in range(len(HOSTILE)):
+        own.nth(place).click()
         page.wait_for_timeout(200)
         assert_untouched(page)
     page = visit("/experiments")

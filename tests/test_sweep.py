@@ -157,7 +157,7 @@ def test_cores_are_never_shared_by_more_threads_than_there_are():
         share_cores(4, 2, "threading", 8)
     with pytest.raises(SpecError, match="use one of loky, ray, threading"):
         share_cores(4, 2, "dask", 8)
-    with pytest.raises(SpecError, match="from 1 on"):
+    with pytest.raises(SpecError, match="from 1 upwards"):
         share_cores(4, 0, "loky", 8)
 
 

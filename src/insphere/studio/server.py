@@ -64,7 +64,7 @@ def find_place(host: str, port: int) -> Place:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             port = int(probe.getsockname()[1])
-    except (OSError, UnicodeError, ValueError) as error:
+    except (OSError, UnicodeError, ValueError, TypeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InsphereError(
             f"The studio cannot listen on {host[:80]}:{port} ({reason}); choose another address "

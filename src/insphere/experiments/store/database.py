@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -21,7 +24,7 @@ from sqlalchemy.engine import ExceptionContext  # noqa: E402
 VERSION = 1
 Journal = Literal["wal", "delete"]
 _BUSY_SECONDS = 60
-_HEAD = b"SQLite format 3\0"
+_NO_DATABASE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
 _ADVICE = {
     sqlite3.SQLITE_BUSY: "another program holds it; try again when that is done",
     sqlite3.SQLITE_LOCKED: "another program holds it; try again when that is done",
@@ -76,13 +79,20 @@ def _check_file(path: Path) -> None:
     """Refuse what can be no database before a lock is laid beside it, or a pipe is waited for."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise DataError(f"{path} is not a file; name the file of a store of runs.")
-        with path.open("rb") as file:
-            head = file.read(len(_HEAD))
+            raise DataError(f"The store {path} is not a file; choose another name.")
     except FileNotFoundError:
         return
-    if head and head != _HEAD:
-        raise DataError(f"{path} is no store of runs, or is damaged; name another file.")
+    # Read by SQLite alone: to close a file that one opened oneself gives up all locks that this
+    # process holds on it (SQLite, "How To Corrupt An SQLite Database File", 2.2).
+    try:
+        address = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True)) as connection:
+            connection.execute("PRAGMA schema_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_DATABASE:
+            raise DataError(
+                f"{path} is no store of runs, or is damaged; name another file."
+            ) from error
 
 
 def _prepare(engine: Engine, path: Path, journal: Journal | None, tables: MetaData) -> None:
@@ -108,7 +118,7 @@ def _refused(path: Path, context: ExceptionContext) -> None:
     if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
         return None  # a bug
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+    if code in _NO_DATABASE:
         raise DataError(f"{path} is no store of runs, or is damaged; name another file.") from error
     advice = _ADVICE.get(code, "free some space or choose another folder")
     raise InsphereError(f"The store {path} cannot be used: {error}; {advice}.") from error
