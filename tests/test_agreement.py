@@ -272,7 +272,7 @@ def test_a_way_of_reading_is_the_same_from_python_a_file_and_the_command(capsys,
     )  # fmt: skip
     settings = tmp_path / "fit.yaml"
     settings.write_text("normal: 3\nsize: 8x8\nchannels: 1\ntest_size: 0.25\nseed: 7\n")
-    written = ["fit", DIGITS, "--method", "knn", "--json"]
+    written = ["fit", DIGITS, "--method", "knn", "--contamination", "0.05", "--json"]
     typed = ["--normal", "3", "--size", "8x8", "--grey", "--test-size", "0.25", "--seed", "7"]
     expected = reading.split(reading.load(DIGITS))
     for name, arguments in (("a", ["--config", str(settings)]), ("b", typed)):

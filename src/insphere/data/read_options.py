@@ -91,7 +91,7 @@ class ReadOptions(BaseModel):
     >>> from insphere.data import ReadOptions
     >>> reading = ReadOptions(normal="3")
     >>> reading.split(reading.load("digits-8x8"))
-    OneClassSplit('digits-8x8', normal: 3; 92 to train, 0 to calibrate, 896 to test, of which 804 \
+    OneClassSplit('digits-8x8', normal: 3; 92 to train, 0 to calibrate, 896 to test, of which 805 \
 anomalous)
     """
 

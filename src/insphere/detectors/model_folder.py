@@ -93,7 +93,8 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
         for name, value in fitted.model_dump(exclude_unset=True, exclude=_OF_KIND).items():
             setattr(detector, name, value)
         if fitted.threshold_ is None:
-            detector.threshold_, detector.offset_ = math.inf, -math.inf
+            detector.threshold_ = math.inf
+        detector.offset_ = -detector.threshold_
         if description.fitted.feature_names_in_ is not None:
             names = np.array(description.fitted.feature_names_in_, dtype=object)
             detector.feature_names_in_ = names

@@ -263,8 +263,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                 said = f"about {100 * rate:g} % on normals left out in turn (cross-conformal"
             else:
                 reference = self._checked(self._anomaly_score(held.data), len(held))
-                self._weigh_changes(reference)
-                reference = self._score_read(held.data)
+                if self.column_scale_ is not None:  # changed columns count in the scores
+                    self._weigh_changes(reference)
+                    reference = self._score_read(held.data)
                 said = f"≤ {100 * rate:g} % on held-out normals (conformal"
             self.calibration_scores_ = np.sort(reference)
             self.threshold_ = conformal_threshold(reference, rate)
