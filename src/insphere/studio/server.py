@@ -104,6 +104,8 @@ def serve(studio: Studio, place: Place, *, show: bool) -> None:
         dark=None,
         tailwind=False,
         reload=False,
+        # Compression holds the start of an answer back, and gains nothing on one machine.
+        gzip_middleware_factory=None,
         show=show and (f"/?token={place.token}" if place.token else True),
         show_welcome_message=False,
         reconnect_timeout=10.0,
