@@ -36,6 +36,28 @@ def digest(network):
     return found.hexdigest()[:16]
 
 
+# Without AVX2, torch draws the same weights but for the last bits: from the digest that other
+# processors give to the one there.
+WITHOUT_AVX2 = {
+    "561682bf39660258": "1dc424cb73b1b333",
+    "27413028c5c4ebe4": "21377854b7ddaed9",
+    "63718f1fee47e5ad": "9065889068d070d1",
+    "d9c06e609ca27be2": "0ff7dec2451fa100",
+    "16f2ab2ec9a72de9": "facd762af78f0c74",
+    "52cc0c4ead69b671": "1c875f61dc674f39",
+    "785edec073f11c78": "98481d53964eb126",
+    "b0bd0af354fd8f1b": "d184ec8fc68f9489",
+    "3301275a3038f56f": "394a604f4a620cb1",
+    "731a8c4ff31a5b46": "e13f0d581c246fb3",
+    "836dc3dbebad1e25": "10bf50438a0726bd",
+    "f75011c5b4b71ee2": "0298f53ab799dcab",
+}
+
+
+def expected_digest(known):
+    return WITHOUT_AVX2[known] if torch.backends.cpu.get_cpu_capability() == "DEFAULT" else known
+
+
 @pytest.mark.parametrize(
     ("spec", "shape", "encoder", "decoder"),
     [
@@ -51,8 +73,8 @@ def digest(network):
 def test_names_order_and_first_weights_of_plain_networks_stay(spec, shape, encoder, decoder):
     """Published rows were trained from these weights: a new option must not move them."""
     torch.manual_seed(0)
-    assert digest(build_encoder(spec, shape)) == encoder
-    assert digest(build_decoder(spec, shape, bounded_output=True)) == decoder
+    assert digest(build_encoder(spec, shape)) == expected_digest(encoder)
+    assert digest(build_decoder(spec, shape, bounded_output=True)) == expected_digest(decoder)
 
 
 def test_options_that_are_off_are_not_written():
