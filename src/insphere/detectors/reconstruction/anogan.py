@@ -23,6 +23,7 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
+from insphere.detectors.base.parameters import parameters
 from insphere.nets.dcgan import SIDES
 from insphere.preprocess.pipeline import to_batch
 from insphere.preprocess.scaling import MinMaxSpec
@@ -35,6 +36,7 @@ from insphere.training.progress_bar import ProgressBar
 SEARCH_BATCH = 256
 
 
+@parameters
 class AnoGAN(NetworkDetector):
     """AnoGAN (Schlegl et al. 2017): distance to the nearest image that a generator can make.
 
@@ -107,46 +109,20 @@ class AnoGAN(NetworkDetector):
         takes=("images",),
     )
 
-    def __init__(
-        self,
-        *,
-        latent_dim: int = 256,
-        width: int = 16,
-        side: int | None = None,
-        train_steps: int = 1500,
-        batch_size: int = 64,
-        lr: float = 2e-4,
-        search_steps: int = 20,
-        search_lr: float = 0.05,
-        starts: int = 1,
-        discrimination_weight: float = 0.1,
-        preprocess: str | Sequence[Any] | None = None,
-        contamination: float | None = 0.05,
-        false_alarm_rate: float | None = None,
-        calibration: float | int | str = "auto",
-        device: str = "auto",
-        callbacks: Sequence[Callback] = (),
-        verbose: bool = False,
-        random_state: Any = None,
-    ) -> None:
-        self.latent_dim = latent_dim
-        self.width = width
-        self.side = side
-        self.train_steps = train_steps
-        self.batch_size = batch_size
-        self.lr = lr
-        self.search_steps = search_steps
-        self.search_lr = search_lr
-        self.starts = starts
-        self.discrimination_weight = discrimination_weight
-        self.preprocess = preprocess
-        self.contamination = contamination
-        self.false_alarm_rate = false_alarm_rate
-        self.calibration = calibration
-        self.device = device
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.random_state = random_state
+    latent_dim: int = 256
+    width: int = 16
+    side: int | None = None
+    train_steps: int = 1500
+    batch_size: int = 64
+    lr: float = 2e-4
+    search_steps: int = 20
+    search_lr: float = 0.05
+    starts: int = 1
+    discrimination_weight: float = 0.1
+    preprocess: str | Sequence[Any] | None = None
+    device: str = "auto"
+    callbacks: Sequence[Callback] = ()
+    verbose: bool = False
 
     # ------------------------------------------------------------------ public
 

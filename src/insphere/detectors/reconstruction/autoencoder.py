@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from os import PathLike
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from insphere.detectors.base.method_card import MethodCard
-from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -26,16 +24,16 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import SpecError
 from insphere.nets.autoencoder import Autoencoder
 from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.collapse_check import collapse_paths
 from insphere.nets.draws import initial_weights
-from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor
-from insphere.training.callbacks import Callback
-from insphere.training.device import Precision, resolve_device
+from insphere.training.device import resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.pretraining.autoencoder import (
     AutoencoderPretraining,
@@ -44,17 +42,18 @@ from insphere.training.pretraining.autoencoder import (
 )
 from insphere.training.pretraining.pretraining import pretrain
 from insphere.training.progress_bar import ProgressBar
-from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.recipe import parse_recipe
 from insphere.training.start import StageSpec
 from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
 
 
+@parameters
 class DeepCAE(
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     WeightedDetector,
-    NetworkDetector,
+    TrainedNetworkDetector,
 ):
     """Deep convolutional autoencoder; the score is the reconstruction error.
 
@@ -122,41 +121,6 @@ class DeepCAE(
         family="reconstruction",
         summary="reconstruction error of an autoencoder",
     )
-
-    def __init__(
-        self,
-        *,
-        encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
-        preprocess: str | Sequence[Any] | None = None,
-        recipe: str | Recipe | Mapping[str, Any] = "fast",
-        epochs: int | None = None,
-        lr: float | None = None,
-        batch_size: int | None = None,
-        contamination: float | None = 0.05,
-        false_alarm_rate: float | None = None,
-        calibration: float | int | str = "auto",
-        device: str = "auto",
-        precision: Precision = "auto",
-        checkpoint_dir: str | PathLike[str] | None = None,
-        callbacks: Sequence[Callback] = (),
-        verbose: bool = False,
-        random_state: Any = None,
-    ) -> None:
-        self.encoder = encoder
-        self.preprocess = preprocess
-        self.recipe = recipe
-        self.epochs = epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.contamination = contamination
-        self.false_alarm_rate = false_alarm_rate
-        self.calibration = calibration
-        self.device = device
-        self.precision = precision
-        self.checkpoint_dir = checkpoint_dir
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.random_state = random_state
 
     # ------------------------------------------------------------------ public
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from os import PathLike
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from insphere.detectors.base.method_card import MethodCard
-from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -23,21 +21,22 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.nets.build import build_encoder
 from insphere.nets.convolutional_sphere import ConvolutionalSphere
-from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor
-from insphere.training.callbacks import Callback
 from insphere.training.convolutional import convolutional_head, train_places
 from insphere.training.deep_svdd import SphereSpec
-from insphere.training.device import Precision, resolve_device
+from insphere.training.device import resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.progress_bar import ProgressBar
-from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.recipe import parse_recipe
 from insphere.training.step_memory import fitting_recipe
 
 
-class ConvolutionalSVDD(NetworkDetector):
+@parameters
+class ConvolutionalSVDD(TrainedNetworkDetector):
     """Deep SVDD at every position of the feature map, similar to FCDD.
 
     The network has no dense layer: it computes a representation for each position of the image.
@@ -99,44 +98,8 @@ class ConvolutionalSVDD(NetworkDetector):
         takes=("images",),
     )
 
-    def __init__(
-        self,
-        *,
-        encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
-        preprocess: str | Sequence[Any] | None = None,
-        recipe: str | Recipe | Mapping[str, Any] = "fast",
-        epochs: int | None = None,
-        pretrain_epochs: int | None = None,
-        lr: float | None = None,
-        batch_size: int | None = None,
-        contamination: float | None = 0.05,
-        false_alarm_rate: float | None = None,
-        calibration: float | int | str = "auto",
-        device: str = "auto",
-        precision: Precision = "auto",
-        checkpoint_dir: str | PathLike[str] | None = None,
-        allow_collapse: bool = False,
-        callbacks: Sequence[Callback] = (),
-        verbose: bool = False,
-        random_state: Any = None,
-    ) -> None:
-        self.encoder = encoder
-        self.preprocess = preprocess
-        self.recipe = recipe
-        self.epochs = epochs
-        self.pretrain_epochs = pretrain_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.contamination = contamination
-        self.false_alarm_rate = false_alarm_rate
-        self.calibration = calibration
-        self.device = device
-        self.precision = precision
-        self.checkpoint_dir = checkpoint_dir
-        self.allow_collapse = allow_collapse
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.random_state = random_state
+    pretrain_epochs: int | None = None
+    allow_collapse: bool = False
 
     # ------------------------------------------------------------------ public
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from os import PathLike
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +14,6 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from insphere.detectors.base.method_card import MethodCard
-from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -26,15 +24,15 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.detectors.base.weights import WeightedDetector
 from insphere.nets.build import build_encoder
 from insphere.nets.fold import folded
-from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import Preprocessor
-from insphere.training.callbacks import Callback
 from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere
-from insphere.training.device import Precision, resolve_device
+from insphere.training.device import resolve_device
 from insphere.training.heads.center import Center
 from insphere.training.heads.head import HeadSpec
 from insphere.training.heads.table import parse_head
@@ -43,17 +41,18 @@ from insphere.training.objectives import radius_quantile
 from insphere.training.pretraining.pretraining import Pretraining
 from insphere.training.pretraining.table import parse_pretraining
 from insphere.training.progress_bar import ProgressBar
-from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.recipe import parse_recipe
 from insphere.training.regularizers import Regularizers
 from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
 
 
+@parameters
 class DeepSVDD(
     ClassNamePrefixFeaturesOutMixin,  # type: ignore[misc]
     TransformerMixin,  # type: ignore[misc]
     WeightedDetector,
-    NetworkDetector,
+    TrainedNetworkDetector,
 ):
     """Deep Support Vector Data Description (Ruff et al. 2018, "Deep One-Class Classification").
 
@@ -153,56 +152,14 @@ class DeepSVDD(
         has_options=True,
     )
 
-    def __init__(
-        self,
-        *,
-        objective: Literal["one-class", "soft-boundary"] = "one-class",
-        nu: float = 0.1,
-        encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
-        preprocess: str | Sequence[Any] | None = None,
-        recipe: str | Recipe | Mapping[str, Any] = "fast",
-        epochs: int | None = None,
-        pretrain_epochs: int | None = None,
-        lr: float | None = None,
-        batch_size: int | None = None,
-        radius_update: Literal["epoch", "batch"] = "epoch",
-        contamination: float | None = 0.05,
-        false_alarm_rate: float | None = None,
-        calibration: float | int | str = "auto",
-        device: str = "auto",
-        precision: Precision = "auto",
-        checkpoint_dir: str | PathLike[str] | None = None,
-        regularizers: Regularizers | Mapping[str, Any] | None = None,
-        pretraining: str | Pretraining | Mapping[str, Any] | None = "autoencoder",
-        head: str | HeadSpec | Mapping[str, Any] = "center",
-        allow_collapse: bool = False,
-        callbacks: Sequence[Callback] = (),
-        verbose: bool = False,
-        random_state: Any = None,
-    ) -> None:
-        self.objective = objective
-        self.nu = nu
-        self.encoder = encoder
-        self.preprocess = preprocess
-        self.recipe = recipe
-        self.epochs = epochs
-        self.pretrain_epochs = pretrain_epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.radius_update = radius_update
-        self.contamination = contamination
-        self.false_alarm_rate = false_alarm_rate
-        self.calibration = calibration
-        self.device = device
-        self.precision = precision
-        self.checkpoint_dir = checkpoint_dir
-        self.regularizers = regularizers
-        self.pretraining = pretraining
-        self.head = head
-        self.allow_collapse = allow_collapse
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.random_state = random_state
+    objective: Literal["one-class", "soft-boundary"] = "one-class"
+    nu: float = 0.1
+    pretrain_epochs: int | None = None
+    radius_update: Literal["epoch", "batch"] = "epoch"
+    regularizers: Regularizers | Mapping[str, Any] | None = None
+    pretraining: str | Pretraining | Mapping[str, Any] | None = "autoencoder"
+    head: str | HeadSpec | Mapping[str, Any] = "center"
+    allow_collapse: bool = False
 
     # ------------------------------------------------------------------ public
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,7 +13,6 @@ from torch import nn
 
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.method_card import MethodCard
-from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
@@ -25,19 +23,19 @@ from insphere.detectors.base.network_state import (
     seed_from,
     settings,
 )
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import DataError, SpecError
 from insphere.nets.build import build_encoder
 from insphere.nets.classifier import Classifier, Uncertainty
-from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor
 from insphere.scoring.conformal import Calibration
-from insphere.training.callbacks import Callback
 from insphere.training.classifier import ClassifierSpec, train_classifier
-from insphere.training.device import Precision, resolve_device
+from insphere.training.device import resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.progress_bar import ProgressBar
-from insphere.training.recipe import Recipe, parse_recipe
+from insphere.training.recipe import parse_recipe
 from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
 
@@ -47,7 +45,8 @@ _ADVICE = (
 )
 
 
-class SoftmaxThreshold(WeightedDetector, NetworkDetector):
+@parameters
+class SoftmaxThreshold(WeightedDetector, TrainedNetworkDetector):
     """Supervised: the lack of confidence of a classifier (Hendrycks and Gimpel, 2017).
 
     **Unlike all other detectors, this one needs the class of each training image, of at least two
@@ -119,42 +118,7 @@ class SoftmaxThreshold(WeightedDetector, NetworkDetector):
     )
     _takes: ClassVar[tuple[str, ...]] = ("labels", "weights")
 
-    def __init__(
-        self,
-        *,
-        normal: Sequence[Any] | None = None,
-        encoder: str | EncoderSpec | Mapping[str, Any] | None = None,
-        preprocess: str | Sequence[Any] | None = None,
-        recipe: str | Recipe | Mapping[str, Any] = "fast",
-        epochs: int | None = None,
-        lr: float | None = None,
-        batch_size: int | None = None,
-        contamination: float | None = 0.05,
-        false_alarm_rate: float | None = None,
-        calibration: float | int | str = "auto",
-        device: str = "auto",
-        precision: Precision = "auto",
-        checkpoint_dir: str | PathLike[str] | None = None,
-        callbacks: Sequence[Callback] = (),
-        verbose: bool = False,
-        random_state: Any = None,
-    ) -> None:
-        self.normal = normal
-        self.encoder = encoder
-        self.preprocess = preprocess
-        self.recipe = recipe
-        self.epochs = epochs
-        self.lr = lr
-        self.batch_size = batch_size
-        self.contamination = contamination
-        self.false_alarm_rate = false_alarm_rate
-        self.calibration = calibration
-        self.device = device
-        self.precision = precision
-        self.checkpoint_dir = checkpoint_dir
-        self.callbacks = callbacks
-        self.verbose = verbose
-        self.random_state = random_state
+    normal: Sequence[Any] | None = None
 
     def __sklearn_tags__(self) -> Tags:
         """Declare to scikit-learn that labels are required."""

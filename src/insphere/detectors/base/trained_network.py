@@ -1,0 +1,38 @@
+"""The base of detectors that train an encoder of their own: the parameters that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+from insphere.detectors.base.network_detector import NetworkDetector
+from insphere.detectors.base.parameters import parameters
+from insphere.nets.spec import EncoderSpec
+from insphere.training.callbacks import Callback
+from insphere.training.device import Precision
+from insphere.training.recipe import Recipe
+
+
+@parameters
+class TrainedNetworkDetector(NetworkDetector):
+    """A detector that trains an encoder by a recipe.
+
+    Parameters
+    ----------
+    encoder, preprocess, recipe, epochs, lr, batch_size, device, precision, checkpoint_dir,
+    callbacks, verbose
+        See the concrete detectors.
+    """
+
+    encoder: str | EncoderSpec | Mapping[str, Any] | None = None
+    preprocess: str | Sequence[Any] | None = None
+    recipe: str | Recipe | Mapping[str, Any] = "fast"
+    epochs: int | None = None
+    lr: float | None = None
+    batch_size: int | None = None
+    device: str = "auto"
+    precision: Precision = "auto"
+    checkpoint_dir: str | PathLike[str] | None = None
+    callbacks: Sequence[Callback] = ()
+    verbose: bool = False
