@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "natural_sort": set(),
     "parsing": set(),
     "resources": set(),
-    "validation": set(),
+    "validation": {"errors"},
     "data": {"errors", "fingerprint", "storage"},
     "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
     "preprocess": {"errors", "modalities"},

@@ -7,6 +7,7 @@ exceptions that also derive from the built-in class a caller would expect.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from types import ModuleType
 
 
@@ -36,6 +37,22 @@ class ModelError(InsphereError, ValueError):
 
 class MissingExtraError(InsphereError, ImportError):
     """An optional dependency that is not installed."""
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return the end of a sentence about an unknown name: a similar known one, or `otherwise`.
+
+    Examples
+    --------
+    >>> did_you_mean("mnits", ["mnist", "cifar10"], "use mnist or cifar10.")
+    'did you mean mnist?'
+    >>> did_you_mean("x", ["mnist", "cifar10"], "use mnist or cifar10.")
+    'use mnist or cifar10.'
+    """
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else otherwise
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType:

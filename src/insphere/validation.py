@@ -5,10 +5,11 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+
+from insphere.errors import did_you_mean
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
@@ -85,11 +86,9 @@ def sentence(
         return f"{title} lacks {mistake.name}."
     if mistake.kind == "extra_forbidden":
         known = [] if model is None else _known(model, mistake.place)
-        close = get_close_matches(str(mistake.place[-1]), known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else "."
-        if known and not close:
-            hint = f"; known are {', '.join(known)}."
-        return f"{title} has the unknown {noun} {mistake.name}{hint}"
+        listed = f"known are {', '.join(known)}." if known else ""
+        hint = did_you_mean(str(mistake.place[-1]), known, listed)
+        return f"{title} has the unknown {noun} {mistake.name}" + (f"; {hint}" if hint else ".")
     if not mistake.name:
         return f"{title}: {mistake.said}."
     if mistake.kind == "value_error":  # our own words name the value themselves

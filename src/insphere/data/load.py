@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from insphere.data.layouts import list_images
 from insphere.data.listing import Entry, Listing, some
 from insphere.data.other_kinds import refuse_other_kinds
 from insphere.data.stack import FileStack, MemoryStack
-from insphere.errors import DataError, SpecError
+from insphere.errors import DataError, SpecError, did_you_mean
 from insphere.parsing import ParseError, check_path, shown_path
 
 Size = int | tuple[int, int]
@@ -211,8 +210,7 @@ def _existing(text: str) -> Path:
     path = _expanded(text)
     if path.exists():
         return path
-    close = get_close_matches(text.lower(), DATASETS, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known names are {', '.join(DATASETS)}."
+    hint = did_you_mean(text.lower(), DATASETS, f"known names are {', '.join(DATASETS)}.")
     raise DataError(
         f"There is no file or folder {shown_path(text)} and no data set of that name; {hint}"
     )

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 
-from insphere.errors import DataError, SpecError
+from insphere.errors import DataError, SpecError, did_you_mean
 from insphere.experiments.analysis.run_collection import RunCollection
 from insphere.experiments.plots import comparison_figures, overview_figures, run_figures
 from insphere.experiments.plots.figure_spec import FigureSpec, NotEnough
@@ -140,8 +139,7 @@ def _belongs(name: str, spec: FigureSpec) -> bool:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
+    hint = did_you_mean(name, known, f"known are {', '.join(known)}.")
     return f"There is no figure {name}; {hint}"
 
 

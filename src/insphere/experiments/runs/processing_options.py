@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, Literal
 
-from insphere.errors import SpecError
+from insphere.errors import SpecError, did_you_mean
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import chosen_steps, parse_steps
 
@@ -141,8 +140,7 @@ def apply_options(names: Sequence[str], params: Mapping[str, Any]) -> dict[str, 
     """
     for name in names:
         if name not in OPTIONS:
-            close = get_close_matches(name, OPTIONS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"use one of {', '.join(OPTIONS)}."
+            hint = did_you_mean(name, OPTIONS, f"use one of {', '.join(OPTIONS)}.")
             raise SpecError(f"Unknown option {name!r}; {hint}")
     chosen = {name: option for name, option in OPTIONS.items() if name in names}
     merged = dict(params)

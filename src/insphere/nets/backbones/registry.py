@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
-from insphere.errors import ModelError, SpecError
+from insphere.errors import ModelError, SpecError, did_you_mean
 from insphere.nets.backbones import lite, resnets, timm_models
 from insphere.nets.backbones.card import BackboneCard
 from insphere.nets.backbones.network import Backbone
@@ -62,8 +61,8 @@ def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = 
         If the package that brings the network is not installed.
     """
     if not isinstance(name, str) or not (name in backbone_names() or name.startswith("timm/")):
-        close = get_close_matches(str(name), backbone_names(), n=1)
-        hint = f"did you mean {close[0]}?" if close else f"use {', '.join(backbone_names())}"
+        names = backbone_names()
+        hint = did_you_mean(str(name), names, f"use {', '.join(names)}")
         raise SpecError(f"Unknown backbone {name!r}; {hint} or timm/NAME.")
     random = weights == RANDOM
     file = None if weights is None or random else _existing(weights)
