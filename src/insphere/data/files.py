@@ -119,7 +119,24 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
         raise DataError(f"The folder {folder} may not be read: {error.strerror}.") from error
 
 
-class FolderFiles:
+class _FilesOnDisk:
+    """Files below a path, each opened by itself."""
+
+    path: Path
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of one file."""
+        return read_regular(self.path / name)
+
+    def head(self, name: str, n: int) -> bytes:
+        """Return the first bytes of one file; none if it cannot be read."""
+        try:
+            return read_regular(self.path / name, n)
+        except OSError:
+            return b""
+
+
+class FolderFiles(_FilesOnDisk):
     """Regular files below a folder; links within it are followed, each real folder once.
 
     Parameters
@@ -186,17 +203,6 @@ class FolderFiles:
     def left_out(self) -> dict[str, int]:
         """Links and nodes that are not read, by kind."""
         return self._found[2]
-
-    def read(self, name: str) -> bytes:
-        """Return the bytes of one file."""
-        return read_regular(self.path / name)
-
-    def head(self, name: str, n: int) -> bytes:
-        """Return the first bytes of one file."""
-        try:
-            return read_regular(self.path / name, n)
-        except OSError:
-            return b""
 
     def size(self, name: str) -> int:
         """Return the size of one file in bytes."""
@@ -325,7 +331,7 @@ def open_zip(path: Path, what: str = "zip file") -> zipfile.ZipFile:
     return archive
 
 
-class ListedFiles:
+class ListedFiles(_FilesOnDisk):
     """Image files named one by one, wherever they lie; links are followed.
 
     Parameters
@@ -340,17 +346,6 @@ class ListedFiles:
         self.path = path
         self.names = [os.fspath(one) for one in paths]
         self.left_out: dict[str, int] = {}
-
-    def read(self, name: str) -> bytes:
-        """Return the bytes of the file."""
-        return read_regular(self.path / name)
-
-    def head(self, name: str, n: int) -> bytes:
-        """Return the first bytes of the file."""
-        try:
-            return read_regular(self.path / name, n)
-        except OSError:
-            return b""
 
     def size(self, name: str) -> int:
         """Return the size of the file in bytes; 0 if it is not there."""

@@ -109,7 +109,7 @@ def inspect_image(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Image
     restored = detector.reconstruct(batch) if hasattr(detector, "reconstruct") else None
     heat, scale, method = _heat(str(model), spec.model_dump_json(), batch)
     return ImageInspection(
-        image=shown_as_uint8(batch, getattr(detector, "value_range_", None))[0],
+        image=shown_as_uint8(batch, detector.value_range_)[0],
         score=float(detector.anomaly_score(batch)[0]),
         threshold=float(detector.threshold_),
         z_score=float(detector.z_score(batch)[0]),
@@ -120,7 +120,7 @@ def inspect_image(model: Path, spec: RunSpec, image: NDArray[np.uint8]) -> Image
         heat_scale=scale,
         heat_method=method,
         reconstruction=None if restored is None else _as_pixels(np.asarray(restored)[0]),
-        nearest=shown_as_uint8(references[order], getattr(detector, "value_range_", None)),
+        nearest=shown_as_uint8(references[order], detector.value_range_),
         distances=distances[order],
         space="representations" if space else "pixels",
     )

@@ -78,7 +78,7 @@ class Scored:
     @property
     def shown_images(self) -> NDArray[np.uint8]:
         """The scored images for display, on the range of the training images."""
-        return shown_as_uint8(self.images, getattr(self.detector, "value_range_", None))
+        return shown_as_uint8(self.images, self.detector.value_range_)
 
     @cached_property
     def n_outside_range(self) -> int:

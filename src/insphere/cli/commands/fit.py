@@ -249,7 +249,7 @@ def _write_report(fitted: Fit, path: Path, show: bool) -> None:
 
 def _values(fitted: Fit) -> str:
     """Return a sentence about the range of values, or nothing for images of 8 bits."""
-    values = getattr(fitted.detector, "value_range_", None)
+    values = fitted.detector.value_range_
     return "" if values is None else str(values.sentence())
 
 

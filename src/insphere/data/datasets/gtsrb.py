@@ -46,10 +46,23 @@ CLASS_NAMES = tuple(
 
 
 FORMS = ("gtsrb", "gtsrb.zip", "gtsrb-stop-signs.zip")
-TORCHVISION = Torchvision("GTSRB", "gtsrb", splits=("train", "test"))
 
 
-class Gtsrb(LocalDataset):
+class SignFiles(LocalDataset):
+    """A data set made of the files of GTSRB."""
+
+    torchvision = Torchvision("GTSRB", "gtsrb", splits=("train", "test"))
+
+    def is_whole(self, folder: Path) -> bool:
+        """Tell whether the folder of the benchmark is there."""
+        return has_signs(folder)
+
+    def is_itself(self, folder: Path) -> bool:
+        """Tell whether the folder of the benchmark is there."""
+        return has_signs(folder)
+
+
+class Gtsrb(SignFiles):
     """Signs of 43 classes; its layout is recognised in any folder or zip."""
 
     card = DatasetCard(
@@ -64,15 +77,6 @@ class Gtsrb(LocalDataset):
         local_forms=FORMS,
     )
     class_names = CLASS_NAMES
-    torchvision = TORCHVISION
-
-    def is_whole(self, folder: Path) -> bool:
-        """Tell whether the folder of the benchmark is there."""
-        return has_signs(folder)
-
-    def is_itself(self, folder: Path) -> bool:
-        """Tell whether the folder of the benchmark is there."""
-        return has_signs(folder)
 
     def fits(self, files: ImageFiles) -> bool:
         """Tell whether a tree of files has the layout of this benchmark."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.datasets import gtsrb as benchmark
-from insphere.data.datasets.dataset import LocalDataset, Reader
+from insphere.data.datasets.dataset import Reader
 from insphere.data.datasets.dataset_card import DatasetCard
 from insphere.data.image_set import ImageSet
 from insphere.data.perturb import KINDS, STRENGTHS, perturb
@@ -33,7 +33,7 @@ MAIN_BUDGET = 5_000
 NORMAL, OTHERS = "stop", "other signs"
 
 
-class StopSigns(LocalDataset):
+class StopSigns(benchmark.SignFiles):
     """Made of the files of GTSRB and of the attacked signs beside this module."""
 
     card = DatasetCard(
@@ -47,15 +47,6 @@ class StopSigns(LocalDataset):
         extra="vision",
         local_forms=benchmark.FORMS,
     )
-    torchvision = benchmark.TORCHVISION
-
-    def is_whole(self, folder: Path) -> bool:
-        """Tell whether the folder of GTSRB is there."""
-        return benchmark.has_signs(folder)
-
-    def is_itself(self, folder: Path) -> bool:
-        """Tell whether the folder of GTSRB is there."""
-        return benchmark.has_signs(folder)
 
     def read(self, path: Path, reader: Reader) -> ImageSet:
         """Read GTSRB as it is tested, 32×32 with its border cut, and add all anomalies."""

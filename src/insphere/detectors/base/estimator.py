@@ -265,7 +265,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                 reference = self._checked(self._anomaly_score(held.data), len(held))
                 if self.column_scale_ is not None:  # changed columns count in the scores
                     self._weigh_changes(reference)
-                    reference = self._score_read(held.data)
+                    reference = reference + self.column_scale_.added(held.data)
                 said = f"≤ {100 * rate:g} % on held-out normals (conformal"
             self.calibration_scores_ = np.sort(reference)
             self.threshold_ = conformal_threshold(reference, rate)
@@ -358,10 +358,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """
         check_is_fitted(self)
         data = as_images(X)
-        values = getattr(self, "value_range_", None)
-        if values is None or getattr(data, "ndim", None) != 4:
+        if self.value_range_ is None or getattr(data, "ndim", None) != 4:
             return np.zeros(len(data), dtype=bool)
-        return values.outside(data)  # type: ignore[no-any-return]
+        return self.value_range_.outside(data)
 
     def score_samples(self, X: Any) -> NDArray[np.float64]:
         """Return ``-anomaly_score(X)``: higher is more normal (scikit-learn's convention)."""
@@ -402,9 +401,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             )
         data = kind.read(X, fitting=False, estimator=self)
         trained.check(data)
-        if (columns := getattr(self, "column_scale_", None)) is not None:
-            return columns.take(data)  # type: ignore[no-any-return]
-        return read_values(data, getattr(self, "value_range_", None), self.image_dtype_)
+        if self.column_scale_ is not None:
+            return self.column_scale_.take(data)
+        return read_values(data, self.value_range_, self.image_dtype_)
 
     @within_cores()
     def _score_read(self, data: Array) -> NDArray[np.float64]:
@@ -415,8 +414,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                 [part.severity_scale for part in self.parts_],
             )
         scores = self._checked(self._anomaly_score(data), len(data))
-        columns = getattr(self, "column_scale_", None)
-        return scores if columns is None else scores + columns.added(data)
+        return scores if self.column_scale_ is None else scores + self.column_scale_.added(data)
 
     def _weigh_changes(self, scores: NDArray[np.float64]) -> None:
         """Let a constant column that changes lift a row above all of these scores."""
@@ -424,8 +422,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             self.column_scale_ = self.column_scale_.measured_by(scores)
 
     def _changed(self, data: Array) -> dict[int, int]:
-        columns = getattr(self, "column_scale_", None)
-        return {} if columns is None else columns.changed(data)
+        return {} if self.column_scale_ is None else self.column_scale_.changed(data)
 
     def _column(self, position: int) -> str | int:
         names = getattr(self, "feature_names_in_", None)

@@ -52,7 +52,7 @@ class NetworkDetector(OneClassDetector):
         True
         """
         check_is_fitted(self)
-        module, columns = self._module(), getattr(self, "column_scale_", None)
+        module, columns = self._module(), self.column_scale_
         if columns is not None:
             module = OnScaledColumns(columns.saved(), RESOLUTION, module)
         return module.eval()
