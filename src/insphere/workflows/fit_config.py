@@ -9,11 +9,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.registry import build_detector, method_key
+from insphere.detectors.method_field import MethodKey
+from insphere.detectors.registry import build_detector
 from insphere.errors import SpecError
 from insphere.parsing import (
     YAML_LIMITS,
@@ -82,7 +83,7 @@ class FitConfig(ReadOptions):
     """
 
     source: PathText = Field(min_length=1)
-    method: str = "deep-svdd"
+    method: MethodKey = "deep-svdd"
     recipe: str | dict[str, Any] | None = None
     epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int | None = Field(default=None, ge=0)
@@ -95,11 +96,6 @@ class FitConfig(ReadOptions):
     checkpoints: PathText | None = None
     report: PathText | None = None
     overwrite: bool = False
-
-    @field_validator("method")
-    @classmethod
-    def _as_key(cls, value: str) -> str:
-        return method_key(value)
 
     @model_validator(mode="after")
     def _options_are_options(self) -> Self:

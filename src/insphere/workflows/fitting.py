@@ -83,8 +83,8 @@ def fit_source(
     """
     config.detector()  # report an unknown method or option before reading any image
     data = config.load(config.source, progress=progress)
-    smaller = smaller_size(config.detector(), data)
-    if config.size is None and smaller is not None:
+    smaller = None if config.size is not None else smaller_size(config.detector(), data)
+    if smaller is not None:
         height, width = data.images.shape[1:3]
         warnings.warn(
             f"Images of {height}×{width} are read as {smaller[0]}×{smaller[1]}, so that a batch "

@@ -87,11 +87,6 @@ def _check_masked(tree: Tree, classes: list[tuple[str, str]]) -> None:
         )
 
 
-def _withclasses_of(tree: Tree) -> bool:
-    split = list(map(tree.parts, tree.images))
-    return any(len(parts) > 2 and parts[0] in tree.part_tops for parts in split)
-
-
 def has_ground_truth(tree: Tree) -> bool:
     """Whether any mask lies in a folder of ground truth."""
     return any(depth_below_truth(mask) for mask in tree.masks)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
+from insphere.detectors.method_field import MethodName
 from insphere.detectors.registry import (
     METHODS,
     check_installed,
-    find_method,
     method_card,
     parameters_of,
 )
@@ -56,7 +56,7 @@ class RunChoice(BaseModel):
 
     dataset: str
     normal: tuple[str, ...] = Field(min_length=1)
-    method: str = BASELINE
+    method: MethodName = BASELINE
     objective: Literal["one-class", "soft-boundary"] = "one-class"
     options: tuple[str, ...] = ()
     recipe: Literal["fast", "paper"] = "fast"
@@ -64,11 +64,6 @@ class RunChoice(BaseModel):
     pretrain_epochs: int | None = Field(default=None, ge=0)
     false_alarm_rate: float | None = Field(default=None, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
-
-    @field_validator("method")
-    @classmethod
-    def _as_key(cls, value: str) -> str:
-        return find_method(value) or value
 
     def spec(self) -> RunSpec:
         """Return the run. Defaults are left out, so that equal runs have the same identity.

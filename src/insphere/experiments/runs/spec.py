@@ -7,11 +7,12 @@ import json
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.registry import build_detector, find_method, method_title
+from insphere.detectors.method_field import MethodName
+from insphere.detectors.registry import build_detector, method_title
 
 
 class RunSpec(BaseModel):
@@ -36,15 +37,9 @@ class RunSpec(BaseModel):
 
     dataset: str
     normal: tuple[str, ...] = Field(min_length=1)
-    method: str = "deep-svdd"
+    method: MethodName = "deep-svdd"
     params: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0, lt=2**31)
-
-    @field_validator("method", mode="before")
-    @classmethod
-    def _as_key(cls, value: Any) -> Any:
-        """Replace an alias by the key, so that a run has one identity; keep unknown names."""
-        return (find_method(value) or value) if isinstance(value, str) else value
 
     @cached_property
     def identity(self) -> str:

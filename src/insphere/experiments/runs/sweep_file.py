@@ -16,13 +16,12 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.data.load import load_dataset
-from insphere.detectors.registry import find_method, method_key
+from insphere.detectors.method_field import MethodKey, MethodName
 from insphere.errors import SpecError
 from insphere.experiments.runs.display_names import normal_title, run_names, settings_key
 from insphere.experiments.runs.spec import RunSpec
@@ -101,6 +100,7 @@ def _method(value: Any) -> Any:
 
 
 Names = Annotated[list[str], BeforeValidator(_names), Field(min_length=1)]
+MethodNames = Annotated[list[MethodName], BeforeValidator(_names), Field(min_length=1)]
 Seeds = Annotated[
     list[Annotated[int, Field(ge=0, lt=2**31)]], BeforeValidator(_seeds), Field(min_length=1)
 ]
@@ -130,17 +130,12 @@ class MethodPart(_Part):
         Whether the options of the sweep apply to it.
     """
 
-    method: str
+    method: MethodKey
     name: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     seeds: Seeds | None = None
     options: bool = True
-
-    @field_validator("method")
-    @classmethod
-    def _as_key(cls, value: str) -> str:
-        return method_key(value)
 
     @model_validator(mode="after")
     def _is_told_once(self) -> Self:
@@ -163,14 +158,9 @@ class Exclude(_Part):
 
     dataset: Names | None = None
     normal: Names | None = None
-    method: Names | None = None
+    method: MethodNames | None = None
     option: Names | None = None
     seed: Annotated[list[int], BeforeValidator(_list)] | None = None
-
-    @field_validator("method")
-    @classmethod
-    def _as_keys(cls, value: list[str] | None) -> list[str] | None:
-        return None if value is None else [find_method(name) or name for name in value]
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
