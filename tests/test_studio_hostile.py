@@ -156,7 +156,9 @@ def test_odd_cookies(cookie):
     assert ask(guard, headers=given_)[0] == 200
 
 
-@pytest.mark.parametrize("path", ["//evil.example/", "///evil.example", "/\\evil.example", "//"])
+@pytest.mark.parametrize(
+    "path", ["//evil.example/", "///evil.example", "/\\evil.example", "//", "/\ud800"]
+)
 def test_the_token_leads_to_no_other_host(path):
     status, headers = ask(
         Guard(inner, TOKEN, 1000),

@@ -65,7 +65,7 @@ def odd_holders(draw: Drawn) -> Any:
         if how == "masked":
             return np.ma.masked_array(values, mask=draw(st.booleans()))
         if how == "view":
-            return values[::-1]
+            return values[::-1] if values.ndim else values
         if how == "matrix":
             return np.matrix(values)
         if how in ("tensor", "meta", "sparse", "grad"):

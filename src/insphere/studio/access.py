@@ -105,7 +105,7 @@ class Guard:
         """Store the token in a cookie, and redirect to the address without it."""
         rest = urlencode({key: value for key, value in given.items() if key != "token"}, doseq=True)
         # Exactly one slash: an address that starts with two leads to another host.
-        path = "/" + quote(scope["path"], safe="/").lstrip("/")
+        path = "/" + quote(scope["path"], safe="/", errors="replace").lstrip("/")
         target = path + (f"?{rest}" if rest else "")
         cookie = f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Strict; Max-Age=2592000"
         headers = [

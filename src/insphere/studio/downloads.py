@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fastapi import HTTPException, Response
@@ -28,14 +30,14 @@ def register(studio: Studio) -> None:
 
     @app.get("/download/runs.csv")
     def runs_csv(runs: str = "") -> Response:
-        selected = studio.store.runs(runs.split(",")) if runs else studio.store.runs()
-        return _file(
-            as_csv(selected, studio.store.runs()).encode(), "text/csv; charset=utf-8", "runs.csv"
-        )
+        with _refusals():
+            selected = studio.store.runs(runs.split(",")) if runs else studio.store.runs()
+            table = as_csv(selected, studio.store.runs())
+        return _file(table.encode(), "text/csv; charset=utf-8", "runs.csv")
 
     @app.get("/download/runs.png")
     def runs_png(runs: str, figure: str = "bars") -> Response:
-        try:
+        with _refusals():
             selected, among = _some(studio, runs), studio.store.runs()
             collection = selected_runs(selected, studio.store.files, among)
             found, left_out = plan(collection, [figure])
@@ -43,21 +45,30 @@ def register(studio: Studio) -> None:
                 needs = ", ".join(left_out.values())
                 raise DataError(f"This figure needs {needs}.")
             drawn = to_png(found[0].draw())
-        except InsphereError as error:
-            raise HTTPException(422, str(error)) from error
         return _file(drawn, "image/png", f"{found[0].name}.png")
 
     @app.get("/download/runs.html")
     def runs_html(runs: str) -> Response:
-        page = as_page(_some(studio, runs), studio.store.files, studio.store.runs())
+        with _refusals():
+            page = as_page(_some(studio, runs), studio.store.files, studio.store.runs())
         return _file(page.encode(), "text/html; charset=utf-8", "runs.html")
 
     @app.get("/download/models/{name}.zip")
     def model_zip(name: str) -> Response:
         if not _IDENTITY.fullmatch(name) or not studio.has_model(name):
             raise HTTPException(404, "There is no such model in this store.")
-        packed = packed_model(studio.store.files.model(name), name)
+        with _refusals():
+            packed = packed_model(studio.store.files.model(name), name)
         return _file(packed, "application/zip", f"insphere-{name}.zip")
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Answer what cannot be made with status 422 and the sentence that says why."""
+    try:
+        yield
+    except InsphereError as error:
+        raise HTTPException(422, str(error)) from error
 
 
 def packed_model(folder: Path, name: str) -> bytes:
