@@ -34,14 +34,17 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": set(),
     "validation": {"errors"},
     "data": {"errors", "fingerprint", "storage"},
-    "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
+    "modalities": {
+        "errors", "data.degenerate", "data.image_set", "data.inputs", "data.letterbox",
+    },
     "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
     "training": {"errors", "fingerprint", "modalities", "preprocess", "nets"},
-    "features": {"errors", "fingerprint", "storage", "nets", "training"},
+    "features": {"errors", "fingerprint", "storage", "data.letterbox", "nets", "training"},
     "scoring": {"errors"},
     "detectors": {
         "errors", "fingerprint", "data.inputs", "data.value_range", "data.column_scale",
+        "data.letterbox",
         "modalities", "preprocess", "nets", "training", "features", "scoring",
     },
     "explain": {

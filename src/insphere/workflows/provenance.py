@@ -26,11 +26,15 @@ def trained_on(
     held_out : bool
         Whether a share of each class was held out from training.
     """
+    size = reading.size
+    if size is None and data.fit != "stretch":
+        size = data.image_shape[:2]
     return TrainedOn(
         name=data.name,
         fingerprint=data.fingerprint,
         normal=list(normal or reading.normal),
-        size=None if reading.size is None else list(reading.size),
+        size=None if size is None else list(size),
+        fit=data.fit,
         channels=reading.channels,
         test_size=reading.test_size if held_out else None,
         seed=reading.seed,
@@ -44,7 +48,7 @@ def provenance_of(detector: OneClassDetector) -> TrainedOn | None:
 
 
 def read_like_training(detector: OneClassDetector, asked: ReadOptions) -> ReadOptions:
-    """Complete the reading options with size and channels of the training images.
+    """Complete the reading options with size, fit and channels of the training images.
 
     Parameters
     ----------
@@ -54,14 +58,15 @@ def read_like_training(detector: OneClassDetector, asked: ReadOptions) -> ReadOp
         Options that are given; they have priority.
     """
     trained, shape = provenance_of(detector), detector.image_shape_
-    size, channels = asked.size, asked.channels
+    size, fit, channels = asked.size, asked.fit, asked.channels
     if trained is not None:
         if size is None and trained.size is not None:
             size = (trained.size[0], trained.size[1])
+            fit = fit or trained.fit
         channels = channels or (3 if trained.channels == 3 else 1 if trained.channels else None)
     if channels is None and shape is not None and shape[2] == 3:
         channels = 3  # grey images converted to RGB lose nothing
-    return asked.model_copy(update={"size": size, "channels": channels})
+    return asked.model_copy(update={"size": size, "fit": fit, "channels": channels})
 
 
 def split_of_training(trained: TrainedOn) -> ReadOptions:

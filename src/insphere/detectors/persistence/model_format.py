@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,6 +70,8 @@ class TrainedOn(_Strict):
         Names of the normal classes.
     size : list of int or None
         Height and width that images were resized to; None if they were not.
+    fit : str
+        How images of other sizes get there; see `insphere.data.letterbox.Canvas`.
     channels : int or None
         Number of channels that images were converted to; None if they were not.
     test_size : float or None
@@ -82,6 +84,7 @@ class TrainedOn(_Strict):
     fingerprint: str
     normal: list[str]
     size: list[int] | None
+    fit: Literal["stretch", "own", "letterbox"] = "stretch"
     channels: int | None
     test_size: float | None
     seed: int
