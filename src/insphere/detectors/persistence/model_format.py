@@ -30,8 +30,8 @@ from insphere.parsing import (
     check_path,
     parse_json,
     read_regular,
-    shown_path,
 )
+from insphere.safe_text import shown_path
 from insphere.validation import first_mistake, shown
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
