@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": set(),
     "validation": {"errors"},
     "data": {"errors", "fingerprint", "storage"},
-    "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
+    "modalities": {"errors", "data"},
     "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
     "training": {"errors", "fingerprint", "modalities", "preprocess", "nets"},
@@ -49,7 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "attacks": {"errors", "explain", "detectors"},
     "figures": {"errors", "explain.score_checks"},
-    "report": {"errors", "explain", "figures", "scoring"},
+    "report": {"errors", "explain", "figures", "modalities", "scoring"},
     "versions": set(),
     "safe_text": set(),
     "workflows": {
