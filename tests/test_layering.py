@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": {"errors", "explain", "figures", "modalities", "scoring"},
     "versions": set(),
     "safe_text": set(),
+    "web": {"errors", "data"},
     "workflows": {
         "errors", "fingerprint", "storage", "versions", "data", "modalities", "preprocess", "nets",
         "training", "features", "detectors", "scoring", "explain", "figures", "report",
@@ -64,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 MAY_IMPORT["studio"] = {
     "errors", "storage", "safe_text", "data", "nets", "detectors", "scoring", "explain", "figures",
-    "report", "workflows", "experiments",
+    "report", "web", "workflows", "experiments",
 }  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
