@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "fingerprint", "modalities", "preprocess", "nets"},
     "features": {"errors", "fingerprint", "storage", "nets", "training"},
     "scoring": {"errors"},
+    "synthetic_anomalies": {"errors"},
     "detectors": {
         "errors", "fingerprint", "data.inputs", "data.value_range", "data.column_scale",
         "modalities", "preprocess", "nets", "training", "features", "scoring",
@@ -79,7 +80,7 @@ MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
 
 NO_CIRCLES = ("detectors", "scoring")
-TORCH_FREE = ("data", "modalities", "scoring", "figures", "report")
+TORCH_FREE = ("data", "modalities", "scoring", "synthetic_anomalies", "figures", "report")
 UNSAFE_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "joblib.load", "joblib.dump", "yaml.load"}
 
