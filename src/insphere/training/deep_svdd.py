@@ -30,13 +30,13 @@ from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.center import CenterSpec
 from insphere.training.heads.head import Head
-from insphere.training.heads.table import AnyHead
+from insphere.training.heads.parse import AnyHead
 from insphere.training.images import TrainingImages
 from insphere.training.loop import PhaseRun, mixed_seed, seeded
 from insphere.training.objectives import Hypersphere
 from insphere.training.pretraining.autoencoder import AutoencoderPretraining
+from insphere.training.pretraining.parse import AnyPretraining
 from insphere.training.pretraining.pretraining import Pretrained, pretrain
-from insphere.training.pretraining.table import AnyPretraining
 from insphere.training.recipe import Phase, Recipe
 from insphere.training.regularizers import RegularizedSphere, Regularizers
 from insphere.training.start import StageSpec

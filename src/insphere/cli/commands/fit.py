@@ -15,6 +15,8 @@ from insphere.cli.options import Json, Quiet, Reading, reads_images
 from insphere.detectors.method_table import METHODS
 from insphere.durations import duration
 from insphere.errors import SpecError
+from insphere.training.heads.table import HEADS
+from insphere.training.pretraining.table import PRETRAININGS
 
 if TYPE_CHECKING:
     from insphere.detectors.base.estimator import OneClassDetector
@@ -87,6 +89,24 @@ def fit(
         int | None,
         typer.Option(
             help="Epochs of pretraining as an autoencoder; 0 for none.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
+    pretraining: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of pretraining: " + ", ".join(PRETRAININGS) + " (default autoencoder).",
+            rich_help_panel=_TRAINING,
+            metavar="KIND",
+        ),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            help="Head, which encloses the representations of normal images: "
+            + ", ".join(HEADS)
+            + " (default center). With settings: '{kind: KIND, NAME: VALUE}'.",
+            rich_help_panel=_TRAINING,
+            metavar="KIND",
         ),
     ] = None,
     objective: Annotated[
@@ -171,6 +191,8 @@ def fit(
         "recipe": recipe,
         "epochs": epochs,
         "pretrain_epochs": pretrain_epochs,
+        "pretraining": _value("--pretraining", pretraining),
+        "head": _value("--head", head),
         "objective": objective,
         "nu": nu,
         "checkpoints": checkpoints,
@@ -329,19 +351,27 @@ def _threshold(detector: OneClassDetector) -> str:
 def _options(given: list[str] | None) -> dict[str, Any] | None:
     if not given:
         return None
-    from insphere.parsing import ParseError, parse_yaml
-    from insphere.safe_text import shown_path
-
     options = {}
     for item in given:
         name, equals, value = item.partition("=")
         if not equals or not name:
             raise SpecError(f"--option takes NAME=VALUE, but got {item!r}.")
-        try:
-            options[name.strip().replace("-", "_")] = parse_yaml(value)
-        except ParseError as error:
-            raise SpecError(f"The value of --option {shown_path(item)!r} {error}.") from error
+        options[name.strip().replace("-", "_")] = _value("--option", value, item)
     return options
+
+
+def _value(option: str, text: str | None, shown: str | None = None) -> Any:
+    """Return the value of an option that takes YAML, such as a number or a mapping."""
+    if text is None:
+        return None
+    from insphere.parsing import ParseError, parse_yaml
+    from insphere.safe_text import shown_path
+
+    try:
+        return parse_yaml(text)
+    except ParseError as error:
+        item = shown_path(text if shown is None else shown)
+        raise SpecError(f"The value of {option} {item!r} {error}.") from error
 
 
 def _word(value: Any) -> str:

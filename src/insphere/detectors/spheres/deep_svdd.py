@@ -35,11 +35,11 @@ from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere
 from insphere.training.device import resolve_device
 from insphere.training.heads.center import Center
 from insphere.training.heads.head import HeadSpec
-from insphere.training.heads.table import parse_head
+from insphere.training.heads.parse import parse_head
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
+from insphere.training.pretraining.parse import parse_pretraining
 from insphere.training.pretraining.pretraining import Pretraining
-from insphere.training.pretraining.table import parse_pretraining
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import parse_recipe
 from insphere.training.regularizers import Regularizers
