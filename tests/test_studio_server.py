@@ -20,7 +20,7 @@ from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.execution.queue import Queue
 from insphere.experiments.execution.worker import Worker
-from insphere.experiments.plots.catalogue import FIGURES, figures_of
+from insphere.experiments.plots.catalogue import figure_specs, figures_of
 from insphere.experiments.plots.run_comparison import as_csv, as_page, groups
 from insphere.experiments.runs.run_builder import RunChoice, comparable_methods, installed_methods
 from insphere.experiments.runs.spec import RunSpec
@@ -356,7 +356,7 @@ def test_a_selection_makes_figures_groups_and_files(measured):
     runs = measured.runs()
     collection = selected_runs(runs, measured.files)
     drawn, refused = [], []
-    for spec in FIGURES:
+    for spec in figure_specs():
         try:
             found = figures_of(spec.key, collection)
         except DataError as error:

@@ -32,8 +32,8 @@ from insphere.parsing import (
     parse_json,
     read_at_most,
     read_regular,
-    shown_path,
 )
+from insphere.safe_text import shown_path
 from insphere.validation import first_mistake, shown
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
