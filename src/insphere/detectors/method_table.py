@@ -45,6 +45,7 @@ METHODS = {
     "fcdd": Entry("spheres.convolutional_svdd:ConvolutionalSVDD"),
     "dcae": Entry("reconstruction.autoencoder:DeepCAE", ("ae", "cae", "autoencoder")),
     "anogan": Entry("reconstruction.anogan:AnoGAN", ("gan",)),
+    "segmentation": Entry("self_supervised.anomaly_segmentation:AnomalySegmentation"),
     "fpsvdd": Entry("pretrained.fpsvdd:FeaturePatchSVDD"),
     "feature-svdd": Entry("pretrained.feature_svdd:FeatureSVDD"),
     "feature-knn": Entry("pretrained.feature_knn:FeatureKNN"),
@@ -58,6 +59,7 @@ METHODS = {
     "knn": Entry("shallow.knn:KNNDetector", ("nearest-neighbours", "nearest-neighbors")),
     "kde": Entry("shallow.kde:KDEDetector", ("parzen",)),
     "mahalanobis": Entry("shallow.mahalanobis:MahalanobisDetector"),
+    "combination": Entry("combined.combination:Combination", ("fisher",)),
     "softmax": Entry("supervised.softmax:SoftmaxThreshold"),
 }
 """Every method, by the key that specs and the command line use."""

@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-Family = Literal["sphere", "reconstruction", "pretrained", "shallow", "supervised"]
+Family = Literal[
+    "sphere", "reconstruction", "self-supervised", "pretrained", "shallow", "combined", "supervised"
+]
 Kind = Literal["images", "tables"]
 
 FAMILIES: Mapping[Family, str] = MappingProxyType(
     {
         "sphere": "Deep SVDD: a network that encloses normal images",
         "reconstruction": "Reconstruction: a network that reproduces normal images",
+        "self-supervised": "Self-supervised: a network that finds synthetic anomalies",
         "pretrained": "Features of a pretrained network",
         "shallow": "Raw pixels or tables, without a network",
+        "combined": "Several methods together",
         "supervised": "Supervised: with labels of several classes",
     }
 )
