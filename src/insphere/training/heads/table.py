@@ -11,6 +11,7 @@ from insphere.training.heads.head import HeadSpec
 
 HEADS = {
     "center": "insphere.training.heads.center.CenterSpec",
+    "centers": "insphere.training.heads.centers.CentersSpec",
 }
 """Module and class of the settings of each kind."""
 
