@@ -34,12 +34,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": set(),
     "validation": {"errors"},
     "data": {"errors", "fingerprint", "storage"},
-    "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
+    "modalities": {"errors", "data"},
     "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
     "training": {"errors", "fingerprint", "modalities", "preprocess", "nets"},
     "features": {"errors", "fingerprint", "storage", "nets", "training"},
     "scoring": {"errors"},
+    "synthetic_anomalies": {"errors"},
     "detectors": {
         "errors", "fingerprint", "data.inputs", "data.value_range", "data.column_scale",
         "modalities", "preprocess", "nets", "training", "features", "scoring",
@@ -49,9 +50,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "attacks": {"errors", "explain", "detectors"},
     "figures": {"errors", "explain.score_checks"},
-    "report": {"errors", "explain", "figures", "scoring"},
+    "report": {"errors", "explain", "figures", "modalities", "scoring"},
     "versions": set(),
     "safe_text": set(),
+    "web": {"errors", "data"},
     "workflows": {
         "errors", "fingerprint", "storage", "versions", "data", "modalities", "preprocess", "nets",
         "training", "features", "detectors", "scoring", "explain", "figures", "report",
@@ -64,7 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 MAY_IMPORT["studio"] = {
     "errors", "storage", "safe_text", "data", "nets", "detectors", "scoring", "explain", "figures",
-    "report", "workflows", "experiments",
+    "report", "web", "workflows", "experiments",
 }  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
@@ -78,7 +80,7 @@ MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
 
 NO_CIRCLES = ("detectors", "scoring")
-TORCH_FREE = ("data", "modalities", "scoring", "figures", "report")
+TORCH_FREE = ("data", "modalities", "scoring", "synthetic_anomalies", "figures", "report")
 UNSAFE_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "joblib.load", "joblib.dump", "yaml.load"}
 

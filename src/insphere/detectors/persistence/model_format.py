@@ -76,6 +76,10 @@ class TrainedOn(_Strict):
         Share of each class held out for evaluation; None if none was.
     seed : int
         Seed of that split.
+    kind : str
+        Key of its kind of data.
+    columns : dict of str to str
+        What columns of its file were for.
     """
 
     name: str
@@ -85,6 +89,8 @@ class TrainedOn(_Strict):
     channels: int | None
     test_size: float | None
     seed: int
+    kind: str = "images"
+    columns: dict[str, str] = Field(default_factory=dict)
 
 
 class SavedTail(_Strict):
