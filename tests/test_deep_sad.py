@@ -148,7 +148,7 @@ def test_a_checkpoint_of_other_labels_is_not_used(rows, tmp_path):
         ([2] * 206, "holds 0 for an unlabelled"),
         (["good"] * 206, "for the class of each normal sample use DeepSVDD"),
         ([-1] * 206, "nothing is normal"),
-        ([0, -1], "206 images, but 2 labels"),
+        ([0, -1], "206 rows, but 2 labels"),
         ([np.nan] * 206, "holds 0 for an unlabelled"),
     ],
 )

@@ -66,6 +66,7 @@ class DeepSAD(DeepSVDD):
         title="Deep SAD",
         summary="Deep SVDD that is also shown a few labelled anomalies",
         takes_anomalies=True,
+        takes_classes=False,
         idle=("objective", "pollution"),
     )
 

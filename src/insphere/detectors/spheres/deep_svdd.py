@@ -161,6 +161,7 @@ class DeepSVDD(
         family="sphere",
         summary="trains a network to map normal images close to one centre",
         has_options=True,
+        takes_classes=True,
     )
 
     objective: Literal["one-class", "soft-boundary"] = "one-class"
