@@ -67,7 +67,7 @@ def test_each_class_gets_a_sphere(photos, tmp_path, capsys):
         (("good", "--anomalies", "nowhere"), "nowhere"),
         (("good", "--by-class"), "name several, such as --normal"),
         (
-            ("all", "--normal", "two", "--normal", "three", "--by-class", "--method", "knn"),
+            ("all", "--normal", "two", "--normal", "three", "--by-class", "--method", "hsc"),
             "one normal class only",
         ),
     ],
