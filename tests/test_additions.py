@@ -14,6 +14,7 @@ import time
 import urllib.error
 import urllib.request
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -157,3 +158,58 @@ def _send(address: str, content: bytes, **headers: str) -> tuple[int, dict[str, 
         except urllib.error.URLError:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+# ---------------------------------------------------------------- a figure
+
+FIGURE = '''
+"""How many runs of each option there are."""
+
+from insphere.experiments.plots.figure_spec import Content, FigureSpec
+from insphere.figures import style
+from insphere.figures.measured import chosen, options
+
+
+def _counts(collection):
+    counts = {o: len(chosen(collection.runs, option=o)) for o in options(collection.runs)}
+    return [Content((), "Runs by option", "A bar for each option.", collection.runs, (counts,))]
+
+
+def draw(counts, title=""):
+    figure, (ax,) = style.new_figure()
+    ax.bar(list(counts), list(counts.values()))
+    return figure
+
+
+def show(counts, title=""):
+    from insphere.figures.interactive.style import go, new_figure
+
+    figure = new_figure(title)
+    figure.add_trace(go.Bar(x=list(counts), y=list(counts.values())))
+    return figure
+
+
+COUNT = FigureSpec("count", "Number of runs", "a run", _counts, draw, show, shows="runs by option")
+'''
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+
+def test_a_new_figure_is_one_file_and_one_line(new_file, tmp_path, monkeypatch, capsys):
+    from insphere.cli import main
+    from insphere.experiments.plots.catalogue import figure_specs
+    from insphere.experiments.plots.figure_table import FIGURES
+
+    new_file("insphere.experiments.plots", "count_figure", FIGURE)
+    monkeypatch.setitem(FIGURES, "count", "count_figure:COUNT")
+    out = tmp_path / "out"
+    code = main(["figures", str(RESULTS / "cifar10-controls.jsonl"), "--only", "count",
+                 "--out", str(out)])  # fmt: skip
+    assert code == 0
+    assert {"count.png", "count.svg", "count.html"} <= {path.name for path in out.iterdir()}
+    assert "Runs by option" in (out / "index.html").read_text("utf-8")
+    capsys.readouterr()
+    assert "count" in [spec.key for spec in figure_specs()]  # what studio and page offer
+    monkeypatch.syspath_prepend(str(RESULTS.parent))
+    from figure_blocks import figures
+
+    assert "| runs by option | `count` | a run |" in figures()

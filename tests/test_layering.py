@@ -27,10 +27,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "fingerprint": set(),
     "storage": {"errors"},
-    "atomic": {"errors", "parsing"},
+    "atomic": {"errors", "parsing", "safe_text"},
     "durations": set(),
     "natural_sort": set(),
-    "parsing": set(),
+    "parsing": {"safe_text"},
     "resources": set(),
     "validation": {"errors"},
     "data": {"errors", "fingerprint", "storage"},
@@ -71,7 +71,9 @@ MAY_IMPORT["studio"] = {
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 # Small tools that every room above may use.
-TOOLS = {"atomic", "durations", "natural_sort", "parsing", "resources", "validation"}
+TOOLS = {
+    "atomic", "durations", "natural_sort", "parsing", "resources", "safe_text", "validation",
+}  # fmt: skip
 for _room in (
     ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "safe_text", "versions"}
 ):

@@ -22,8 +22,8 @@ from insphere.parsing import (
     check_path,
     parse_yaml,
     read_regular,
-    shown_path,
 )
+from insphere.safe_text import shown_path
 from insphere.validation import first_mistake, sentence
 
 # Settings that become constructor arguments of the detector under the same name.

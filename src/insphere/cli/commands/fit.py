@@ -350,7 +350,8 @@ def _threshold(detector: OneClassDetector) -> str:
 def _options(given: list[str] | None) -> dict[str, Any] | None:
     if not given:
         return None
-    from insphere.parsing import ParseError, parse_yaml, shown_path
+    from insphere.parsing import ParseError, parse_yaml
+    from insphere.safe_text import shown_path
 
     options = {}
     for item in given:
