@@ -31,7 +31,8 @@ def few_labels() -> str:
     """AUC by the share of labelled anomalies: on all, on the labelled digit, on unseen digits."""
     found = rows("few-labels")
     lines = [
-        "| method | labelled anomalies | AUC, all digits | the labelled digit | unseen digits | runs |",
+        "| method | labelled anomalies | AUC, all digits | the labelled digit | unseen digits | "
+        "runs |",
         "| --- |" + " ---: |" * 5,
     ]
     for method, title in TITLES.items():
@@ -56,7 +57,8 @@ def several_classes() -> str:
     if own:
         auc, seconds = (np.array([row[key] for row in own]) for key in ("auc", "fit_seconds"))
         lines.append(
-            f"| {len(own)} models of one digit each | {100 * auc.mean():.1f} | {seconds.sum():.0f} |"
+            f"| {len(own)} models of one digit each | {100 * auc.mean():.1f} | "
+            f"{seconds.sum():.0f} |"
         )
     lines += ["", f"The nearest sphere names the right digit for {100 * one['accuracy']:.1f} %."]
     return "\n".join(lines) + "\n"
