@@ -103,10 +103,11 @@ def test_alarms_are_moved_and_a_command_is_run(model, photos, tmp_path):
     incoming, out = tmp_path / "incoming", tmp_path / "scores.csv"
     photos(incoming / "a" / "good.png", 0)
     photos(incoming / "a" / "odd.png", 7)
-    script = (
-        "import os, sys; print(sys.argv[1], os.environ['INSPHERE_SCORE'], file=open('told', 'a'))"
+    told = tmp_path / "told"
+    (tmp_path / "tell.py").write_text(
+        "import os, sys\n"
+        f"print(sys.argv[1], os.environ['INSPHERE_SCORE'], file=open({str(told)!r}, 'a'))\n"
     )
-    (tmp_path / "tell.py").write_text(script.replace("'told'", repr(str(tmp_path / "told"))))
     alarms = incoming / "alarms"  # below the watched folder: not watched itself
     code = watched(
         model, incoming, out, "--move-alarms", str(alarms),
