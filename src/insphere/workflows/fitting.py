@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
+from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import SpecError
+from insphere.modalities.load import kind_of_source
 from insphere.scoring.conformal import Calibration, no_threshold
 from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import FitConfig
 from insphere.workflows.provenance import trained_on
+from insphere.workflows.training_labels import labelled_samples
 
 FEWEST = 8
 """Images that a batch holds at least; large images are read smaller for it."""
@@ -31,21 +35,24 @@ class Fit:
     ----------
     config : FitConfig
         The settings.
-    data : ImageSet
-        All images of the source.
+    data : SampleSet
+        All samples of the source.
     normal : tuple of str
         Names of the normal classes.
     detector : OneClassDetector
         Fitted; ``trained_on_`` records how its images were read.
     seconds : float
         Wall time of fitting.
+    n_anomalies : int
+        Number of labelled anomalies that were trained on besides.
     """
 
     config: FitConfig
-    data: ImageSet
+    data: SampleSet
     normal: tuple[str, ...]
     detector: OneClassDetector
     seconds: float
+    n_anomalies: int = 0
 
 
 def fit_source(
@@ -56,7 +63,7 @@ def fit_source(
     planned: Callable[[Calibration], None] | None = None,
     progress: bool | None = None,
 ) -> Fit:
-    """Read the source, select the normal training images and fit the detector.
+    """Read the source, select the normal training samples and fit the detector.
 
     If the source defines a test part, that part is never trained on. If the source has one class,
     all its other images are used. If it has several classes, those in ``config.normal`` are used:
@@ -81,10 +88,16 @@ def fit_source(
     InsphereError
         If the data or the settings cannot be used.
     """
+    kind = kind_of_source(config.source, config.kind)
+    if "method" not in config.model_fields_set:
+        usual = kind.method if config.anomalies is None else "deep-sad"
+        config = config.model_copy(update={"method": usual})
     config.detector()  # report an unknown method or option before reading any image
-    data = config.load(config.source, progress=progress)
-    smaller = None if config.size is not None else smaller_size(config.detector(), data)
-    if smaller is not None:
+    data = kind.load(config.source, config, progress=progress)
+    smaller = None
+    if config.size is None and isinstance(data, ImageSet):
+        smaller = smaller_size(config.detector(), data)
+    if smaller is not None and isinstance(data, ImageSet):
         height, width = data.images.shape[1:3]
         warnings.warn(
             f"Images of {height}×{width} are read as {smaller[0]}×{smaller[1]}, so that a batch "
@@ -93,7 +106,7 @@ def fit_source(
         )
         config = config.model_copy(update={"size": smaller})
         data = config.load(config.source, progress=progress)
-    images, normal, held_out = _training_part(data, config)
+    images, normal, held_out, classes = _training_part(data, config)
     detector = config.detector(checkpoint_dir=checkpoints, callbacks=callbacks)
     n = len(training_index(images))
     plan = detector.planned_calibration(n, training_groups(images))
@@ -104,11 +117,12 @@ def fit_source(
         )
     if planned is not None:
         planned(plan)
+    known = labelled_samples(images, classes, config, detector, progress=progress)
     started = time.perf_counter()
-    detector.fit(images)
+    detector.fit(known.X, known.y, groups=known.groups)
     seconds = time.perf_counter() - started
-    detector.trained_on_ = trained_on(data, config, normal, held_out=held_out)
-    return Fit(config, data, normal, detector, seconds)
+    detector.trained_on_ = trained_on(data, config, normal, held_out=held_out, kind=kind.key)
+    return Fit(config, data, normal, detector, seconds, known.n_anomalies)
 
 
 def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] | None:
@@ -153,8 +167,13 @@ def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] 
     return None if size == (height, width) else size
 
 
-def _training_part(data: ImageSet, config: FitConfig) -> tuple[ImageSet, tuple[str, ...], bool]:
-    """Return training images, names of the normal classes, and whether a share was held out."""
+def _training_part(
+    data: SampleSet, config: FitConfig
+) -> tuple[SampleSet, tuple[str, ...], bool, NDArray[np.str_] | None]:
+    """Return training samples, names of the normal classes, whether a share was held out, classes.
+
+    The classes are those of the training samples if they were chosen by name.
+    """
     has_parts = data.is_test is not None and bool(data.is_test.any())
     normal = config.normal
     if not normal:
@@ -162,9 +181,10 @@ def _training_part(data: ImageSet, config: FitConfig) -> tuple[ImageSet, tuple[s
         normal = (data.class_names[int(data.labels[index[0]])],)
         n_training = len(data) if data.is_test is None else int((~data.is_test).sum())
         if len(index) == n_training:
-            return data, normal, False
+            return data, normal, False, None
     names = tuple(data.class_names[data.class_index(name)] for name in normal)
     if not has_parts and len(np.unique(data.labels)) == 1:
-        return data, names, False
+        return data, names, False, None
     split = config.model_copy(update={"normal": names}).split(data)
-    return split.training, names, not has_parts
+    classes = np.array(data.class_names)[data.labels[split.train]]
+    return split.training, names, not has_parts, classes
