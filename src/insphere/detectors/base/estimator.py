@@ -461,7 +461,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         kind = kind_of_input(X)
         X = kind.opened(X)
         data, modality = kind.learned(X, self)
-        labels, normal = self._read_labels(y) if "labels" in self._takes else (None, None)
+        labels, normal = self._labels_of(y)
         groups = training_groups(X) if groups is None else _groups(groups)
         for values, what in ((labels, "labels in y"), (groups, "groups"), (weights, "weights")):
             if values is not None and len(values) != len(data):
@@ -469,6 +469,10 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if weights is not None and (weights == weights[0]).all():
             weights = None  # the same to the last bit
         return TrainingSet(data, labels, groups, weights, normal), modality
+
+    def _labels_of(self, y: Any) -> tuple[Array | None, NDArray[np.bool_] | None]:
+        """Return what `_read_labels` does, or nothing if the detector uses no labels."""
+        return self._read_labels(y) if "labels" in self._takes else (None, None)
 
     def _given_weights(self, known: dict[str, Any]) -> NDArray[np.float64] | None:
         """Return the weights from the further arguments of `fit`."""
@@ -505,7 +509,10 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         found = []
         for mask in map(train.among_all, masks):
             others = train.take(~mask)
-            part = type(self)(**params)._fit_samples(replace(others, groups=None), modality)
+            part = type(self)(**params)
+            labels, normal = part._labels_of(others.labels)
+            others = replace(others, labels=labels, normal=normal, groups=None)
+            part._fit_samples(others, modality)
             held = part._on_scale(train.data[mask])
             part.calibration_scores_ = np.sort(part._score_read(held))
             part.n_calibration_ = int(mask.sum())
