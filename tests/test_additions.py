@@ -167,11 +167,11 @@ FIGURE = '''
 
 from insphere.experiments.plots.figure_spec import Content, FigureSpec
 from insphere.figures import style
-from insphere.figures.measured import chosen, options
+from insphere.figures.measured import options, select_runs
 
 
 def _counts(collection):
-    counts = {o: len(chosen(collection.runs, option=o)) for o in options(collection.runs)}
+    counts = {o: len(select_runs(collection.runs, option=o)) for o in options(collection.runs)}
     return [Content((), "Runs by option", "A bar for each option.", collection.runs, (counts,))]
 
 

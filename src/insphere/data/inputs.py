@@ -125,8 +125,8 @@ def training_index(X: SampleSet) -> NDArray[np.int64]:
     if len(present) > 1:
         normal = [label for label in present if X.class_names[label] in X.normal_classes]
         if len(normal) == 1:
-            chosen: NDArray[np.int64] = index[X.labels[index] == normal[0]]
-            return chosen
+            selected: NDArray[np.int64] = index[X.labels[index] == normal[0]]
+            return selected
         names = ", ".join(X.class_names[label] for label in present[:5])
         names += ", …" if len(present) > 5 else ""
         raise DataError(

@@ -168,8 +168,8 @@ class OneClassSplit:
         units = self._units(np.arange(len(self.data)))
         unit_labels = np.array([self.data.labels[unit[0]] for unit in units], np.int64)
         for label in np.unique(unit_labels):
-            chosen = [units[i] for i in np.flatnonzero(unit_labels == label)]
-            for unit in _choose(chosen, test_size, rng):
+            selected = [units[i] for i in np.flatnonzero(unit_labels == label)]
+            for unit in _choose(selected, test_size, rng):
                 mask[unit] = True
         return mask
 

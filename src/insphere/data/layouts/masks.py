@@ -108,11 +108,11 @@ def match_masks(
             or exact.get(key[:-1])
             or _by_ending(key, by_file)
         )
-        chosen = _only(candidates, is_test)
-        if chosen is None:
+        selected = _only(candidates, is_test)
+        if selected is None:
             unmatched.append(mask)
         else:
-            found[chosen].append(mask)
+            found[selected].append(mask)
     return Matched({name: tuple(own) for name, own in found.items()}, tuple(unmatched))
 
 
@@ -148,13 +148,13 @@ def _by_ending(key: Key, by_file: dict[str, list[tuple[Key, str]]]) -> list[str]
 def _only(candidates: Sequence[str], is_test: Callable[[str], bool]) -> str | None:
     if len(candidates) == 1:
         return candidates[0]
-    for chosen in (
+    for selected in (
         [name for name in candidates if is_test(name)],
         [name for name in candidates if not _in_normal_folder(name)],
         [name for name in candidates if is_test(name) and not _in_normal_folder(name)],
     ):
-        if len(chosen) == 1:
-            return chosen[0]
+        if len(selected) == 1:
+            return selected[0]
     return None
 
 
