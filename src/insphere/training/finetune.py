@@ -33,8 +33,8 @@ class FinetuneSpec(BaseModel):
     Parameters
     ----------
     objective : {"compact", "contrastive"}
-        Reduce the distances of features (see `insphere.training.panda.CompactnessLoss`), or separate
-        images around their mean (see `insphere.training.contrastive.MeanShifted`).
+        Reduce the distances of features (see `insphere.training.panda.CompactnessLoss`), or
+        separate images around their mean (see `insphere.training.contrastive.MeanShifted`).
     stages : int
         Number of last stages that are trained.
     epochs : int
