@@ -117,21 +117,21 @@ def match_masks(
 
 
 def image_key(name: str, *, parts: bool = False) -> Key:
-    """Return what is left of an image's path without words for images and, by default, parts."""
+    """Return an image's path without words for images and, by default, parts."""
     *folders, file = _stem(name).lower().split("/")
     kept = (f for f in folders if f not in IMAGE_FOLDERS and (parts or part_of(f) is None))
     return (*kept, file)
 
 
 def mask_key(name: str, *, parts: bool = False) -> Key:
-    """Return what is left of a mask's path without words for masks, images and parts."""
+    """Return a mask's path without words for masks, images and parts."""
     *folders, file = image_key(name, parts=parts)
     split = mask_suffix(file)
     return (*(f for f in folders if not is_mask_folder(f)), file if split is None else split[0])
 
 
 def _by_ending(key: Key, by_file: dict[str, list[tuple[Key, str]]]) -> list[str]:
-    """Return the images whose path ends as the mask's, or the other way round."""
+    """Return the images whose path ends with that of the mask, or the reverse."""
     for wanted in (key, key[:-1]):
         if not wanted:
             continue
