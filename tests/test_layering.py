@@ -37,13 +37,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "modalities": {"errors", "data"},
     "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
-    "training": {"errors", "fingerprint", "modalities", "preprocess", "nets"},
+    "training": {
+        "errors", "fingerprint", "modalities", "preprocess", "nets", "synthetic_anomalies",
+    },
     "features": {"errors", "fingerprint", "storage", "nets", "training"},
     "scoring": {"errors"},
     "synthetic_anomalies": {"errors"},
     "detectors": {
         "errors", "fingerprint", "data.inputs", "data.value_range", "data.column_scale",
         "modalities", "preprocess", "nets", "training", "features", "scoring",
+        "synthetic_anomalies",
     },
     "explain": {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",
@@ -57,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workflows": {
         "errors", "fingerprint", "storage", "versions", "data", "modalities", "preprocess", "nets",
         "training", "features", "detectors", "scoring", "explain", "figures", "report",
+        "synthetic_anomalies",
     },
     "experiments": {
         "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",

@@ -72,6 +72,11 @@ class FitConfig(ReadOptions):
         of the detector.
     method : str
         Key or alias of a method; see `insphere.detectors.method_table`.
+    anomalies : str, optional
+        Source of images that are known to be anomalous, for methods that learn from them; the
+        method is then deep-sad unless another is named.
+    by_class : bool
+        Give each normal class a sphere of its own.
     recipe, epochs, pretrain_epochs, objective, nu, pretraining, head, contamination,
     false_alarm_rate
         Parameters of the detector; None is its default.
@@ -89,6 +94,8 @@ class FitConfig(ReadOptions):
 
     source: PathText = Field(min_length=1)
     method: MethodKey = "deep-svdd"
+    anomalies: PathText | None = None
+    by_class: bool = False
     recipe: str | dict[str, Any] | None = None
     epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int | None = Field(default=None, ge=0)
@@ -144,7 +151,8 @@ class FitConfig(ReadOptions):
         if not self.follow_links:
             places.add("follow_links")  # later settings; fits without them keep their identity
         places |= {name for name in _ALSO_OPTIONS if getattr(self, name) is None}
-        places |= {name for name in ("kind", "columns") if not getattr(self, name)}  # the same
+        later = ("kind", "columns", "anomalies", "by_class")
+        places |= {name for name in later if not getattr(self, name)}  # the same
         text = json.dumps([source, self.model_dump(mode="json", exclude=places)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

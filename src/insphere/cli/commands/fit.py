@@ -65,6 +65,22 @@ def fit(
             "what so few images allow).",
         ),
     ] = None,
+    anomalies: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or zip of images that are known to be anomalous, for a method that learns "
+            "from them (default deep-sad; see insphere methods). They do not change the threshold.",
+            metavar="SOURCE",
+        ),
+    ] = None,
+    by_class: Annotated[
+        bool | None,
+        typer.Option(
+            "--by-class",
+            help="Give each of several normal classes a sphere of its own.",
+            show_default=False,
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -185,6 +201,8 @@ def fit(
         **reading,
         "source": source,
         "method": method,
+        "anomalies": anomalies,
+        "by_class": by_class,
         "contamination": contamination,
         "false_alarm_rate": false_alarm_rate,
         "options": _options(option),
@@ -287,6 +305,7 @@ def _summary(fitted: Fit) -> dict[str, Any]:
         "normal": list(fitted.normal),
         "n_train": detector.n_train_,
         "n_calibration": detector.n_calibration_,
+        "n_anomalies": fitted.n_anomalies,
         "n_skipped": len(fitted.data.skipped),
         "skipped": list(fitted.data.skipped),
         "found": contents_of(fitted.data, fitted.normal).to_dict(),
@@ -322,6 +341,8 @@ def _print_result(fitted: Fit) -> None:
         "threshold": _threshold(detector),
         "promise": detector.guarantee,
     }
+    if fitted.n_anomalies:
+        rows["anomalies"] = f"{fitted.n_anomalies:,} labelled, of {config.anomalies}"
     if values := _values(fitted):
         rows["values"] = values
     if fitted.data.skipped:

@@ -130,7 +130,7 @@ def comparable_methods() -> dict[str, str]:
     found = {}
     for method in METHODS:
         try:
-            if method_card(method).needs_labels:
+            if (card := method_card(method)).needs_labels or card.takes_anomalies:
                 continue
             check_installed(method)
         except MissingExtraError as error:

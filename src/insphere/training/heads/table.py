@@ -4,5 +4,6 @@ from __future__ import annotations
 
 HEADS = {
     "center": "insphere.training.heads.center.CenterSpec",
+    "centers": "insphere.training.heads.centers.CentersSpec",
 }
 """Module and class of the settings of each kind."""
