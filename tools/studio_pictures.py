@@ -24,7 +24,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-WIDTH = 1000
+WIDTH = 1180
 RUN = (
     "/?dataset=mnist-5k&normal=8&options=attention,layer-norm&seed=1"
     "&pretrain={pretrain}&epochs={epochs}"
@@ -93,7 +93,6 @@ def main() -> None:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        keep(opened(browser, f"{address}/?dataset=mnist-5k&normal=5"), "studio-choose.png", 1250)
         run = RUN.format(pretrain=PRETRAIN, epochs=EPOCHS)
         page = opened(browser, address + run)
         page.click("[data-test=train]")
@@ -107,6 +106,9 @@ def main() -> None:
             page = opened(browser, where, scheme)
             page.wait_for_selector("[data-test=difference]")
             keep(page, name, 1650)
+        page = opened(browser, f"{address}/?dataset=mnist-5k&normal=5")
+        page.wait_for_selector("[data-test=estimate] b")
+        keep(page, "studio-choose.png", 1250)
         browser.close()
 
 
