@@ -29,6 +29,7 @@ from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
 from table1_blocks import BLOCKS as TABLE1
+from table_blocks import BLOCKS as TABLES
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -230,6 +231,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **METHODS,
     **PERFORMANCE,
     **SIGNS,
+    **TABLES,
     **TABLE1,
 }
 
