@@ -31,6 +31,7 @@ from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
+from table_blocks import BLOCKS as TABLES
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -233,7 +234,11 @@ TABLES: dict[str, Callable[[], str]] = {
     **FIGURES,
     **PERFORMANCE,
     **SIGNS,
+<<<<<<< HEAD
     **STRUCTURED,
+=======
+    **TABLES,
+>>>>>>> tables
     **TABLE1,
 }
 
