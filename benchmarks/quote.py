@@ -19,6 +19,7 @@ import numpy as np
 from ablation_blocks import BLOCKS as ABLATION
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
+from figure_blocks import BLOCKS as FIGURES
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -228,6 +229,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **ABLATION,
     **FEATURES,
     **METHODS,
+    **FIGURES,
     **PERFORMANCE,
     **SIGNS,
     **TABLE1,

@@ -27,14 +27,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "fingerprint": set(),
     "storage": {"errors"},
-    "atomic": {"errors", "parsing"},
+    "atomic": {"errors", "parsing", "safe_text"},
     "durations": set(),
     "natural_sort": set(),
-    "parsing": set(),
+    "parsing": {"safe_text"},
     "resources": set(),
     "validation": {"errors"},
     "data": {"errors", "fingerprint", "storage"},
-    "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
+    "modalities": {"errors", "data"},
     "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
     "training": {
@@ -53,9 +53,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "attacks": {"errors", "explain", "detectors"},
     "figures": {"errors", "explain.score_checks"},
-    "report": {"errors", "explain", "figures", "scoring"},
+    "report": {"errors", "explain", "figures", "modalities", "scoring"},
     "versions": set(),
     "safe_text": set(),
+    "web": {"errors", "data"},
     "workflows": {
         "errors", "fingerprint", "storage", "versions", "data", "modalities", "preprocess", "nets",
         "training", "features", "detectors", "scoring", "explain", "figures", "report",
@@ -69,12 +70,14 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 MAY_IMPORT["studio"] = {
     "errors", "storage", "safe_text", "data", "nets", "detectors", "scoring", "explain", "figures",
-    "report", "workflows", "experiments",
+    "report", "web", "workflows", "experiments",
 }  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 # Small tools that every room above may use.
-TOOLS = {"atomic", "durations", "natural_sort", "parsing", "resources", "validation"}
+TOOLS = {
+    "atomic", "durations", "natural_sort", "parsing", "resources", "safe_text", "validation",
+}  # fmt: skip
 for _room in (
     ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "safe_text", "versions"}
 ):

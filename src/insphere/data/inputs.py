@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from insphere.data.axes import check_axes
-from insphere.data.image_set import ImageSet
+from insphere.data.image_set import ImageSet, take_images
 from insphere.data.load import Size, load_dataset, load_paths
 from insphere.data.pixels import image_to_array
-from insphere.data.split import take_images
+from insphere.data.sample_set import SampleSet
 from insphere.data.torch_inputs import from_tensor, from_torch_data, is_torch_data
 from insphere.errors import DataError
 
@@ -110,8 +110,8 @@ def training_images(
     return take_images(X.images, training_index(X))
 
 
-def training_index(X: ImageSet) -> NDArray[np.int64]:
-    """Return the places of the images to fit on, which are of one class; see `training_images`.
+def training_index(X: SampleSet) -> NDArray[np.int64]:
+    """Return the places of the samples to fit on, which are of one class; see `training_images`.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def training_index(X: ImageSet) -> NDArray[np.int64]:
     """
     index = np.arange(len(X)) if X.is_test is None else np.flatnonzero(~X.is_test)
     if len(index) == 0:
-        raise DataError(f"{X.name} has no images to train on: all belong to its test part.")
+        raise DataError(f"{X.name} has nothing to train on: all of it belongs to its test part.")
     present = np.unique(X.labels[index])
     if len(present) > 1:
         normal = [label for label in present if X.class_names[label] in X.normal_classes]
@@ -153,8 +153,8 @@ def opened(
 
 
 def training_groups(X: Any) -> NDArray[np.int64] | None:
-    """Return which of the `training_images` of an `ImageSet` must stay together; None if none."""
-    if not isinstance(X, ImageSet) or X.groups is None:
+    """Return which of the training samples of a `SampleSet` must stay together; None if none."""
+    if not isinstance(X, SampleSet) or X.groups is None:
         return None
     return X.groups[training_index(X)]
 

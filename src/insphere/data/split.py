@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from insphere.data.image_set import ImageSet
+from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError, SpecError
 
 Index = NDArray[np.int64]
@@ -25,8 +25,8 @@ class OneClassSplit:
 
     Parameters
     ----------
-    data : ImageSet
-        Labelled images.
+    data : SampleSet
+        Labelled samples, such as an `ImageSet`.
     normal : str, int or sequence of them
         The normal class or classes, by name or index.
     pollution : float, in [0, 1)
@@ -82,7 +82,7 @@ class OneClassSplit:
 
     def __init__(
         self,
-        data: ImageSet,
+        data: SampleSet,
         normal: str | int | Sequence[str | int],
         *,
         pollution: float = 0.0,
@@ -132,26 +132,24 @@ class OneClassSplit:
         return not bool(self.truth.all())
 
     @cached_property
-    def X_train(self) -> NDArray[np.uint8]:  # noqa: N802
-        """Training images, uint8, shape (n_train, H, W, C)."""
-        return take_images(self.data.images, self.train)
+    def X_train(self) -> Any:  # noqa: N802
+        """Training samples; images are uint8, shape (n_train, H, W, C)."""
+        return self.data.take(self.train)
 
     @property
-    def training(self) -> ImageSet:
-        """The training images as a set of one class, with their groups if there are any."""
-        groups = None if self.data.groups is None else self.data.groups[self.train]
-        none = np.zeros(len(self.train), np.int64)
-        return ImageSet(self.X_train, none, (self.normal_names,), self.data.name, groups=groups)
+    def training(self) -> SampleSet:
+        """The training samples as a set of one class, with their groups if there are any."""
+        return self.data.one_class(self.train, self.normal_names)
 
     @cached_property
-    def X_calibration(self) -> NDArray[np.uint8]:  # noqa: N802
-        """Held-out normal images, uint8, shape (n_calibration, H, W, C)."""
-        return take_images(self.data.images, self.calibration)
+    def X_calibration(self) -> Any:  # noqa: N802
+        """Held-out normal samples."""
+        return self.data.take(self.calibration)
 
     @cached_property
-    def X_test(self) -> NDArray[np.uint8]:  # noqa: N802
-        """Test images, uint8, shape (n_test, H, W, C)."""
-        return take_images(self.data.images, self.test)
+    def X_test(self) -> Any:  # noqa: N802
+        """Test samples."""
+        return self.data.take(self.test)
 
     def __repr__(self) -> str:
         return (
@@ -210,13 +208,6 @@ class OneClassSplit:
         order = np.argsort(groups, kind="stable")
         starts = np.flatnonzero(np.diff(groups[order])) + 1
         return list(np.split(index[order], starts))
-
-
-def take_images(images: NDArray[np.uint8], index: Index) -> NDArray[np.uint8]:
-    """Return the images at a sorted index, as a view (no copy) where it leaves nothing out."""
-    if len(index) and index[-1] - index[0] == len(index) - 1:
-        return images[int(index[0]) : int(index[-1]) + 1]
-    return images[index]
 
 
 def _choose(units: list[Index], share: float, rng: np.random.Generator) -> list[Index]:

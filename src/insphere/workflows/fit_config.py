@@ -22,8 +22,8 @@ from insphere.parsing import (
     check_path,
     parse_yaml,
     read_regular,
-    shown_path,
 )
+from insphere.safe_text import shown_path
 from insphere.validation import first_mistake, sentence
 
 # Settings that become constructor arguments of the detector under the same name.
@@ -63,7 +63,7 @@ class FitConfig(ReadOptions):
     ----------
     source : str
         Folder, zip, file or name of a data set.
-    normal, size, channels, skip_bad, follow_links, download, test_size, seed
+    normal, size, channels, skip_bad, follow_links, download, test_size, seed, kind, columns
         How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
         of the detector.
     method : str
@@ -136,6 +136,7 @@ class FitConfig(ReadOptions):
         source = str(path.resolve()) if path.exists() else self.source
         if not self.follow_links:
             places.add("follow_links")  # a later setting; fits without it keep their identity
+        places |= {name for name in ("kind", "columns") if not getattr(self, name)}  # the same
         text = json.dumps([source, self.model_dump(mode="json", exclude=places)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -12,8 +12,10 @@ import numpy as np
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
+from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import SpecError
+from insphere.modalities.load import kind_of_source
 from insphere.scoring.conformal import Calibration, no_threshold
 from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import FitConfig
@@ -31,8 +33,8 @@ class Fit:
     ----------
     config : FitConfig
         The settings.
-    data : ImageSet
-        All images of the source.
+    data : SampleSet
+        All samples of the source.
     normal : tuple of str
         Names of the normal classes.
     detector : OneClassDetector
@@ -42,7 +44,7 @@ class Fit:
     """
 
     config: FitConfig
-    data: ImageSet
+    data: SampleSet
     normal: tuple[str, ...]
     detector: OneClassDetector
     seconds: float
@@ -56,7 +58,7 @@ def fit_source(
     planned: Callable[[Calibration], None] | None = None,
     progress: bool | None = None,
 ) -> Fit:
-    """Read the source, select the normal training images and fit the detector.
+    """Read the source, select the normal training samples and fit the detector.
 
     If the source defines a test part, that part is never trained on. If the source has one class,
     all its other images are used. If it has several classes, those in ``config.normal`` are used:
@@ -81,10 +83,15 @@ def fit_source(
     InsphereError
         If the data or the settings cannot be used.
     """
+    kind = kind_of_source(config.source, config.kind)
+    if "method" not in config.model_fields_set:
+        config = config.model_copy(update={"method": kind.method})
     config.detector()  # report an unknown method or option before reading any image
-    data = config.load(config.source, progress=progress)
-    smaller = None if config.size is not None else smaller_size(config.detector(), data)
-    if smaller is not None:
+    data = kind.load(config.source, config, progress=progress)
+    smaller = None
+    if config.size is None and isinstance(data, ImageSet):
+        smaller = smaller_size(config.detector(), data)
+    if smaller is not None and isinstance(data, ImageSet):
         height, width = data.images.shape[1:3]
         warnings.warn(
             f"Images of {height}×{width} are read as {smaller[0]}×{smaller[1]}, so that a batch "
@@ -107,7 +114,7 @@ def fit_source(
     started = time.perf_counter()
     detector.fit(images)
     seconds = time.perf_counter() - started
-    detector.trained_on_ = trained_on(data, config, normal, held_out=held_out)
+    detector.trained_on_ = trained_on(data, config, normal, held_out=held_out, kind=kind.key)
     return Fit(config, data, normal, detector, seconds)
 
 
@@ -153,8 +160,8 @@ def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] 
     return None if size == (height, width) else size
 
 
-def _training_part(data: ImageSet, config: FitConfig) -> tuple[ImageSet, tuple[str, ...], bool]:
-    """Return training images, names of the normal classes, and whether a share was held out."""
+def _training_part(data: SampleSet, config: FitConfig) -> tuple[SampleSet, tuple[str, ...], bool]:
+    """Return training samples, names of the normal classes, and whether a share was held out."""
     has_parts = data.is_test is not None and bool(data.is_test.any())
     normal = config.normal
     if not normal:

@@ -31,8 +31,8 @@ def fit(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="Folder or zip file of images, an .npz or .npy file, or the name of a data "
-            "set (see insphere datasets).",
+            help="Folder or zip file of images, a .csv or .parquet table, an .npz or .npy "
+            "file, or the name of a data set (see insphere datasets).",
             metavar="SOURCE",
             show_default=False,
         ),
@@ -270,6 +270,8 @@ def _summary(fitted: Fit) -> dict[str, Any]:
         "found": contents_of(fitted.data, fitted.normal).to_dict(),
         "values": _values(fitted),
         "image_shape": list(detector.image_shape_ or ()),
+        "kind": detector.modality_.key,
+        "size": detector.modality_.size,
         "threshold": detector.threshold_ if detector.judges else None,
         "threshold_rule": detector.threshold_rule_,
         "findings": list(getattr(detector, "guard_findings_", ())),
@@ -294,7 +296,7 @@ def _print_result(fitted: Fit) -> None:
         "method": method_title(detector),
         "normal": f"{', '.join(fitted.normal)} of {fitted.data.name}",
         "found": contents_of(fitted.data, fitted.normal).sentence(),
-        "trained on": f"{detector.n_train_:,} images of {shape}, in {took}",
+        "trained on": f"{detector.n_train_:,} {detector.modality_.plural} of {shape}, in {took}",
         "threshold": _threshold(detector),
         "promise": detector.guarantee,
     }
@@ -314,7 +316,8 @@ def _print_result(fitted: Fit) -> None:
     console.out.print(table)
     model, source = shlex.quote(config.out), shlex.quote(config.source)
     held_out = len(fitted.data.class_names) > 1
-    verb, what = ("evaluate", source) if held_out else ("score", "NEW-IMAGES")
+    verb = "evaluate" if held_out else "score"
+    what = source if held_out else f"NEW-{detector.modality_.plural.upper()}"
     console.say(f"\nNext: insphere {verb} {model} {what}", style="bold")
 
 
@@ -326,7 +329,8 @@ def _threshold(detector: OneClassDetector) -> str:
 def _options(given: list[str] | None) -> dict[str, Any] | None:
     if not given:
         return None
-    from insphere.parsing import ParseError, parse_yaml, shown_path
+    from insphere.parsing import ParseError, parse_yaml
+    from insphere.safe_text import shown_path
 
     options = {}
     for item in given:

@@ -27,6 +27,7 @@ from insphere.detectors.base.parameters import parameters
 from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import DataError, SpecError
+from insphere.modalities.modality import Modality
 from insphere.nets.build import build_encoder
 from insphere.nets.classifier import Classifier, Uncertainty
 from insphere.preprocess.pipeline import Preprocessor
@@ -171,7 +172,9 @@ class SoftmaxThreshold(WeightedDetector, TrainedNetworkDetector):
         self.classes_, self._normal = classes, self._normal_codes(classes)
         return codes, np.isin(codes, self._normal)
 
-    def _trained_parts(self, train: TrainingSet, how: Calibration) -> list[OneClassDetector]:
+    def _trained_parts(
+        self, train: TrainingSet, how: Calibration, modality: Modality
+    ) -> list[OneClassDetector]:
         raise SpecError(
             "SoftmaxThreshold is calibrated on held-out images only; give calibration as a share, "
             "such as 0.2."

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from insphere.data.split import OneClassSplit, take_images
+from insphere.data.image_set import take_images
+from insphere.data.split import OneClassSplit
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import DataError, SpecError
 from insphere.scoring.metrics import evaluate_scores
@@ -82,7 +83,7 @@ def training_labels(split: OneClassSplit) -> tuple[NDArray[np.uint8], list[str]]
     kept[split.test] = kept[split.calibration] = False
     index = np.flatnonzero(kept)
     names = split.data.class_names
-    return take_images(split.data.images, index), [names[i] for i in split.data.labels[index]]
+    return split.data.take(index), [names[i] for i in split.data.labels[index]]
 
 
 def tune_on_labelled_holdout(
