@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.method_field import MethodKey
+from insphere.detectors.method_table import method_key
 from insphere.detectors.registry import build_detector
 from insphere.errors import SpecError
 from insphere.parsing import (
@@ -25,6 +25,9 @@ from insphere.parsing import (
 )
 from insphere.safe_text import shown_path
 from insphere.validation import first_mistake, sentence
+
+AUTO = "auto"
+"""The method that stands for a comparison of several."""
 
 # Settings that become constructor arguments of the detector under the same name.
 DETECTOR_SETTINGS = (
@@ -53,6 +56,10 @@ def _as_path(value: str) -> str:
     return value
 
 
+def _method_or_auto(name: str) -> str:
+    return name if name == AUTO else method_key(name)
+
+
 PathText = Annotated[str, AfterValidator(_as_path)]
 
 
@@ -67,7 +74,10 @@ class FitConfig(ReadOptions):
         How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
         of the detector.
     method : str
-        Key or alias of a method; see `insphere.detectors.method_table`.
+        Key or alias of a method; see `insphere.detectors.method_table`. "auto" compares several
+        on the normal images; see `insphere.workflows.choose.choose`.
+    choose_minutes : float
+        Time for that comparison.
     recipe, epochs, pretrain_epochs, objective, nu, contamination, false_alarm_rate
         Parameters of the detector; None is its default.
     options : dict
@@ -83,7 +93,8 @@ class FitConfig(ReadOptions):
     """
 
     source: PathText = Field(min_length=1)
-    method: MethodKey = "deep-svdd"
+    method: Annotated[str, AfterValidator(_method_or_auto)] = "deep-svdd"
+    choose_minutes: float = Field(default=10.0, gt=0)
     recipe: str | dict[str, Any] | None = None
     epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int | None = Field(default=None, ge=0)
