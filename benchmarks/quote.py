@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
+from choosing_blocks import BLOCKS as CHOOSING
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
@@ -232,13 +233,11 @@ TABLES: dict[str, Callable[[], str]] = {
     **FEATURES,
     **METHODS,
     **FIGURES,
+    **CHOOSING,
     **PERFORMANCE,
     **SIGNS,
-<<<<<<< HEAD
     **STRUCTURED,
-=======
     **TABLES,
->>>>>>> tables
     **TABLE1,
 }
 

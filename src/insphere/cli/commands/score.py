@@ -9,17 +9,12 @@ import typer
 
 from insphere.cli import console
 from insphere.cli.options import Json, Model, Quiet, Reading, Source, read_options, reads_images
-<<<<<<< HEAD
-from insphere.cli.score_output import most_anomalous, print_scores, print_source
-=======
 from insphere.cli.score_output import (
     most_anomalous,
     print_scores,
     print_source,
     reasons,
-    summary,
 )
->>>>>>> tables
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
