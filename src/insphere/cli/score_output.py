@@ -15,25 +15,6 @@ TOP = 10
 WHY, MOST_REASONS = 5, 3  # samples that are explained, and reasons for each
 
 
-def summary(scored: Scored, model: str) -> dict[str, Any]:
-    """Return the images, the threshold and the number of anomalies, for JSON."""
-    return {
-        "model": model,
-        "dataset": scored.data.name,
-        "part": scored.part,
-        "normal": list(scored.normal),
-        "n": len(scored),
-        "n_anomalous": int(scored.flagged.sum()) if scored.judged else None,
-        "n_skipped": len(scored.data.skipped),
-        "skipped": list(scored.data.skipped),
-        "threshold": scored.detector.threshold_ if scored.judged else None,
-        "threshold_rule": scored.detector.threshold_rule_,
-        "guarantee": scored.detector.guarantee,
-        "n_outside_range": scored.n_outside_range,
-        "found": scored.contents.to_dict(),
-    }
-
-
 def most_anomalous(scored: Scored) -> list[int]:
     """Return the rows with the highest scores, highest first."""
     from insphere.explain import extremes
