@@ -30,6 +30,7 @@ from method_blocks import BLOCKS as METHODS
 from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
+from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
 
 HERE = Path(__file__).parent
@@ -234,6 +235,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **CHOOSING,
     **PERFORMANCE,
     **SIGNS,
+    **STRUCTURED,
     **TABLE1,
 }
 

@@ -69,8 +69,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }  # fmt: skip
 MAY_IMPORT["studio"] = {
-    "errors", "storage", "safe_text", "data", "nets", "detectors", "scoring", "explain", "figures",
-    "report", "web", "workflows", "experiments",
+    "errors", "storage", "safe_text", "data", "nets", "training", "detectors", "scoring", "explain",
+    "figures", "report", "web", "workflows", "experiments",
 }  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI

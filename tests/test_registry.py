@@ -67,8 +67,10 @@ def test_what_takes_images_only_refuses_tables(method):
 
 def test_roles():
     assert [m for m in METHODS if method_card(m).is_control] == ["untrained", "knn"]
-    assert [m for m in METHODS if takes_options(m)] == ["deep-svdd", "untrained"]
-    assert set(METHODS) - set(comparable_methods()) == {"softmax"}
+    assert [m for m in METHODS if takes_options(m)] == [
+        "deep-svdd", "deep-sad", "hsc", "untrained",
+    ]  # fmt: skip
+    assert set(METHODS) - set(comparable_methods()) == {"softmax", "deep-sad", "hsc"}
     spec = RunSpec(dataset="mnist", normal=("3",), params={"encoder": {"residual": True}})
     untrained, pixels = controls_of(spec)
     assert (untrained.method, untrained.params) == ("untrained", spec.params)

@@ -19,6 +19,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "datasets": "info:datasets",
         "methods": "methods:methods",
         "info": "info:info",
+        "watch": "watch:watch",
         "drift": "drift:drift",
         "cache": "cache:cache",
     },

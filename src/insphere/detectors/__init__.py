@@ -41,7 +41,11 @@ if TYPE_CHECKING:
     from insphere.detectors.shallow.mahalanobis import MahalanobisDetector as MahalanobisDetector
     from insphere.detectors.shallow.oc_svm import OCSVMDetector as OCSVMDetector
     from insphere.detectors.spheres.convolutional_svdd import ConvolutionalSVDD as ConvolutionalSVDD
+    from insphere.detectors.spheres.deep_sad import DeepSAD as DeepSAD
     from insphere.detectors.spheres.deep_svdd import DeepSVDD as DeepSVDD
+    from insphere.detectors.spheres.hypersphere_classifier import (
+        HypersphereClassifier as HypersphereClassifier,
+    )
     from insphere.detectors.spheres.untrained import UntrainedDeepSVDD as UntrainedDeepSVDD
     from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold
 # end

@@ -41,6 +41,10 @@ class Entry(NamedTuple):
 
 METHODS = {
     "deep-svdd": Entry("spheres.deep_svdd:DeepSVDD", ("svdd",)),
+    "deep-sad": Entry("spheres.deep_sad:DeepSAD", ("sad",)),
+    "hsc": Entry(
+        "spheres.hypersphere_classifier:HypersphereClassifier", ("hypersphere-classifier",)
+    ),
     "untrained": Entry("spheres.untrained:UntrainedDeepSVDD"),
     "fcdd": Entry("spheres.convolutional_svdd:ConvolutionalSVDD"),
     "dcae": Entry("reconstruction.autoencoder:DeepCAE", ("ae", "cae", "autoencoder")),

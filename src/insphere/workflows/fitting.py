@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
@@ -23,6 +24,7 @@ from insphere.workflows.choose import FEWEST as FEWEST_TO_CHOOSE
 from insphere.workflows.choose import Choice, choose
 from insphere.workflows.fit_config import AUTO, FitConfig
 from insphere.workflows.provenance import trained_on
+from insphere.workflows.training_labels import labelled_samples
 
 FEWEST = 8
 """Images that a batch holds at least; large images are read smaller for it."""
@@ -44,6 +46,8 @@ class Fit:
         Fitted; ``trained_on_`` records how its images were read.
     seconds : float
         Wall time of fitting.
+    n_anomalies : int
+        Number of labelled anomalies that were trained on besides.
     choice : Choice, optional
         How the method was chosen, if it was "auto".
     """
@@ -53,6 +57,7 @@ class Fit:
     normal: tuple[str, ...]
     detector: OneClassDetector
     seconds: float
+    n_anomalies: int = 0
     choice: Choice | None = None
 
 
@@ -112,7 +117,7 @@ def fit_source(
         )
         config = config.model_copy(update={"size": smaller})
         data = config.load(config.source, progress=progress)
-    images, normal, held_out = _training_part(data, config)
+    images, normal, held_out, classes = _training_part(data, config)
     choice = None
     if auto and not asked and len(training_index(images)) < FEWEST_TO_CHOOSE:
         auto, config = False, config.model_copy(update={"method": kind.method})
@@ -132,11 +137,12 @@ def fit_source(
         )
     if planned is not None:
         planned(plan)
+    known = labelled_samples(images, classes, config, detector, progress=progress)
     started = time.perf_counter()
-    detector.fit(images)
+    detector.fit(known.X, known.y, groups=known.groups)
     seconds = time.perf_counter() - started
     detector.trained_on_ = trained_on(data, config, normal, held_out=held_out, kind=kind.key)
-    return Fit(config, data, normal, detector, seconds, choice)
+    return Fit(config, data, normal, detector, seconds, known.n_anomalies, choice)
 
 
 def choose_for(
@@ -161,9 +167,11 @@ def _usual_method(config: FitConfig, kind: type[Modality]) -> str:
 
     With settings of a training, such as epochs, it is the usual one, to which they belong.
     """
+    if config.anomalies is not None:
+        return "deep-sad"
     given = set(config.params) - {"contamination", "false_alarm_rate"}
     folder = kind.key == "images" and Path(config.source).is_dir()
-    return AUTO if folder and not given else kind.method
+    return AUTO if folder and not given and not config.by_class else kind.method
 
 
 def _chosen(
@@ -216,8 +224,13 @@ def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] 
     return None if size == (height, width) else size
 
 
-def _training_part(data: SampleSet, config: FitConfig) -> tuple[SampleSet, tuple[str, ...], bool]:
-    """Return training samples, names of the normal classes, and whether a share was held out."""
+def _training_part(
+    data: SampleSet, config: FitConfig
+) -> tuple[SampleSet, tuple[str, ...], bool, NDArray[np.str_] | None]:
+    """Return training samples, names of the normal classes, whether a share was held out, classes.
+
+    The classes are those of the training samples if they were chosen by name.
+    """
     has_parts = data.is_test is not None and bool(data.is_test.any())
     normal = config.normal
     if not normal:
@@ -225,9 +238,10 @@ def _training_part(data: SampleSet, config: FitConfig) -> tuple[SampleSet, tuple
         normal = (data.class_names[int(data.labels[index[0]])],)
         n_training = len(data) if data.is_test is None else int((~data.is_test).sum())
         if len(index) == n_training:
-            return data, normal, False
+            return data, normal, False, None
     names = tuple(data.class_names[data.class_index(name)] for name in normal)
     if not has_parts and len(np.unique(data.labels)) == 1:
-        return data, names, False
+        return data, names, False, None
     split = config.model_copy(update={"normal": names}).split(data)
-    return split.training, names, not has_parts
+    classes = np.array(data.class_names)[data.labels[split.train]]
+    return split.training, names, not has_parts, classes

@@ -153,7 +153,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             The scores that `_training_scores` would give, if they are known already.
         """
 
-    def _read_labels(self, y: Any) -> tuple[Array, NDArray[np.bool_] | None]:
+    def _read_labels(self, y: Any) -> tuple[Array | None, NDArray[np.bool_] | None]:
         """Check labels; called only if ``_takes`` names them.
 
         It must accept its own result, because the detectors of a cross-conformal calibration get
@@ -161,7 +161,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
         Returns
         -------
-        labels : ndarray, shape (n,)
+        labels : ndarray, shape (n,), or None
             In the form that `_fit` takes.
         normal : ndarray of bool, shape (n,), or None
             Which samples count as normal. Calibration and threshold use only these. None: all.
@@ -225,7 +225,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         rate, in_turn = how.rate, how.kind == "in turn"
         mask = self._held_out(train.normals, how)
         self.data_fingerprint_ = train.fingerprint
-        among = None if mask is None else ~train.among_all(mask)
+        among = train.normal if mask is None else train.among_all(~mask)
         self.value_range_ = fitted_range(train.data, among)
         if self.value_range_ is not None:
             train = replace(train, data=self.value_range_.take(train.data))
@@ -352,7 +352,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             check_contamination(self.contamination)
             return Calibration("training")
         return usual_calibration(
-            n, groups, in_turn="labels" not in self._takes, left_out=self._scores_as_if_new
+            n, groups, in_turn=not self.card.needs_labels, left_out=self._scores_as_if_new
         )
 
     def outside_range(self, X: Any) -> NDArray[np.bool_]:
@@ -461,7 +461,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         kind = kind_of_input(X)
         X = kind.opened(X)
         data, modality = kind.learned(X, self)
-        labels, normal = self._read_labels(y) if "labels" in self._takes else (None, None)
+        labels, normal = self._labels_of(y)
         groups = training_groups(X) if groups is None else _groups(groups)
         for values, what in ((labels, "labels in y"), (groups, "groups"), (weights, "weights")):
             if values is not None and len(values) != len(data):
@@ -469,6 +469,10 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if weights is not None and (weights == weights[0]).all():
             weights = None  # the same to the last bit
         return TrainingSet(data, labels, groups, weights, normal), modality
+
+    def _labels_of(self, y: Any) -> tuple[Array | None, NDArray[np.bool_] | None]:
+        """Return what `_read_labels` does, or nothing if the detector uses no labels."""
+        return self._read_labels(y) if "labels" in self._takes else (None, None)
 
     def _given_weights(self, known: dict[str, Any]) -> NDArray[np.float64] | None:
         """Return the weights from the further arguments of `fit`."""
@@ -505,7 +509,10 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         found = []
         for mask in map(train.among_all, masks):
             others = train.take(~mask)
-            part = type(self)(**params)._fit_samples(replace(others, groups=None), modality)
+            part = type(self)(**params)
+            labels, normal = part._labels_of(others.labels)
+            others = replace(others, labels=labels, normal=normal, groups=None)
+            part._fit_samples(others, modality)
             held = part._on_scale(train.data[mask])
             part.calibration_scores_ = np.sort(part._score_read(held))
             part.n_calibration_ = int(mask.sum())
