@@ -225,7 +225,7 @@ def test_methods_for_tables_are_named(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     rows = np.random.default_rng(0).normal(size=(40, 3))
     np.savetxt("rows.csv", rows, delimiter=",", header="a,b,c", comments="")
-    assert main(["fit", "rows.csv", "--method", "auto"]) == 2
+    assert main(["fit", "rows.csv", "--kind", "table", "--method", "auto"]) == 2
     assert "images only" in " ".join(capsys.readouterr().err.split())
 
 

@@ -343,10 +343,10 @@ def _print_result(fitted: Fit) -> None:
         "threshold": _threshold(detector),
         "promise": detector.guarantee,
     }
-    if fitted.n_anomalies:
-        rows["anomalies"] = f"{fitted.n_anomalies:,} labelled, of {config.anomalies}"
     if fitted.choice is not None:
         rows["chosen"] = fitted.choice.sentence
+    if fitted.n_anomalies:
+        rows["anomalies"] = f"{fitted.n_anomalies:,} labelled, of {config.anomalies}"
     if values := _values(fitted):
         rows["values"] = values
     if fitted.data.skipped:
