@@ -19,6 +19,7 @@ import numpy as np
 from ablation_blocks import BLOCKS as ABLATION
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
+from figure_blocks import BLOCKS as FIGURES
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -28,6 +29,7 @@ from method_blocks import BLOCKS as METHODS
 from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
+from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
 
 HERE = Path(__file__).parent
@@ -228,8 +230,10 @@ TABLES: dict[str, Callable[[], str]] = {
     **ABLATION,
     **FEATURES,
     **METHODS,
+    **FIGURES,
     **PERFORMANCE,
     **SIGNS,
+    **STRUCTURED,
     **TABLE1,
 }
 

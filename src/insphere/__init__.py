@@ -15,10 +15,11 @@ from insphere._version import __version__
 
 if TYPE_CHECKING:
     from insphere.data import ImageSet, OneClassSplit, ReadOptions, load_dataset
-    from insphere.detectors import DeepSVDD, FeaturePatchSVDD
+    from insphere.detectors import DeepSAD, DeepSVDD, FeaturePatchSVDD
     from insphere.detectors import load_detector as load
 
 __all__ = [
+    "DeepSAD",
     "DeepSVDD",
     "FeaturePatchSVDD",
     "ImageSet",
@@ -36,6 +37,7 @@ if "torch" not in sys.modules:
 
 # Imported at first use, so that `import insphere` is fast.
 _HOME = {
+    "DeepSAD": ("insphere.detectors", "DeepSAD"),
     "DeepSVDD": ("insphere.detectors", "DeepSVDD"),
     "FeaturePatchSVDD": ("insphere.detectors", "FeaturePatchSVDD"),
     "ImageSet": ("insphere.data", "ImageSet"),

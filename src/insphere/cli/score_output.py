@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from insphere.cli import console
 from insphere.safe_text import visible
@@ -12,25 +12,6 @@ if TYPE_CHECKING:
     from insphere.workflows.score_source import Scored
 
 TOP = 10
-
-
-def summary(scored: Scored, model: str) -> dict[str, Any]:
-    """Return the images, the threshold and the number of anomalies, for JSON."""
-    return {
-        "model": model,
-        "dataset": scored.data.name,
-        "part": scored.part,
-        "normal": list(scored.normal),
-        "n": len(scored),
-        "n_anomalous": int(scored.flagged.sum()) if scored.judged else None,
-        "n_skipped": len(scored.data.skipped),
-        "skipped": list(scored.data.skipped),
-        "threshold": scored.detector.threshold_ if scored.judged else None,
-        "threshold_rule": scored.detector.threshold_rule_,
-        "guarantee": scored.detector.guarantee,
-        "n_outside_range": scored.n_outside_range,
-        "found": scored.contents.to_dict(),
-    }
 
 
 def most_anomalous(scored: Scored) -> list[int]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # For type checkers; written by `python benchmarks/quote.py` from the table of methods.
 if TYPE_CHECKING:
+    from insphere.detectors.combined.combination import Combination as Combination
     from insphere.detectors.pretrained.feature_knn import FeatureKNN as FeatureKNN
     from insphere.detectors.pretrained.feature_mahalanobis import (
         FeatureMahalanobis as FeatureMahalanobis,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from insphere.detectors.pretrained.patch_memory import PatchMemory as PatchMemory
     from insphere.detectors.reconstruction.anogan import AnoGAN as AnoGAN
     from insphere.detectors.reconstruction.autoencoder import DeepCAE as DeepCAE
+    from insphere.detectors.self_supervised.anomaly_segmentation import (
+        AnomalySegmentation as AnomalySegmentation,
+    )
     from insphere.detectors.shallow.isolation_forest import (
         IsolationForestDetector as IsolationForestDetector,
     )
@@ -37,9 +41,17 @@ if TYPE_CHECKING:
     from insphere.detectors.shallow.mahalanobis import MahalanobisDetector as MahalanobisDetector
     from insphere.detectors.shallow.oc_svm import OCSVMDetector as OCSVMDetector
     from insphere.detectors.spheres.convolutional_svdd import ConvolutionalSVDD as ConvolutionalSVDD
+    from insphere.detectors.spheres.deep_sad import DeepSAD as DeepSAD
     from insphere.detectors.spheres.deep_svdd import DeepSVDD as DeepSVDD
+    from insphere.detectors.spheres.hypersphere_classifier import (
+        HypersphereClassifier as HypersphereClassifier,
+    )
     from insphere.detectors.spheres.untrained import UntrainedDeepSVDD as UntrainedDeepSVDD
     from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold
+    from insphere.detectors.texts.text_knn import TextKNN as TextKNN
+    from insphere.detectors.texts.text_mahalanobis import TextMahalanobis as TextMahalanobis
+    from insphere.detectors.texts.text_surprise import TextSurprise as TextSurprise
+    from insphere.detectors.texts.text_svdd import TextSVDD as TextSVDD
 # end
 
 # Imported at first use, so that a shallow detector does not need to import torch.

@@ -44,6 +44,8 @@ class Modality(ABC):
         One sample in a sentence, such as "row".
     how_to_label : str
         What a user does so that the truth about samples is known.
+    rivals : tuple of str
+        Methods that the demo shows beside it.
     method : str
         The method that the command line takes for this kind unless another is named.
     """
@@ -54,6 +56,7 @@ class Modality(ABC):
     has_maps: ClassVar[bool] = False
     singular: ClassVar[str] = "sample"
     how_to_label: ClassVar[str] = "give a source with labels"
+    rivals: ClassVar[tuple[str, ...]] = ("knn", "isolation-forest")
     method: ClassVar[str] = "deep-svdd"
 
     # ------------------------------------------------------------------ the kind
@@ -87,6 +90,17 @@ class Modality(ABC):
             If it cannot be read, or this kind is not read from files.
         """
         raise DataError(f"There is no file format for {cls.noun}: fit it in Python.")
+
+    @classmethod
+    def demo(cls) -> tuple[SampleSet, str]:
+        """Return real data that an installed package ships, and the name of its normal class.
+
+        Raises
+        ------
+        DataError
+            If there is none of this kind.
+        """
+        raise DataError(f"There is no demo for {cls.noun}.")
 
     @classmethod
     def opened(cls, X: Any) -> Any:

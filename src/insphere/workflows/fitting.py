@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
@@ -20,6 +21,7 @@ from insphere.scoring.conformal import Calibration, no_threshold
 from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import FitConfig
 from insphere.workflows.provenance import trained_on
+from insphere.workflows.training_labels import labelled_samples
 
 FEWEST = 8
 """Images that a batch holds at least; large images are read smaller for it."""
@@ -41,6 +43,8 @@ class Fit:
         Fitted; ``trained_on_`` records how its images were read.
     seconds : float
         Wall time of fitting.
+    n_anomalies : int
+        Number of labelled anomalies that were trained on besides.
     """
 
     config: FitConfig
@@ -48,6 +52,7 @@ class Fit:
     normal: tuple[str, ...]
     detector: OneClassDetector
     seconds: float
+    n_anomalies: int = 0
 
 
 def fit_source(
@@ -85,7 +90,8 @@ def fit_source(
     """
     kind = kind_of_source(config.source, config.kind)
     if "method" not in config.model_fields_set:
-        config = config.model_copy(update={"method": kind.method})
+        usual = kind.method if config.anomalies is None else "deep-sad"
+        config = config.model_copy(update={"method": usual})
     config.detector()  # report an unknown method or option before reading any image
     data = kind.load(config.source, config, progress=progress)
     smaller = None
@@ -100,7 +106,7 @@ def fit_source(
         )
         config = config.model_copy(update={"size": smaller})
         data = config.load(config.source, progress=progress)
-    images, normal, held_out = _training_part(data, config)
+    images, normal, held_out, classes = _training_part(data, config)
     detector = config.detector(checkpoint_dir=checkpoints, callbacks=callbacks)
     n = len(training_index(images))
     plan = detector.planned_calibration(n, training_groups(images))
@@ -111,11 +117,12 @@ def fit_source(
         )
     if planned is not None:
         planned(plan)
+    known = labelled_samples(images, classes, config, detector, progress=progress)
     started = time.perf_counter()
-    detector.fit(images)
+    detector.fit(known.X, known.y, groups=known.groups)
     seconds = time.perf_counter() - started
     detector.trained_on_ = trained_on(data, config, normal, held_out=held_out, kind=kind.key)
-    return Fit(config, data, normal, detector, seconds)
+    return Fit(config, data, normal, detector, seconds, known.n_anomalies)
 
 
 def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] | None:
@@ -160,8 +167,13 @@ def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] 
     return None if size == (height, width) else size
 
 
-def _training_part(data: SampleSet, config: FitConfig) -> tuple[SampleSet, tuple[str, ...], bool]:
-    """Return training samples, names of the normal classes, and whether a share was held out."""
+def _training_part(
+    data: SampleSet, config: FitConfig
+) -> tuple[SampleSet, tuple[str, ...], bool, NDArray[np.str_] | None]:
+    """Return training samples, names of the normal classes, whether a share was held out, classes.
+
+    The classes are those of the training samples if they were chosen by name.
+    """
     has_parts = data.is_test is not None and bool(data.is_test.any())
     normal = config.normal
     if not normal:
@@ -169,9 +181,10 @@ def _training_part(data: SampleSet, config: FitConfig) -> tuple[SampleSet, tuple
         normal = (data.class_names[int(data.labels[index[0]])],)
         n_training = len(data) if data.is_test is None else int((~data.is_test).sum())
         if len(index) == n_training:
-            return data, normal, False
+            return data, normal, False, None
     names = tuple(data.class_names[data.class_index(name)] for name in normal)
     if not has_parts and len(np.unique(data.labels)) == 1:
-        return data, names, False
+        return data, names, False, None
     split = config.model_copy(update={"normal": names}).split(data)
-    return split.training, names, not has_parts
+    classes = np.array(data.class_names)[data.labels[split.train]]
+    return split.training, names, not has_parts, classes

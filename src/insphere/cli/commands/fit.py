@@ -15,6 +15,8 @@ from insphere.cli.options import Json, Quiet, Reading, reads_images
 from insphere.detectors.method_table import METHODS
 from insphere.durations import duration
 from insphere.errors import SpecError
+from insphere.training.heads.table import HEADS
+from insphere.training.pretraining.table import PRETRAININGS
 
 if TYPE_CHECKING:
     from insphere.detectors.base.estimator import OneClassDetector
@@ -63,6 +65,22 @@ def fit(
             "what so few images allow).",
         ),
     ] = None,
+    anomalies: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or zip of images that are known to be anomalous, for a method that learns "
+            "from them (default deep-sad; see insphere methods). They do not change the threshold.",
+            metavar="SOURCE",
+        ),
+    ] = None,
+    by_class: Annotated[
+        bool | None,
+        typer.Option(
+            "--by-class",
+            help="Give each of several normal classes a sphere of its own.",
+            show_default=False,
+        ),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,6 +105,24 @@ def fit(
         int | None,
         typer.Option(
             help="Epochs of pretraining as an autoencoder; 0 for none.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
+    pretraining: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of pretraining: " + ", ".join(PRETRAININGS) + " (default autoencoder).",
+            rich_help_panel=_TRAINING,
+            metavar="KIND",
+        ),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            help="Head, which encloses the representations of normal images: "
+            + ", ".join(HEADS)
+            + " (default center). With settings: '{kind: KIND, NAME: VALUE}'.",
+            rich_help_panel=_TRAINING,
+            metavar="KIND",
         ),
     ] = None,
     objective: Annotated[
@@ -165,12 +201,16 @@ def fit(
         **reading,
         "source": source,
         "method": method,
+        "anomalies": anomalies,
+        "by_class": by_class,
         "contamination": contamination,
         "false_alarm_rate": false_alarm_rate,
         "options": _options(option),
         "recipe": recipe,
         "epochs": epochs,
         "pretrain_epochs": pretrain_epochs,
+        "pretraining": _value("--pretraining", pretraining),
+        "head": _value("--head", head),
         "objective": objective,
         "nu": nu,
         "checkpoints": checkpoints,
@@ -265,6 +305,7 @@ def _summary(fitted: Fit) -> dict[str, Any]:
         "normal": list(fitted.normal),
         "n_train": detector.n_train_,
         "n_calibration": detector.n_calibration_,
+        "n_anomalies": fitted.n_anomalies,
         "n_skipped": len(fitted.data.skipped),
         "skipped": list(fitted.data.skipped),
         "found": contents_of(fitted.data, fitted.normal).to_dict(),
@@ -300,6 +341,8 @@ def _print_result(fitted: Fit) -> None:
         "threshold": _threshold(detector),
         "promise": detector.guarantee,
     }
+    if fitted.n_anomalies:
+        rows["anomalies"] = f"{fitted.n_anomalies:,} labelled, of {config.anomalies}"
     if values := _values(fitted):
         rows["values"] = values
     if fitted.data.skipped:
@@ -329,18 +372,27 @@ def _threshold(detector: OneClassDetector) -> str:
 def _options(given: list[str] | None) -> dict[str, Any] | None:
     if not given:
         return None
-    from insphere.parsing import ParseError, parse_yaml, shown_path
-
     options = {}
     for item in given:
         name, equals, value = item.partition("=")
         if not equals or not name:
             raise SpecError(f"--option takes NAME=VALUE, but got {item!r}.")
-        try:
-            options[name.strip().replace("-", "_")] = parse_yaml(value)
-        except ParseError as error:
-            raise SpecError(f"The value of --option {shown_path(item)!r} {error}.") from error
+        options[name.strip().replace("-", "_")] = _value("--option", value, item)
     return options
+
+
+def _value(option: str, text: str | None, shown: str | None = None) -> Any:
+    """Return the value of an option that takes YAML, such as a number or a mapping."""
+    if text is None:
+        return None
+    from insphere.parsing import ParseError, parse_yaml
+    from insphere.safe_text import shown_path
+
+    try:
+        return parse_yaml(text)
+    except ParseError as error:
+        item = shown_path(text if shown is None else shown)
+        raise SpecError(f"The value of {option} {item!r} {error}.") from error
 
 
 def _word(value: Any) -> str:

@@ -153,7 +153,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             The scores that `_training_scores` would give, if they are known already.
         """
 
-    def _read_labels(self, y: Any) -> tuple[Array, NDArray[np.bool_] | None]:
+    def _read_labels(self, y: Any) -> tuple[Array | None, NDArray[np.bool_] | None]:
         """Check labels; called only if ``_takes`` names them.
 
         It must accept its own result, because the detectors of a cross-conformal calibration get
@@ -161,7 +161,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
         Returns
         -------
-        labels : ndarray, shape (n,)
+        labels : ndarray, shape (n,), or None
             In the form that `_fit` takes.
         normal : ndarray of bool, shape (n,), or None
             Which samples count as normal. Calibration and threshold use only these. None: all.
@@ -225,7 +225,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         rate, in_turn = how.rate, how.kind == "in turn"
         mask = self._held_out(train.normals, how)
         self.data_fingerprint_ = train.fingerprint
-        among = None if mask is None else ~train.among_all(mask)
+        among = train.normal if mask is None else train.among_all(~mask)
         self.value_range_ = fitted_range(train.data, among)
         if self.value_range_ is not None:
             train = replace(train, data=self.value_range_.take(train.data))
@@ -352,7 +352,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             check_contamination(self.contamination)
             return Calibration("training")
         return usual_calibration(
-            n, groups, in_turn="labels" not in self._takes, left_out=self._scores_as_if_new
+            n, groups, in_turn=not self.card.needs_labels, left_out=self._scores_as_if_new
         )
 
     def outside_range(self, X: Any) -> NDArray[np.bool_]:

@@ -105,18 +105,22 @@ def _published_bars(collection: RunCollection) -> list[Content]:
 BARS = FigureSpec(
     "bars", "AUC by class", "runs of plain Deep SVDD and of another option",
     _option_bars, bars.option_bars, on_screen("bars.option_bars"), formerly=("classes",),
+    shows="bars of baseline and option by class",
 )  # fmt: skip
 CHANGE = FigureSpec(
     "change", "Paired differences by class", _PAIRED,
     _change_bars, bars.change_bars, on_screen("bars.change_bars"), formerly=("changes",),
+    shows="bars of the change by class, paired by seed",
 )  # fmt: skip
 GAINS = FigureSpec(
     "gains", "Mean gain of each option", _PAIRED, _gain_bars, gains.gain_bars,
     on_screen("gains.gain_bars"),
+    shows="mean change with its interval, beside what was assumed",
 )  # fmt: skip
 PUBLISHED = FigureSpec(
     "published", "Published and measured", "runs of a method and on a dataset of the paper",
     _published_bars, bars.published_bars, on_screen("bars.published_bars"),
+    shows="published and measured AUC by class",
 )  # fmt: skip
 
 

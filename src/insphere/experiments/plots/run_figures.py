@@ -284,26 +284,43 @@ def _with_scores(collection: RunCollection) -> list[tuple[str, str, list[Measure
 PREVIEW = FigureSpec(
     "preview", "Images by class", "the images of a dataset",
     _previews, previews.dataset_preview, pictures=True,
+    shows="images of every class",
 )  # fmt: skip
 TRAINING = FigureSpec(
     "training", "Loss and AUC by epoch", "histories in the store of a sweep",
     _training, epochs.training_lines, on_screen("epochs.training_lines"),
+    shows="loss, and AUC where it was measured, by epoch",
 )  # fmt: skip
 ROC = FigureSpec(
-    "roc", "ROC curves", NO_SCORES, _roc, curves.roc_curves, on_screen("curves.roc_curves")
+    "roc",
+    "ROC curves",
+    NO_SCORES,
+    _roc,
+    curves.roc_curves,
+    on_screen("curves.roc_curves"),
+    shows="ROC curves by class",
 )
 PRECISION_RECALL = FigureSpec(
     "pr", "Precision–recall curves", NO_SCORES,
     _precision_recall, curves.precision_recall_curves, on_screen("curves.precision_recall_curves"),
+    shows="precision and recall by class",
 )  # fmt: skip
 SCORES = FigureSpec(
     "scores", "Score distributions", NO_SCORES,
     _score_distributions, scores.score_distributions, on_screen("scores.score_distributions"),
+    shows="distributions of scores by class",
 )  # fmt: skip
 SORTED = FigureSpec(
-    "sorted", "Images by score", NO_SCORES, _sorted, previews.images_by_score, pictures=True
+    "sorted",
+    "Images by score",
+    NO_SCORES,
+    _sorted,
+    previews.images_by_score,
+    pictures=True,
+    shows="test images in the order of their scores",
 )
 LATENT = FigureSpec(
     "latent", "Latent space", "models from sweep run --save-models",
     _latent_planes, latent_map.latent_plane, on_screen("latent_map.latent_plane"),
+    shows="latent space with centre and radius",
 )  # fmt: skip
