@@ -114,8 +114,9 @@ def test_candidates_are_methods_with_known_options() -> None:
     for one in CANDIDATES:
         assert "images" in method_card(one.method).takes
         build_detector(one.method, {**one.params, **one.trial}, seed=0)
-    small = applicable(CANDIDATES, (28, 28, 1))
-    large = applicable(CANDIDATES, (256, 256, 3))
+    small = applicable(CANDIDATES, (28, 28, 1), 500)
+    large = applicable(CANDIDATES, (256, 256, 3), 500)
+    assert "segmentation" in applicable(CANDIDATES, (256, 256, 3), 50)[1]
     assert "segmentation" in small[1]
     assert "knn" in large[1]
 
@@ -144,6 +145,7 @@ def test_it_continues_where_it_was_stopped(threes, tmp_path) -> None:
 
     part = choose(threes, candidates=SHALLOW, folder=tmp_path, progress=stop)
     assert [row.name for row in part.rows] == ["knn"]
+    assert part.stopped
     assert "stopped" in part.left_out["kde"]
     said: list[str] = []
     whole = choose(threes, candidates=SHALLOW, folder=tmp_path, progress=said.append)

@@ -28,6 +28,9 @@ class Candidate:
         Roughly how long it takes, as a multiple of the first candidate.
     sides : (int, int)
         Shortest sides of images, in pixels, for which it is tried.
+    fewest : int
+        Normal images that it takes. A training of minutes would be repeated for the threshold of
+        fewer than 95 (see `insphere.scoring.conformal.usual_calibration`).
     learns : bool
         Whether it is trained on synthetic anomalies. It is then fitted twice, with half of the
         kinds, and judged by the other half.
@@ -39,6 +42,7 @@ class Candidate:
     trial: Mapping[str, Any] = field(default_factory=dict)
     cost: float = 1.0
     sides: tuple[int, int] = (1, 1 << 20)
+    fewest: int = 0
     learns: bool = False
 
 
@@ -60,6 +64,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         trial={"steps": 600},
         cost=20,
         sides=(48, 1 << 20),
+        fewest=120,
         learns=True,
     ),
 )
@@ -67,9 +72,9 @@ CANDIDATES: tuple[Candidate, ...] = (
 
 
 def applicable(
-    candidates: Sequence[Candidate], shape: Sequence[int]
+    candidates: Sequence[Candidate], shape: Sequence[int], n: int
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Select the candidates for images of a shape.
+    """Select the candidates for some images.
 
     Parameters
     ----------
@@ -77,6 +82,8 @@ def applicable(
         Of any kind.
     shape : (H, W, C)
         Of the images.
+    n : int
+        Number of normal images.
 
     Returns
     -------
@@ -95,6 +102,8 @@ def applicable(
                 if side < candidate.sides[0]
                 else f"it is for images with sides of at most {candidate.sides[1]} pixels"
             )
+        elif n < candidate.fewest:
+            left_out[candidate.name] = f"it takes at least {candidate.fewest} normal images"
         elif "images" not in card.takes or card.needs_labels:
             left_out[candidate.name] = "it needs labels"
         else:
