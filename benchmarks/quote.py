@@ -32,6 +32,7 @@ from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
+from table_blocks import BLOCKS as TABULAR
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -235,6 +236,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **CHOOSING,
     **PERFORMANCE,
     **SIGNS,
+    **TABULAR,
     **STRUCTURED,
     **TABLE1,
 }

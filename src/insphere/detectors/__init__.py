@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from insphere.detectors.pretrained.feature_pca import FeaturePCA as FeaturePCA
     from insphere.detectors.pretrained.feature_svdd import FeatureSVDD as FeatureSVDD
     from insphere.detectors.pretrained.fpsvdd import FeaturePatchSVDD as FeaturePatchSVDD
+    from insphere.detectors.pretrained.patch_gaussian import PatchGaussian as PatchGaussian
     from insphere.detectors.pretrained.patch_memory import PatchMemory as PatchMemory
     from insphere.detectors.reconstruction.anogan import AnoGAN as AnoGAN
     from insphere.detectors.reconstruction.autoencoder import DeepCAE as DeepCAE
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from insphere.detectors.spheres.hypersphere_classifier import (
         HypersphereClassifier as HypersphereClassifier,
     )
+    from insphere.detectors.spheres.table_svdd import TableSVDD as TableSVDD
     from insphere.detectors.spheres.untrained import UntrainedDeepSVDD as UntrainedDeepSVDD
     from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold
 # end

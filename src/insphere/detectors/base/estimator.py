@@ -302,7 +302,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """
         check_is_fitted(self)
         data = self._read(X)
-        if counts := self._changed(data):
+        counts = self._changed(data)
+        if counts := {p: n for p, n in counts.items() if not self.modality_.announced(p)}:
             warnings.warn(self._changed_sentence(counts, len(data)), stacklevel=2)
         return self._score_read(data)
 
@@ -431,6 +432,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return {} if self.column_scale_ is None else self.column_scale_.changed(data)
 
     def _column(self, position: int) -> str | int:
+        if (name := self.modality_.feature_name(position)) is not None:
+            return name
         names = getattr(self, "feature_names_in_", None)
         return position if names is None else str(names[position])
 
