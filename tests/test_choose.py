@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 import insphere
 from insphere.cli.app import main
+from insphere.data.letterbox import content_size, on_canvas
 from insphere.detectors.registry import method_card
 from insphere.errors import SpecError
 from insphere.synthetic_anomalies import KINDS
@@ -101,6 +102,18 @@ def test_challenges_come_from_the_held_out_images(threes) -> None:
         assert len(one.images) == len(one.origin) <= 40
         if one.group != "far":
             assert (one.images != threes[one.origin]).any(axis=(1, 2, 3)).mean() > 0.9
+
+
+def test_padding_stays_the_mirror_image_of_what_was_made() -> None:
+    """Methods find the photograph on a canvas by its mirror image; see insphere.data.letterbox."""
+    rng = np.random.default_rng(0)
+    sizes = [(30, 40), (40, 25), (36, 36), (40, 40)]
+    photos = [rng.integers(0, 256, (*size, 1), dtype=np.uint8) for size in sizes]
+    held = np.stack([on_canvas(photo, (40, 40)) for photo in photos])
+    for one in make_challenges(held, held, seed=0):
+        if one.group != "far":
+            contents = [content_size(image) for image in one.images]
+            assert contents == [sizes[row] for row in one.origin], one.name
 
 
 def test_the_halves_hold_every_kind_once() -> None:

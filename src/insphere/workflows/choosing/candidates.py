@@ -46,6 +46,16 @@ class Candidate:
     learns: bool = False
 
 
+# Patches that know their surroundings, at the photographs' own scale, by distance to the borders.
+PLACED: Mapping[str, Any] = {
+    "stages": ["s6"],
+    "scale": "auto",
+    "neighbourhood": 1,
+    "pooling": "top",
+    "top_share": 0.03,
+    "places": "border",
+}
+
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate(name="feature-knn", method="feature-knn"),
     Candidate(name="feature-mahalanobis", method="feature-mahalanobis"),
@@ -55,8 +65,29 @@ CANDIDATES: tuple[Candidate, ...] = (
         method="feature-mahalanobis",
         params={"stages": ["s5", "s6"], "statistic": "both"},
     ),
-    Candidate(name="patch-memory", method="patch-memory", cost=3, sides=(48, 1 << 20)),
-    Candidate(name="fpsvdd", method="fpsvdd", cost=4, sides=(48, 1 << 20)),
+    Candidate(name="patch-gaussian", method="patch-gaussian", cost=3, sides=(48, 1 << 20)),
+    Candidate(
+        name="patch-gaussian s5+s6",
+        method="patch-gaussian",
+        params={"stages": ["s5", "s6"]},
+        cost=4,
+        sides=(48, 1 << 20),
+    ),
+    Candidate(
+        name="patch-memory s6",
+        method="patch-memory",
+        params={**PLACED, "reweighting": 9},
+        cost=4,
+        sides=(48, 1 << 20),
+    ),
+    Candidate(name="patch-memory", method="patch-memory", cost=4, sides=(48, 1 << 20)),
+    Candidate(
+        name="fpsvdd whitened",
+        method="fpsvdd",
+        params={**PLACED, "start": "whitened"},
+        cost=5,
+        sides=(48, 1 << 20),
+    ),
     Candidate(name="deep-svdd", method="deep-svdd", cost=4, sides=(1, 64)),
     Candidate(
         name="segmentation",
