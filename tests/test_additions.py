@@ -16,10 +16,13 @@ import urllib.request
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
+import insphere
 from insphere.cli.app import build_app
 from insphere.cli.command_table import COMMANDS
 
@@ -167,11 +170,11 @@ FIGURE = '''
 
 from insphere.experiments.plots.figure_spec import Content, FigureSpec
 from insphere.figures import style
-from insphere.figures.measured import chosen, options
+from insphere.figures.measured import options, select_runs
 
 
 def _counts(collection):
-    counts = {o: len(chosen(collection.runs, option=o)) for o in options(collection.runs)}
+    counts = {o: len(select_runs(collection.runs, option=o)) for o in options(collection.runs)}
     return [Content((), "Runs by option", "A bar for each option.", collection.runs, (counts,))]
 
 
@@ -213,3 +216,93 @@ def test_a_new_figure_is_one_file_and_one_line(new_file, tmp_path, monkeypatch, 
     from figure_blocks import figures
 
     assert "| runs by option | `count` | a run |" in figures()
+
+
+# ---------------------------------------------------------------- a detector with labels
+
+LABELLED = '''
+"""How far an image lies from normal ones towards labelled anomalies."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.parameters import parameters
+
+
+@parameters
+class DirectionDetector(OneClassDetector):
+    card = MethodCard(
+        key="direction",
+        title="Direction of anomalies",
+        family="shallow",
+        summary="distance from normal images towards labelled anomalies",
+        takes_anomalies=True,
+    )
+
+    _takes: ClassVar[tuple[str, ...]] = ("labels",)
+
+    eta: float = 1.0
+
+    def _read_labels(self, y):
+        labels = None if y is None else np.asarray(y)
+        return labels, None if labels is None else labels >= 0
+
+    def _fit(self, X, *, labels=None):
+        rows = X.reshape(len(X), -1).astype(np.float64)
+        normal = np.ones(len(rows), dtype=bool) if labels is None else labels >= 0
+        self.mean_ = rows[normal].mean(axis=0)
+        away = (rows[~normal] - self.mean_).mean(axis=0) if (~normal).any() else 0 * self.mean_
+        self.direction_ = away / max(float(np.linalg.norm(away)), 1e-12)
+
+    def _anomaly_score(self, X):
+        off = X.reshape(len(X), -1) - self.mean_
+        return np.linalg.norm(off, axis=1) + self.eta * np.abs(off @ self.direction_)
+
+    def _state(self):
+        return {"mean": self.mean_, "direction": self.direction_}, {}
+
+    def _set_state(self, arrays, meta):
+        self.mean_, self.direction_ = arrays["mean"], arrays["direction"]
+'''
+
+
+def test_a_new_detector_with_labels_is_one_file_and_one_line(
+    new_file, tmp_path, monkeypatch, capsys
+):
+    from insphere.cli import main
+    from insphere.data import load_dataset
+    from insphere.detectors.method_table import METHODS, Entry
+    from insphere.experiments.runs.run_builder import comparable_methods
+    from insphere.workflows.score_source import method_title
+
+    new_file("insphere.detectors.shallow", "direction", LABELLED)
+    monkeypatch.setitem(METHODS, "direction", Entry("shallow.direction:DirectionDetector"))
+    comparable_methods.cache_clear()
+    digits = load_dataset("digits-8x8")
+    for folder, digit in (("good", 3), ("bad", 5)):
+        (tmp_path / folder).mkdir()
+        for number, image in enumerate(digits.images[digits.labels == digit][:30]):
+            Image.fromarray(image[..., 0]).save(tmp_path / folder / f"{number:02}.png")
+    monkeypatch.chdir(tmp_path)
+    command = ["fit", "good", "--method", "direction", "--contamination", "0.05", "--quiet"]
+    assert main([*command, "--out", "plain"]) == 0
+    assert main([*command, "--anomalies", "bad", "--option", "eta=3", "--out", "shown"]) == 0
+    plain, shown = insphere.load("plain"), insphere.load("shown")
+    assert method_title(shown) == "Direction of anomalies"
+    new = digits.images[np.flatnonzero(np.isin(digits.labels, (3, 5)))[100:]]
+    truth = digits.labels[np.flatnonzero(np.isin(digits.labels, (3, 5)))[100:]] == 5
+    aucs = [roc_auc_score(truth, one.anomaly_score(new)) for one in (plain, shown)]
+    assert aucs[1] > aucs[0] + 0.02
+    normals = digits.images[digits.labels == 3][:30]
+    anomalies = digits.images[digits.labels == 5][:30]
+    in_python = insphere.detectors.DirectionDetector(eta=3.0, contamination=0.05)
+    in_python.fit(np.concatenate([normals, anomalies]), np.repeat([0, -1], 30))
+    np.testing.assert_allclose(in_python.anomaly_score(new), shown.anomaly_score(new))
+    assert in_python.threshold_ == pytest.approx(shown.threshold_)
+    assert "direction" in comparable_methods()
+    comparable_methods.cache_clear()

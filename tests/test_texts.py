@@ -116,7 +116,7 @@ def test_bad_files_get_one_sentence(tmp_path, name, content, columns, message):
 def test_a_missing_file_and_an_unknown_role_get_one_sentence(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         read_texts(str(tmp_path / "none.jsonl"), {})
-    with pytest.raises(SpecError, match="no role 'txet'.*; did you mean text"):
+    with pytest.raises(SpecError, match=r"no role 'txet'.*; did you mean text"):
         read_texts(str(tmp_path / "none.jsonl"), {"txet": "a"})
 
 

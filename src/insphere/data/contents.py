@@ -1,4 +1,4 @@
-"""What a source was found to hold: images by part, class and role, masks, and ignored files."""
+"""The contents of a source: images by part, class and role, masks, and ignored files."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Contents:
         }
 
     def sentence(self) -> str:
-        """Say all of it in one line."""
+        """Return a summary in one line."""
         parts = []
         for part in dict.fromkeys(group.part for group in self.groups):
             own = [group for group in self.groups if group.part == part]

@@ -115,6 +115,10 @@ anomalous)
     kind: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        """Return the same for equal settings, so that what they lead to can be kept in a cache."""
+        return hash(self.model_dump_json())
+
     def __init__(self, **values: Any) -> None:
         try:
             super().__init__(**values)

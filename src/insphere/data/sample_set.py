@@ -1,4 +1,4 @@
-"""What all data sets have in common, whatever their samples are: labels, parts, groups, names."""
+"""The base class of data sets of every kind: labels, parts, groups and names."""
 
 from __future__ import annotations
 
@@ -85,10 +85,10 @@ class SampleSet(ABC):
         """SHA-256 over samples and labels: the same data has the same fingerprint anywhere."""
 
     def concerning(self, normal: Sequence[str]) -> NDArray[np.bool_]:
-        """Return which samples say something about a detector of the normal classes, shape (N,).
+        """Return which samples are relevant for a detector of the normal classes, shape (N,).
 
-        All of them, but where each class has anomalies of its own: then those of the named classes
-        and of their anomalies.
+        All samples, unless each class has its own anomalies: then those of the named classes and of
+        their anomalies.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The split for one-class learning: normal training images, held-out images, test images, truth."""
+"""The split for one-class learning: normal training images, held-out images and test images."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Index = NDArray[np.int64]
 class OneClassSplit:
     """Split a labelled image set for one-class learning.
 
-    If the source defines a test part, that part is the test set, whole, and all else is there to
-    train on. Otherwise each class is split by `test_size`; images of one group stay together. What
-    is tested depends on the data, `test_size` and `random_state` alone, so that it stays the same
-    for every normal class, pollution and calibration.
+    If the source defines a test part, that whole part is the test set, and all other samples are
+    available for training. Otherwise each class is split by `test_size`; images of one group stay
+    together. The test set depends only on the data, `test_size` and `random_state`. So it is the
+    same for every normal class, pollution and calibration.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class OneClassSplit:
         )
 
     def _test_mask(self, test_size: float) -> NDArray[np.bool_]:
-        """Mark the test images: the source's own, or a share of each class."""
+        """Return the test images: the test part of the source, or a share of each class."""
         own = self.data.is_test
         if own is not None and own.any():
             return np.asarray(own)
@@ -168,8 +168,8 @@ class OneClassSplit:
         units = self._units(np.arange(len(self.data)))
         unit_labels = np.array([self.data.labels[unit[0]] for unit in units], np.int64)
         for label in np.unique(unit_labels):
-            chosen = [units[i] for i in np.flatnonzero(unit_labels == label)]
-            for unit in _choose(chosen, test_size, rng):
+            selected = [units[i] for i in np.flatnonzero(unit_labels == label)]
+            for unit in _choose(selected, test_size, rng):
                 mask[unit] = True
         return mask
 
@@ -201,7 +201,7 @@ class OneClassSplit:
         return rng.choice(others, count, replace=False)
 
     def _units(self, index: Index) -> list[Index]:
-        """Cut images into what must stay together: groups if there are any, else single images."""
+        """Return the units of the split: groups if there are any, else single images."""
         if self.data.groups is None:
             return list(index[:, None])
         groups = self.data.groups[index]
@@ -211,7 +211,7 @@ class OneClassSplit:
 
 
 def _choose(units: list[Index], share: float, rng: np.random.Generator) -> list[Index]:
-    """Choose units at random whose images come closest to a share, leaving one if there are two."""
+    """Choose random units that come closest to a share of the images, and leave at least one."""
     order = rng.permutation(len(units))
     sizes = np.cumsum([len(units[i]) for i in order])
     count = int(np.argmin(np.abs(np.concatenate([[0], sizes]) - share * sizes[-1])))

@@ -187,6 +187,22 @@ class Modality(ABC):
         """Describe training samples again, after values were put on one scale."""
         return self
 
+    def feature_name(self, position: int) -> str | None:
+        """Return the name of a number in the form of `read`; None: what the detector knows."""
+        return None
+
+    def column_origins(self) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+        """Return names of columns, and for each number in the form of `read` its column's place."""
+        return None
+
+    def shown_values(self, data: Array) -> tuple[tuple[str, ...], ...] | None:
+        """Return samples in the form of `read` as texts, a tuple for each column."""
+        return None
+
+    def announced(self, position: int) -> bool:
+        """Whether `new` has already warned of a change of this number."""
+        return False
+
     def exhibits(
         self, detector: Any, data: SampleSet, index: NDArray[np.int64]
     ) -> list[Exhibit] | None:

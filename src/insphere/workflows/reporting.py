@@ -117,8 +117,8 @@ def _heat(scored: Scored) -> ReportHeat | None:
     except MissingExtraError:
         return None
     scale = heat_scale(maps[np.isin(index, passed)], maps)
-    chosen = set(shown.tolist())
-    by_position = {int(i): maps[row] for row, i in enumerate(index) if i in chosen}
+    selected = set(shown.tolist())
+    by_position = {int(i): maps[row] for row, i in enumerate(index) if i in selected}
     return ReportHeat(by_position, scale.threshold, scale.top, scale.rate, METHODS[method])
 
 

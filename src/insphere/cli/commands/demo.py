@@ -44,6 +44,7 @@ def demo(
 
         insphere demo
         insphere demo --digit 8 --open
+        insphere demo --kind table
         insphere demo --kind text
     """
     if kind is not None:

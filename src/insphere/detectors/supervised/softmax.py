@@ -271,8 +271,8 @@ def _one_minus_largest(
     nearly certain about all of them.
     """
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    chosen = normal[logits[:, normal].argmax(axis=1)]
+    selected = normal[logits[:, normal].argmax(axis=1)]
     rest = shifted.copy()
-    rest[np.arange(len(rest)), chosen] = 0
+    rest[np.arange(len(rest)), selected] = 0
     share: NDArray[np.float64] = rest.sum(axis=1) / shifted.sum(axis=1)
     return share

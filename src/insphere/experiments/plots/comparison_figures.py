@@ -13,7 +13,7 @@ from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.spec import RunSpec
 from insphere.figures import bars, gains
 from insphere.figures.bars import Pair
-from insphere.figures.measured import Measured, Spread, by_class, chosen, options
+from insphere.figures.measured import Measured, Spread, by_class, options, select_runs
 
 _PAIRED = "runs of two options with the same class and seed"
 
@@ -83,7 +83,7 @@ def _published_bars(collection: RunCollection) -> list[Content]:
     for data in collection.datasets:
         shown, used = [], []
         for name in options(collection.on(data)):
-            runs = chosen(collection.on(data), option=name)
+            runs = select_runs(collection.on(data), option=name)
             published = _published(collection.by_run[runs[0].run])
             if published:
                 measured = by_class(runs)

@@ -20,7 +20,7 @@ from insphere.experiments.analysis.run_collection import RunCollection, typical
 from insphere.experiments.plots.figure_spec import Content, FigureSpec, NotEnough, on_screen
 from insphere.figures import curves, epochs, latent_map, previews, scores
 from insphere.figures.bins import histogram
-from insphere.figures.measured import Measured, chosen
+from insphere.figures.measured import Measured, select_runs
 from insphere.figures.plane import flatten
 from insphere.figures.points import precision_recall, roc
 
@@ -66,7 +66,7 @@ def _groups(collection: RunCollection) -> list[_Group]:
         _Group((data, option), {run.normal: run for run in runs}, "normal class")
         for data in collection.datasets
         for option in collection.shown_options(data)
-        if (runs := collection.first_seed(chosen(collection.on(data), option=option)))
+        if (runs := collection.first_seed(select_runs(collection.on(data), option=option)))
     ]
 
 
@@ -211,7 +211,7 @@ def _latent_planes(collection: RunCollection) -> list[Content]:
     found, missing = [], "models from sweep run --save-models"
     for data in collection.datasets:
         for option in collection.shown_options(data):
-            runs = collection.first_seed(chosen(collection.on(data), option=option))
+            runs = collection.first_seed(select_runs(collection.on(data), option=option))
             with_models = [run for run in runs if collection.model(run) is not None]
             if not with_models:
                 continue
@@ -273,7 +273,7 @@ def _with_scores(collection: RunCollection) -> list[tuple[str, str, list[Measure
         for option in collection.shown_options(data):
             runs = [
                 run
-                for run in collection.first_seed(chosen(collection.on(data), option=option))
+                for run in collection.first_seed(select_runs(collection.on(data), option=option))
                 if _has_scores(collection, run)
             ]
             if runs:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from insphere.experiments.analysis.run_collection import RunCollection
 from insphere.experiments.plots.figure_spec import Content, FigureSpec
 from insphere.figures import layout, style
-from insphere.figures.measured import Spread, chosen, options, over_classes
+from insphere.figures.measured import Spread, options, over_classes, select_runs
 
 TIME_AXIS = "seconds of training for one class"
 AUC_AXIS = "AUC, %"
@@ -42,7 +42,7 @@ def _costs(collection: RunCollection) -> list[Content]:
     for data in collection.datasets:
         costs, shown = [], []
         for option in options(collection.on(data)):
-            runs = chosen(collection.on(data), option=option)
+            runs = select_runs(collection.on(data), option=option)
             seconds = [row.get("fit_seconds") for row in collection.rows_of(runs)]
             timed = [float(value) for value in seconds if value]
             if len(timed) == len(runs):

@@ -140,8 +140,8 @@ def tune_on_labelled_holdout(
             best, best_auc = candidate, auc
     evaluated = np.ones(len(split.test), dtype=bool)
     evaluated[held_out] = False
-    chosen = {name: getattr(best, name) for name in parameters}
-    label_use = {"labelled_test_images": len(held_out), "chosen": chosen, "tried": tried}
+    selected = {name: getattr(best, name) for name in parameters}
+    label_use = {"labelled_test_images": len(held_out), "chosen": selected, "tried": tried}
     return Fitted(best, evaluated, label_use)
 
 
@@ -155,5 +155,5 @@ def _holdout(truth: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         )
     splitter = StratifiedShuffleSplit(n_splits=1, test_size=size, random_state=seed)
     _, held_out = next(splitter.split(truth, truth))
-    chosen: NDArray[np.int64] = np.sort(held_out)
-    return chosen
+    selected: NDArray[np.int64] = np.sort(held_out)
+    return selected

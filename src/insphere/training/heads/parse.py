@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
-from insphere.training.by_kind import chosen
+from insphere.training.by_kind import settings_by_kind
 from insphere.training.heads.head import HeadSpec
 from insphere.training.heads.table import HEADS
 
@@ -19,7 +19,7 @@ def parse_head(value: Any) -> HeadSpec:
     ValueError
         If the kind is unknown or a setting is out of range.
     """
-    return chosen(value, HeadSpec, HEADS, "head")  # type: ignore[type-abstract]
+    return settings_by_kind(value, HeadSpec, HEADS, "head")  # type: ignore[type-abstract]
 
 
 AnyHead = Annotated[SerializeAsAny[HeadSpec], BeforeValidator(parse_head)]

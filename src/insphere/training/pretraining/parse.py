@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny
 
-from insphere.training.by_kind import chosen
+from insphere.training.by_kind import settings_by_kind
 from insphere.training.pretraining.pretraining import Pretraining
 from insphere.training.pretraining.table import PRETRAININGS
 
@@ -19,7 +19,7 @@ def parse_pretraining(value: Any) -> Pretraining:
     ValueError
         If the kind is unknown or a setting is out of range.
     """
-    return chosen(value, Pretraining, PRETRAININGS, "pretraining")  # type: ignore[type-abstract]
+    return settings_by_kind(value, Pretraining, PRETRAININGS, "pretraining")  # type: ignore[type-abstract]
 
 
 AnyPretraining = Annotated[SerializeAsAny[Pretraining], BeforeValidator(parse_pretraining)]
