@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
+from choosing_blocks import BLOCKS as CHOOSING
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
@@ -31,6 +32,7 @@ from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
+from table_blocks import BLOCKS as TABLES
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -231,9 +233,11 @@ TABLES: dict[str, Callable[[], str]] = {
     **FEATURES,
     **METHODS,
     **FIGURES,
+    **CHOOSING,
     **PERFORMANCE,
     **SIGNS,
     **STRUCTURED,
+    **TABLES,
     **TABLE1,
 }
 

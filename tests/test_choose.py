@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
+import insphere
+from insphere.cli.app import main
 from insphere.detectors.registry import method_card
 from insphere.errors import SpecError
 from insphere.synthetic_anomalies import KINDS
-from insphere.workflows.choose import choose
+from insphere.workflows import fitting
+from insphere.workflows.choose import UNKNOWN, choose
 from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable
 from insphere.workflows.choosing.challenges import HALVES, make_challenges
 from insphere.workflows.choosing.judging import Scores, combined, judge
+from insphere.workflows.fit_config import FitConfig
 
 SHALLOW = (
     Candidate(name="knn", method="knn"),
@@ -179,3 +185,62 @@ def test_mistakes_are_said(threes, tmp_path) -> None:
     bad = Candidate(name="bad", method="kde", params={"bandwidth": -1.0})
     with pytest.raises(SpecError, match="No candidate could be fitted"):
         choose(threes, candidates=(bad,), folder=tmp_path)
+
+
+@pytest.fixture
+def few_candidates(monkeypatch, tmp_path) -> None:
+    """The command compares methods that are quick, and keeps its record for itself."""
+    monkeypatch.setattr(fitting, "choose", partial(choose, candidates=SHALLOW, folder=tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_command_says_what_it_found_and_what_it_cannot_know(few_candidates, capsys) -> None:
+    assert main(["choose", "digits-8x8", "--normal", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["recommended"] in {"knn", "kde", "isolation-forest", "combination"}
+    assert found["sentence"].startswith("Take ")
+    assert found["unknown"] == UNKNOWN
+    assert len(found["candidates"]) == 5
+    assert main(["choose", "digits-8x8", "--normal", "3"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert found["sentence"] in shown
+    assert UNKNOWN in shown
+
+
+def test_fit_with_the_method_auto_is_choose_inside(few_candidates, capsys) -> None:
+    command = ["fit", "digits-8x8", "--normal", "3", "--method", "auto", "--out", "m", "--json"]
+    assert main(command) == 0
+    fitted = json.loads(capsys.readouterr().out)
+    best = fitted["choice"][0]
+    assert fitted["method"] == best["method"]
+    assert main(["evaluate", "m", "digits-8x8", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["evaluation"]["auc"] > 0.8
+    rest = ["choose", "digits-8x8", "--normal", "3", "--out", "n", "--json"]
+    assert main(rest) == 0
+    assert json.loads(capsys.readouterr().out)["recommended"] == best["method"]
+    assert type(insphere.load("n")) is type(insphere.load("m"))
+
+
+def test_methods_for_tables_are_named(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    np.savetxt("rows.csv", rows, delimiter=",", header="a,b,c", comments="")
+    assert main(["fit", "rows.csv", "--method", "auto"]) == 2
+    assert "images only" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_of_images_is_compared_by_default(few_candidates, threes, tmp_path) -> None:
+    folder = tmp_path / "good"
+    folder.mkdir()
+    for number, image in enumerate(threes[:40]):
+        Image.fromarray(image[..., 0]).save(folder / f"{number}.png")
+    found = fitting.fit_source(FitConfig(source=str(folder)))
+    assert found.choice is not None
+    assert found.config.method == found.choice.best.method
+    trained = fitting.fit_source(FitConfig(source=str(folder), epochs=1, pretrain_epochs=0))
+    assert (trained.choice, trained.config.method) == (None, "deep-svdd")
+    for number in range(12, 40):
+        (folder / f"{number}.png").unlink()
+    few = FitConfig(source=str(folder), contamination=0.05, size=(8, 8))
+    small = fitting.fit_source(few)
+    assert (small.choice, small.config.method) == (None, "deep-svdd")

@@ -402,7 +402,8 @@ def test_usage_mistakes_are_one_sentence(normals, capsys):
     refused(capsys, *knn(str(normals), "--option", "k"), says="NAME=VALUE")
     refused(capsys, *knn(str(normals), "--option", "n_neighbors=0"), says="n_neighbors")
     refused(capsys, *knn(str(normals), "--contamination", "0.9"), says="0.9")
-    fit = ("fit", str(normals), "--contamination", "0.05", "--out", "m")
+    deep = ("--method", "deep-svdd", "--contamination", "0.05")
+    fit = ("fit", str(normals), *deep, "--out", "m")
     refused(capsys, *fit, "--objective", "x", says="objective")
     refused(capsys, *fit, "--recipe", "x", says="fast")
     refused(capsys, *fit, "--nu", "7", says="nu")
@@ -425,7 +426,7 @@ def test_a_model_is_not_replaced_unasked_and_this_is_said_before_training(normal
     assert main([*knn(str(normals)), "-q", "--overwrite"]) == 0
     Path("other").mkdir()
     Path("other/precious.txt").write_text("mine", encoding="utf-8")
-    arguments = ("fit", str(normals), "--out", "other", "--overwrite")
+    arguments = ("fit", str(normals), "--method", "deep-svdd", "--out", "other", "--overwrite")
     refused(capsys, *arguments, says="holds something else")
 
 
@@ -713,7 +714,7 @@ def test_faults_of_the_program_keep_their_traceback(normals, monkeypatch):
 
     monkeypatch.setattr(room, "fit_source", fault)
     with pytest.raises(ZeroDivisionError):
-        main(["fit", str(normals), "--out", "model"])
+        main(["fit", str(normals), "--method", "deep-svdd", "--out", "model"])
 
 
 # ---------------------------------------------------------------------- Ctrl-C

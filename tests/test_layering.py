@@ -83,7 +83,7 @@ for _room in (
 ):
     MAY_IMPORT[_room] |= TOOLS
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
+MAY_IMPORT["__init__"] = {"_version", "data", "detectors", "workflows.choose"}
 
 NO_CIRCLES = ("detectors", "scoring")
 TORCH_FREE = ("data", "modalities", "scoring", "synthetic_anomalies", "figures", "report")

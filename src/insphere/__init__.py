@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from insphere.data import ImageSet, OneClassSplit, ReadOptions, load_dataset
     from insphere.detectors import DeepSAD, DeepSVDD, FeaturePatchSVDD
     from insphere.detectors import load_detector as load
+    from insphere.workflows.choose import choose
 
 __all__ = [
     "DeepSAD",
@@ -26,6 +27,7 @@ __all__ = [
     "OneClassSplit",
     "ReadOptions",
     "__version__",
+    "choose",
     "load",
     "load_dataset",
 ]
@@ -43,6 +45,7 @@ _HOME = {
     "ImageSet": ("insphere.data", "ImageSet"),
     "OneClassSplit": ("insphere.data", "OneClassSplit"),
     "ReadOptions": ("insphere.data", "ReadOptions"),
+    "choose": ("insphere.workflows.choose", "choose"),
     "load": ("insphere.detectors", "load_detector"),
     "load_dataset": ("insphere.data", "load_dataset"),
 }

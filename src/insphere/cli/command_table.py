@@ -12,6 +12,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "score": "score:score",
         "evaluate": "score:evaluate",
         "report": "score:report",
+        "choose": "choose:choose",
         "studio": "studio:studio",
     },
     "Data and models": {

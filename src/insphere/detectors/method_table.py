@@ -45,6 +45,7 @@ METHODS = {
     "hsc": Entry(
         "spheres.hypersphere_classifier:HypersphereClassifier", ("hypersphere-classifier",)
     ),
+    "table-svdd": Entry("spheres.table_svdd:TableSVDD"),
     "untrained": Entry("spheres.untrained:UntrainedDeepSVDD"),
     "fcdd": Entry("spheres.convolutional_svdd:ConvolutionalSVDD"),
     "dcae": Entry("reconstruction.autoencoder:DeepCAE", ("ae", "cae", "autoencoder")),

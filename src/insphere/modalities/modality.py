@@ -44,6 +44,8 @@ class Modality(ABC):
         One sample in a sentence, such as "row".
     how_to_label : str
         What a user does so that the truth about samples is known.
+    rivals : tuple of str
+        Methods that the demo shows beside it.
     method : str
         The method that the command line takes for this kind unless another is named.
     """
@@ -54,6 +56,7 @@ class Modality(ABC):
     has_maps: ClassVar[bool] = False
     singular: ClassVar[str] = "sample"
     how_to_label: ClassVar[str] = "give a source with labels"
+    rivals: ClassVar[tuple[str, ...]] = ("knn", "isolation-forest")
     method: ClassVar[str] = "deep-svdd"
 
     # ------------------------------------------------------------------ the kind
@@ -87,6 +90,17 @@ class Modality(ABC):
             If it cannot be read, or this kind is not read from files.
         """
         raise DataError(f"There is no file format for {cls.noun}: fit it in Python.")
+
+    @classmethod
+    def demo(cls) -> tuple[SampleSet, str]:
+        """Return real data that an installed package ships, and the name of its normal class.
+
+        Raises
+        ------
+        DataError
+            If there is none of this kind.
+        """
+        raise DataError(f"There is no demo for {cls.noun}.")
 
     @classmethod
     def opened(cls, X: Any) -> Any:
@@ -172,6 +186,22 @@ class Modality(ABC):
     def prepared(self, data: Array) -> Self:
         """Describe training samples again, after values were put on one scale."""
         return self
+
+    def feature_name(self, position: int) -> str | None:
+        """Return the name of a number in the form of `read`; None: what the detector knows."""
+        return None
+
+    def column_origins(self) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+        """Return names of columns, and for each number in the form of `read` its column's place."""
+        return None
+
+    def shown_values(self, data: Array) -> tuple[tuple[str, ...], ...] | None:
+        """Return samples in the form of `read` as texts, a tuple for each column."""
+        return None
+
+    def announced(self, position: int) -> bool:
+        """Whether `new` has already warned of a change of this number."""
+        return False
 
     def exhibits(
         self, detector: Any, data: SampleSet, index: NDArray[np.int64]

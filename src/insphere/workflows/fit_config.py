@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.method_field import MethodKey
+from insphere.detectors.method_table import method_key
 from insphere.detectors.registry import build_detector
 from insphere.errors import SpecError
 from insphere.parsing import (
@@ -25,6 +25,9 @@ from insphere.parsing import (
 )
 from insphere.safe_text import shown_path
 from insphere.validation import first_mistake, sentence
+
+AUTO = "auto"
+"""The method that stands for a comparison of several."""
 
 # Settings that become constructor arguments of the detector under the same name.
 DETECTOR_SETTINGS = (
@@ -57,6 +60,10 @@ def _as_path(value: str) -> str:
     return value
 
 
+def _method_or_auto(name: str) -> str:
+    return name if name == AUTO else method_key(name)
+
+
 PathText = Annotated[str, AfterValidator(_as_path)]
 
 
@@ -71,7 +78,10 @@ class FitConfig(ReadOptions):
         How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
         of the detector.
     method : str
-        Key or alias of a method; see `insphere.detectors.method_table`.
+        Key or alias of a method; see `insphere.detectors.method_table`. "auto" compares several
+        on the normal images; see `insphere.workflows.choose.choose`.
+    choose_minutes : float
+        Time for that comparison.
     anomalies : str, optional
         Source of images that are known to be anomalous, for methods that learn from them; the
         method is then deep-sad unless another is named.
@@ -93,7 +103,8 @@ class FitConfig(ReadOptions):
     """
 
     source: PathText = Field(min_length=1)
-    method: MethodKey = "deep-svdd"
+    method: Annotated[str, AfterValidator(_method_or_auto)] = "deep-svdd"
+    choose_minutes: float = Field(default=10.0, gt=0)
     anomalies: PathText | None = None
     by_class: bool = False
     recipe: str | dict[str, Any] | None = None

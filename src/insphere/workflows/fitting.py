@@ -17,9 +17,12 @@ from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import SpecError
 from insphere.modalities.load import kind_of_source
+from insphere.modalities.modality import Modality
 from insphere.scoring.conformal import Calibration, no_threshold
 from insphere.training.callbacks import Callback
-from insphere.workflows.fit_config import FitConfig
+from insphere.workflows.choose import FEWEST as FEWEST_TO_CHOOSE
+from insphere.workflows.choose import Choice, choose
+from insphere.workflows.fit_config import AUTO, FitConfig
 from insphere.workflows.provenance import trained_on
 from insphere.workflows.training_labels import labelled_samples
 
@@ -45,6 +48,8 @@ class Fit:
         Wall time of fitting.
     n_anomalies : int
         Number of labelled anomalies that were trained on besides.
+    choice : Choice, optional
+        How the method was chosen, if it was "auto".
     """
 
     config: FitConfig
@@ -53,6 +58,7 @@ class Fit:
     detector: OneClassDetector
     seconds: float
     n_anomalies: int = 0
+    choice: Choice | None = None
 
 
 def fit_source(
@@ -62,6 +68,7 @@ def fit_source(
     callbacks: Sequence[Callback] = (),
     planned: Callable[[Calibration], None] | None = None,
     progress: bool | None = None,
+    choosing: Callable[[str], None] | None = None,
 ) -> Fit:
     """Read the source, select the normal training samples and fit the detector.
 
@@ -82,6 +89,8 @@ def fit_source(
         Called before the training with how the threshold will be found, and at what cost.
     progress : bool, optional
         Show a bar while images are decoded; by default if stderr is a terminal.
+    choosing : callable, optional
+        Called with a sentence before and after each candidate of the method "auto".
 
     Raises
     ------
@@ -89,13 +98,15 @@ def fit_source(
         If the data or the settings cannot be used.
     """
     kind = kind_of_source(config.source, config.kind)
-    if "method" not in config.model_fields_set:
-        usual = kind.method if config.anomalies is None else "deep-sad"
-        config = config.model_copy(update={"method": usual})
-    config.detector()  # report an unknown method or option before reading any image
+    asked = "method" in config.model_fields_set
+    if not asked:
+        config = config.model_copy(update={"method": _usual_method(config, kind)})
+    auto = config.method == AUTO
+    if not auto:
+        config.detector()  # report an unknown method or option before reading any image
     data = kind.load(config.source, config, progress=progress)
     smaller = None
-    if config.size is None and isinstance(data, ImageSet):
+    if config.size is None and isinstance(data, ImageSet) and not auto:
         smaller = smaller_size(config.detector(), data)
     if smaller is not None and isinstance(data, ImageSet):
         height, width = data.images.shape[1:3]
@@ -107,6 +118,15 @@ def fit_source(
         config = config.model_copy(update={"size": smaller})
         data = config.load(config.source, progress=progress)
     images, normal, held_out, classes = _training_part(data, config)
+    choice = None
+    if auto and not asked and len(training_index(images)) < FEWEST_TO_CHOOSE:
+        auto, config = False, config.model_copy(update={"method": kind.method})
+    if auto:
+        choice = _chosen(images, config, choosing)
+        best = choice.best
+        config = config.model_copy(
+            update={"method": best.method, "options": best.params | config.options}
+        )
     detector = config.detector(checkpoint_dir=checkpoints, callbacks=callbacks)
     n = len(training_index(images))
     plan = detector.planned_calibration(n, training_groups(images))
@@ -122,7 +142,44 @@ def fit_source(
     detector.fit(known.X, known.y, groups=known.groups)
     seconds = time.perf_counter() - started
     detector.trained_on_ = trained_on(data, config, normal, held_out=held_out, kind=kind.key)
-    return Fit(config, data, normal, detector, seconds, known.n_anomalies)
+    return Fit(config, data, normal, detector, seconds, known.n_anomalies, choice)
+
+
+def choose_for(
+    config: FitConfig,
+    *,
+    progress: bool | None = None,
+    choosing: Callable[[str], None] | None = None,
+) -> Choice:
+    """Read the source, and compare methods on its normal training images; nothing is fitted.
+
+    Parameters
+    ----------
+    config, progress, choosing
+        As in `fit_source`.
+    """
+    data = config.load(config.source, progress=progress)
+    return _chosen(_training_part(data, config)[0], config, choosing)
+
+
+def _usual_method(config: FitConfig, kind: type[Modality]) -> str:
+    """Return the method where none was named: for a folder of images, the one that is chosen.
+
+    With settings of a training, such as epochs, it is the usual one, to which they belong.
+    """
+    if config.anomalies is not None:
+        return "deep-sad"
+    given = set(config.params) - {"contamination", "false_alarm_rate"}
+    folder = kind.key == "images" and Path(config.source).is_dir()
+    return AUTO if folder and not given and not config.by_class else kind.method
+
+
+def _chosen(
+    samples: SampleSet, config: FitConfig, choosing: Callable[[str], None] | None
+) -> Choice:
+    if not isinstance(samples, ImageSet):
+        raise SpecError("Methods are compared on images only; for tables, name one with --method.")
+    return choose(samples, minutes=config.choose_minutes, seed=config.seed, progress=choosing)
 
 
 def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] | None:

@@ -74,7 +74,8 @@ def read_like_training(detector: OneClassDetector, asked: ReadOptions) -> ReadOp
     update: dict[str, Any] = {"size": size, "channels": channels}
     update |= {"kind": asked.kind or detector.modality_.key}
     if trained is not None:
-        update["columns"] = {**trained.columns, **asked.columns}
+        remembered = {f"{role}?": name for role, name in trained.columns.items()}
+        update["columns"] = {**asked.columns, **remembered}
     return asked.model_copy(update=update)
 
 

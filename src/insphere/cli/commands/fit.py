@@ -44,9 +44,9 @@ def fit(
     method: Annotated[
         str | None,
         typer.Option(
-            help="Method to train (default deep-svdd); insphere methods describes each: "
-            + ", ".join(METHODS)
-            + ".",
+            help="Method to train; auto compares several first, as insphere choose does. "
+            "Default: auto for a folder of images, else deep-svdd; insphere methods describes "
+            "each: " + ", ".join(METHODS) + ".",
             metavar="NAME",
         ),
     ] = None,
@@ -253,6 +253,7 @@ def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
             callbacks=[ProgressBar()] if show else [],
             planned=_say_plan if show else None,
             progress=None if show else False,
+            choosing=console.note if show else None,
         )
         # The model comes last: where it stands, everything else does, and until then the same
         # command may run again and continues from the checkpoints.
@@ -318,6 +319,7 @@ def _summary(fitted: Fit) -> dict[str, Any]:
         "findings": list(getattr(detector, "guard_findings_", ())),
         "seconds": round(fitted.seconds, 3),
         "settings": fitted.config.settings(),
+        "choice": None if fitted.choice is None else fitted.choice.table(),
     }
 
 
@@ -343,6 +345,8 @@ def _print_result(fitted: Fit) -> None:
     }
     if fitted.n_anomalies:
         rows["anomalies"] = f"{fitted.n_anomalies:,} labelled, of {config.anomalies}"
+    if fitted.choice is not None:
+        rows["chosen"] = fitted.choice.sentence
     if values := _values(fitted):
         rows["values"] = values
     if fitted.data.skipped:

@@ -9,7 +9,12 @@ import typer
 
 from insphere.cli import console
 from insphere.cli.options import Json, Model, Quiet, Reading, Source, read_options, reads_images
-from insphere.cli.score_output import most_anomalous, print_scores, print_source
+from insphere.cli.score_output import (
+    most_anomalous,
+    print_scores,
+    print_source,
+    reasons,
+)
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
@@ -97,7 +102,12 @@ def score(
         values = summary(scored, model) | {"out": out, "report": report}
         if alarm_set is not None:
             values |= {"n_alarms": int(alarm_set.alarms.sum()), "alarm_rule": alarm_set.sentence()}
-        values["most_anomalous"] = list(rows(scored, most_anomalous(scored), alarms))
+        top = most_anomalous(scored)
+        why = reasons(scored, top)
+        values["most_anomalous"] = [
+            found | ({"why": why[row]} if row in why else {})
+            for row, found in zip(top, rows(scored, top, alarms), strict=True)
+        ]
         if out is None:
             values["scores"] = list(rows(scored, order, alarms))
         console.print_json(values)

@@ -302,7 +302,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """
         check_is_fitted(self)
         data = self._read(X)
-        if counts := self._changed(data):
+        counts = self._changed(data)
+        if counts := {p: n for p, n in counts.items() if not self.modality_.announced(p)}:
             warnings.warn(self._changed_sentence(counts, len(data)), stacklevel=2)
         return self._score_read(data)
 
@@ -431,6 +432,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return {} if self.column_scale_ is None else self.column_scale_.changed(data)
 
     def _column(self, position: int) -> str | int:
+        if (name := self.modality_.feature_name(position)) is not None:
+            return name
         names = getattr(self, "feature_names_in_", None)
         return position if names is None else str(names[position])
 
@@ -461,7 +464,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         kind = kind_of_input(X)
         X = kind.opened(X)
         data, modality = kind.learned(X, self)
-        labels, normal = self._read_labels(y) if "labels" in self._takes else (None, None)
+        labels, normal = self._labels_of(y)
         groups = training_groups(X) if groups is None else _groups(groups)
         for values, what in ((labels, "labels in y"), (groups, "groups"), (weights, "weights")):
             if values is not None and len(values) != len(data):
@@ -469,6 +472,10 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if weights is not None and (weights == weights[0]).all():
             weights = None  # the same to the last bit
         return TrainingSet(data, labels, groups, weights, normal), modality
+
+    def _labels_of(self, y: Any) -> tuple[Array | None, NDArray[np.bool_] | None]:
+        """Return what `_read_labels` does, or nothing if the detector uses no labels."""
+        return self._read_labels(y) if "labels" in self._takes else (None, None)
 
     def _given_weights(self, known: dict[str, Any]) -> NDArray[np.float64] | None:
         """Return the weights from the further arguments of `fit`."""
@@ -505,7 +512,10 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         found = []
         for mask in map(train.among_all, masks):
             others = train.take(~mask)
-            part = type(self)(**params)._fit_samples(replace(others, groups=None), modality)
+            part = type(self)(**params)
+            labels, normal = part._labels_of(others.labels)
+            others = replace(others, labels=labels, normal=normal, groups=None)
+            part._fit_samples(others, modality)
             held = part._on_scale(train.data[mask])
             part.calibration_scores_ = np.sort(part._score_read(held))
             part.n_calibration_ = int(mask.sum())

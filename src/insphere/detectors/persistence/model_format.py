@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 from safetensors import SafetensorError, safe_open
 
 from insphere.detectors.method_table import class_names, method_of_class
@@ -95,6 +102,13 @@ class TrainedOn(_Strict):
     seed: int
     kind: str = "images"
     columns: dict[str, str] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _only_what_images_lack(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what came later where it says nothing, so that models keep their bytes."""
+        written: dict[str, Any] = write(self)
+        usual = {"kind": "images", "columns": {}}
+        return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
 
 
 class SavedTail(_Strict):
