@@ -34,6 +34,7 @@ from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
 from table_blocks import BLOCKS as TABULAR
+from text_blocks import BLOCKS as TEXTS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -241,6 +242,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **TABULAR,
     **STRUCTURED,
     **TABLE1,
+    **TEXTS,
 }
 
 
