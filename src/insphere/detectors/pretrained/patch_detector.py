@@ -143,7 +143,24 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         for part in batches(data, max(few, BATCH)):
             scores = self._placed(self._patch_scores(self._patches(part)))
             grids = scores.reshape(len(part), *self.form_.shape)
-            parts.append(image_maps(grids, (height, width), self.smoothing))
+            if self.scale_ is None:
+                parts.append(image_maps(grids, (height, width), self.smoothing))
+                continue
+            # The last row and column of patches reach beyond the images.
+            side = (self.form_.stride or 1) / self.scale_
+            covered = [max(n, round(side * count)) for n, count in
+                       zip((height, width), self.form_.shape, strict=True)]  # fmt: skip
+            maps = image_maps(grids, (covered[0], covered[1]), self.smoothing)
+            off = round(self.backbone_.offset * side)
+            down, across = (
+                np.clip(np.arange(n) - off, 0, m - 1)
+                for n, m in zip((height, width), covered, strict=True)
+            )
+            maps = maps[:, down][:, :, across]
+            for one, image in zip(maps, part, strict=True):
+                lower, right = content_size(image)
+                one[lower:], one[:, right:] = 0, 0
+            parts.append(maps)
         return np.concatenate(parts)
 
     def _begin(self, X: Array) -> None:
