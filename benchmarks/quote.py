@@ -29,6 +29,7 @@ from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
 from table1_blocks import BLOCKS as TABLE1
+from threshold_blocks import BLOCKS as THRESHOLDS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -231,6 +232,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **PERFORMANCE,
     **SIGNS,
     **TABLE1,
+    **THRESHOLDS,
 }
 
 

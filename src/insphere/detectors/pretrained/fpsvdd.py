@@ -106,6 +106,7 @@ class FeaturePatchSVDD(PatchDetector):
         See `PretrainedNetwork` and `PatchDetector`.
     """
 
+    _fixed_unit = True
     card = MethodCard(
         key="fpsvdd",
         title="FPSVDD",

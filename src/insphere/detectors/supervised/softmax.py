@@ -171,7 +171,9 @@ class SoftmaxThreshold(WeightedDetector, TrainedNetworkDetector):
         self.classes_, self._normal = classes, self._normal_codes(classes)
         return codes, np.isin(codes, self._normal)
 
-    def _trained_parts(self, train: TrainingSet, how: Calibration) -> list[OneClassDetector]:
+    def _trained_parts(
+        self, train: TrainingSet, how: Calibration
+    ) -> tuple[list[OneClassDetector], list[NDArray[np.bool_]]]:
         raise SpecError(
             "SoftmaxThreshold is calibrated on held-out images only; give calibration as a share, "
             "such as 0.2."
