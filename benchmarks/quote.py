@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
+from choosing_blocks import BLOCKS as CHOOSING
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
+from figure_blocks import BLOCKS as FIGURES
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -28,7 +30,9 @@ from method_blocks import BLOCKS as METHODS
 from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
+from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
+from table_blocks import BLOCKS as TABULAR
 from threshold_blocks import BLOCKS as THRESHOLDS
 
 HERE = Path(__file__).parent
@@ -229,8 +233,12 @@ TABLES: dict[str, Callable[[], str]] = {
     **ABLATION,
     **FEATURES,
     **METHODS,
+    **FIGURES,
+    **CHOOSING,
     **PERFORMANCE,
     **SIGNS,
+    **TABULAR,
+    **STRUCTURED,
     **TABLE1,
     **THRESHOLDS,
 }

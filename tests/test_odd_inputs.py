@@ -176,26 +176,10 @@ def test_broken_metadata_refuse_no_pixels(data: bytes) -> None:
 
 
 def test_the_column_that_cannot_be_used_is_named() -> None:
-    pandas = pytest.importorskip("pandas")
-    rows = pandas.DataFrame(RNG.normal(size=(30, 3)), columns=["width", "height", "mass"])
-    times = pandas.date_range("2020", periods=30)
-    nullable = pandas.array([1, None, 3] * 10, dtype="Int64")
-    for change, said in (
-        ({"maker": list("xyz") * 10}, r"Column maker holds text \('x'\)"),
-        ({"maker": pandas.Categorical(list("xyz") * 10)}, r"Column maker holds text \('x'\)"),
-        ({"seen": times}, "Column seen holds times"),
-        ({"seen": times - times[0]}, "Column seen holds times"),
-        ({"mass": [1.0, None, 3.0] * 10}, r"Column mass holds NaN, or nothing, in 10 of 30 rows"),
-        ({"count": nullable}, "Column count holds NaN, or nothing, in 10 of 30 rows"),
-    ):
-        with pytest.raises(DataError, match=said):
-            KNNDetector().fit(rows.assign(**change))
-    array = rows.to_numpy(copy=True)
-    array[4, 1] = np.nan
-    with pytest.raises(DataError, match="Column 1 holds NaN, or nothing, in 1 of 30 rows"):
-        KNNDetector().fit(array)
-    with pytest.raises(DataError, match=r"Column 0 holds text \('a'\)"):
-        KNNDetector().fit(np.array([["a", 1], ["b", 2], ["c", 4]], dtype=object))
+    rows = RNG.normal(size=(30, 3))
+    holed = rows.copy()
+    holed[4, 1] = np.nan
     fitted = KNNDetector().fit(rows)
-    with pytest.raises(DataError, match="Column height holds NaN"):
-        fitted.predict(rows.assign(height=np.nan))
+    for use in (KNNDetector().fit, fitted.predict):
+        with pytest.raises(DataError, match="Column 1 holds NaN, or nothing, in 1 of 30 rows"):
+            use(holed)

@@ -20,24 +20,25 @@ from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.execution.queue import Queue
 from insphere.experiments.execution.worker import Worker
-from insphere.experiments.plots.catalogue import FIGURES, figures_of
+from insphere.experiments.plots.catalogue import figure_specs, figures_of
 from insphere.experiments.plots.run_comparison import as_csv, as_page, groups
 from insphere.experiments.runs.run_builder import RunChoice, comparable_methods, installed_methods
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_store import Store
 from insphere.studio.image_sources import Source, Sources
 from insphere.studio.inspect_image import inspect_image, score_all
-from insphere.studio.uploads import Limits, clean_title, drawn_digit, keep_zip, one_image
+from insphere.studio.uploads import clean_title, drawn_digit, keep_zip
+from insphere.web.uploads import Limits, one_image
 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
-from insphere.studio.access import COOKIE, Guard
-from insphere.studio.disconnects import EndAbandonedAnswers
 from insphere.studio.downloads import packed_model
 from insphere.studio.form_state import address_of
 from insphere.studio.formatting import about, percent, points
 from insphere.studio.method_list import by_family
-from insphere.studio.server import find_place
+from insphere.web.access import COOKIE, Guard
+from insphere.web.disconnects import EndAbandonedAnswers
+from insphere.web.place import find_place
 
 TOKEN = "a-token"
 
@@ -355,7 +356,7 @@ def test_a_selection_makes_figures_groups_and_files(measured):
     runs = measured.runs()
     collection = selected_runs(runs, measured.files)
     drawn, refused = [], []
-    for spec in FIGURES:
+    for spec in figure_specs():
         try:
             found = figures_of(spec.key, collection)
         except DataError as error:

@@ -18,7 +18,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from insphere.errors import InsphereError
-from insphere.parsing import ParseError, check_path, shown_path
+from insphere.parsing import ParseError, check_path
+from insphere.safe_text import shown_path
 
 try:
     import fcntl

@@ -19,6 +19,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
+from insphere.safe_text import shown_path
+
 if TYPE_CHECKING:
     import yaml
 
@@ -117,13 +119,6 @@ def check_path(path: str | PathLike[str]) -> None:
     parts = name.replace(os.fsencode(os.sep), b"/").split(b"/")
     if len(name) > _MOST_PATH_BYTES or max(map(len, parts)) > _MOST_NAME_BYTES:
         raise ParseError("is too long for a file's name")
-
-
-def shown_path(path: str | PathLike[str]) -> str:
-    """Return a path for a message: shortened, without control characters."""
-    text = os.fspath(path)
-    text = text if len(text) <= 120 else f"{text[:60]}…{text[-40:]}"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _size(count: int) -> str:

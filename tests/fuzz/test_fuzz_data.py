@@ -22,7 +22,8 @@ from insphere.errors import DataError
 from insphere.features import Extractor, features, pooled_form
 from insphere.features import store as feature_store
 from insphere.nets.backbones import load_backbone
-from insphere.studio.uploads import Limits, keep_zip, one_image
+from insphere.studio.uploads import keep_zip
+from insphere.web.uploads import Limits, one_image
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 255, (9, 7, 3), np.uint8)
@@ -79,7 +80,7 @@ def zipped() -> bytes:
 ZIP = zipped()
 
 
-@tries(80)
+@tries(50)
 @given(data=st.data())
 def test_damaged_zips_are_read_or_refused(tmp_path, data):
     file = tmp_path / "set.zip"
@@ -116,7 +117,7 @@ def spoil(file: Path, data: st.DataObject) -> None:
         file.mkdir()
 
 
-@tries(60)
+@tries(40)
 @given(data=st.data())
 def test_a_changed_cache_of_images_is_made_again(tmp_path, data):
     cache = tmp_path / "cache"
@@ -166,7 +167,7 @@ def remembering(extractor: Extractor) -> Remembering:
     return Remembering(extractor)
 
 
-@tries(40)
+@tries(30)
 @given(data=st.data())
 def test_changed_blocks_of_features_are_made_again(tmp_path, remembering, monkeypatch, data):
     monkeypatch.setattr(feature_store, "BLOCK", 64)
@@ -199,7 +200,7 @@ ARRAYS = {kind: arrays_file(kind) for kind in ("npy", "npz", "compressed.npz")}
 
 
 @pytest.mark.parametrize("kind", sorted(ARRAYS))
-@tries(80)
+@tries(50)
 @given(data=st.data())
 def test_damaged_arrays_are_read_or_refused(kind, tmp_path, data):
     file = tmp_path / f"set.{kind}"

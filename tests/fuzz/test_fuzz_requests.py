@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
-from insphere.studio.access import COOKIE, HEADERS, Guard
+from insphere.web.access import COOKIE, HEADERS, Guard
 
 TOKEN = "a-token"
 NAMES = (
@@ -83,7 +83,7 @@ def ask(guard: Guard, scope: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])
-@tries(300)
+@tries(150)
 @given(scope=requests())
 @example(scope={"type": "http", "method": "GET", "path": "//evil.com/",
 "query_string": b"token=a-token",

@@ -1,10 +1,11 @@
-"""What a detector accepts, as one array."""
+"""Conversion of all inputs that a detector accepts to one array."""
 
 from __future__ import annotations
 
 import math
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from insphere.data.axes import check_axes
-from insphere.data.image_set import ImageSet
+from insphere.data.image_set import DTYPES, ImageSet, take_images
+from insphere.data.letterbox import Canvas, Fit, choose_canvas, on_canvas
 from insphere.data.load import Size, load_dataset, load_paths
-from insphere.data.pixels import image_to_array
-from insphere.data.split import take_images
+from insphere.data.pixels import image_to_array, resized
+from insphere.data.sample_set import SampleSet
 from insphere.data.torch_inputs import from_tensor, from_torch_data, is_torch_data
 from insphere.errors import DataError
 
@@ -31,8 +33,9 @@ def as_images(
     channels: int | None = None,
     skip_bad: bool = False,
     progress: bool | None = None,
+    canvas: Canvas | None = None,
 ) -> NDArray[Any]:
-    """Turn whatever holds images into an array of shape N×H×W×C.
+    """Convert images in any accepted form to an array of shape N×H×W×C.
 
     Parameters
     ----------
@@ -43,6 +46,9 @@ def as_images(
         as it is.
     size, channels, skip_bad, progress
         How to read paths; see `load_dataset`.
+    canvas : Canvas, optional
+        Where paths, pictures and lists of arrays of other sizes are to lie; by default they keep
+        their size, or lie on a canvas of their own if they differ.
 
     Returns
     -------
@@ -54,16 +60,23 @@ def as_images(
     DataError
         If these are no images, or not all of them have finite values.
     """
+    given = X
     X = opened(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
     if isinstance(X, ImageSet):
+        if canvas is not None and given is not X and X.image_shape[:2] != canvas.size:
+            X = opened(
+                given, size=canvas.size, fit=canvas.fit, channels=channels, skip_bad=skip_bad,
+                progress=progress,
+            )  # fmt: skip
+            assert isinstance(X, ImageSet)
         return X.images
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(X, torch.Tensor):
         X = from_tensor(X, torch)
     elif isinstance(X, Image.Image):
-        X = _from_list([X])
+        X = _from_list([X], canvas)
     elif holds_images(X):
-        X = _from_list(X)
+        X = _from_list(X, canvas)
     elif torch is not None and is_torch_data(X, torch):
         X = from_torch_data(X, torch, _from_list)
     X = _unmasked(X)
@@ -90,9 +103,9 @@ def training_images(
 ) -> NDArray[Any]:
     """Return the images to fit on.
 
-    Of a path or an `ImageSet`, these are the images of its training part, if it defines a test
-    part, or else all of them; they must be of one class, or one class must be called normal by the
-    source itself. Anything else is taken as it is.
+    From a path or an `ImageSet`, these are the images of the training part if the source defines a
+    test part, and otherwise all images. They must be of one class, unless the source itself says
+    which class is normal. Other inputs are used as they are.
 
     Parameters
     ----------
@@ -110,8 +123,8 @@ def training_images(
     return take_images(X.images, training_index(X))
 
 
-def training_index(X: ImageSet) -> NDArray[np.int64]:
-    """Return the places of the images to fit on, which are of one class; see `training_images`.
+def training_index(X: SampleSet) -> NDArray[np.int64]:
+    """Return the places of the samples to fit on, which are of one class; see `training_images`.
 
     Raises
     ------
@@ -120,13 +133,13 @@ def training_index(X: ImageSet) -> NDArray[np.int64]:
     """
     index = np.arange(len(X)) if X.is_test is None else np.flatnonzero(~X.is_test)
     if len(index) == 0:
-        raise DataError(f"{X.name} has no images to train on: all belong to its test part.")
+        raise DataError(f"{X.name} has nothing to train on: all of it belongs to its test part.")
     present = np.unique(X.labels[index])
     if len(present) > 1:
         normal = [label for label in present if X.class_names[label] in X.normal_classes]
         if len(normal) == 1:
-            chosen: NDArray[np.int64] = index[X.labels[index] == normal[0]]
-            return chosen
+            selected: NDArray[np.int64] = index[X.labels[index] == normal[0]]
+            return selected
         names = ", ".join(X.class_names[label] for label in present[:5])
         names += ", …" if len(present) > 5 else ""
         raise DataError(
@@ -140,27 +153,32 @@ def opened(
     X: Any,
     *,
     size: Size | None = None,
+    fit: Fit | None = None,
     channels: int | None = None,
     skip_bad: bool = False,
     progress: bool | None = None,
 ) -> Any:
-    """Return the `ImageSet` that a path, a name or a list of paths leads to, else X as it is."""
+    """Return the `ImageSet` of a path, a name or a list of paths; other inputs as they are."""
     if isinstance(X, (str, os.PathLike)):
-        return load_dataset(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
+        return load_dataset(
+            X, size=size, fit=fit, channels=channels, skip_bad=skip_bad, progress=progress
+        )
     if isinstance(X, (list, tuple)) and X and all(isinstance(x, (str, os.PathLike)) for x in X):
-        return load_paths(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
+        return load_paths(
+            X, size=size, fit=fit, channels=channels, skip_bad=skip_bad, progress=progress
+        )
     return X
 
 
 def training_groups(X: Any) -> NDArray[np.int64] | None:
-    """Return which of the `training_images` of an `ImageSet` must stay together; None if none."""
-    if not isinstance(X, ImageSet) or X.groups is None:
+    """Return the groups of the training samples of a `SampleSet`; None if it has none."""
+    if not isinstance(X, SampleSet) or X.groups is None:
         return None
     return X.groups[training_index(X)]
 
 
 def _unmasked(X: Any) -> Any:
-    """Refuse masked values, whose numbers mean nothing; without any, a masked array is an array."""
+    """Refuse masked values; return a masked array without any as a plain array."""
     if not isinstance(X, np.ma.MaskedArray):
         return X
     # Of records, which are refused for what they are, each field has a mask.
@@ -187,8 +205,8 @@ def holds_images(X: Any) -> bool:
     )
 
 
-def _from_list(items: Sequence[Any]) -> NDArray[Any]:
-    """Stack single images; grey ones become RGB among RGB ones."""
+def _from_list(items: Sequence[Any], canvas: Canvas | None = None) -> NDArray[Any]:
+    """Stack single images, on a canvas if they differ in size; grey ones become RGB among RGB."""
     arrays = []
     for item in items:
         if isinstance(item, Image.Image):
@@ -201,17 +219,29 @@ def _from_list(items: Sequence[Any]) -> NDArray[Any]:
             arrays.append(item[..., None] if item.ndim == 2 else item)
     if 0 < sum(array.shape[2] == 3 for array in arrays) < len(arrays):
         arrays = [np.repeat(a, 3, axis=2) if a.shape[2] == 1 else a for a in arrays]
-    shapes = sorted({array.shape for array in arrays})
-    if len(shapes) > 1:
-        seen = ", ".join("×".join(map(str, shape)) for shape in shapes[:4])
-        raise DataError(
-            f"The images in the list differ in shape ({seen}): resize them to one size."
-        )
+    sizes = {array.shape[:2] for array in arrays}
     types = sorted({array.dtype.name for array in arrays})
     if len(types) > 1 and "uint8" in types:
         raise DataError(
             f"The images in the list are of different types ({', '.join(types)}), so that their "
             "values cannot be compared: convert them to one."
+        )
+    if canvas is None and len(sizes) > 1:
+        canvas = choose_canvas([array.shape[:2] for array in arrays])
+        warnings.warn(canvas.describe(len(arrays)), stacklevel=4)
+    if canvas is not None and sizes != {canvas.size}:
+        lying = canvas.content
+        arrays = [
+            on_canvas(resized(a, lying(*a.shape[:2]), a.shape[2]), canvas.size)
+            if a.dtype in DTYPES
+            else a
+            for a in arrays
+        ]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        seen = ", ".join("×".join(map(str, shape)) for shape in shapes[:4])
+        raise DataError(
+            f"The images in the list differ in shape ({seen}): resize them to one size."
         )
     return np.stack(arrays)
 

@@ -11,7 +11,7 @@ from PIL import Image
 from insphere.data.datasets.find import list_as_named
 from insphere.data.files import FolderFiles, ImageFiles, ZipFiles
 from insphere.data.layouts import list_images
-from insphere.data.pixels import has_colours, open_image, upright_size
+from insphere.data.pixels import has_colours, open_image, shape_of
 from insphere.errors import DataError
 
 HEADER = 1 << 16  # bytes in which most files say their size
@@ -68,7 +68,7 @@ def _peek(files: ImageFiles) -> Peeked | None:
     channels = 1
     for entry in listing.entries:
         image = _header(files, entry.name)
-        sizes.add(upright_size(image))
+        sizes.add(shape_of(image, entry.box, entry.border))
         if len(sizes) > 1:
             return None
         channels = 3 if has_colours(image) else channels

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from insphere.data.image_set import ImageSet
+from insphere.data.letterbox import Fit
 from insphere.data.load import load_dataset
+from insphere.data.sample_set import SampleSet
 from insphere.data.split import OneClassSplit
 from insphere.errors import SpecError
 from insphere.validation import sentence, shown
@@ -58,7 +60,7 @@ def _names(value: Any) -> Any:
 
 
 class ReadOptions(BaseModel):
-    """How a source of images is read, which of its classes are normal, and how it is split.
+    """How a source is read, which of its classes are normal, and how it is split.
 
     Parameters
     ----------
@@ -66,7 +68,11 @@ class ReadOptions(BaseModel):
         Names of the normal classes; empty where there is only one class, or where a model knows
         them. One name alone, and numbers, are understood.
     size : (int, int), optional
-        Resize images to this height and width, in pixels. Also ``64`` or ``"64x48"``.
+        Height and width of all images, in pixels. Also ``64`` or ``"64x48"``. By default they keep
+        their own; and if those differ, a canvas is chosen on which they lie with their aspect kept.
+    fit : {"stretch", "own", "letterbox"}, optional
+        How an image gets to that size: resized whatever its aspect (the default), at its own scale
+        as far as it fits, or scaled to fit with its aspect kept.
     channels : {1, 3}, optional
         Turn images grey or RGB.
     skip_bad : bool
@@ -80,6 +86,12 @@ class ReadOptions(BaseModel):
         defines no test part.
     seed : int
         Seed of that split.
+    kind : str, optional
+        Kind of data, such as "table"; by default what the source looks like. See
+        `insphere.modalities`.
+    columns : dict of str to str
+        What columns of a file are for, such as ``{"label": "fraud"}``; each kind of data names
+        those that it knows.
 
     Raises
     ------
@@ -99,12 +111,19 @@ anomalous)
 
     normal: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     size: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = None
+    fit: Fit | None = None
     channels: Literal[1, 3] | None = None
     skip_bad: bool = False
     follow_links: bool = False
     download: bool = False
     test_size: float = Field(default=0.5, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    kind: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """Return the same for equal settings, so that what they lead to can be kept in a cache."""
+        return hash(self.model_dump_json())
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -115,7 +134,9 @@ anomalous)
             raise SpecError(sentence(error, "ReadOptions", ReadOptions)) from error
 
     def load(self, source: str | PathLike[str], *, progress: bool | None = None) -> ImageSet:
-        """Read a source; see `insphere.data.load_dataset`.
+        """Read a source of images; see `insphere.data.load_dataset`.
+
+        `insphere.modalities.load.load_source` reads sources of every kind.
 
         Parameters
         ----------
@@ -132,6 +153,7 @@ anomalous)
         return load_dataset(
             source,
             size=self.size,
+            fit=self.fit,
             channels=self.channels,
             skip_bad=self.skip_bad,
             follow_links=self.follow_links,
@@ -139,8 +161,8 @@ anomalous)
             progress=progress,
         )
 
-    def split(self, data: ImageSet) -> OneClassSplit:
-        """Split images into those to train on and those to test; see `OneClassSplit`.
+    def split(self, data: SampleSet) -> OneClassSplit:
+        """Split samples into those to train on and those to test; see `OneClassSplit`.
 
         Raises
         ------

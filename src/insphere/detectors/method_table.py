@@ -41,16 +41,23 @@ class Entry(NamedTuple):
 
 METHODS = {
     "deep-svdd": Entry("spheres.deep_svdd:DeepSVDD", ("svdd",)),
+    "table-svdd": Entry("spheres.table_svdd:TableSVDD"),
+    "deep-sad": Entry("spheres.deep_sad:DeepSAD", ("sad",)),
+    "hsc": Entry(
+        "spheres.hypersphere_classifier:HypersphereClassifier", ("hypersphere-classifier",)
+    ),
     "untrained": Entry("spheres.untrained:UntrainedDeepSVDD"),
     "fcdd": Entry("spheres.convolutional_svdd:ConvolutionalSVDD"),
     "dcae": Entry("reconstruction.autoencoder:DeepCAE", ("ae", "cae", "autoencoder")),
     "anogan": Entry("reconstruction.anogan:AnoGAN", ("gan",)),
+    "segmentation": Entry("self_supervised.anomaly_segmentation:AnomalySegmentation"),
     "fpsvdd": Entry("pretrained.fpsvdd:FeaturePatchSVDD"),
     "feature-svdd": Entry("pretrained.feature_svdd:FeatureSVDD"),
     "feature-knn": Entry("pretrained.feature_knn:FeatureKNN"),
     "feature-mahalanobis": Entry("pretrained.feature_mahalanobis:FeatureMahalanobis"),
     "feature-pca": Entry("pretrained.feature_pca:FeaturePCA"),
     "patch-memory": Entry("pretrained.patch_memory:PatchMemory", ("patchcore",)),
+    "patch-gaussian": Entry("pretrained.patch_gaussian:PatchGaussian", ("padim",)),
     "oc-svm": Entry("shallow.oc_svm:OCSVMDetector", ("svm", "one-class-svm")),
     "isolation-forest": Entry(
         "shallow.isolation_forest:IsolationForestDetector", ("if", "iforest")
@@ -58,6 +65,7 @@ METHODS = {
     "knn": Entry("shallow.knn:KNNDetector", ("nearest-neighbours", "nearest-neighbors")),
     "kde": Entry("shallow.kde:KDEDetector", ("parzen",)),
     "mahalanobis": Entry("shallow.mahalanobis:MahalanobisDetector"),
+    "combination": Entry("combined.combination:Combination", ("fisher",)),
     "softmax": Entry("supervised.softmax:SoftmaxThreshold"),
 }
 """Every method, by the key that specs and the command line use."""

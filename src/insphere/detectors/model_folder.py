@@ -186,7 +186,7 @@ def _column_scale(detector: OneClassDetector, arrays: dict[str, Array]) -> Colum
     saved = arrays.pop(COLUMNS, None)
     if saved is None:
         return None
-    if saved.shape[1:] != (detector.n_features_in_,):
+    if saved.shape[1:] != detector.modality_.sample_shape:
         raise ValueError("the scale of the columns does not fit the table")
     return ColumnScale.restored(saved)
 

@@ -8,11 +8,23 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import as_images, holds_images, opened, training_images
+from insphere.data.letterbox import Canvas, Fit
+from insphere.data.read_options import ReadOptions
+from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError
 from insphere.modalities.modality import Array, Modality, forget_columns
+
+
+def _canvas_of(estimator: Any) -> Canvas:
+    """Return how images of other sizes get to that of the training images."""
+    trained = getattr(estimator, "trained_on_", None)
+    height, width = estimator.image_shape_[:2]
+    fit: Fit = "own" if trained is None or trained.size is None else trained.fit
+    return Canvas(height, width, fit)
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,11 @@ class Images(Modality):
     key: ClassVar[str] = "images"
     noun: ClassVar[str] = "images"
     plural: ClassVar[str] = "images"
+    singular: ClassVar[str] = "image"
+    how_to_label: ClassVar[str] = (
+        "put normal and anomalous ones into folders of their own and name the normal one with "
+        "normal="
+    )
     has_maps: ClassVar[bool] = True
 
     @classmethod
@@ -44,6 +61,11 @@ class Images(Modality):
         if torch is not None and isinstance(X, torch.Tensor):
             return bool(X.ndim > 2)
         return holds_images(X) or getattr(X, "ndim", 0) in (3, 4)
+
+    @classmethod
+    def load(cls, source: str, reading: ReadOptions, *, progress: bool | None = None) -> ImageSet:
+        """Read images; see `insphere.data.load_dataset`."""
+        return reading.load(source, progress=progress)
 
     @classmethod
     def opened(cls, X: Any) -> Any:
@@ -58,7 +80,10 @@ class Images(Modality):
     @classmethod
     def read(cls, X: Any, *, fitting: bool, estimator: Any) -> Array:
         """Return images N×H×W×C; see `insphere.data.inputs.as_images`."""
-        data = np.asanyarray(training_images(X) if fitting else as_images(X))
+        if fitting:
+            data = np.asanyarray(training_images(X))
+        else:
+            data = np.asanyarray(as_images(X, canvas=_canvas_of(estimator)))
         if fitting:
             if len(data) < 2:
                 raise DataError(
@@ -88,6 +113,14 @@ class Images(Modality):
         """(C, H, W)."""
         height, width, channels = self.shape
         return (channels, height, width)
+
+    def prepared(self, data: Array) -> Self:
+        """Describe the images with the number format that they have now."""
+        return self.of(data)
+
+    def exhibits(self, detector: Any, data: SampleSet, index: NDArray[np.int64]) -> None:
+        """Return None: images are shown themselves, with heat maps."""
+        return
 
     def describe(self) -> str:
         """Return the size of the images."""

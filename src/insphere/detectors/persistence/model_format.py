@@ -13,10 +13,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, Literal, NoReturn, TypeVar
 
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 from safetensors import SafetensorError, safe_open
 
 from insphere.detectors.method_table import class_names, method_of_class
@@ -32,8 +39,8 @@ from insphere.parsing import (
     parse_json,
     read_at_most,
     read_regular,
-    shown_path,
 )
+from insphere.safe_text import shown_path
 from insphere.validation import first_mistake, shown
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
@@ -74,21 +81,37 @@ class TrainedOn(_Strict):
         Names of the normal classes.
     size : list of int or None
         Height and width that images were resized to; None if they were not.
+    fit : str
+        How images of other sizes get there; see `insphere.data.letterbox.Canvas`.
     channels : int or None
         Number of channels that images were converted to; None if they were not.
     test_size : float or None
         Share of each class held out for evaluation; None if none was.
     seed : int
         Seed of that split.
+    kind : str
+        Key of its kind of data.
+    columns : dict of str to str
+        What columns of its file were for.
     """
 
     name: str
     fingerprint: str
     normal: list[str]
     size: list[int] | None
+    fit: Literal["stretch", "own", "letterbox"] = "stretch"
     channels: int | None
     test_size: float | None
     seed: int
+    kind: str = "images"
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _only_what_images_lack(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what came later where it says nothing, so that models keep their bytes."""
+        written: dict[str, Any] = write(self)
+        usual = {"kind": "images", "columns": {}}
+        return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
 
 
 class SavedTail(_Strict):

@@ -59,7 +59,7 @@ class FlatDetector(OneClassDetector):
     preprocess: str | None = field(init=False, default=None)
     _stored: ClassVar[tuple[str, ...]]
     _table_share: ClassVar[float | None] = None
-    _parts = 20  # they are fitted in no time
+    _folds = 20  # they are fitted in no time
 
     @property
     def uses_pretrained(self) -> bool:

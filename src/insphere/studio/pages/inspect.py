@@ -19,7 +19,8 @@ from insphere.studio import controls, formatting, image_view, upload_widget
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import PATIENCE, frame, html, message, read_asset, show_address
 from insphere.studio.inspect_image import ImageInspection, inspect_image
-from insphere.studio.uploads import LIMITS, drawn_digit, one_image
+from insphere.studio.uploads import drawn_digit
+from insphere.web.uploads import LIMITS, one_image
 
 SIDE = 280  # pixels of the canvas
 LARGEST_DRAWING = 400_000  # characters
@@ -170,8 +171,10 @@ def inspect_upload(
 
 def _shrunk(image: np.ndarray[Any, np.dtype[np.uint8]], shape: tuple[int, int, int]) -> Any:
     from insphere.data.arrays import convert_images
+    from insphere.data.letterbox import Canvas
 
-    return convert_images(image[None], size=(shape[0], shape[1]), channels=shape[2])[0]
+    canvas = Canvas(shape[0], shape[1], "stretch")
+    return convert_images(image[None], canvas=canvas, channels=shape[2])[0]
 
 
 def _name(run: Run, name: str) -> str:

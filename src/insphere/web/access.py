@@ -1,6 +1,6 @@
-"""Access to the studio: from this computer, or with a token.
+"""Access to a server: from this computer, or with a token.
 
-A page of another site must not be able to use a studio on the visitor's computer. So a request must
+A page of another site must not be able to use a server on the visitor's computer. So a request must
 name the right host, and must not come from a page of another origin.
 """
 
@@ -35,7 +35,7 @@ HEADERS = {
 }
 _PAGE = (
     "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-    "<title>insphere studio</title><body style='font:17px/1.5 system-ui;max-width:32rem;"
+    "<title>insphere {program}</title><body style='font:17px/1.5 system-ui;max-width:32rem;"
     "margin:18vh auto;padding:0 1.5rem'><h1 style='font-size:1.4rem'>{title}</h1><p>{text}</p>"
 )
 
@@ -51,10 +51,12 @@ class Guard:
         The token that a request needs. None accepts all requests that name a local host.
     limit : int
         Largest size of a request in bytes.
+    program : str
+        The command that serves, for messages.
     """
 
-    def __init__(self, app: App, token: str | None, limit: int) -> None:
-        self.app, self.token, self.limit = app, token, limit
+    def __init__(self, app: App, token: str | None, limit: int, program: str = "studio") -> None:
+        self.app, self.token, self.limit, self.program = app, token, limit, program
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -64,7 +66,7 @@ class Guard:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await _refuse(scope, receive, send, *refusal)
+            await _refuse(scope, receive, send, self.program, *refusal)
             return
         given = parse_qs(scope["query_string"].decode("latin-1"))
         if self.token is not None and "token" in given and scope["type"] == "http":
@@ -78,18 +80,19 @@ class Guard:
             return (
                 403,
                 "Wrong host",
-                "This studio can be used only from the computer that it runs on.",
+                f"This {self.program} can be used only from the computer that it runs on.",
             )
         origin = headers.get("origin")
         if origin and _place(origin) != host:
-            return 403, "Wrong origin", "A page of another site tried to use this studio."
+            return 403, "Wrong origin", f"A page of another site tried to use this {self.program}."
         length = headers.get("content-length", "0")
         if not (length.isdecimal() and len(length) < 20 and int(length) <= self.limit):
             limit = self.limit // 1_000_000
             return 413, "Too large", f"An upload can have at most {limit} MB."
         if self.token is not None and not self._has_token(scope, headers):
             text = (
-                "Open the address that <code>insphere studio</code> printed. It contains the token."
+                f"Open the address that <code>insphere {self.program}</code> printed. It contains "
+                "the token."
             )
             return 401, "A token is needed", text
         return None
@@ -172,13 +175,19 @@ def _limited(receive: Receive, limit: int) -> Receive:
 
 
 async def _refuse(
-    scope: Scope, receive: Receive, send: Send, status: int, title: str, text: str
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    program: str,
+    status: int,
+    title: str,
+    text: str,
 ) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    body = _PAGE.format(title=title, text=text).encode()
+    body = _PAGE.format(program=program, title=title, text=text).encode()
     headers = [
         (b"content-type", b"text/html; charset=utf-8"),
         (b"content-length", str(len(body)).encode()),

@@ -1,0 +1,1 @@
+"""What every server of insphere needs: an address, who may use it, and what visitors may send."""
