@@ -32,7 +32,8 @@ from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
-from table_blocks import BLOCKS as TABLES
+from table_blocks import BLOCKS as TABULAR
+from text_blocks import BLOCKS as TEXTS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -236,9 +237,10 @@ TABLES: dict[str, Callable[[], str]] = {
     **CHOOSING,
     **PERFORMANCE,
     **SIGNS,
+    **TABULAR,
     **STRUCTURED,
-    **TABLES,
     **TABLE1,
+    **TEXTS,
 }
 
 

@@ -34,6 +34,7 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = 5  # orientations from here on swap height and width
 LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, as Pillow weighs 8-bit colours
 OTHER_BYTE = {
     "RGB;16B": "RGB;16L",
@@ -178,6 +179,25 @@ def _orientation(image: Image.Image) -> int:
 def _turned(image: Image.Image, orientation: int) -> Image.Image:
     method = UPRIGHT.get(orientation)
     return image if method is None else image.transpose(method)
+
+
+def shape_of(image: Image.Image, box: Box | None = None, border: float = 0.0) -> tuple[int, int]:
+    """Return height and width, in pixels, of what `image_to_array` makes without a size.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        The image, decoded or not.
+    box, border
+        As in `image_to_array`.
+    """
+    width, height = image.size
+    if _orientation(image) >= SIDEWAYS:
+        width, height = height, width
+    left, upper, right, lower = box or (border, border, 1 - border, 1 - border)
+    edges = [round(e, 6) for e in (left * width, upper * height, right * width, lower * height)]
+    x, y, right_edge, lower_edge = (round(edge) for edge in edges)
+    return max(1, lower_edge - y), max(1, right_edge - x)
 
 
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:

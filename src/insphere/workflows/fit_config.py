@@ -74,7 +74,7 @@ class FitConfig(ReadOptions):
     ----------
     source : str
         Folder, zip, file or name of a data set.
-    normal, size, channels, skip_bad, follow_links, download, test_size, seed, kind, columns
+    normal, size, fit, channels, skip_bad, follow_links, download, test_size, seed, kind, columns
         How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
         of the detector.
     method : str
@@ -162,7 +162,7 @@ class FitConfig(ReadOptions):
         if not self.follow_links:
             places.add("follow_links")  # later settings; fits without them keep their identity
         places |= {name for name in _ALSO_OPTIONS if getattr(self, name) is None}
-        later = ("kind", "columns", "anomalies", "by_class")
+        later = ("fit", "kind", "columns", "anomalies", "by_class")
         places |= {name for name in later if not getattr(self, name)}  # the same
         text = json.dumps([source, self.model_dump(mode="json", exclude=places)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
