@@ -21,6 +21,7 @@ from choosing_blocks import BLOCKS as CHOOSING
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
+from inspection_blocks import BLOCKS as INSPECTION
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -232,6 +233,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cifar10-controls": lambda: controls("cifar10"),
     **ABLATION,
     **FEATURES,
+    **INSPECTION,
     **METHODS,
     **FIGURES,
     **CHOOSING,
