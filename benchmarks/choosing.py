@@ -166,7 +166,7 @@ def measured(
     rows = {row["candidate"]: row for row in choice.table()}
     told = {"set": task.name, "n": len(task.train), "n_held": choice.n_held, "versions": versions()}
     scored: dict[str, dict[str, np.ndarray]] = {}
-    fitting, _ = applicable(candidates, task.train.shape[1:])
+    fitting, _ = applicable(candidates, task.train.shape[1:], len(task.train))
     for candidate in fitting:
         if candidate.name not in rows or (task.name, candidate.name) in done:
             continue

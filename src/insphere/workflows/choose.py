@@ -94,6 +94,8 @@ class Choice:
         Wall time of this call.
     scores : dict of str to Scores
         Scores of each candidate, for further analysis.
+    stopped : bool
+        Whether it was interrupted before all candidates were compared.
     """
 
     rows: list[Row]
@@ -102,6 +104,7 @@ class Choice:
     n_held: int
     seconds: float
     scores: dict[str, Scores] = field(default_factory=dict)
+    stopped: bool = False
 
     @property
     def best(self) -> Row:
@@ -212,7 +215,7 @@ def choose(
             f"Choosing a method needs at least {FEWEST} normal images, but there are "
             f"{len(images)}; name one with --method instead."
         )
-    fitting, left_out = applicable(candidates, images.shape[1:])
+    fitting, left_out = applicable(candidates, images.shape[1:], len(images))
     if not fitting:
         raise SpecError(f"No candidate fits: {'; '.join(left_out.values())}.")
     share = min(HELD_SHARE, HELD / len(images))
@@ -227,6 +230,7 @@ def choose(
     scores: dict[str, Scores] = {}
     seconds: dict[str, float] = {}
     unit: float | None = None
+    stopped = False
     try:
         for candidate in fitting:
             known = record.read(candidate)
@@ -252,6 +256,7 @@ def choose(
     except KeyboardInterrupt:
         if not scores:
             raise
+        stopped = True
         for candidate in fitting:
             if candidate.name not in scores:
                 left_out.setdefault(candidate.name, "the comparison was stopped before")
@@ -260,7 +265,7 @@ def choose(
     by_name = {candidate.name: candidate for candidate in fitting}
     rows = _rows(by_name, scores, seconds, seed)
     took = time.perf_counter() - started
-    return Choice(rows, left_out, len(train), len(held), took, scores)
+    return Choice(rows, left_out, len(train), len(held), took, scores, stopped)
 
 
 def _rows(

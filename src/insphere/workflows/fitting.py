@@ -112,6 +112,8 @@ def fit_source(
         auto, config = False, config.model_copy(update={"method": kind.method})
     if auto:
         choice = _chosen(images, config, choosing)
+        if choice.stopped:
+            raise KeyboardInterrupt
         best = choice.best
         config = config.model_copy(
             update={"method": best.method, "options": best.params | config.options}
