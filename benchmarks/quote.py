@@ -21,6 +21,7 @@ from choosing_blocks import BLOCKS as CHOOSING
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
+from inspection_blocks import BLOCKS as INSPECTION
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -33,6 +34,7 @@ from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
 from table_blocks import BLOCKS as TABULAR
+from text_blocks import BLOCKS as TEXTS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -231,6 +233,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cifar10-controls": lambda: controls("cifar10"),
     **ABLATION,
     **FEATURES,
+    **INSPECTION,
     **METHODS,
     **FIGURES,
     **CHOOSING,
@@ -239,6 +242,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **TABULAR,
     **STRUCTURED,
     **TABLE1,
+    **TEXTS,
 }
 
 

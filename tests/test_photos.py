@@ -337,3 +337,25 @@ def test_python_takes_photographs_of_any_size_by_path_and_as_pictures(tmp_path: 
     np.testing.assert_array_equal(detector.anomaly_score(pictures), scores)
     alone = detector.anomaly_score(tmp_path / "new" / "3.png")
     np.testing.assert_allclose(alone, scores[2:], rtol=1e-5)
+
+
+def test_a_whitened_head_starts_at_mahalanobis_and_learns() -> None:
+    from insphere.training.patches import PatchSpec, train_patches
+
+    rng = np.random.default_rng(0)
+    mix = rng.normal(size=(8, 8))
+    X = (rng.standard_t(4, size=(200, 8)) @ mix + 5).astype(np.float16)[:, None]
+    quick = PatchSpec().phase.model_copy(update={"epochs": 20, "min_steps": 0})
+    start = PatchSpec(start="whitened", whiten=1e-6, phase=quick)
+    trained = train_patches(X, start, seed=0, device=torch.device("cpu"))
+    still = start.model_copy(update={"phase": quick.model_copy(update={"lr": 1e-12})})
+    untrained = train_patches(X, still, seed=0, device=torch.device("cpu"))
+    rows = X[:, 0].astype(np.float64)
+    off = rows - rows.mean(axis=0)
+    expected = np.einsum("nc,cd,nd->n", off, np.linalg.inv(np.cov(rows.T, bias=True)), off)
+    with torch.no_grad():
+        found = untrained.sphere(torch.from_numpy(X))[0][:, 0]
+    np.testing.assert_allclose(found, expected, rtol=0.01, atol=0.01)
+    assert trained.history[-1]["loss"] < trained.history[0]["loss"]
+    assert trained.history[-1]["spread"] > 0.5 * untrained.history[-1]["spread"]
+    assert "No sign of collapse" in trained.guard.summary()[0]

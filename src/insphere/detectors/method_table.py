@@ -65,6 +65,10 @@ METHODS = {
     "knn": Entry("shallow.knn:KNNDetector", ("nearest-neighbours", "nearest-neighbors")),
     "kde": Entry("shallow.kde:KDEDetector", ("parzen",)),
     "mahalanobis": Entry("shallow.mahalanobis:MahalanobisDetector"),
+    "text-mahalanobis": Entry("texts.text_mahalanobis:TextMahalanobis", ("text",)),
+    "text-knn": Entry("texts.text_knn:TextKNN"),
+    "text-svdd": Entry("texts.text_svdd:TextSVDD"),
+    "text-surprise": Entry("texts.text_surprise:TextSurprise"),
     "combination": Entry("combined.combination:Combination", ("fisher",)),
     "softmax": Entry("supervised.softmax:SoftmaxThreshold"),
 }

@@ -262,7 +262,7 @@ def train_patches(
     with torch.no_grad(), seeded(seed):
         z = encoder(preprocessor(torch.from_numpy(sample).to(device)))
     center = choose_center(z) if spec.start == "random" else _means(z, spec.centers, seed)
-    guard = CollapseGuard(spec.allow_collapse)
+    guard = CollapseGuard(spec.allow_collapse, whitened=spec.start == "whitened")
     guard.begin(z, squared_distances(z, center))
     objective = PatchHypersphere(
         encoder, center, guard, unit=spec.unit, nu=spec.nu,
