@@ -30,7 +30,10 @@ TITLES = {
 def texts() -> str:
     """Set out mean and standard deviation over the seeds, for each method and set."""
     rows = read_rows(ROWS)
-    lines = ["| method | " + " | ".join(SETS.values()) + " | seeds |", "| --- | ---: | ---: | ---: |"]
+    lines = [
+        "| method | " + " | ".join(SETS.values()) + " | seeds |",
+        "| --- | ---: | ---: | ---: |",
+    ]
     for method, title in TITLES.items():
         found = {
             name: [row["auc"] for row in rows if (row["set"], row["method"]) == (name, method)]
