@@ -105,7 +105,9 @@ def measure(data: ImageSet, split: str, run: str) -> dict[str, Any]:
     assert data.masks is not None
     train, test = parts(data, split)
     method, params = RUNS[run]
-    detector: Any = build_detector(method, params, seed=0).fit(data.images[train])
+    detector: Any = build_detector(method, params | {"contamination": 0.05}, seed=0).fit(
+        data.images[train]
+    )
     scores = detector.anomaly_score(data.images[test])
     maps = detector.anomaly_map(data.images[test])
     pixels = evaluate_maps(data.masks[test] > 0, maps, valid=lying(data.images[test]))

@@ -65,8 +65,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "experiments": {
         "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",
-        "preprocess", "nets", "training", "features", "detectors", "scoring", "explain",
-        "figures", "report", "workflows",
+        "modalities", "preprocess", "nets", "training", "features", "detectors", "scoring",
+        "explain", "figures", "report", "workflows",
     },
 }  # fmt: skip
 MAY_IMPORT["studio"] = {
