@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
+from deploy_blocks import BLOCKS as DEPLOY
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from insphere.data.datasets.table import DATASETS, named_dataset
@@ -226,6 +227,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),
     **ABLATION,
+    **DEPLOY,
     **FEATURES,
     **METHODS,
     **PERFORMANCE,

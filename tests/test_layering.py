@@ -44,6 +44,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "errors", "fingerprint", "data.inputs", "data.value_range", "data.column_scale",
         "modalities", "preprocess", "nets", "training", "features", "scoring",
     },
+    "web": {"errors", "data.files", "data.pixels"},
+    "runtime": {
+        "errors", "resources", "data.file_kinds", "data.files", "data.pixels", "data.value_range",
+    },
+    "export": {
+        "errors", "atomic", "runtime", "detectors", "preprocess", "scoring",
+        "data.value_range", "data.column_scale",
+    },
     "explain": {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",
     },
@@ -54,7 +62,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "safe_text": set(),
     "workflows": {
         "errors", "fingerprint", "storage", "versions", "data", "modalities", "preprocess", "nets",
-        "training", "features", "detectors", "scoring", "explain", "figures", "report",
+        "training", "features", "detectors", "scoring", "explain", "export", "runtime", "figures",
+        "report",
     },
     "experiments": {
         "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",
@@ -65,6 +74,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["studio"] = {
     "errors", "storage", "safe_text", "data", "nets", "detectors", "scoring", "explain", "figures",
     "report", "workflows", "experiments",
+}  # fmt: skip
+MAY_IMPORT["studio"] |= {"web"}
+MAY_IMPORT["server"] = {
+    "_version", "errors", "data.pixels", "detectors", "export", "runtime", "scoring", "web",
 }  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
@@ -78,7 +91,7 @@ MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
 
 NO_CIRCLES = ("detectors", "scoring")
-TORCH_FREE = ("data", "modalities", "scoring", "figures", "report")
+TORCH_FREE = ("data", "modalities", "runtime", "scoring", "figures", "report", "web")
 UNSAFE_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "joblib.load", "joblib.dump", "yaml.load"}
 

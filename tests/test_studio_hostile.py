@@ -25,9 +25,9 @@ from insphere.studio.uploads import Limits, keep_zip
 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
-from insphere.studio.access import COOKIE, Guard
 from insphere.studio.app_state import _called, _Refused
 from insphere.studio.server import find_place
+from insphere.web.access import COOKIE, Guard
 from test_studio_server import TOKEN, ask, inner
 
 HOSTILE = (

@@ -29,13 +29,13 @@ from insphere.studio.uploads import Limits, clean_title, drawn_digit, keep_zip, 
 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
-from insphere.studio.access import COOKIE, Guard
 from insphere.studio.disconnects import EndAbandonedAnswers
 from insphere.studio.downloads import packed_model
 from insphere.studio.form_state import address_of
 from insphere.studio.formatting import about, percent, points
 from insphere.studio.method_list import by_family
 from insphere.studio.server import find_place
+from insphere.web.access import COOKIE, Guard
 
 TOKEN = "a-token"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
-from insphere.studio.access import COOKIE, HEADERS, Guard
+from insphere.web.access import COOKIE, HEADERS, Guard
 
 TOKEN = "a-token"
 NAMES = (

@@ -25,11 +25,13 @@ from insphere.cli.commands.cache import cache
 from insphere.cli.commands.collapse import collapse
 from insphere.cli.commands.demo import demo
 from insphere.cli.commands.drift import drift
+from insphere.cli.commands.export import export, verify
 from insphere.cli.commands.figures import figures
 from insphere.cli.commands.fit import fit
 from insphere.cli.commands.info import datasets, info
 from insphere.cli.commands.methods import methods
 from insphere.cli.commands.score import evaluate, report, score
+from insphere.cli.commands.serve import serve
 from insphere.cli.commands.studio import studio
 from insphere.cli.commands.sweep import sweep
 from insphere.errors import InsphereError
@@ -47,6 +49,7 @@ _click: Any = sys.modules[typer.BadParameter.__module__]
 _PANELS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
     "First steps": (demo, fit, score, evaluate, report, studio),
     "Data and models": (datasets, methods, info, drift, cache),
+    "Out of the door": (export, verify, serve),
     "Many runs": (sweep, figures, ablate, collapse),
 }
 """The commands in the order in which a newcomer needs them, under the headings of the help."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from insphere.studio.access import App, Message, Receive, Scope, Send
+from insphere.web.access import App, Message, Receive, Scope, Send
 
 CLIENT_CLOSED_REQUEST = 499
 

@@ -9,14 +9,13 @@ from typing import Any
 
 from nicegui import app, ui
 
-from insphere.errors import InsphereError
 from insphere.studio import downloads
-from insphere.studio.access import LOCAL, Guard
 from insphere.studio.app_state import Studio
 from insphere.studio.disconnects import EndAbandonedAnswers
 from insphere.studio.frame import FAVICON
 from insphere.studio.pages import compare, experiments, inspect, models, run
 from insphere.studio.uploads import LIMITS
+from insphere.web.access import LOCAL, Guard, check_address
 
 LOOK_AFTER_SECONDS = 2.0
 _MARGIN = 1_000_000  # bytes around an upload
@@ -56,20 +55,7 @@ def find_place(host: str, port: int) -> Place:
     InsphereError
         If the address is in use, or does not belong to this computer.
     """
-    if not 0 <= port <= 65535:
-        raise InsphereError(f"--port takes a number from 0 to 65535, but got {port}.")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            port = int(probe.getsockname()[1])
-    except (OSError, UnicodeError, ValueError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InsphereError(
-            f"The studio cannot listen on {host[:80]}:{port} ({reason}); choose another address "
-            "with --host or another port with --port."
-        ) from error
+    port = check_address(host, port, "The studio")
     return Place(host, port, None if host in LOCAL else secrets.token_urlsafe(24))
 
 

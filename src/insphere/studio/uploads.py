@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import zipfile
-import zlib
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,42 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from insphere.atomic import atomic_path
-from insphere.data.files import is_image_name
 from insphere.data.load import load_dataset
 from insphere.data.pixels import image_to_array, open_image
 from insphere.errors import DataError
-
-ENCRYPTED = 0x1  # the bit in the flags of a zip member
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits for uploads.
-
-    Parameters
-    ----------
-    bytes : int
-        Size of the file, and of the whole request.
-    unpacked : int
-        Bytes of all images of a zip together, unpacked.
-    images : int
-        Number of images in a zip.
-    pixels : int
-        Pixels of one image.
-    all_pixels : int
-        Pixels of all images of a zip together. Decoding costs this much, even if the file is
-        small.
-    side : int
-        Longest side in pixels of the images that are saved. Larger images are reduced.
-    """
-
-    bytes: int = 100_000_000
-    unpacked: int = 1_000_000_000
-    images: int = 20_000
-    pixels: int = 40_000_000
-    all_pixels: int = 2_000_000_000
-    side: int = 64
-
+from insphere.web.uploads import Limits, check_zip, headers
 
 LIMITS = Limits()
 
@@ -80,7 +45,9 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
     DataError
         If it is not a zip, exceeds a limit, cannot be decoded, or has fewer than two classes.
     """
-    _check_zip(file, limits)
+    if file.stat().st_size > limits.bytes:
+        raise DataError(f"The file is larger than {limits.bytes // 1_000_000} MB.")
+    check_zip(file, limits)
     Image.MAX_IMAGE_PIXELS = limits.pixels
     size = _size(file, limits)
     data = load_dataset(file, size=size, cache=False, progress=False)
@@ -182,57 +149,13 @@ def clean_title(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:40] or "images"
 
 
-def _check_zip(file: Path, limits: Limits) -> None:
-    if file.stat().st_size > limits.bytes:
-        raise DataError(f"The file is larger than {limits.bytes // 1_000_000} MB.")
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = [m for m in archive.infolist() if is_image_name(m.filename)]
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
-        raise DataError(
-            "This file is no zip, or a damaged one; pack one folder for each class into a zip."
-        ) from error
-    if not members:
-        raise DataError("There are no images in the zip.")
-    if any(member.flag_bits & ENCRYPTED for member in members):
-        raise DataError("The zip is encrypted; pack the images again without a password.")
-    if len(members) > limits.images:
-        raise DataError(
-            f"The zip holds {len(members):,} images; at most {limits.images:,} are accepted."
-        )
-    if sum(member.file_size for member in members) > limits.unpacked:
-        raise DataError(
-            f"Unpacked, the zip has more than {limits.unpacked // 1_000_000:,} MB; use smaller "
-            "images."
-        )
-
-
 def _size(file: Path, limits: Limits) -> tuple[int, int]:
     """Return one size for all images: the most common one, reduced if it is large.
 
     Only the headers of the images are read, so that too many pixels are refused before any image
     is decoded.
     """
-    sizes: Counter[tuple[int, int]] = Counter()
-    pixels = 0
-    with zipfile.ZipFile(file) as archive:
-        for member in archive.infolist():
-            if not is_image_name(member.filename):
-                continue
-            try:
-                image = open_image(archive.read(member))
-            except Image.DecompressionBombError as error:
-                raise DataError(f"{member.filename[:80]} is too large: {error}.") from error
-            except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, zlib.error,
-                    NotImplementedError, zipfile.BadZipFile) as error:  # fmt: skip
-                raise DataError(f"{member.filename[:80]} in the zip is no image.") from error
-            sizes[image.height, image.width] += 1
-            pixels += image.height * image.width
-            if pixels > limits.all_pixels:
-                raise DataError(
-                    f"The images of the zip have more than {limits.all_pixels // 1_000_000:,} "
-                    "million pixels together; make them smaller, or upload fewer."
-                )
+    sizes = Counter((image.height, image.width) for _, _, image in headers(file, limits))
     height, width = sizes.most_common(1)[0][0]
     scale = min(1.0, limits.side / max(height, width))
     return max(8, round(height * scale)), max(8, round(width * scale))

@@ -12,6 +12,7 @@ import numpy as np
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
+from insphere.data.split import take_images
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import SpecError
 from insphere.scoring.conformal import Calibration, no_threshold
@@ -109,6 +110,20 @@ def fit_source(
     seconds = time.perf_counter() - started
     detector.trained_on_ = trained_on(data, config, normal, held_out=held_out)
     return Fit(config, data, normal, detector, seconds)
+
+
+def keep_golden_images(fitted: Fit) -> None:
+    """Keep some normal training images and their scores in the saved model.
+
+    Parameters
+    ----------
+    fitted : Fit
+        Whose detector was saved to the folder that its settings name.
+    """
+    from insphere.export.golden import keep_golden
+
+    images, _, _ = _training_part(fitted.data, fitted.config)
+    keep_golden(fitted.config.out, take_images(images.images, training_index(images)))
 
 
 def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] | None:

@@ -18,10 +18,11 @@ from insphere.detectors.pretrained.patch_scores import (
     Floats,
     Pooling,
     check_pooling,
+    enlargements,
     image_maps,
     pool_patches,
 )
-from insphere.detectors.pretrained.scoring_heads import PatchPooling
+from insphere.detectors.pretrained.scoring_heads import PatchMaps, PatchPooling
 from insphere.features import Form
 from insphere.features.extract import BATCH
 from insphere.features.module import FeatureModule
@@ -112,6 +113,16 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
     def _module(self) -> nn.Module:
         head = self._head().to(self._extractor.device)
         return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), head).eval()
+
+    def _patch_head(self) -> nn.Module:
+        """Return what `_patch_scores` computes, as a module on patches (N, G, G, C)."""
+        raise NotImplementedError
+
+    def _map_module(self) -> nn.Module:
+        height, width = self.modality_.sample_shape[1:]
+        enlarging = enlargements(self.form_.grid, (height, width), self.smoothing)
+        maps = PatchMaps(self._patch_head(), *enlarging).to(self._extractor.device)
+        return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), maps).eval()
 
     def _pooling(self) -> PatchPooling:
         return PatchPooling(self.pooling, self.top_share)

@@ -98,6 +98,9 @@ class PatchMemory(PatchDetector):
     def _head(self) -> nn.Module:
         return nn.Sequential(NearestPatches(self.bank_), self._pooling())
 
+    def _patch_head(self) -> nn.Module:
+        return NearestPatches(self.bank_)
+
     def _nearest(self, F: Half, owners: NDArray[np.int64] | None = None) -> Floats:
         """Return the distance of each patch to the memory, without the patches of its own image."""
         n, patches, width = F.shape

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, zoom
 
 from insphere.detectors.base.checks import is_real, require
 
@@ -86,3 +86,27 @@ def image_maps(
         )
         maps[i] = gaussian_filter(enlarged, sigma, mode="nearest")
     return maps
+
+
+def enlargements(grid: int, size: tuple[int, int], smoothing: float | None = None) -> list[Floats]:
+    """Return what `image_maps` does along each side as a matrix, as it is linear in the scores.
+
+    Parameters
+    ----------
+    grid : int
+        Patches in a row and in a column.
+    size, smoothing
+        As in `image_maps`.
+
+    Returns
+    -------
+    list of ndarray of float64, shapes (H, grid) and (W, grid)
+        The map is the first, times the scores, times the second transposed.
+    """
+    found = []
+    for side in size:
+        apart = side / grid
+        enlarged = zoom(np.eye(grid), (apart, 1), order=1, mode="nearest", grid_mode=True)
+        sigma = apart / 2 if smoothing is None else smoothing
+        found.append(gaussian_filter1d(enlarged, sigma, axis=0, mode="nearest"))
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -107,6 +107,11 @@ class AnoGAN(NetworkDetector):
         family="reconstruction",
         summary="distance to the nearest image that a generative network can make",
         takes=("images",),
+    )
+
+    not_exported: ClassVar[str] = (
+        "it searches a latent vector by gradients for each image, which a graph of fixed "
+        "operations cannot do"
     )
 
     latent_dim: int = 256

@@ -1,15 +1,19 @@
-"""Access to the studio: from this computer, or with a token.
+"""Access to the studio and to the server: from this computer, or with a token.
 
-A page of another site must not be able to use a studio on the visitor's computer. So a request must
+A page of another site must not be able to use them on the visitor's computer. So a request must
 name the right host, and must not come from a page of another origin.
 """
 
 from __future__ import annotations
 
 import hmac
+import json
+import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
+
+from insphere.errors import InsphereError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -51,10 +55,25 @@ class Guard:
         The token that a request needs. None accepts all requests that name a local host.
     limit : int
         Largest size of a request in bytes.
+    program : str
+        What it is called in messages, such as "studio".
+    as_json : bool
+        Refuse with a JSON object instead of a page, and keep no token in a cookie.
+    open_paths : tuple of str
+        Beginnings of paths that anyone may ask for.
     """
 
-    def __init__(self, app: App, token: str | None, limit: int) -> None:
+    def __init__(
+        self,
+        app: App,
+        token: str | None,
+        limit: int,
+        program: str = "studio",
+        as_json: bool = False,
+        open_paths: tuple[str, ...] = (),
+    ) -> None:
         self.app, self.token, self.limit = app, token, limit
+        self.program, self.as_json, self.open_paths = program, as_json, open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -64,32 +83,38 @@ class Guard:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await _refuse(scope, receive, send, *refusal)
+            await _refuse(scope, receive, send, *refusal, as_json=self.as_json)
             return
         given = parse_qs(scope["query_string"].decode("latin-1"))
-        if self.token is not None and "token" in given and scope["type"] == "http":
+        keeps = self.token is not None and not self.as_json
+        if keeps and "token" in given and scope["type"] == "http":
             await self._keep_token(scope, given, send)
             return
         await self.app(scope, _limited(receive, self.limit), _guarded(send))
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
+        if self.open_paths and scope["path"].startswith(self.open_paths):
+            return None
         host = headers.get("host", "")
         if self.token is None and _name(f"//{host}") not in LOCAL:
             return (
                 403,
                 "Wrong host",
-                "This studio can be used only from the computer that it runs on.",
+                f"This {self.program} can be used only from the computer that it runs on.",
             )
         origin = headers.get("origin")
         if origin and _place(origin) != host:
-            return 403, "Wrong origin", "A page of another site tried to use this studio."
+            return 403, "Wrong origin", f"A page of another site tried to use this {self.program}."
         length = headers.get("content-length", "0")
         if not (length.isdecimal() and len(length) < 20 and int(length) <= self.limit):
             limit = self.limit // 1_000_000
             return 413, "Too large", f"An upload can have at most {limit} MB."
         if self.token is not None and not self._has_token(scope, headers):
             text = (
-                "Open the address that <code>insphere studio</code> printed. It contains the token."
+                "Send the token in the header Authorization, as Bearer TOKEN."
+                if self.as_json
+                else "Open the address that <code>insphere studio</code> printed. It contains the "
+                "token."
             )
             return 401, "A token is needed", text
         return None
@@ -97,7 +122,10 @@ class Guard:
     def _has_token(self, scope: Scope, headers: dict[str, str]) -> bool:
         token = (self.token or "").encode()
         query = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
         given = [query, *_cookies(headers.get("cookie", ""), COOKIE)]
+        if scheme.lower() == "bearer":
+            given.append(bearer.strip())
         checks = [hmac.compare_digest(one.encode(), token) for one in given]
         return any(checks)
 
@@ -116,6 +144,39 @@ class Guard:
         send = _guarded(send)
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
+
+
+def check_address(host: str, port: int, program: str) -> int:
+    """Return the port to listen on, after checking that it is free; 0 takes any free one.
+
+    Parameters
+    ----------
+    host : str
+        Address.
+    port : int
+        Port.
+    program : str
+        What wants to listen, as the subject of a sentence.
+
+    Raises
+    ------
+    InsphereError
+        If the address is in use, or does not belong to this computer.
+    """
+    if not 0 <= port <= 65535:
+        raise InsphereError(f"--port takes a number from 0 to 65535, but got {port}.")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    except (OSError, UnicodeError, ValueError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InsphereError(
+            f"{program} cannot listen on {host[:80]}:{port} ({reason}); choose another address "
+            "with --host or another port with --port."
+        ) from error
 
 
 def _name(address: str) -> str:
@@ -172,15 +233,24 @@ def _limited(receive: Receive, limit: int) -> Receive:
 
 
 async def _refuse(
-    scope: Scope, receive: Receive, send: Send, status: int, title: str, text: str
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    status: int,
+    title: str,
+    text: str,
+    *,
+    as_json: bool = False,
 ) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    body = _PAGE.format(title=title, text=text).encode()
+    page = _PAGE.format(title=title, text=text)
+    body = (json.dumps({"error": text}) if as_json else page).encode()
+    kind = b"application/json" if as_json else b"text/html; charset=utf-8"
     headers = [
-        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-type", kind),
         (b"content-length", str(len(body)).encode()),
         *HEADERS.items(),
     ]

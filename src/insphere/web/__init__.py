@@ -1,0 +1,1 @@
+"""What studio and server share: who may ask, and how much."""
