@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
+from choosing_blocks import BLOCKS as CHOOSING
 from deploy_blocks import BLOCKS as DEPLOY
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
+from figure_blocks import BLOCKS as FIGURES
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -29,7 +31,9 @@ from method_blocks import BLOCKS as METHODS
 from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
+from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
+from table_blocks import BLOCKS as TABLES
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -230,8 +234,12 @@ TABLES: dict[str, Callable[[], str]] = {
     **DEPLOY,
     **FEATURES,
     **METHODS,
+    **FIGURES,
+    **CHOOSING,
     **PERFORMANCE,
     **SIGNS,
+    **STRUCTURED,
+    **TABLES,
     **TABLE1,
 }
 

@@ -35,6 +35,15 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["INSPHERE_CACHE"] = cache.name
 
 
+@pytest.fixture(scope="session")
+def digits():
+    """1,797 real digits of 8×8 pixels as uint8 images, and which digit each shows."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return (data.images / 16 * 255).astype("uint8")[..., None], data.target
+
+
 # ---------------------------------------------------------------------- the studio in a browser
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")

@@ -306,3 +306,11 @@ def test_what_was_fitted_before_keeps_its_identity():
     assert config.settings() == {"source": "a", "normal": ["3"], "size": [64, 48]}
     assert config.identity == "8ac2a5d9629ea309"
     assert RunSpec(dataset=DIGITS, normal=("3",), params={"nu": 0.2}).identity == "70dc8f848b1b"
+
+
+def test_equal_settings_have_one_place_in_a_cache():
+    same = [ReadOptions(normal=name, columns={"label": "kind"}) for name in ("3", (3,))]
+    assert len({*same, ReadOptions(normal="3")}) == 2
+    assert hash(RunSpec(dataset=DIGITS, normal=("3",)).reading) == hash(
+        RunSpec(dataset=DIGITS, normal=("3",), params={"nu": 0.2}).reading
+    )

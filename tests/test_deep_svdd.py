@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -23,12 +23,6 @@ QUICK = Recipe(
     pretrain=Phase(epochs=2, lr=1e-2, batch_size=100),
     train=Phase(epochs=3, lr=1e-2, batch_size=100),
 )
-
-
-@pytest.fixture(scope="module")
-def digits():
-    data = load_digits()
-    return (data.images / 16 * 255).astype(np.uint8)[..., None], data.target
 
 
 @pytest.fixture(scope="module")

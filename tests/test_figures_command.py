@@ -18,7 +18,7 @@ from insphere.errors import InsphereError, SpecError
 from insphere.experiments.analysis.run_collection import read_collection, typical
 from insphere.experiments.execution.engine import run_specs
 from insphere.experiments.plots.captions import sentence
-from insphere.experiments.plots.catalogue import FIGURES, plan
+from insphere.experiments.plots.catalogue import figure_specs, plan
 from insphere.experiments.plots.run_figures import sample
 from insphere.experiments.runs.display_names import options_of, plain_baseline, run_names
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
@@ -89,8 +89,8 @@ def test_former_names_are_understood_and_every_figure_is_in_the_docs(capsys):
     told = json.loads(capsys.readouterr().out)["figures"]
     assert [one["name"] for one in told] == ["bars-cifar-10", "change-cifar-10"]
     page = (RESULTS.parents[1] / "docs" / "figures.md").read_text("utf-8")
-    assert [spec.key for spec in FIGURES if f"`{spec.key}`" not in page] == []
-    names = [name for spec in FIGURES for name in (spec.key, *spec.formerly)]
+    assert [spec.key for spec in figure_specs() if f"`{spec.key}`" not in page] == []
+    names = [name for spec in figure_specs() for name in (spec.key, *spec.formerly)]
     assert len(names) == len(set(names))
     assert all(name.isalpha() and name.islower() for name in names)
 
@@ -110,7 +110,7 @@ def test_a_store_gives_every_kind(store):
     found, left_out = plan(collection)
     kinds = {planned.name.split("-")[0] for planned in found}
     assert set(left_out) == {"Published and measured"}  # 8×8 digits are none of the paper's data
-    assert kinds == {spec.key for spec in FIGURES} - {"published"}
+    assert kinds == {spec.key for spec in figure_specs()} - {"published"}
     inside = [p for p in found if p.name.split("-")[0] in
               ("preview", "training", "roc", "pr", "scores", "sorted", "latent")]  # fmt: skip
     for planned in inside:
@@ -142,6 +142,23 @@ def test_histories_in_rows_are_used(tmp_path):
     (planned,), _ = plan(read_collection([tmp_path / "rows.jsonl"]), ["training"])
     assert "no epoch was chosen by it" in planned.caption
     assert len(planned.draw().axes) == 2
+
+
+def test_time_is_the_mean_of_the_runs_and_options_without_times_are_left_out(tmp_path):
+    rows = read_rows(RESULTS / "cifar10-controls.jsonl")
+    methods = sorted({row["method"] for row in rows})
+    for row in rows:
+        timed = row if row["method"] != methods[0] else row | {"fit_seconds": None}
+        append_row(tmp_path / "rows.jsonl", timed)
+    (planned,), _ = plan(read_collection([tmp_path / "rows.jsonl"]), ["time"])
+    points = {line.get_label(): line.get_xydata()[0] for line in planned.draw().axes[0].lines}
+    assert len(points) == len(methods) - 1
+    knn = [row for row in rows if row["method"] == "knn"]
+    (label,) = (label for label in points if "neighbour" in label)
+    seconds, auc = points[label]
+    assert seconds == pytest.approx(np.mean([row["fit_seconds"] for row in knn]))
+    assert auc == pytest.approx(100 * np.mean([row["auc"] for row in knn]))
+    assert [trace.x[0] for trace in planned.screen().data] == [p[0] for p in points.values()]
 
 
 @pytest.mark.parametrize(

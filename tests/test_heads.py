@@ -1,5 +1,6 @@
 """Heads and pretrainings: what the seam asks of a new one, shown on some that live here alone."""
 
+import json
 import math
 from typing import ClassVar, Literal
 
@@ -20,11 +21,13 @@ from insphere.preprocess.pipeline import to_batch
 from insphere.training.batch import Batch
 from insphere.training.deep_svdd import SphereSpec
 from insphere.training.heads.head import Head, HeadSpec
-from insphere.training.heads.table import HEADS, parse_head
+from insphere.training.heads.parse import parse_head
+from insphere.training.heads.table import HEADS
 from insphere.training.loop import mixed_seed, seeded
 from insphere.training.objectives import Objective
+from insphere.training.pretraining.parse import parse_pretraining
 from insphere.training.pretraining.pretraining import Pretraining
-from insphere.training.pretraining.table import PRETRAININGS, parse_pretraining
+from insphere.training.pretraining.table import PRETRAININGS
 from insphere.training.recipe import Phase, Recipe
 
 CPU = torch.device("cpu")
@@ -337,3 +340,59 @@ def test_settings_are_read_by_kind():
     assert parse_head("center") == parse_head({"kind": "center", "place": "mean"})
     with pytest.raises(ValueError, match="place"):
         parse_head({"kind": "center", "place": "left"})
+
+
+# ---------------------------------------------------------------- chosen by people
+
+
+@pytest.mark.usefixtures("known_kinds")
+def test_kinds_are_chosen_by_plain_options(tmp_path, monkeypatch, capsys):
+    from insphere.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "network.yaml").write_text(
+        "options: {encoder: {widths: [6, 4], rep_dim: 8, kernel: 3}}\n"
+    )
+    command = ["fit", "digits-8x8", "--normal", "3", "--config", "network.yaml", "--epochs", "2",
+               "--pretrain-epochs", "2", "--out", "m", "--json"]  # fmt: skip
+    chosen = ["--pretraining", "rotation", "--head", "{kind: nearest, k: 3}"]
+    assert main([*command, *chosen]) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert settings["pretraining"] == "rotation"
+    assert settings["head"] == {"kind": "nearest", "k": 3}
+    loaded = insphere.load("m")
+    assert (loaded.spec_.pretraining, loaded.spec_.head) == (Rotation(), NearestSpec(k=3))
+    assert main([*command, "--overwrite", "--head", "spheres"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Unknown head 'spheres'; use one of center" in said
+
+
+def test_settings_that_were_options_once_still_are():
+    from insphere.workflows.fit_config import make_config
+
+    plain, _ = make_config({"source": "a", "head": "center"})
+    option, _ = make_config({"source": "a", "options": {"head": "center"}})
+    assert plain.params == option.params == {"head": "center"}
+
+
+@pytest.mark.usefixtures("known_kinds")
+def test_the_form_of_the_studio_offers_all_kinds():
+    pytest.importorskip("nicegui")
+    from types import SimpleNamespace
+
+    from insphere.experiments.runs.run_builder import BASELINE
+    from insphere.studio.form_state import FormState, address_of
+
+    source = SimpleNamespace(key="digits-8x8", dataset="digits-8x8")
+    studio = SimpleNamespace(sources=SimpleNamespace(all=lambda: [source]))
+    given = {"normal": "3", "pretraining": "rotation", "head": "nearest", "threshold": "training"}
+    form = FormState(studio, given)
+    spec = form.choice().spec()
+    assert spec.params == {"pretraining": "rotation", "head": "nearest"}
+    assert "pretraining=rotation&head=nearest" in form.address()
+    assert "pretraining=rotation&head=nearest" in address_of(source, spec)
+    other = FormState(studio, given | {"pretraining": "autoencoder", "head": "spheres"})
+    assert (other.method, other.choice().spec().params) == (BASELINE, {})
+    assert "head" not in other.address()
+    knn = FormState(studio, given | {"method": "knn"})
+    assert knn.choice().spec().params == {}

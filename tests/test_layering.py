@@ -27,24 +27,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "fingerprint": set(),
     "storage": {"errors"},
-    "atomic": {"errors", "parsing"},
+    "atomic": {"errors", "parsing", "safe_text"},
     "durations": set(),
     "natural_sort": set(),
-    "parsing": set(),
+    "parsing": {"safe_text"},
     "resources": set(),
     "validation": {"errors"},
     "data": {"errors", "fingerprint", "storage"},
-    "modalities": {"errors", "data.degenerate", "data.image_set", "data.inputs"},
+    "modalities": {"errors", "data"},
     "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
-    "training": {"errors", "fingerprint", "modalities", "preprocess", "nets"},
+    "training": {
+        "errors", "fingerprint", "modalities", "preprocess", "nets", "synthetic_anomalies",
+    },
     "features": {"errors", "fingerprint", "storage", "nets", "training"},
     "scoring": {"errors"},
+    "synthetic_anomalies": {"errors"},
     "detectors": {
         "errors", "fingerprint", "data.inputs", "data.value_range", "data.column_scale",
         "modalities", "preprocess", "nets", "training", "features", "scoring",
+        "synthetic_anomalies",
     },
-    "web": {"errors", "data.files", "data.pixels"},
     "runtime": {
         "errors", "resources", "data.file_kinds", "data.files", "data.pixels", "data.value_range",
     },
@@ -57,13 +60,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "attacks": {"errors", "explain", "detectors"},
     "figures": {"errors", "explain.score_checks"},
-    "report": {"errors", "explain", "figures", "scoring"},
+    "report": {"errors", "explain", "figures", "modalities", "scoring"},
     "versions": set(),
     "safe_text": set(),
+    "web": {"errors", "data"},
     "workflows": {
         "errors", "fingerprint", "storage", "versions", "data", "modalities", "preprocess", "nets",
         "training", "features", "detectors", "scoring", "explain", "export", "runtime", "figures",
-        "report",
+        "report", "synthetic_anomalies",
     },
     "experiments": {
         "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",
@@ -72,26 +76,36 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }  # fmt: skip
 MAY_IMPORT["studio"] = {
-    "errors", "storage", "safe_text", "data", "nets", "detectors", "scoring", "explain", "figures",
-    "report", "workflows", "experiments",
+    "errors", "storage", "safe_text", "data", "nets", "training", "detectors", "scoring", "explain",
+    "figures", "report", "web", "workflows", "experiments",
 }  # fmt: skip
-MAY_IMPORT["studio"] |= {"web"}
 MAY_IMPORT["server"] = {
-    "_version", "errors", "data.pixels", "detectors", "export", "runtime", "scoring", "web",
+    "_version", "errors", "data.pixels", "detectors", "export", "modalities", "runtime", "scoring",
+    "web",
 }  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 # Small tools that every room above may use.
-TOOLS = {"atomic", "durations", "natural_sort", "parsing", "resources", "validation"}
+TOOLS = {
+    "atomic", "durations", "natural_sort", "parsing", "resources", "safe_text", "validation",
+}  # fmt: skip
 for _room in (
     ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "safe_text", "versions"}
 ):
     MAY_IMPORT[_room] |= TOOLS
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT["__init__"] = {"_version", "data", "detectors"}
+MAY_IMPORT["__init__"] = {"_version", "data", "detectors", "workflows.choose"}
 
 NO_CIRCLES = ("detectors", "scoring")
-TORCH_FREE = ("data", "modalities", "runtime", "scoring", "figures", "report", "web")
+TORCH_FREE = (
+    "data",
+    "modalities",
+    "runtime",
+    "scoring",
+    "synthetic_anomalies",
+    "figures",
+    "report",
+)
 UNSAFE_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "joblib.load", "joblib.dump", "yaml.load"}
 

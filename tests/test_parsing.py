@@ -25,8 +25,8 @@ from insphere.parsing import (
     parse_json,
     parse_yaml,
     read_regular,
-    shown_path,
 )
+from insphere.safe_text import shown_path
 from insphere.workflows.fit_config import make_config, read_config
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -67,8 +67,10 @@ def test_what_takes_images_only_refuses_tables(method):
 
 def test_roles():
     assert [m for m in METHODS if method_card(m).is_control] == ["untrained", "knn"]
-    assert [m for m in METHODS if takes_options(m)] == ["deep-svdd", "untrained"]
-    assert set(METHODS) - set(comparable_methods()) == {"softmax"}
+    assert [m for m in METHODS if takes_options(m)] == [
+        "deep-svdd", "deep-sad", "hsc", "untrained",
+    ]  # fmt: skip
+    assert set(METHODS) - set(comparable_methods()) == {"softmax", "deep-sad", "hsc"}
     spec = RunSpec(dataset="mnist", normal=("3",), params={"encoder": {"residual": True}})
     untrained, pixels = controls_of(spec)
     assert (untrained.method, untrained.params) == ("untrained", spec.params)
@@ -85,6 +87,7 @@ def test_no_other_list_of_methods():
     """Two or more keys of methods side by side are a list; these few choose what to compare."""
     chosen = {
         "__init__.py",  # the two that can be imported from the package itself
+        "detectors/combined/combination.py",  # what is combined if nothing is named
         "experiments/demo.py",  # the rivals of the demonstration
         "experiments/analysis/published_results.py",  # columns of the paper's table
     }

@@ -123,6 +123,34 @@ def test_rows_of_a_table_get_the_scores_of_the_library(client, paths):
     check(said["results"], rows, load_detector(paths["rows"]))
 
 
+def test_rows_with_texts_and_gaps_get_the_scores_of_the_library(tmp_path):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": rng.normal(size=60), "kind": ["x", "y", "z"] * 20})
+    frame.loc[3, "size"] = np.nan
+    build_detector("mahalanobis", {"false_alarm_rate": 0.2}, seed=0).fit(frame).save(tmp_path / "m")
+    loaded = load_detector(tmp_path / "m")
+    new = frame.iloc[:8].assign(size=rng.normal(size=8) * 3)
+    with TestClient(make_app({"m": tmp_path / "m"}, SETTINGS), base_url=LOCAL) as client:
+        address = "/v1/models/m/score"
+        rows = new.to_dict("records")
+        said = client.post(address, json={"rows": rows}).json()
+        check(said["results"], new, loaded)
+        lists = [[row["size"], row["kind"]] for row in rows]
+        again = client.post(address, json={"rows": lists}).json()
+        assert again["results"] == said["results"]
+        gap = client.post(address, json={"rows": [{"size": None, "kind": "x"}]}).json()
+        wanted = loaded.anomaly_score(pd.DataFrame({"size": [np.nan], "kind": ["x"]}))
+        assert gap["results"][0]["score"] == pytest.approx(wanted[0])
+        for wrong in ([[1]], [{"other": 1}], [[[1], "x"]], ["x"], [[1e400, "x"]], [["x", 1, 2]]):
+            content = json.dumps({"rows": wrong}).encode()
+            kind = {"content-type": "application/json"}
+            answer = client.post(address, content=content, headers=kind)
+            assert answer.status_code == 422, answer.text
+            assert answer.json()["error"].endswith(".")
+        assert client.post("/v2/models/m/infer", json={"inputs": []}).status_code == 422
+
+
 def test_the_threshold_can_be_another_and_heat_maps_are_pictures(client, digits, detector):
     images = digits[0][:3]
     files = [("files", (f"{i}.png", png(image))) for i, image in enumerate(images)]

@@ -21,13 +21,14 @@ from insphere.experiments.execution.worker import Worker
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_store import Store
 from insphere.studio.image_sources import Sources
-from insphere.studio.uploads import Limits, keep_zip
+from insphere.studio.uploads import keep_zip
+from insphere.web.uploads import Limits
 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
 from insphere.studio.app_state import _called, _Refused
-from insphere.studio.server import find_place
 from insphere.web.access import COOKIE, Guard
+from insphere.web.place import find_place
 from test_studio_server import TOKEN, ask, inner
 
 HOSTILE = (

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import sys
+import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
@@ -13,29 +14,31 @@ from PIL import Image
 
 from insphere.cli import main
 from insphere.data.load import load_dataset
+from insphere.detectors import KNNDetector
 from insphere.detectors.model_folder import load_detector
 from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.execution.queue import Queue
 from insphere.experiments.execution.worker import Worker
-from insphere.experiments.plots.catalogue import FIGURES, figures_of
+from insphere.experiments.plots.catalogue import figure_specs, figures_of
 from insphere.experiments.plots.run_comparison import as_csv, as_page, groups
 from insphere.experiments.runs.run_builder import RunChoice, comparable_methods, installed_methods
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_store import Store
 from insphere.studio.image_sources import Source, Sources
 from insphere.studio.inspect_image import inspect_image, score_all
-from insphere.studio.uploads import Limits, clean_title, drawn_digit, keep_zip, one_image
+from insphere.studio.uploads import clean_title, drawn_digit, keep_zip
+from insphere.web.uploads import Limits, one_image
 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
 
-from insphere.studio.disconnects import EndAbandonedAnswers
 from insphere.studio.downloads import packed_model
 from insphere.studio.form_state import address_of
 from insphere.studio.formatting import about, percent, points
 from insphere.studio.method_list import by_family
-from insphere.studio.server import find_place
 from insphere.web.access import COOKIE, Guard
+from insphere.web.disconnects import EndAbandonedAnswers
+from insphere.web.place import find_place
 
 TOKEN = "a-token"
 
@@ -353,7 +356,7 @@ def test_a_selection_makes_figures_groups_and_files(measured):
     runs = measured.runs()
     collection = selected_runs(runs, measured.files)
     drawn, refused = [], []
-    for spec in FIGURES:
+    for spec in figure_specs():
         try:
             found = figures_of(spec.key, collection)
         except DataError as error:
@@ -418,6 +421,40 @@ def test_a_model_travels_as_a_zip(measured, tmp_path):
     np.testing.assert_array_equal(
         travelled.anomaly_score(data.images[:50]), there.anomaly_score(data.images[:50])
     )
+
+
+def test_a_zip_never_mixes_two_models(tmp_path):
+    """A model is replaced again and again while it is packed."""
+    images = load_dataset("digits-8x8").images
+    models = [KNNDetector(n_neighbors=k, contamination=0.1).fit(images[:40]) for k in (1, 2)]
+    models[0].save(tmp_path / "model")
+    cards = {}
+    for position, model in enumerate(models):
+        saved = model.save(tmp_path / str(position))
+        cards[model.n_neighbors] = (saved / "card.md").read_bytes()
+    over = threading.Event()
+
+    def replace():
+        while not over.is_set():
+            for model in models:
+                model.save(tmp_path / "model", overwrite=True)
+
+    writer = threading.Thread(target=replace)
+    writer.start()
+    seen = set()
+    try:
+        for turn in range(40):
+            content = packed_model(tmp_path / "model", "x")
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                archive.extractall(tmp_path / f"copy{turn}")
+            loaded = load_detector(tmp_path / f"copy{turn}" / "insphere-x")
+            card = (tmp_path / f"copy{turn}" / "insphere-x" / "card.md").read_bytes()
+            assert card == cards[loaded.n_neighbors]
+            seen.add(loaded.n_neighbors)
+    finally:
+        over.set()
+        writer.join()
+    assert seen == {1, 2}
 
 
 def test_every_method_is_offered_or_says_what_to_install(monkeypatch):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,7 @@ def layers(page: str) -> list[list[str]]:
     return [row for row in rows if row]
 
 
+@cache
 def imports() -> dict[str, set[str]]:
     """Return the rooms that each room imports, as the source says."""
     found: dict[str, set[str]] = {}

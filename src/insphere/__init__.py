@@ -15,16 +15,19 @@ from insphere._version import __version__
 
 if TYPE_CHECKING:
     from insphere.data import ImageSet, OneClassSplit, ReadOptions, load_dataset
-    from insphere.detectors import DeepSVDD, FeaturePatchSVDD
+    from insphere.detectors import DeepSAD, DeepSVDD, FeaturePatchSVDD
     from insphere.detectors import load_detector as load
+    from insphere.workflows.choose import choose
 
 __all__ = [
+    "DeepSAD",
     "DeepSVDD",
     "FeaturePatchSVDD",
     "ImageSet",
     "OneClassSplit",
     "ReadOptions",
     "__version__",
+    "choose",
     "load",
     "load_dataset",
 ]
@@ -36,11 +39,13 @@ if "torch" not in sys.modules:
 
 # Imported at first use, so that `import insphere` is fast.
 _HOME = {
+    "DeepSAD": ("insphere.detectors", "DeepSAD"),
     "DeepSVDD": ("insphere.detectors", "DeepSVDD"),
     "FeaturePatchSVDD": ("insphere.detectors", "FeaturePatchSVDD"),
     "ImageSet": ("insphere.data", "ImageSet"),
     "OneClassSplit": ("insphere.data", "OneClassSplit"),
     "ReadOptions": ("insphere.data", "ReadOptions"),
+    "choose": ("insphere.workflows.choose", "choose"),
     "load": ("insphere.detectors", "load_detector"),
     "load_dataset": ("insphere.data", "load_dataset"),
 }

@@ -12,18 +12,22 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 from insphere.errors import InsphereError
-from insphere.parsing import ParseError, check_path, shown_path
+from insphere.parsing import ParseError, check_path
+from insphere.safe_text import shown_path
 
 try:
     import fcntl
 except ImportError:  # Windows has no such locks
     fcntl = None  # type: ignore[assignment]
+
+Content = bytes | str | Iterable[bytes | memoryview]
+"""What a file is to hold; pieces, if it is too large to hold twice."""
 
 SUFFIX = ".partial"
 _LONGEST_STEM = 60  # bytes of the name in the temporary name; file systems allow 255 in all
@@ -69,8 +73,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             os.close(held)
 
 
-def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write bytes, or text as UTF-8, to a file that is complete or not there.
+def write_atomic(path: Path, content: Content) -> None:
+    """Write a file that is complete or not there: bytes, whole or in pieces, or text as UTF-8.
 
     Missing folders are created.
 
@@ -81,7 +85,10 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        whole = content.encode() if isinstance(content, str) else content
+        with partial.open("wb") as file:
+            for piece in (whole,) if isinstance(whole, bytes) else whole:
+                file.write(piece)
 
 
 @contextmanager

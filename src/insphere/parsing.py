@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+from insphere.safe_text import shown_path
 
 if TYPE_CHECKING:
     import yaml
@@ -55,6 +57,40 @@ JSON_LIMITS = Limits(bytes=64 << 20, items=2_000_000, depth=100)
 YAML_LIMITS = Limits(bytes=256 << 10, items=20_000, depth=30)
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file; pipes and devices are not opened for reading.
+
+    Raises
+    ------
+    ParseError
+        If it is not a regular file.
+    OSError
+        If it cannot be read.
+    """
+    check_path(path)
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ParseError("is not a file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_at_most(file: BinaryIO, most: int) -> bytes:
+    """Read an open file of at most `most` bytes.
+
+    Raises
+    ------
+    ParseError
+        If it is larger.
+    """
+    size = os.fstat(file.fileno()).st_size
+    content = b"" if size > most else file.read(most + 1)
+    if size > most or len(content) > most:
+        raise ParseError(f"is larger than {_size(most)}")
+    return content
+
+
 def read_regular(path: Path, most: int) -> bytes:
     """Read a regular file of at most `most` bytes; pipes and devices are not opened for reading.
 
@@ -65,18 +101,8 @@ def read_regular(path: Path, most: int) -> bytes:
     OSError
         If it cannot be read.
     """
-    check_path(path)
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags)
-    about = os.fstat(descriptor)
-    if not stat.S_ISREG(about.st_mode):
-        os.close(descriptor)
-        raise ParseError("is not a file")
-    with os.fdopen(descriptor, "rb") as file:
-        content = b"" if about.st_size > most else file.read(most + 1)
-    if about.st_size > most or len(content) > most:
-        raise ParseError(f"is larger than {_size(most)}")
-    return content
+    with open_regular(path) as file:
+        return read_at_most(file, most)
 
 
 def check_path(path: str | PathLike[str]) -> None:
@@ -93,13 +119,6 @@ def check_path(path: str | PathLike[str]) -> None:
     parts = name.replace(os.fsencode(os.sep), b"/").split(b"/")
     if len(name) > _MOST_PATH_BYTES or max(map(len, parts)) > _MOST_NAME_BYTES:
         raise ParseError("is too long for a file's name")
-
-
-def shown_path(path: str | PathLike[str]) -> str:
-    """Return a path for a message: shortened, without control characters."""
-    text = os.fspath(path)
-    text = text if len(text) <= 120 else f"{text[:60]}…{text[-40:]}"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _size(count: int) -> str:

@@ -6,12 +6,16 @@ Here both are only shown.
 
 from __future__ import annotations
 
+import os
 import re
+from os import PathLike
 from typing import Any
 
-# C0 and C1 controls, line and paragraph separators, and marks that reverse the reading direction.
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_BUT_NEWLINES = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# C0 and C1 controls, line and paragraph separators, marks that reverse the reading direction, and
+# bytes of file names that are not UTF-8.
+_MARKS = r"\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+_CONTROLS = re.compile(rf"[\x00-\x1f{_MARKS}]")
+_BUT_NEWLINES = re.compile(rf"[\x00-\x09\x0b-\x1f{_MARKS}]")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
@@ -40,6 +44,18 @@ def visible_lines(text: str) -> str:
     'one\\r\ntwo'
     """
     return _BUT_NEWLINES.sub(_escaped, text)
+
+
+def shown_path(path: str | PathLike[str]) -> str:
+    """Return a path for a message: `visible`, and shortened if it is long.
+
+    Examples
+    --------
+    >>> shown_path("a" * 500) == "a" * 60 + "…" + "a" * 40
+    True
+    """
+    text = os.fspath(path)
+    return visible(text if len(text) <= 120 else f"{text[:60]}…{text[-40:]}")
 
 
 def csv_cell(value: Any) -> Any:

@@ -22,7 +22,8 @@ from insphere.errors import DataError
 from insphere.features import Extractor, features, pooled_form
 from insphere.features import store as feature_store
 from insphere.nets.backbones import load_backbone
-from insphere.studio.uploads import Limits, keep_zip, one_image
+from insphere.studio.uploads import keep_zip
+from insphere.web.uploads import Limits, one_image
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 255, (9, 7, 3), np.uint8)

@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -20,20 +21,7 @@ from typer.core import TyperGroup
 
 from insphere._version import __version__
 from insphere.cli import console
-from insphere.cli.commands.ablate import ablate
-from insphere.cli.commands.cache import cache
-from insphere.cli.commands.collapse import collapse
-from insphere.cli.commands.demo import demo
-from insphere.cli.commands.drift import drift
-from insphere.cli.commands.export import export, verify
-from insphere.cli.commands.figures import figures
-from insphere.cli.commands.fit import fit
-from insphere.cli.commands.info import datasets, info
-from insphere.cli.commands.methods import methods
-from insphere.cli.commands.score import evaluate, report, score
-from insphere.cli.commands.serve import serve
-from insphere.cli.commands.studio import studio
-from insphere.cli.commands.sweep import sweep
+from insphere.cli.command_table import COMMANDS
 from insphere.errors import InsphereError
 from insphere.safe_text import visible
 
@@ -46,38 +34,14 @@ _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.EN
 # Typer brings its own copy of Click, or uses the installed one, depending on its version.
 _click: Any = sys.modules[typer.BadParameter.__module__]
 
-_PANELS: dict[str, tuple[Callable[..., Any] | typer.Typer, ...]] = {
-    "First steps": (demo, fit, score, evaluate, report, studio),
-    "Data and models": (datasets, methods, info, drift, cache),
-    "Out of the door": (export, verify, serve),
-    "Many runs": (sweep, figures, ablate, collapse),
-}
-"""The commands in the order in which a newcomer needs them, under the headings of the help."""
-
 
 class _InOrder(TyperGroup):
-    """The commands in the order of `_PANELS`; Typer would put groups last."""
+    """The commands in the order of `COMMANDS`; Typer would put groups last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
-        wanted = [command for commands in _PANELS.values() for command in commands]
-        names = [
-            str(one.info.name) if isinstance(one, typer.Typer) else one.__name__ for one in wanted
-        ]
+        names = [name for names in COMMANDS.values() for name in names]
         return sorted(self.commands, key=names.index)
-
-
-app = typer.Typer(
-    name="insphere",
-    cls=_InOrder,
-    help="One-class deep learning for images. Train a detector on normal images only. It then "
-    "gives every new image a score: the higher, the more anomalous.",
-    epilog="Start with: insphere demo\n\nHelp for one command: insphere COMMAND --help",
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
 
 def _help_texts(command: Callable[..., Any]) -> dict[str, Any]:
@@ -89,21 +53,12 @@ def _help_texts(command: Callable[..., Any]) -> dict[str, Any]:
     return {"help": "\n\n".join(paragraphs)} | ({"epilog": "\n\n".join(lines)} if examples else {})
 
 
-for _panel, _commands in _PANELS.items():
-    for _command in _commands:
-        if isinstance(_command, typer.Typer):
-            app.add_typer(_command, rich_help_panel=_panel)
-        else:
-            app.command(rich_help_panel=_panel, **_help_texts(_command))(_command)
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         console.say(f"insphere {__version__}")
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def _top(
     context: typer.Context,
     version: Annotated[
@@ -115,6 +70,34 @@ def _top(
 ) -> None:
     if context.invoked_subcommand is None:
         console.say(context.get_help())
+
+
+def build_app() -> typer.Typer:
+    """Return the program with all commands of `COMMANDS`."""
+    built = typer.Typer(
+        name="insphere",
+        cls=_InOrder,
+        help="One-class deep learning for images. Train a detector on normal images only. It then "
+        "gives every new image a score: the higher, the more anomalous.",
+        epilog="Start with: insphere demo\n\nHelp for one command: insphere COMMAND --help",
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for panel, commands in COMMANDS.items():
+        for name, place in commands.items():
+            module, _, function = place.partition(":")
+            command = getattr(import_module(f"insphere.cli.commands.{module}"), function)
+            if isinstance(command, typer.Typer):
+                built.add_typer(command, name=name, rich_help_panel=panel)
+            else:
+                built.command(name, rich_help_panel=panel, **_help_texts(command))(command)
+    built.callback(invoke_without_command=True)(_top)
+    return built
+
+
+app = build_app()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

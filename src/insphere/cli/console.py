@@ -94,6 +94,11 @@ def print_json(values: Mapping[str, Any]) -> None:
     sys.stdout.write("\n")
 
 
+def print_json_line(values: Mapping[str, Any]) -> None:
+    """Print values as one line of JSON, at once."""
+    print(json.dumps(values), flush=True)
+
+
 def shown(path: str | Path) -> str:
     """Return a path relative to the current folder if it lies below."""
     absolute = Path(path).absolute()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from insphere.errors import SpecError
+
 if TYPE_CHECKING:
     from insphere.data import ReadOptions
 
@@ -76,14 +78,38 @@ Seed = Annotated[
     int | None,
     typer.Option(help="Seed: the number that all randomness starts from (default 0)."),
 ]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        help="Kind of data: image, table, … (default: what the source looks like).",
+        metavar="KIND",
+    ),
+]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        "--label",
+        help="Column of a table that says what each row is; it is not trained on.",
+        metavar="COLUMN",
+    ),
+]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="What another column is for, such as time=stamp. Repeat it for several.",
+        metavar="ROLE=COLUMN",
+    ),
+]
 Model = Annotated[
     str, typer.Argument(help="Folder of a saved model.", metavar="MODEL", show_default=False)
 ]
 Source = Annotated[
     str,
     typer.Argument(
-        help="Folder or zip file of images, one image, an .npz or .npy file, or the name of a "
-        "data set (see insphere datasets).",
+        help="Folder or zip file of images, one image, a .csv or .parquet file of a table, an .npz "
+        "or .npy file, or the name of a data set (see insphere datasets).",
         metavar="SOURCE",
         show_default=False,
     ),
@@ -100,7 +126,12 @@ _READING: dict[str, Any] = {
     "download": Download,
     "test_size": TestSize,
     "seed": Seed,
+    "kind": Kind,
+    "label": Label,
+    "column": Column,
 }
+# Options that say what a source is, for every command that reads one.
+_WHAT = ("kind", "label", "column")
 Reading = dict[str, Any]
 
 
@@ -115,7 +146,7 @@ def reads_images(*names: str) -> Callable[[Callable[..., None]], Callable[..., N
     *names : str
         Names of the options; by default all of them.
     """
-    wanted = {name: _READING[name] for name in names or _READING}
+    wanted = {name: _READING[name] for name in ((*names, *_WHAT) if names else _READING)}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
@@ -159,5 +190,16 @@ def read_options(reading: Mapping[str, Any]) -> ReadOptions:
 def _as_reading(given: dict[str, Any]) -> Reading:
     grey = given.pop("grey", None)
     channels = None if grey is None else 1 if grey else 3
-    found = {**given, "channels": channels}
+    columns = _as_columns(given.pop("label", None), given.pop("column", None) or [])
+    found = {**given, "channels": channels, "columns": columns or None}
     return {name: value for name, value in found.items() if value not in (None, [])}
+
+
+def _as_columns(label: str | None, given: list[str]) -> dict[str, str]:
+    columns = {} if label is None else {"label": label}
+    for item in given:
+        role, equals, name = item.partition("=")
+        if not equals or not role or not name:
+            raise SpecError(f"--column takes ROLE=COLUMN, such as time=stamp, but got {item!r}.")
+        columns[role.strip().lower()] = name
+    return columns

@@ -12,25 +12,7 @@ if TYPE_CHECKING:
     from insphere.workflows.score_source import Scored
 
 TOP = 10
-
-
-def summary(scored: Scored, model: str) -> dict[str, Any]:
-    """Return the images, the threshold and the number of anomalies, for JSON."""
-    return {
-        "model": model,
-        "dataset": scored.data.name,
-        "part": scored.part,
-        "normal": list(scored.normal),
-        "n": len(scored),
-        "n_anomalous": int(scored.flagged.sum()) if scored.judged else None,
-        "n_skipped": len(scored.data.skipped),
-        "skipped": list(scored.data.skipped),
-        "threshold": scored.detector.threshold_ if scored.judged else None,
-        "threshold_rule": scored.detector.threshold_rule_,
-        "guarantee": scored.detector.guarantee,
-        "n_outside_range": scored.n_outside_range,
-        "found": scored.contents.to_dict(),
-    }
+WHY, MOST_REASONS = 5, 3  # samples that are explained, and reasons for each
 
 
 def most_anomalous(scored: Scored) -> list[int]:
@@ -97,13 +79,46 @@ def print_scores(scored: Scored, alarm_set: AlarmSet | None) -> None:
             cells.append(verdict)
         table.add_row(*cells, *([Text(visible(scored.label(row)))] if scored.has_classes else []))
     console.out.print(table)
+    if why := reasons(scored, most_anomalous(scored)[:WHY]):
+        console.say("\nWhy (share of the score):", style="bold")
+        for row in most_anomalous(scored)[:WHY]:
+            parts = ", ".join(
+                f"{visible(one['name'])} {100 * one['share']:.0f} %"
+                + (f" ({visible(one['value'])})" if one["value"] else "")
+                for one in why.get(row, [])[:MOST_REASONS]
+            )
+            console.explain(f"{visible(scored.name(row))}: {parts}")
     if scored.calibrated and scored.severities.max() > scored.detector.severity_scale.resolution:
         console.explain(
             f"\nSeverities above {scored.detector.severity_scale.resolution:.1f} are finer than "
-            f"{scored.detector.n_calibration_:,} calibration images can resolve. Those marked ~ "
-            "are extrapolated by a fitted tail.",
+            f"{scored.detector.n_calibration_:,} calibration {scored.detector.modality_.plural} "
+            "can resolve. Those marked ~ are extrapolated by a fitted tail.",
             style="dim",
         )
+
+
+def reasons(scored: Scored, index: list[int]) -> dict[int, list[dict[str, Any]]]:
+    """Return for rows of `scored` what adds most to their scores, where the kind of data says it.
+
+    Returns
+    -------
+    dict
+        By row: a list of name, share (0…1) and value, the largest share first.
+    """
+    import numpy as np
+
+    places = scored.index[np.sort(index)]
+    found = scored.detector.modality_.exhibits(scored.detector, scored.data, places)
+    if found is None:
+        return {}
+    return {
+        row: [
+            {"name": bar.name, "share": round(bar.share, 4), "value": bar.value}
+            for bar in exhibit.bars
+        ]
+        for row, exhibit in zip(sorted(index), found, strict=True)
+        if exhibit.bars
+    }
 
 
 def severity_in_words(scored: Scored, row: int) -> str:

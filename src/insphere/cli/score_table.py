@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from insphere.atomic import atomic_path, refusals
 from insphere.errors import SpecError, require
@@ -44,52 +44,6 @@ def check_table(path: str) -> None:
         require("pyarrow.parquet", "parquet", "Writing Parquet")
 
 
-def columns(scored: Scored, alarms: Flags | None = None) -> list[str]:
-    """Return the names of the columns."""
-    place = "index" if scored.data.paths is None else "path"
-    names = [place, "score", "z_score", *(("verdict",) if scored.judged else ())]
-    if scored.calibrated:
-        names += ["p_value", "severity", "step"]
-    if alarms is not None:
-        names.append("alarm")
-    if scored.has_classes:
-        names.append("class")
-    if scored.truth is not None:
-        names.append("truth")
-    return names
-
-
-def rows(
-    scored: Scored, index: Iterable[int] | None = None, alarms: Flags | None = None
-) -> Iterator[dict[str, Any]]:
-    """Yield one row for each scored image, or for those at `index`."""
-    from insphere.scoring import severity_step
-
-    names = columns(scored, alarms)
-    z_scores, flagged = scored.z_scores, scored.flagged if scored.judged else None
-    p_values = scored.p_values if scored.calibrated else None
-    severities = scored.severities if scored.calibrated else None
-    for row in range(len(scored)) if index is None else index:
-        position = int(scored.index[row])
-        values: list[Any] = [
-            position if scored.data.paths is None else scored.data.paths[position],
-            float(scored.scores[row]),
-            float(z_scores[row]),
-        ]
-        if flagged is not None:
-            values.append(_kind(flagged[row]))
-        if p_values is not None and severities is not None:
-            severity = float(severities[row])
-            values += [float(p_values[row]), severity, severity_step(severity)]
-        if alarms is not None:
-            values.append(bool(alarms[row]))
-        if scored.has_classes:
-            values.append(scored.label(row))
-        if scored.truth is not None:
-            values.append(_kind(scored.truth[row]))
-        yield dict(zip(names, values, strict=True))
-
-
 def write_table(
     scored: Scored,
     path: Path,
@@ -124,6 +78,8 @@ def write_table(
 def _write_csv(
     scored: Scored, path: Path, order: Sequence[int] | None, alarms: Flags | None
 ) -> None:
+    from insphere.workflows.score_rows import columns, rows
+
     with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         writer = csv.DictWriter(file, columns(scored, alarms), lineterminator="\n")
         writer.writeheader()
@@ -135,6 +91,8 @@ def _write_parquet(
 ) -> None:
     arrow = require("pyarrow", "parquet", "Writing Parquet")
     parquet = require("pyarrow.parquet", "parquet", "Writing Parquet")
+    from insphere.workflows.score_rows import rows
+
     writer = None
     order = range(len(scored)) if order is None else order
     try:
@@ -150,7 +108,3 @@ def _write_parquet(
     finally:
         if writer is not None:
             writer.close()
-
-
-def _kind(anomalous: Any) -> str:
-    return "anomalous" if anomalous else "normal"

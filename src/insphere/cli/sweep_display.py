@@ -13,6 +13,7 @@ from insphere.durations import duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from insphere.experiments.execution.engine import Watch
     from insphere.experiments.execution.sweep_progress import SweepProgress
@@ -48,11 +49,13 @@ def run_planned(
     backend: str = "loky",
     retry_failed: bool = False,
     save_models: bool = False,
+    rows: Path | None = None,
     quiet: bool = False,
 ) -> SweepProgress:
     """Execute all unfinished runs, show the progress, and return the final state.
 
-    Ctrl-C ends the command, with a message that says how to continue.
+    Each new row is appended to the file `rows`; see `run_specs`. Ctrl-C ends the command, with a
+    message that says how to continue.
     """
     from insphere.experiments.execution.backends import available_cores, share_cores, thread_limit
     from insphere.experiments.execution.engine import grouped, run_specs
@@ -77,6 +80,7 @@ def run_planned(
                 backend=way,
                 retry_failed=retry_failed,
                 save_models=save_models,
+                rows=rows,
                 watch=watch,
             )
     except KeyboardInterrupt:

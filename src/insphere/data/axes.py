@@ -1,4 +1,4 @@
-"""Which axis of an array is which: images, rows, columns and channels."""
+"""Detection of arrays whose axes are in an unexpected order."""
 
 from __future__ import annotations
 
@@ -67,10 +67,9 @@ def _check_grey(values: NDArray[Any], title: str, shape: str) -> None:
 
 
 def _is_image_last(values: NDArray[Any]) -> bool:
-    """Whether neighbours along the last axis differ far more than along both others.
+    """Whether the last axis seems to count images: neighbours along it differ far more.
 
-    So it is where the last axis counts images: neighbouring pixels resemble each other, different
-    images do not.
+    Neighbouring pixels of one image are similar; the same pixel in two images is not.
     """
     if min(values.shape) < SMALLEST or values.dtype.kind not in "iuf":
         return False

@@ -1,9 +1,9 @@
-"""Decoded images on disk: written once, opened as memory maps, never half-written.
+"""Decoded images on disk, which are opened as memory maps.
 
 An entry is a folder of ``.npy`` files and a ``meta.json``, named by a digest of the files it was
 made from and the options of decoding. It is built in a temporary folder under a lock and renamed
-when complete, so that a reader sees all of it or nothing, whoever is killed when. ``meta.json``
-carries the SHA-256 of every array and of itself; what does not fit is decoded again.
+when complete. So a reader sees all of it or nothing, even if a process is killed. ``meta.json``
+contains the SHA-256 of every array and of itself; an entry that differs is decoded again.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ SHELF = Shelf(
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One decoded set: its arrays as read-only memory maps, and what its builder noted."""
+    """One decoded set: its arrays as read-only memory maps, and the notes of its builder."""
 
     arrays: dict[str, NDArray[Any]]
     meta: dict[str, Any]
 
 
 def cache_key(*what: object) -> str:
-    """Return the name of the entry for JSON-like values that say what is decoded and how."""
+    """Return the name of an entry from JSON values that describe the files and the decoding."""
     return hashlib.sha256(json.dumps([FORMAT, *what]).encode()).hexdigest()[:40]
 
 
@@ -105,7 +105,7 @@ class _Meta(BaseModel):
 
 
 def _read(folder: Path, *, say_damage: bool = False) -> CacheEntry | None:
-    """Open an entry, or return None if it is missing or is not, byte by byte, as it was built."""
+    """Open an entry; None if it is missing or any of its bytes has changed."""
     try:
         content = read_regular(folder / META, LIMITS.bytes)
     except (OSError, ParseError):
@@ -165,7 +165,7 @@ def _build(folder: Path, build: Callable[[Path], Mapping[str, Any]]) -> CacheEnt
 
 
 def _remove_stale(held: str = "") -> None:
-    """Remove temporary folders whose builders are gone: only we, or nobody, hold their locks."""
+    """Remove temporary folders of processes that have ended, whose locks are free."""
     for path in SHELF.path.glob(f"{TEMPORARY}*"):
         key = path.name.removeprefix(TEMPORARY).rpartition("-")[0]
         if key == held:
@@ -190,9 +190,9 @@ def cache_info() -> CacheInfo:
 
 
 def clear_cache() -> CacheInfo:
-    """Remove all decoded images and what killed processes left behind; downloads stay.
+    """Remove all decoded images and leftovers of killed processes; downloads stay.
 
-    Entries that another process is building just now are left alone.
+    Entries that another process is building now are kept.
 
     Returns
     -------

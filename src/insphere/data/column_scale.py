@@ -58,13 +58,19 @@ class ColumnScale:
         Parameters
         ----------
         rows : ndarray of float64, shape (n, d)
-            Normal rows.
+            Normal rows; NaN is a missing value.
         """
-        low, first, center, third, high = np.quantile(rows, (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
+        quantile: Any = np.quantile
+        spread, highest, lowest = np.std, np.max, np.min
+        if np.isnan(rows).any():
+            rows = _without_empty(rows)
+            quantile = np.nanquantile
+            spread, highest, lowest = np.nanstd, np.nanmax, np.nanmin
+        low, first, center, third, high = quantile(rows, (0.05, 0.25, 0.5, 0.75, 0.95), axis=0)
         scale = np.maximum((third - first) / QUARTILES, LEAST_OF_TAILS * (high - low) / TAILS)
-        rounding = RESOLUTION * np.abs(rows).max(axis=0)
-        scale = np.where(scale > rounding, scale, (rows - center).std(axis=0))
-        constant = rows.max(axis=0) - rows.min(axis=0) <= rounding
+        rounding = RESOLUTION * highest(np.abs(rows), axis=0)
+        scale = np.where(scale > rounding, scale, spread(rows - center, axis=0))
+        constant = highest(rows, axis=0) - lowest(rows, axis=0) <= rounding
         return cls(center, np.where(constant | (scale <= 0), 1.0, scale), constant)
 
     @classmethod
@@ -107,11 +113,12 @@ class ColumnScale:
         return replace(self, penalty=spread if np.isfinite(spread) and spread > 0 else 1.0)
 
     def take(self, rows: Floats) -> Floats:
-        """Return rows in units of the training rows.
+        """Return rows in units of the training rows; missing values (NaN) become 0, the median.
 
         Constant columns become 0, and 1 where they changed beyond rounding, whatever by.
         """
         scaled: Floats = (rows - self.center) / self.scale
+        scaled[np.isnan(scaled)] = 0.0  # missing values are taken for the median
         if self.constant.any():
             scaled[:, self.constant] = self._changed(rows[:, self.constant])
         return scaled
@@ -136,6 +143,12 @@ class ColumnScale:
         center = self.center[self.constant]
         changed: NDArray[np.bool_] = np.abs(values - center) > RESOLUTION * np.abs(center)
         return changed
+
+
+def _without_empty(rows: Floats) -> Floats:
+    """Return rows in which columns without any value hold zeros."""
+    filled: Floats = np.where(np.isnan(rows).all(axis=0), 0.0, rows)
+    return filled
 
 
 def fitted_columns(data: NDArray[Any], among: NDArray[np.bool_] | None) -> ColumnScale | None:

@@ -1,4 +1,4 @@
-"""What a source was found to hold: images by part, class and role, masks, and ignored files."""
+"""The contents of a source: images by part, class and role, masks, and ignored files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from insphere.data.image_set import ImageSet
+from insphere.data.sample_set import SampleSet
 
 SHOWN = 8  # classes of a part that are named in a sentence
 
@@ -75,7 +75,7 @@ class Contents:
         }
 
     def sentence(self) -> str:
-        """Say all of it in one line."""
+        """Return a summary in one line."""
         parts = []
         for part in dict.fromkeys(group.part for group in self.groups):
             own = [group for group in self.groups if group.part == part]
@@ -98,13 +98,13 @@ class Contents:
         return start + "; ".join(parts)
 
 
-def contents_of(data: ImageSet, normal: Sequence[str] = ()) -> Contents:
-    """Count the images of a set.
+def contents_of(data: SampleSet, normal: Sequence[str] = ()) -> Contents:
+    """Count the samples of a set.
 
     Parameters
     ----------
-    data : ImageSet
-        The images.
+    data : SampleSet
+        The samples.
     normal : sequence of str
         Names of the normal classes; by default those that the source itself calls normal.
     """

@@ -56,7 +56,7 @@ class FileKinds:
 
 @cache
 def reads_heif() -> bool:
-    """Whether HEIC and HEIF can be read; registers the reader with Pillow if it is there."""
+    """Whether HEIC and HEIF can be read. Registers the reader with Pillow if it is installed."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -111,7 +111,7 @@ def _suffix(name: str) -> str:
 
 
 def _kind_of_suffix(suffix: str) -> str | None:
-    """Return "image", "heif", "avif", the word for what is not read, "other", or None."""
+    """Return "image", "heif", "avif", a word for a kind that is not read, "other", or None."""
     if suffix in HEIF_SUFFIXES:
         return "image" if reads_heif() else "heif"
     if suffix == ".avif":

@@ -1,7 +1,7 @@
-"""The files of an image folder, or of a zip that holds one, behind the same few calls.
+"""The files of a folder or a zip of images, with one interface for both.
 
-Only regular files below the folder are read: neither pipes, devices and sockets, nor, unless they
-are asked for, links that lead out of it. No file is read whole that is larger than the limit.
+Only regular files below the folder are read, not pipes, devices and sockets. Links that lead out of
+the folder are followed only on request. Files above the size limit are not read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SPECIAL = "pipes, devices and sockets"
 
 
 class ImageFiles(Protocol):
-    """A tree of files that can be listed, read, and compared with an older version of itself."""
+    """A tree of files that can be listed and read, and whose changes can be noticed."""
 
     path: Path
 
@@ -48,7 +48,7 @@ class ImageFiles(Protocol):
 
     @property
     def left_out(self) -> dict[str, int]:
-        """What lies there and is no file of the tree, by kind."""
+        """Entries that are not files of the tree, by kind."""
 
     def read(self, name: str) -> bytes:
         """Return the bytes of one file."""
@@ -64,12 +64,12 @@ class ImageFiles(Protocol):
 
 
 def is_image_name(name: str) -> bool:
-    """Tell by its suffix whether a file is meant to be an image."""
+    """Whether the suffix of a file is that of an image."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def read_regular(path: Path, n: int | None = None) -> bytes:
-    """Read a regular file, never waiting for a pipe and never more than the limit.
+    """Read a regular file up to the limit, without waiting for a pipe.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _is_hidden(part: str) -> bool:
 
 
 def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
-    """Yield the entries of one folder, never holding all of them."""
+    """Yield the entries of one folder one by one."""
     try:
         with os.scandir(folder) as entries:
             yield from entries
@@ -120,7 +120,7 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
 
 
 class _FilesOnDisk:
-    """Files below a path, each opened by itself."""
+    """Files on disk, each opened separately."""
 
     path: Path
 
@@ -153,7 +153,7 @@ class FolderFiles(_FilesOnDisk):
 
     @cached_property
     def _found(self) -> tuple[list[str], NDArray[np.int64], dict[str, int]]:
-        """Names in order, size and time of change (ns) of each, and what was left out."""
+        """Sorted names with size and modification time (ns) of each, and entries left out."""
         names: list[str] = []
         stats = array("q")
         left_out: Counter[str] = Counter()
@@ -201,7 +201,7 @@ class FolderFiles(_FilesOnDisk):
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Links and nodes that are not read, by kind."""
+        """Links and special files that are not read, by kind."""
         return self._found[2]
 
     def size(self, name: str) -> int:
@@ -258,7 +258,7 @@ class ZipFiles:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """Nothing: a zip holds files alone."""
+        """Empty, because a zip contains only files."""
         return {}
 
     def read(self, name: str) -> bytes:
@@ -293,7 +293,7 @@ class ZipFiles:
 
 
 def open_zip(path: Path, what: str = "zip file") -> zipfile.ZipFile:
-    """Open a zip whose directory promises no more than the limits allow.
+    """Open a zip, and check its directory against the limits.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def open_zip(path: Path, what: str = "zip file") -> zipfile.ZipFile:
 
 
 class ListedFiles(_FilesOnDisk):
-    """Image files named one by one, wherever they lie; links are followed.
+    """Image files given one by one, in any folder; links are followed.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ PARTS = (("train", False), ("t10k", True))
 
 
 def find_idx(folder: Path) -> list[tuple[Path, Path, bool]] | None:
-    """Return images, labels and whether they are for testing, of both parts; None if any lacks."""
+    """Return images, labels and a test flag for both parts; None if a file is missing."""
     found = []
     for prefix, is_test in PARTS:
         images = _find(folder, f"{prefix}-images", 3)
@@ -42,7 +42,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        If the file is damaged or no IDX file of bytes.
+        If the file is damaged or not an IDX file of unsigned bytes.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

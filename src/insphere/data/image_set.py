@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError
 
 DTYPES = (np.uint8, np.uint16, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
-class ImageSet:
+class ImageSet(SampleSet):
     """Images of one size with their labels.
 
     Parameters
@@ -130,57 +130,15 @@ class ImageSet:
             groups=take(self.groups),
         )
 
-    def concerning(self, normal: Sequence[str]) -> NDArray[np.bool_]:
-        """Return which images say something about a detector of the normal classes, shape (N,).
+    def take(self, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the images at a sorted index, as a view (no copy) where it leaves nothing out."""
+        return take_images(self.images, index)
 
-        All of them, but where each class has anomalies of its own: then those of the named classes
-        and of their anomalies.
-
-        Parameters
-        ----------
-        normal : sequence of str
-            Names of the classes that are normal; with none, all images count.
-        """
-        if not self.own_anomalies or not normal:
-            return np.ones(len(self), bool)
-        kept = [
-            label
-            for label, name in enumerate(self.class_names)
-            if any(name == own or name.startswith(f"{own}/") for own in normal)
-        ]
-        found: NDArray[np.bool_] = np.isin(self.labels, kept)
-        return found
-
-    def class_index(self, name: str | int) -> int:
-        """Return the index of a class given by name, by number or by index.
-
-        An exact name comes first. Of a name such as ``"14 stop"``, the number (``14`` or
-        ``"14"``) and the words (``"stop"``) will do as well; any other number is an index. Last
-        comes a name that differs in capitals only.
-
-        Raises
-        ------
-        DataError
-            If there is no such class; the message lists those that exist.
-        """
-        wanted = str(name)
-        if wanted in self.class_names:
-            return self.class_names.index(wanted)
-        numbered = [known.partition(" ") for known in self.class_names]
-        matches = [
-            index
-            for index, (number, _, words) in enumerate(numbered)
-            if number.isdecimal() and words and wanted in (number, words)
-        ]
-        if len(matches) == 1:
-            return matches[0]
-        if wanted.isdecimal() and int(wanted) < len(self.class_names):
-            return int(wanted)
-        alike = [i for i, n in enumerate(self.class_names) if n.casefold() == wanted.casefold()]
-        if len(alike) == 1:
-            return alike[0]
-        known = ", ".join(self.class_names[:30]) + (", …" if len(self.class_names) > 30 else "")
-        raise DataError(f"{self.name} has no class {name!r}; its classes are: {known}.")
+    def one_class(self, index: NDArray[np.int64], name: str) -> ImageSet:
+        """Return the images at a sorted index as a set of one class of this name."""
+        groups = None if self.groups is None else self.groups[index]
+        none = np.zeros(len(index), np.int64)
+        return ImageSet(self.take(index), none, (name,), self.name, groups=groups)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -193,3 +151,10 @@ class ImageSet:
             digest.update(np.ascontiguousarray(self.images[start : start + 4096]).data)
         digest.update(np.ascontiguousarray(self.labels, dtype="<i8").data)
         return digest.hexdigest()
+
+
+def take_images(images: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
+    """Return the images at a sorted index, as a view (no copy) where it leaves nothing out."""
+    if len(index) and index[-1] - index[0] == len(index) - 1:
+        return images[int(index[0]) : int(index[-1]) + 1]
+    return images[index]

@@ -1,4 +1,4 @@
-"""What a detector accepts, as one array."""
+"""Conversion of all inputs that a detector accepts to one array."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from insphere.data.axes import check_axes
-from insphere.data.image_set import ImageSet
+from insphere.data.image_set import ImageSet, take_images
 from insphere.data.load import Size, load_dataset, load_paths
 from insphere.data.pixels import image_to_array
-from insphere.data.split import take_images
+from insphere.data.sample_set import SampleSet
 from insphere.data.torch_inputs import from_tensor, from_torch_data, is_torch_data
 from insphere.errors import DataError
 
@@ -32,7 +32,7 @@ def as_images(
     skip_bad: bool = False,
     progress: bool | None = None,
 ) -> NDArray[Any]:
-    """Turn whatever holds images into an array of shape N×H×W×C.
+    """Convert images in any accepted form to an array of shape N×H×W×C.
 
     Parameters
     ----------
@@ -90,9 +90,9 @@ def training_images(
 ) -> NDArray[Any]:
     """Return the images to fit on.
 
-    Of a path or an `ImageSet`, these are the images of its training part, if it defines a test
-    part, or else all of them; they must be of one class, or one class must be called normal by the
-    source itself. Anything else is taken as it is.
+    From a path or an `ImageSet`, these are the images of the training part if the source defines a
+    test part, and otherwise all images. They must be of one class, unless the source itself says
+    which class is normal. Other inputs are used as they are.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ def training_images(
     return take_images(X.images, training_index(X))
 
 
-def training_index(X: ImageSet) -> NDArray[np.int64]:
-    """Return the places of the images to fit on, which are of one class; see `training_images`.
+def training_index(X: SampleSet) -> NDArray[np.int64]:
+    """Return the places of the samples to fit on, which are of one class; see `training_images`.
 
     Raises
     ------
@@ -120,13 +120,13 @@ def training_index(X: ImageSet) -> NDArray[np.int64]:
     """
     index = np.arange(len(X)) if X.is_test is None else np.flatnonzero(~X.is_test)
     if len(index) == 0:
-        raise DataError(f"{X.name} has no images to train on: all belong to its test part.")
+        raise DataError(f"{X.name} has nothing to train on: all of it belongs to its test part.")
     present = np.unique(X.labels[index])
     if len(present) > 1:
         normal = [label for label in present if X.class_names[label] in X.normal_classes]
         if len(normal) == 1:
-            chosen: NDArray[np.int64] = index[X.labels[index] == normal[0]]
-            return chosen
+            selected: NDArray[np.int64] = index[X.labels[index] == normal[0]]
+            return selected
         names = ", ".join(X.class_names[label] for label in present[:5])
         names += ", …" if len(present) > 5 else ""
         raise DataError(
@@ -144,7 +144,7 @@ def opened(
     skip_bad: bool = False,
     progress: bool | None = None,
 ) -> Any:
-    """Return the `ImageSet` that a path, a name or a list of paths leads to, else X as it is."""
+    """Return the `ImageSet` of a path, a name or a list of paths; other inputs as they are."""
     if isinstance(X, (str, os.PathLike)):
         return load_dataset(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
     if isinstance(X, (list, tuple)) and X and all(isinstance(x, (str, os.PathLike)) for x in X):
@@ -153,14 +153,14 @@ def opened(
 
 
 def training_groups(X: Any) -> NDArray[np.int64] | None:
-    """Return which of the `training_images` of an `ImageSet` must stay together; None if none."""
-    if not isinstance(X, ImageSet) or X.groups is None:
+    """Return the groups of the training samples of a `SampleSet`; None if it has none."""
+    if not isinstance(X, SampleSet) or X.groups is None:
         return None
     return X.groups[training_index(X)]
 
 
 def _unmasked(X: Any) -> Any:
-    """Refuse masked values, whose numbers mean nothing; without any, a masked array is an array."""
+    """Refuse masked values; return a masked array without any as a plain array."""
     if not isinstance(X, np.ma.MaskedArray):
         return X
     # Of records, which are refused for what they are, each field has a mask.
@@ -188,7 +188,7 @@ def holds_images(X: Any) -> bool:
 
 
 def _from_list(items: Sequence[Any]) -> NDArray[Any]:
-    """Stack single images; grey ones become RGB among RGB ones."""
+    """Stack single images. If some are RGB, grey ones become RGB."""
     arrays = []
     for item in items:
         if isinstance(item, Image.Image):

@@ -1,4 +1,4 @@
-"""The limits of what is read from a source.
+"""Upper bounds on what is read from a source.
 
 Every limit can be set by an environment variable, ``INSPHERE_`` and its name in capitals: a number
 of bytes, pixels or files.
@@ -43,7 +43,7 @@ class Limits:
 
 
 def limits() -> Limits:
-    """Return the limits, as the environment has them.
+    """Return the limits, with those of environment variables.
 
     Raises
     ------

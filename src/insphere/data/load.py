@@ -29,7 +29,8 @@ from insphere.data.listing import Entry, Listing, some
 from insphere.data.other_kinds import refuse_other_kinds
 from insphere.data.stack import FileStack, MemoryStack
 from insphere.errors import DataError, SpecError, did_you_mean
-from insphere.parsing import ParseError, check_path, shown_path
+from insphere.parsing import ParseError, check_path
+from insphere.safe_text import shown_path
 
 Size = int | tuple[int, int]
 

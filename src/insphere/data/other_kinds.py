@@ -1,4 +1,4 @@
-"""Files that people give as a source of images and that are none: each is called what it is."""
+"""Messages for files that are given as a source of images but are something else."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TAR_MAGIC_AT = 257
 
 
 def refuse_other_kinds(path: Path) -> None:
-    """Refuse a source that is no image, array or zip, and say what it is.
+    """Refuse a source that is not an image, an array or a zip, and name its kind.
 
     Parameters
     ----------

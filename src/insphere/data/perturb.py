@@ -48,9 +48,9 @@ class Damaged:
 
 
 class _Draws:
-    """Random numbers by purpose, so that the first images do not depend on later ones.
+    """A random generator for each purpose, so that images do not depend on later ones.
 
-    They are the same at every strength: stronger damage is more of the same.
+    The draws are the same at every strength, so stronger damage is at the same place.
     """
 
     def __init__(self, seed: int, kind: str) -> None:
@@ -188,7 +188,7 @@ def _dirt(x: Floats, strength: int, draws: _Draws) -> tuple[Floats, Masks]:
 
 
 def _glare(x: Floats, strength: int, draws: _Draws) -> tuple[Floats, Masks]:
-    """Light a round spot."""
+    """Bright round spots."""
     radius = (0.1, 0.14, 0.18, 0.23, 0.28)[strength - 1] * min(x.shape[1:3])
     center = draws.uniform("place", 0.2, 0.8, len(x), 2)
     rows, columns = _grid(x)
@@ -232,7 +232,7 @@ def _rotation(x: Floats, strength: int, draws: _Draws) -> tuple[Floats, Masks]:
 
 
 def _colour_shift(x: Floats, strength: int, draws: _Draws) -> tuple[Floats, Masks]:
-    """Each channel goes up or down; of grey images the brightness."""
+    """Shift each channel up or down; for grey images, the brightness."""
     amount = (15, 30, 45, 65, 90)[strength - 1]
     up = draws.uniform("direction", 0, 1, len(x), 1, 1, x.shape[3]) < 0.5
     return x + np.where(up, amount, -amount).astype(np.float32), _everywhere(x)

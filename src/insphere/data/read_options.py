@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
+from insphere.data.sample_set import SampleSet
 from insphere.data.split import OneClassSplit
 from insphere.errors import SpecError
 from insphere.validation import sentence, shown
@@ -58,7 +59,7 @@ def _names(value: Any) -> Any:
 
 
 class ReadOptions(BaseModel):
-    """How a source of images is read, which of its classes are normal, and how it is split.
+    """How a source is read, which of its classes are normal, and how it is split.
 
     Parameters
     ----------
@@ -80,6 +81,12 @@ class ReadOptions(BaseModel):
         defines no test part.
     seed : int
         Seed of that split.
+    kind : str, optional
+        Kind of data, such as "table"; by default what the source looks like. See
+        `insphere.modalities`.
+    columns : dict of str to str
+        What columns of a file are for, such as ``{"label": "fraud"}``; each kind of data names
+        those that it knows.
 
     Raises
     ------
@@ -105,6 +112,12 @@ anomalous)
     download: bool = False
     test_size: float = Field(default=0.5, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
+    kind: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        """Return the same for equal settings, so that what they lead to can be kept in a cache."""
+        return hash(self.model_dump_json())
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -115,7 +128,9 @@ anomalous)
             raise SpecError(sentence(error, "ReadOptions", ReadOptions)) from error
 
     def load(self, source: str | PathLike[str], *, progress: bool | None = None) -> ImageSet:
-        """Read a source; see `insphere.data.load_dataset`.
+        """Read a source of images; see `insphere.data.load_dataset`.
+
+        `insphere.modalities.load.load_source` reads sources of every kind.
 
         Parameters
         ----------
@@ -139,8 +154,8 @@ anomalous)
             progress=progress,
         )
 
-    def split(self, data: ImageSet) -> OneClassSplit:
-        """Split images into those to train on and those to test; see `OneClassSplit`.
+    def split(self, data: SampleSet) -> OneClassSplit:
+        """Split samples into those to train on and those to test; see `OneClassSplit`.
 
         Raises
         ------

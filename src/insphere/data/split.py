@@ -1,4 +1,4 @@
-"""The split for one-class learning: normal training images, held-out images, test images, truth."""
+"""The split for one-class learning: normal training images, held-out images and test images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from insphere.data.image_set import ImageSet
+from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError, SpecError
 
 Index = NDArray[np.int64]
@@ -18,15 +18,15 @@ Index = NDArray[np.int64]
 class OneClassSplit:
     """Split a labelled image set for one-class learning.
 
-    If the source defines a test part, that part is the test set, whole, and all else is there to
-    train on. Otherwise each class is split by `test_size`; images of one group stay together. What
-    is tested depends on the data, `test_size` and `random_state` alone, so that it stays the same
-    for every normal class, pollution and calibration.
+    If the source defines a test part, that whole part is the test set, and all other samples are
+    available for training. Otherwise each class is split by `test_size`; images of one group stay
+    together. The test set depends only on the data, `test_size` and `random_state`. So it is the
+    same for every normal class, pollution and calibration.
 
     Parameters
     ----------
-    data : ImageSet
-        Labelled images.
+    data : SampleSet
+        Labelled samples, such as an `ImageSet`.
     normal : str, int or sequence of them
         The normal class or classes, by name or index.
     pollution : float, in [0, 1)
@@ -82,7 +82,7 @@ class OneClassSplit:
 
     def __init__(
         self,
-        data: ImageSet,
+        data: SampleSet,
         normal: str | int | Sequence[str | int],
         *,
         pollution: float = 0.0,
@@ -132,26 +132,24 @@ class OneClassSplit:
         return not bool(self.truth.all())
 
     @cached_property
-    def X_train(self) -> NDArray[np.uint8]:  # noqa: N802
-        """Training images, uint8, shape (n_train, H, W, C)."""
-        return take_images(self.data.images, self.train)
+    def X_train(self) -> Any:  # noqa: N802
+        """Training samples; images are uint8, shape (n_train, H, W, C)."""
+        return self.data.take(self.train)
 
     @property
-    def training(self) -> ImageSet:
-        """The training images as a set of one class, with their groups if there are any."""
-        groups = None if self.data.groups is None else self.data.groups[self.train]
-        none = np.zeros(len(self.train), np.int64)
-        return ImageSet(self.X_train, none, (self.normal_names,), self.data.name, groups=groups)
+    def training(self) -> SampleSet:
+        """The training samples as a set of one class, with their groups if there are any."""
+        return self.data.one_class(self.train, self.normal_names)
 
     @cached_property
-    def X_calibration(self) -> NDArray[np.uint8]:  # noqa: N802
-        """Held-out normal images, uint8, shape (n_calibration, H, W, C)."""
-        return take_images(self.data.images, self.calibration)
+    def X_calibration(self) -> Any:  # noqa: N802
+        """Held-out normal samples."""
+        return self.data.take(self.calibration)
 
     @cached_property
-    def X_test(self) -> NDArray[np.uint8]:  # noqa: N802
-        """Test images, uint8, shape (n_test, H, W, C)."""
-        return take_images(self.data.images, self.test)
+    def X_test(self) -> Any:  # noqa: N802
+        """Test samples."""
+        return self.data.take(self.test)
 
     def __repr__(self) -> str:
         return (
@@ -161,7 +159,7 @@ class OneClassSplit:
         )
 
     def _test_mask(self, test_size: float) -> NDArray[np.bool_]:
-        """Mark the test images: the source's own, or a share of each class."""
+        """Return the test images: the test part of the source, or a share of each class."""
         own = self.data.is_test
         if own is not None and own.any():
             return np.asarray(own)
@@ -170,8 +168,8 @@ class OneClassSplit:
         units = self._units(np.arange(len(self.data)))
         unit_labels = np.array([self.data.labels[unit[0]] for unit in units], np.int64)
         for label in np.unique(unit_labels):
-            chosen = [units[i] for i in np.flatnonzero(unit_labels == label)]
-            for unit in _choose(chosen, test_size, rng):
+            selected = [units[i] for i in np.flatnonzero(unit_labels == label)]
+            for unit in _choose(selected, test_size, rng):
                 mask[unit] = True
         return mask
 
@@ -203,7 +201,7 @@ class OneClassSplit:
         return rng.choice(others, count, replace=False)
 
     def _units(self, index: Index) -> list[Index]:
-        """Cut images into what must stay together: groups if there are any, else single images."""
+        """Return the units of the split: groups if there are any, else single images."""
         if self.data.groups is None:
             return list(index[:, None])
         groups = self.data.groups[index]
@@ -212,15 +210,8 @@ class OneClassSplit:
         return list(np.split(index[order], starts))
 
 
-def take_images(images: NDArray[np.uint8], index: Index) -> NDArray[np.uint8]:
-    """Return the images at a sorted index, as a view (no copy) where it leaves nothing out."""
-    if len(index) and index[-1] - index[0] == len(index) - 1:
-        return images[int(index[0]) : int(index[-1]) + 1]
-    return images[index]
-
-
 def _choose(units: list[Index], share: float, rng: np.random.Generator) -> list[Index]:
-    """Choose units at random whose images come closest to a share, leaving one if there are two."""
+    """Choose random units that come closest to a share of the images, and leave at least one."""
     order = rng.permutation(len(units))
     sizes = np.cumsum([len(units[i]) for i in order])
     count = int(np.argmin(np.abs(np.concatenate([[0], sizes]) - share * sizes[-1])))

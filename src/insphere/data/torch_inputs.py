@@ -1,4 +1,4 @@
-"""Tensors, data sets and loaders of torch, without importing it."""
+"""Tensors, data sets and loaders of torch as input; torch itself is not imported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def from_tensor(X: Any, torch: Any) -> NDArray[Any]:
     Raises
     ------
     DataError
-        If it has no values (a meta tensor), is no plain tensor, or its channels lie elsewhere.
+        If it has no values (a meta tensor), is not a plain tensor, or its channels are elsewhere.
     """
     if X.device.type == "meta":
         raise DataError("A meta tensor has a shape but no values: make a real one of it first.")
@@ -58,7 +58,7 @@ def is_torch_data(X: Any, torch: Any) -> bool:
 def from_torch_data(
     X: Any, torch: Any, stack: Callable[[Sequence[Any]], NDArray[Any]]
 ) -> NDArray[Any]:
-    """Read all images of a data set or loader; labels are not looked at.
+    """Read all images of a data set or loader, without its labels.
 
     Parameters
     ----------

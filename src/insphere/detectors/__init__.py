@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # For type checkers; written by `python benchmarks/quote.py` from the table of methods.
 if TYPE_CHECKING:
+    from insphere.detectors.combined.combination import Combination as Combination
     from insphere.detectors.pretrained.feature_knn import FeatureKNN as FeatureKNN
     from insphere.detectors.pretrained.feature_mahalanobis import (
         FeatureMahalanobis as FeatureMahalanobis,
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from insphere.detectors.pretrained.patch_memory import PatchMemory as PatchMemory
     from insphere.detectors.reconstruction.anogan import AnoGAN as AnoGAN
     from insphere.detectors.reconstruction.autoencoder import DeepCAE as DeepCAE
+    from insphere.detectors.self_supervised.anomaly_segmentation import (
+        AnomalySegmentation as AnomalySegmentation,
+    )
     from insphere.detectors.shallow.isolation_forest import (
         IsolationForestDetector as IsolationForestDetector,
     )
@@ -37,7 +41,12 @@ if TYPE_CHECKING:
     from insphere.detectors.shallow.mahalanobis import MahalanobisDetector as MahalanobisDetector
     from insphere.detectors.shallow.oc_svm import OCSVMDetector as OCSVMDetector
     from insphere.detectors.spheres.convolutional_svdd import ConvolutionalSVDD as ConvolutionalSVDD
+    from insphere.detectors.spheres.deep_sad import DeepSAD as DeepSAD
     from insphere.detectors.spheres.deep_svdd import DeepSVDD as DeepSVDD
+    from insphere.detectors.spheres.hypersphere_classifier import (
+        HypersphereClassifier as HypersphereClassifier,
+    )
+    from insphere.detectors.spheres.table_svdd import TableSVDD as TableSVDD
     from insphere.detectors.spheres.untrained import UntrainedDeepSVDD as UntrainedDeepSVDD
     from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold
 # end

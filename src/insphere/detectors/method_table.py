@@ -41,10 +41,16 @@ class Entry(NamedTuple):
 
 METHODS = {
     "deep-svdd": Entry("spheres.deep_svdd:DeepSVDD", ("svdd",)),
+    "deep-sad": Entry("spheres.deep_sad:DeepSAD", ("sad",)),
+    "hsc": Entry(
+        "spheres.hypersphere_classifier:HypersphereClassifier", ("hypersphere-classifier",)
+    ),
+    "table-svdd": Entry("spheres.table_svdd:TableSVDD"),
     "untrained": Entry("spheres.untrained:UntrainedDeepSVDD"),
     "fcdd": Entry("spheres.convolutional_svdd:ConvolutionalSVDD"),
     "dcae": Entry("reconstruction.autoencoder:DeepCAE", ("ae", "cae", "autoencoder")),
     "anogan": Entry("reconstruction.anogan:AnoGAN", ("gan",)),
+    "segmentation": Entry("self_supervised.anomaly_segmentation:AnomalySegmentation"),
     "fpsvdd": Entry("pretrained.fpsvdd:FeaturePatchSVDD"),
     "feature-svdd": Entry("pretrained.feature_svdd:FeatureSVDD"),
     "feature-knn": Entry("pretrained.feature_knn:FeatureKNN"),
@@ -58,6 +64,7 @@ METHODS = {
     "knn": Entry("shallow.knn:KNNDetector", ("nearest-neighbours", "nearest-neighbors")),
     "kde": Entry("shallow.kde:KDEDetector", ("parzen",)),
     "mahalanobis": Entry("shallow.mahalanobis:MahalanobisDetector"),
+    "combination": Entry("combined.combination:Combination", ("fisher",)),
     "softmax": Entry("supervised.softmax:SoftmaxThreshold"),
 }
 """Every method, by the key that specs and the command line use."""

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.atomic import locked_folder
 from insphere.data.column_scale import ColumnScale
 from insphere.data.value_range import ValueRange, read_values
 from insphere.detectors.base.estimator import Array, OneClassDetector
 from insphere.detectors.method_table import method_of_class
 from insphere.detectors.persistence.model_format import (
     CALIBRATION,
-    CARD,
     COLUMNS,
     DESCRIPTION,
     Description,
@@ -34,7 +34,7 @@ from insphere.detectors.persistence.model_format import (
     check_model_path,
     damaged,
     part_prefix,
-    read_description,
+    read_files,
     read_model,
 )
 from insphere.detectors.persistence.model_writer import check_destination
@@ -42,7 +42,7 @@ from insphere.detectors.registry import detector_class
 from insphere.errors import InsphereError, ModelError
 from insphere.scoring.severity import Tail, fit_tail
 
-__all__ = ["check_destination", "describe_model", "file_names", "load_detector", "save_detector"]
+__all__ = ["check_destination", "describe_model", "load_detector", "model_files", "save_detector"]
 
 _OF_KIND = {"modality_", "image_shape_", "image_dtype_"}  # said by `Fitted.modality`
 
@@ -204,7 +204,7 @@ def _column_scale(detector: OneClassDetector, arrays: dict[str, Array]) -> Colum
     saved = arrays.pop(COLUMNS, None)
     if saved is None:
         return None
-    if saved.shape[1:] != (detector.n_features_in_,):
+    if saved.shape[1:] != detector.modality_.sample_shape:
         raise ValueError("the scale of the columns does not fit the table")
     return ColumnScale.restored(saved)
 
@@ -238,12 +238,24 @@ def _tail(saved: SavedTail | None, calibration_scores: NDArray[Any]) -> Tail | N
     return fit_tail(calibration_scores) if saved is None else Tail(**saved.model_dump())
 
 
-def file_names(path: str | PathLike[str]) -> tuple[str, ...]:
-    """Return the names of the files of a model.
+def model_files(path: str | PathLike[str]) -> dict[str, bytes]:
+    """Return the files of a model, which belong together even while it is replaced.
+
+    Parameters
+    ----------
+    path : path
+        The model folder.
+
+    Returns
+    -------
+    dict
+        Contents by name: the weights and the description, checked, and the card if there is one.
 
     Raises
     ------
     ModelError
         As in `load_detector`.
     """
-    return read_description(check_model_path(path)).weights.file, DESCRIPTION, CARD
+    folder = check_model_path(path)
+    with locked_folder(folder) if folder.is_dir() else nullcontext():
+        return read_files(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,21 @@ import yaml
 from insphere.atomic import write_whole
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
+from insphere.data.read_options import ReadOptions
+from insphere.data.sample_set import SampleSet
+from insphere.data.split import OneClassSplit
 from insphere.detectors.model_folder import check_destination
-from insphere.detectors.registry import method_title
+from insphere.detectors.registry import build_detector, method_title
 from insphere.errors import MissingExtraError, SpecError
 from insphere.experiments.runs.run import RunResult, run
 from insphere.experiments.runs.spec import RunSpec
+from insphere.modalities.modality import Modality
 from insphere.report import write_report
 from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import make_config
 from insphere.workflows.provenance import trained_on
 from insphere.workflows.reporting import report_data
-from insphere.workflows.score_source import Scored, part_to_score
+from insphere.workflows.score_source import Scored, part_to_score, score_images
 
 RIVALS = ("untrained", "oc-svm", "isolation-forest", "knn")
 DATASET, FALLBACK = "mnist-5k", "digits-8x8"
@@ -182,3 +187,83 @@ def _row(result: RunResult) -> dict[str, Any]:
         "fpr_at_95_tpr": measured.fpr_at_95_tpr,
         "seconds": result.fit_seconds + result.score_seconds,
     }
+
+
+@dataclass(frozen=True)
+class KindDemo:
+    """The results of the demo of another kind than images.
+
+    Parameters
+    ----------
+    data : SampleSet
+        The data.
+    normal : str
+        The normal class.
+    rows : list of dict
+        One for each method; see `Demo`.
+    scored : Scored
+        The test part, scored by the first method.
+    model, report : pathlib.Path
+        Model folder and HTML report.
+    """
+
+    data: SampleSet
+    normal: str
+    rows: list[dict[str, Any]]
+    scored: Scored
+    model: Path
+    report: Path
+
+
+def run_kind_demo(
+    kind: type[Modality],
+    out: Path,
+    *,
+    seed: int = 0,
+    started: Callable[[str], None] = lambda title: None,
+) -> KindDemo:
+    """Train the method for a kind of data on real data that is installed, beside controls.
+
+    Parameters
+    ----------
+    kind : subclass of Modality
+        The kind of data.
+    out : pathlib.Path
+        Folder for the results. Those of an earlier demo are replaced.
+    seed : int
+        Seed of split and methods.
+    started : callable
+        Called with the title of each method before it runs.
+
+    Raises
+    ------
+    InsphereError
+        If there is no data of this kind, or the results cannot be written.
+    """
+    data, normal = kind.demo()
+    model = out / "model"
+    check_destination(model, overwrite=True)
+    split = OneClassSplit(data, normal, random_state=seed)
+    rows, found = [], []
+    for method in (kind.method, *kind.rivals):
+        started(method_title(method))
+        began = time.perf_counter()
+        detector = build_detector(method, {"contamination": None}, seed=seed).fit(split.training)
+        scored = score_images(detector, data, split.test, "the test part", (normal,))
+        measured = scored.evaluate()
+        found.append(scored)
+        rows.append(
+            {
+                "name": method_title(method),
+                "auc": measured.auc,
+                "average_precision": measured.average_precision,
+                "fpr_at_95_tpr": measured.fpr_at_95_tpr,
+                "seconds": time.perf_counter() - began,
+            }
+        )
+    ours = found[0]
+    reading = ReadOptions(normal=(normal,), seed=seed)
+    ours.detector.trained_on_ = trained_on(data, reading, (normal,), kind=kind.key)
+    ours.detector.save(model, overwrite=True)
+    report = write_report(report_data(ours, comparison=rows), out / "report.html")
+    return KindDemo(data, normal, rows, ours, model, report)

@@ -17,59 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from insphere.detectors.base.score_modules import LN10, Severity
 from insphere.scoring.severity import ROUNDING, SeverityScale
 
 NETWORK_ROUNDING = 10 * ROUNDING
 """The same share for scores of networks in float32."""
 LEAST_CHANCE = 1e-300
-LN10 = math.log(10)
-
-
-class Severity(nn.Module):
-    """A `SeverityScale` as a module, (N,) to (N,).
-
-    Parameters
-    ----------
-    scale : SeverityScale
-        What to compute.
-    """
-
-    knots: Tensor
-    heights: Tensor
-
-    def __init__(self, scale: SeverityScale) -> None:
-        super().__init__()
-        ordered = scale.calibration_scores
-        n, knots = len(ordered), np.unique(ordered)
-        at_or_above = n - np.searchsorted(ordered, knots, side="left")
-        self.register_buffer("knots", torch.tensor(knots))
-        self.register_buffer("heights", torch.tensor(-np.log10((1 + at_or_above) / (n + 1))))
-        self.top, self.rounding = float(ordered[-1]), scale.rounding
-        self.resolution, self.tail = scale.resolution, scale.tail
-        self.at_top = self._excess(self.top)
-
-    def _excess(self, score: float) -> float:
-        excess = max(score - self.tail.start, 0.0) / self.tail.scale
-        shape = self.tail.shape
-        return -(excess if shape == 0 else math.log1p(shape * excess) / shape) / LN10
-
-    def forward(self, score: Tensor) -> Tensor:
-        """Turn scores into severities."""
-        last = len(self.knots) - 1
-        passed = (self.knots <= score[:, None]).sum(dim=1)
-        low, high = (passed - 1).clamp_min(0), passed.clamp_max(last)
-        width = self.knots[high] - self.knots[low]
-        share = (score - self.knots[low]) / torch.where(width > 0, width, torch.ones_like(width))
-        between = self.heights[low] + share * (self.heights[high] - self.heights[low])
-        between = torch.where(width > 0, between, self.heights[low])
-        body = torch.where(passed > 0, between, torch.zeros_like(between))
-        beyond = score > self.top + self.rounding
-        inside = torch.where(beyond, score, torch.full_like(score, self.top))
-        excess = ((inside - self.tail.start).clamp_min(0) / self.tail.scale).clamp_max(1e300)
-        if self.tail.shape:
-            excess = torch.log(1 + self.tail.shape * excess) / self.tail.shape
-        growth = (self.at_top + excess / LN10).clamp_min(0)
-        return torch.where(beyond, self.resolution + growth, body)
 
 
 class Decisions(nn.Module):

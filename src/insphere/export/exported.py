@@ -58,10 +58,7 @@ class ExportedModel(nn.Module):
 
     def __init__(self, detector: OneClassDetector, *, maps: bool = True) -> None:
         super().__init__()
-        if detector.not_exported:
-            raise ModelError(
-                f"{type(detector).__name__} cannot be exported: {detector.not_exported}."
-            )
+        check_exportable(detector)
         images = detector.image_shape_ is not None
         self.raw: nn.Module = RawImages(detector.value_range_) if images else nn.Identity()
         self.score = _scores(detector)
@@ -96,6 +93,20 @@ class ExportedModel(nn.Module):
         if self.maps is not None:
             found["heat_map"] = self.maps(x)
         return tuple(found[name] for name in self.outputs)
+
+
+def check_exportable(detector: OneClassDetector) -> None:
+    """Raise ModelError if a detector cannot be exported, saying why."""
+    own: Any = detector
+    for one in (detector, *getattr(own, "members_", ())):
+        if one.not_exported:
+            raise ModelError(f"{type(one).__name__} cannot be exported: {one.not_exported}.")
+    if getattr(detector.modality_, "columns", ()):
+        raise ModelError(
+            "This model cannot be exported: its table has categories or missing values, or came "
+            "from a file, and becomes numbers by a schema that reads texts; use insphere serve, or "
+            "fit it to an array of numbers."
+        )
 
 
 def raw_type(detector: OneClassDetector) -> str:

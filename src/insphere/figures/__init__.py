@@ -26,6 +26,7 @@ from insphere.figures.previews import dataset_preview, images_by_score
 from insphere.figures.relations import joint_density, pair_plot
 from insphere.figures.scores import score_distributions, score_histogram
 from insphere.figures.space import auc_space, radar
+from insphere.figures.stretch import stretches
 
 __all__ = [
     "auc_histogram",
@@ -56,6 +57,7 @@ __all__ = [
     "roc_curves",
     "score_distributions",
     "score_histogram",
+    "stretches",
     "to_inline_svg",
     "to_png",
     "to_svg",

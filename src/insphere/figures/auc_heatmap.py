@@ -16,11 +16,11 @@ from insphere.figures import layout, style
 from insphere.figures.measured import (
     Runs,
     by_class,
-    chosen,
     classes,
     datasets,
     options,
     over_classes,
+    select_runs,
 )
 
 COLOURS = "cividis"  # even in lightness, made for colour-blind readers
@@ -66,11 +66,11 @@ def heat_table(runs: Runs, by: Literal["dataset", "class"] = "dataset") -> HeatT
     for i, option in enumerate(rows):
         for j, column in enumerate(columns):
             if by == "class":
-                here = [run for run in chosen(runs, option=option) if run.normal == column]
+                here = [run for run in select_runs(runs, option=option) if run.normal == column]
                 few = ""
             else:
-                here = chosen(runs, dataset=column, option=option)
-                of = len(classes(chosen(runs, dataset=column)))
+                here = select_runs(runs, dataset=column, option=option)
+                of = len(classes(select_runs(runs, dataset=column)))
                 few = f" ({len(classes(here))}/{of})" if len(classes(here)) < of else ""
             if here:
                 spread = by_class(here)[column] if by == "class" else over_classes(here)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from insphere.errors import DataError
 from insphere.figures import layout, style
-from insphere.figures.measured import Runs, Spread, by_class, changes, chosen, classes, options
+from insphere.figures.measured import Runs, Spread, by_class, changes, classes, options, select_runs
 
 CHANCE = 50.0
 AXIS = "AUC in %"
@@ -56,11 +56,11 @@ def pairs(runs: Runs, baseline: str) -> list[Pair]:
     DataError
         If there is no such option, or nothing to compare it with.
     """
-    first = by_class(chosen(runs, option=baseline))
+    first = by_class(select_runs(runs, option=baseline))
     others = [name for name in options(runs) if name != baseline]
     if not first or not others:
         raise DataError(f"There is nothing to compare with {baseline}.")
-    return [Pair(name, first, by_class(chosen(runs, option=name))) for name in others]
+    return [Pair(name, first, by_class(select_runs(runs, option=name))) for name in others]
 
 
 def option_bars(runs: Runs, baseline: str, title: str = "") -> Figure:

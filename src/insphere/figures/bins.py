@@ -94,9 +94,9 @@ def histogram(
     else:
         parts = [("images", np.ones(len(values), dtype=np.bool_))]
     groups = []
-    for place, (name, chosen) in enumerate(parts):
-        size = int(chosen.sum())
-        heights = np.histogram(clipped[chosen], edges)[0].astype(np.float64)
+    for place, (name, selected) in enumerate(parts):
+        size = int(selected.sum())
+        heights = np.histogram(clipped[selected], edges)[0].astype(np.float64)
         if truth is not None and size:
             heights /= size
         groups.append(Group(name, size, heights, place == 1))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.errors import DataError
 from insphere.figures import layout, style
-from insphere.figures.measured import Runs, chosen, datasets, options, percent
+from insphere.figures.measured import Runs, datasets, options, percent, select_runs
 
 AXIS = "AUC in %"
 STEPS = (0.25, 0.5, 1.0, 2.5, 5.0)  # points of AUC in a bin
@@ -30,7 +30,7 @@ def auc_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def by_median(runs: Runs) -> list[tuple[str, NDArray[np.float64]]]:
     """Return the AUCs of each option in per cent, the option with the highest median first."""
-    found = [(name, percent(chosen(runs, option=name))) for name in options(runs)]
+    found = [(name, percent(select_runs(runs, option=name))) for name in options(runs)]
     return sorted(found, key=lambda item: -float(np.median(item[1])))
 
 
@@ -50,7 +50,7 @@ def auc_histogram(runs: Runs, title: str = "") -> Figure:
     names = datasets(runs)
     figure, axes = layout.panels(len(names), width=6.2, height=1.1 + 1.45 * len(names))
     for place, (ax, name) in enumerate(zip(axes, names, strict=True)):
-        values = percent(chosen(runs, dataset=name))
+        values = percent(select_runs(runs, dataset=name))
         look = style.look(place)
         ax.bar(
             edges[:-1], np.histogram(values, edges)[0], np.diff(edges), align="edge",
@@ -123,7 +123,7 @@ def _by_dataset(runs: Runs, draw: _Draw, title: str) -> Figure:
     if not runs:
         raise DataError("This figure needs at least one run.")
     names = datasets(runs)
-    groups = [by_median(chosen(runs, dataset=name)) for name in names]
+    groups = [by_median(select_runs(runs, dataset=name)) for name in names]
     lines = [len(one) for one in groups]
     row = 0.04 + layout.row_height(options(runs))
     figure, axes = layout.panels(

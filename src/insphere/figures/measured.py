@@ -94,7 +94,9 @@ def classes(runs: Runs) -> list[str]:
     return sorted({run.normal for run in runs}, key=lambda name: natural_key(name.casefold()))
 
 
-def chosen(runs: Runs, *, dataset: str | None = None, option: str | None = None) -> list[Measured]:
+def select_runs(
+    runs: Runs, *, dataset: str | None = None, option: str | None = None
+) -> list[Measured]:
     """Return the runs on one dataset, or of one option, or both."""
     return [
         run
@@ -175,7 +177,7 @@ def changes(runs: Runs, baseline: str, option: str) -> dict[str, NDArray[np.floa
         Differences by class, option − baseline, in the order of the seeds.
     """
     before, after = (
-        {(run.normal, run.seed): 100 * run.values[AUC] for run in chosen(runs, option=name)}
+        {(run.normal, run.seed): 100 * run.values[AUC] for run in select_runs(runs, option=name)}
         for name in (baseline, option)
     )
     found: dict[str, list[float]] = {name: [] for name in classes(runs)}
@@ -199,13 +201,13 @@ def complete_table(runs: Runs) -> tuple[list[str], list[str], NDArray[np.float64
         Means over seeds.
     """
     blocks = [
-        (data, name) for data in datasets(runs) for name in classes(chosen(runs, dataset=data))
+        (data, name) for data in datasets(runs) for name in classes(select_runs(runs, dataset=data))
     ]
     means = {
         (data, option, name): spread.mean
         for data in datasets(runs)
         for option in options(runs)
-        for name, spread in by_class(chosen(runs, dataset=data, option=option)).items()
+        for name, spread in by_class(select_runs(runs, dataset=data, option=option)).items()
     }
     whole = [
         option

@@ -17,12 +17,12 @@ from insphere.figures.distributions import scattered
 from insphere.figures.measured import (
     Runs,
     by_class,
-    chosen,
     classes,
     datasets,
     options,
     over_classes,
     percent,
+    select_runs,
 )
 
 AXIS = "AUC in %"
@@ -53,7 +53,7 @@ def auc_space(runs: Runs, title: str = "") -> Figure:
     for i, dataset in enumerate(data):
         look = style.look(i)
         for j, option in enumerate(names):
-            here = chosen(runs, dataset=dataset, option=option)
+            here = select_runs(runs, dataset=dataset, option=option)
             if not here:
                 continue
             heights = percent(here)
@@ -118,9 +118,9 @@ def best_options(runs: Runs, baseline: str | None = None) -> list[str]:
     """
     names = set(classes(runs))
     means = {
-        option: over_classes(chosen(runs, option=option)).mean
+        option: over_classes(select_runs(runs, option=option)).mean
         for option in options(runs)
-        if {run.normal for run in chosen(runs, option=option)} == names
+        if {run.normal for run in select_runs(runs, option=option)} == names
     }
     best = sorted(means, key=lambda option: -means[option])
     kept = best[:FEW]
@@ -136,7 +136,7 @@ def radar_table(
     spokes = classes(runs)
     found = {}
     for option in names:
-        spreads = by_class(chosen(runs, option=option))
+        spreads = by_class(select_runs(runs, option=option))
         found[option] = np.array([spreads[name].mean for name in spokes])
     return spokes, found
 

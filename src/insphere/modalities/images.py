@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import as_images, holds_images, opened, training_images
+from insphere.data.read_options import ReadOptions
+from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError
 from insphere.modalities.modality import Array, Modality, forget_columns
 
@@ -33,6 +36,11 @@ class Images(Modality):
     key: ClassVar[str] = "images"
     noun: ClassVar[str] = "images"
     plural: ClassVar[str] = "images"
+    singular: ClassVar[str] = "image"
+    how_to_label: ClassVar[str] = (
+        "put normal and anomalous ones into folders of their own and name the normal one with "
+        "normal="
+    )
     has_maps: ClassVar[bool] = True
 
     @classmethod
@@ -44,6 +52,11 @@ class Images(Modality):
         if torch is not None and isinstance(X, torch.Tensor):
             return bool(X.ndim > 2)
         return holds_images(X) or getattr(X, "ndim", 0) in (3, 4)
+
+    @classmethod
+    def load(cls, source: str, reading: ReadOptions, *, progress: bool | None = None) -> ImageSet:
+        """Read images; see `insphere.data.load_dataset`."""
+        return reading.load(source, progress=progress)
 
     @classmethod
     def opened(cls, X: Any) -> Any:
@@ -88,6 +101,14 @@ class Images(Modality):
         """(C, H, W)."""
         height, width, channels = self.shape
         return (channels, height, width)
+
+    def prepared(self, data: Array) -> Self:
+        """Describe the images with the number format that they have now."""
+        return self.of(data)
+
+    def exhibits(self, detector: Any, data: SampleSet, index: NDArray[np.int64]) -> None:
+        """Return None: images are shown themselves, with heat maps."""
+        return
 
     def describe(self) -> str:
         """Return the size of the images."""

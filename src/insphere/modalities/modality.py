@@ -5,11 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.degenerate import check_informative
+from insphere.data.sample_set import SampleSet
+from insphere.errors import DataError
+from insphere.modalities.exhibit import Exhibit
+
+if TYPE_CHECKING:
+    from insphere.data.read_options import ReadOptions
 
 Array = NDArray[Any]
 
@@ -33,12 +40,24 @@ class Modality(ABC):
         Its samples in a sentence, such as "rows".
     has_maps : bool
         Whether samples have positions, for heat maps.
+    singular : str
+        One sample in a sentence, such as "row".
+    how_to_label : str
+        What a user does so that the truth about samples is known.
+    rivals : tuple of str
+        Methods that the demo shows beside it.
+    method : str
+        The method that the command line takes for this kind unless another is named.
     """
 
     key: ClassVar[str]
     noun: ClassVar[str]
     plural: ClassVar[str]
     has_maps: ClassVar[bool] = False
+    singular: ClassVar[str] = "sample"
+    how_to_label: ClassVar[str] = "give a source with labels"
+    rivals: ClassVar[tuple[str, ...]] = ("knn", "isolation-forest")
+    method: ClassVar[str] = "deep-svdd"
 
     # ------------------------------------------------------------------ the kind
 
@@ -48,9 +67,55 @@ class Modality(ABC):
         """Whether the input of a user is of this kind."""
 
     @classmethod
+    def is_source(cls, source: str) -> bool:
+        """Whether a path or name is surely of this kind, by its name and its first bytes."""
+        return False
+
+    @classmethod
+    def load(cls, source: str, reading: ReadOptions, *, progress: bool | None = None) -> SampleSet:
+        """Read a path or name.
+
+        Parameters
+        ----------
+        source : str
+            File, folder or name.
+        reading : ReadOptions
+            How to read it.
+        progress : bool, optional
+            Show a bar; by default if stderr is a terminal.
+
+        Raises
+        ------
+        DataError
+            If it cannot be read, or this kind is not read from files.
+        """
+        raise DataError(f"There is no file format for {cls.noun}: fit it in Python.")
+
+    @classmethod
+    def demo(cls) -> tuple[SampleSet, str]:
+        """Return real data that an installed package ships, and the name of its normal class.
+
+        Raises
+        ------
+        DataError
+            If there is none of this kind.
+        """
+        raise DataError(f"There is no demo for {cls.noun}.")
+
+    @classmethod
     def opened(cls, X: Any) -> Any:
         """Return the data at a path or name; other inputs are returned as they are."""
         return X
+
+    @classmethod
+    def learned(cls, X: Any, estimator: Any) -> tuple[Array, Self]:
+        """Read training samples, and describe them.
+
+        Override it, and `new`, where reading new samples needs what is known of those trained on,
+        such as the categories of a column.
+        """
+        data = cls.read(X, fitting=True, estimator=estimator)
+        return data, cls.of(data)
 
     @classmethod
     @abstractmethod
@@ -105,6 +170,59 @@ class Modality(ABC):
         check_informative(data)
 
     # ------------------------------------------------------------------ these samples
+
+    def new(self, X: Any, estimator: Any) -> Array:
+        """Read new samples, and check that they fit the training samples.
+
+        Raises
+        ------
+        DataError, ValueError
+            If they cannot be used.
+        """
+        data = self.read(X, fitting=False, estimator=estimator)
+        self.check(data)
+        return data
+
+    def prepared(self, data: Array) -> Self:
+        """Describe training samples again, after values were put on one scale."""
+        return self
+
+    def feature_name(self, position: int) -> str | None:
+        """Return the name of a number in the form of `read`; None: what the detector knows."""
+        return None
+
+    def column_origins(self) -> tuple[tuple[str, ...], NDArray[np.int64]] | None:
+        """Return names of columns, and for each number in the form of `read` its column's place."""
+        return None
+
+    def shown_values(self, data: Array) -> tuple[tuple[str, ...], ...] | None:
+        """Return samples in the form of `read` as texts, a tuple for each column."""
+        return None
+
+    def announced(self, position: int) -> bool:
+        """Whether `new` has already warned of a change of this number."""
+        return False
+
+    def exhibits(
+        self, detector: Any, data: SampleSet, index: NDArray[np.int64]
+    ) -> list[Exhibit] | None:
+        """Return why each of some samples is where it is, for the report and the command line.
+
+        Parameters
+        ----------
+        detector : OneClassDetector
+            Fitted to this kind.
+        data : SampleSet
+            The set that they are of.
+        index : ndarray of int64, shape (n,)
+            Their places in the set, ascending.
+
+        Returns
+        -------
+        list of Exhibit, length n, or None
+            None: this kind has pictures of its own.
+        """
+        return [Exhibit() for _ in index]
 
     @property
     @abstractmethod

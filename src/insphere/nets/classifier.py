@@ -70,7 +70,7 @@ class Uncertainty(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map raw samples N×C×H×W or N×F to (N,)."""
         logits: Tensor = self.classifier(x)
-        chosen = self.classes[logits[:, self.classes].argmax(dim=1)]
-        others = torch.arange(logits.shape[1], device=logits.device) != chosen[:, None]
+        selected = self.classes[logits[:, self.classes].argmax(dim=1)]
+        others = torch.arange(logits.shape[1], device=logits.device) != selected[:, None]
         share: Tensor = (logits.softmax(dim=1) * others).sum(dim=1)
         return share

@@ -34,9 +34,9 @@ class Generator(nn.Module):
         self.dense = nn.Linear(latent_dim, widths[0] * SMALLEST_MAP**2, bias=False)
         self.unflatten = nn.Unflatten(1, (widths[0], SMALLEST_MAP, SMALLEST_MAP))
         layers: list[nn.Module] = []
-        for wide, narrow in zip(widths, [*widths[1:], channels], strict=True):
-            layers += [nn.BatchNorm2d(wide), nn.ReLU()]
-            layers.append(nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1, bias=False))
+        for n_in, n_out in zip(widths, [*widths[1:], channels], strict=True):
+            layers += [nn.BatchNorm2d(n_in), nn.ReLU()]
+            layers.append(nn.ConvTranspose2d(n_in, n_out, 4, stride=2, padding=1, bias=False))
         self.layers = nn.Sequential(*layers, nn.Tanh())
         self.apply(_initialise)
 

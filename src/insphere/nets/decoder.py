@@ -37,7 +37,7 @@ class MapDecoder(nn.Module):
         self.head = mirrored_head(spec)
         self.dense = nn.Linear(spec.dense_widths[0], channels * height * width, bias=spec.bias)
         self.stages = nn.ModuleList(
-            _UpStage(spec, wide, narrow, size) for (wide, _), (narrow, size) in pairwise(upwards)
+            _UpStage(spec, n_in, n_out, size) for (n_in, _), (n_out, size) in pairwise(upwards)
         )
         self.bounded_output = bounded_output
 
@@ -52,11 +52,11 @@ class MapDecoder(nn.Module):
 class _UpStage(nn.Module):
     """Normalisation, activation, upsampling to `size`, convolution."""
 
-    def __init__(self, spec: EncoderSpec, wide: int, narrow: int, size: tuple[int, int]) -> None:
+    def __init__(self, spec: EncoderSpec, n_in: int, n_out: int, size: tuple[int, int]) -> None:
         super().__init__()
-        self.norm = norm(spec, wide, 2)
+        self.norm = norm(spec, n_in, 2)
         self.activation = activation(spec)
-        self.conv = UpsampleConv2d(wide, narrow, spec.kernel, size, bias=spec.bias)
+        self.conv = UpsampleConv2d(n_in, n_out, spec.kernel, size, bias=spec.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv(self.activation(self.norm(x)))

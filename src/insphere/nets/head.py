@@ -17,8 +17,8 @@ def head(spec: EncoderSpec) -> nn.Sequential:
     mean is to become the centre.
     """
     layers: list[nn.Module] = []
-    for wide, narrow in pairwise(spec.dense_widths):
-        layers += [activation(spec), nn.Linear(wide, narrow, bias=spec.bias)]
+    for n_in, n_out in pairwise(spec.dense_widths):
+        layers += [activation(spec), nn.Linear(n_in, n_out, bias=spec.bias)]
     if spec.head_norm == "layer":
         layers.append(nn.LayerNorm(spec.rep_dim, elementwise_affine=spec.head_norm_affine))
     return nn.Sequential(*layers)
@@ -27,6 +27,6 @@ def head(spec: EncoderSpec) -> nn.Sequential:
 def mirrored_head(spec: EncoderSpec) -> nn.Sequential:
     """Return the layers back from the representation to the first dense layer's width."""
     layers: list[nn.Module] = []
-    for narrow, wide in pairwise(spec.dense_widths[::-1]):
-        layers += [nn.Linear(narrow, wide, bias=spec.bias), activation(spec)]
+    for n_in, n_out in pairwise(spec.dense_widths[::-1]):
+        layers += [nn.Linear(n_in, n_out, bias=spec.bias), activation(spec)]
     return nn.Sequential(*layers)

@@ -25,7 +25,7 @@ def activation(spec: EncoderSpec) -> nn.Module:
 
 
 def strided_convolution(
-    wide: int, narrow: int, kernel: int, stride: int, *, bias: bool
+    n_in: int, n_out: int, kernel: int, stride: int, *, bias: bool
 ) -> list[nn.Module]:
     """Return a convolution that keeps one of every `stride` places, and ⌈side / stride⌉ of a side.
 
@@ -34,8 +34,8 @@ def strided_convolution(
     beyond its memory in oneDNN up to 3.12, and so in torch up to 2.14 on CPUs.
     """
     if kernel > 1 or stride == 1:
-        return [nn.Conv2d(wide, narrow, kernel, stride, padding=kernel // 2, bias=bias)]
-    return [nn.MaxPool2d(1, stride), nn.Conv2d(wide, narrow, 1, bias=bias)]
+        return [nn.Conv2d(n_in, n_out, kernel, stride, padding=kernel // 2, bias=bias)]
+    return [nn.MaxPool2d(1, stride), nn.Conv2d(n_in, n_out, 1, bias=bias)]
 
 
 def batch_norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:

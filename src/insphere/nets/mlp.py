@@ -14,10 +14,10 @@ from insphere.nets.spec import EncoderSpec
 
 def _hidden(spec: EncoderSpec, sizes: tuple[int, ...], *, residual: bool) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for wide, narrow in pairwise(sizes):
-        body = [nn.Linear(wide, narrow, bias=spec.bias), norm(spec, narrow, 1)]
+    for n_in, n_out in pairwise(sizes):
+        body = [nn.Linear(n_in, n_out, bias=spec.bias), norm(spec, n_out, 1)]
         if residual:
-            body = [Residual(nn.Sequential(*body), row_skip(spec, wide, narrow))]
+            body = [Residual(nn.Sequential(*body), row_skip(spec, n_in, n_out))]
         layers += [*body, activation(spec)]
     return layers
 

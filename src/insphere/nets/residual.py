@@ -30,16 +30,16 @@ class Residual(nn.Module):
         return out
 
 
-def map_skip(spec: EncoderSpec, wide: int, narrow: int, stride: int = 1) -> nn.Module:
+def map_skip(spec: EncoderSpec, n_in: int, n_out: int, stride: int = 1) -> nn.Module:
     """Return the identity, or a 1×1 projection where width or size of a map changes."""
-    if wide == narrow and stride == 1:
+    if n_in == n_out and stride == 1:
         return nn.Identity()
-    projection = strided_convolution(wide, narrow, 1, stride, bias=spec.bias)
-    return nn.Sequential(*projection, norm(spec, narrow, 2))
+    projection = strided_convolution(n_in, n_out, 1, stride, bias=spec.bias)
+    return nn.Sequential(*projection, norm(spec, n_out, 2))
 
 
-def row_skip(spec: EncoderSpec, wide: int, narrow: int) -> nn.Module:
+def row_skip(spec: EncoderSpec, n_in: int, n_out: int) -> nn.Module:
     """Return the identity, or a dense projection where the width of a row changes."""
-    if wide == narrow:
+    if n_in == n_out:
         return nn.Identity()
-    return nn.Sequential(nn.Linear(wide, narrow, bias=spec.bias), norm(spec, narrow, 1))
+    return nn.Sequential(nn.Linear(n_in, n_out, bias=spec.bias), norm(spec, n_out, 1))

@@ -40,6 +40,8 @@ class ScaledColumns(nn.Module):
     def changed(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return scaled rows, and 1 where a column left its centre beyond rounding, (N, d)."""
         deviation = x.double() - self.center
+        # Missing values are taken for the median.
+        deviation = torch.where(torch.isnan(deviation), torch.zeros_like(deviation), deviation)
         changed = (deviation.abs() > self.resolution * self.center.abs()).double()
         return torch.where(self.penalties > 0, changed, deviation / self.scale), changed
 

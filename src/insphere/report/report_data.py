@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.errors import DataError
 from insphere.explain.score_checks import as_scores, as_truth
+from insphere.modalities.exhibit import Exhibit
 from insphere.report.heat_section import ReportHeat
 
 
@@ -33,8 +34,8 @@ class ReportData:
         Names of the classes that count as normal; empty for a plain folder.
     counts : mapping of str to int
         How many images of each kind there are, such as ``{"training normals": 450}``.
-    images : ndarray of uint8, shape (N, H, W, C)
-        The scored images; C is 1 (grey) or 3 (RGB).
+    images : ndarray of uint8, shape (N, H, W, C), or None
+        The scored images; C is 1 (grey) or 3 (RGB). None for other kinds of data.
     scores : ndarray of float, shape (N,)
         Anomaly scores, higher is more anomalous.
     threshold : float
@@ -72,6 +73,13 @@ class ReportData:
     pixels : mapping of str to float
         How well the maps agree with masks: ``pixel_auc``, ``pro``, ``fpr_limit``; empty without
         masks.
+    exhibits : mapping of int to Exhibit, optional
+        Where samples are no images: what explains those that are shown, by their position; see
+        `shown_images`.
+    singular, plural : str
+        What one sample is called, and several.
+    sample_size : str
+        Size of a sample in words; by default that of the images.
     method : str
         Name of the method that gave the scores.
     created : str
@@ -87,7 +95,7 @@ class ReportData:
     dataset: str
     normal_classes: Sequence[str]
     counts: Mapping[str, int]
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | None
     scores: NDArray[np.float64]
     threshold: float
     threshold_rule: str
@@ -105,19 +113,26 @@ class ReportData:
     versions: Mapping[str, str] = field(default_factory=dict)
     paths: Sequence[str] | None = None
     pixels: Mapping[str, float] = field(default_factory=dict)
+    exhibits: Mapping[int, Exhibit] | None = None
+    singular: str = "image"
+    plural: str = "images"
+    sample_size: str = ""
     method: str = "Deep SVDD"
     created: str = field(default_factory=_now)
 
     def __post_init__(self) -> None:
         images = self.images
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+        if (images is None) == (self.exhibits is None):
+            raise DataError("A report shows either images or exhibits.")
+        shaped = images is None or (images.ndim == 4 and images.shape[3] in (1, 3))
+        if images is not None and not (shaped and images.dtype == np.uint8):
             raise DataError(
                 "A report shows uint8 images of shape N×H×W×C with 1 or 3 channels, but got "
                 f"{images.dtype} of shape {images.shape}."
             )
-        n = len(images)
+        n = len(self.scores) if images is None else len(images)
         if not n:
-            raise DataError("A report needs at least one scored image.")
+            raise DataError(f"A report needs at least one scored {self.singular}.")
         self._keep("scores", as_scores(self.scores))
         if not np.isfinite(self.threshold):
             raise DataError(f"The threshold must be a finite number, but is {self.threshold}.")
@@ -130,7 +145,7 @@ class ReportData:
         for name in ("scores", "z_scores", "p_values", "severities", "paths"):
             value = getattr(self, name)
             if value is not None and len(value) != n:
-                raise DataError(f"There are {n} images but {len(value)} {name}.")
+                raise DataError(f"There are {n} {self.plural} but {len(value)} {name}.")
         if self.truth is not None:
             self._keep("truth", as_truth(self.truth, n))
         for row in self.comparison:
@@ -139,6 +154,17 @@ class ReportData:
 
     def _keep(self, name: str, value: NDArray[Any]) -> None:
         object.__setattr__(self, name, value)
+
+    @property
+    def a_singular(self) -> str:
+        """One sample with its article."""
+        return f"{'an' if self.singular[0] in 'aeiou' else 'a'} {self.singular}"
+
+    @property
+    def counted(self) -> str:
+        """The number of samples in words."""
+        n = len(self.scores)
+        return f"{n:,} {self.singular if n == 1 else self.plural}"
 
     @property
     def flagged(self) -> NDArray[np.bool_]:

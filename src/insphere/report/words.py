@@ -28,11 +28,6 @@ def percent(share: float | None, digits: int = 1) -> str:
     return f"{text}\N{NO-BREAK SPACE}%"
 
 
-def images(n: int) -> str:
-    """Write a number of images."""
-    return f"{n:,} image" + ("" if n == 1 else "s")
-
-
 def score(value: float) -> str:
     """Write a score with four significant digits, zeros at its end too."""
     if 1e4 <= abs(value) < 1e9:
@@ -60,17 +55,17 @@ def verdict(data: ReportData, measured: Quality | None, methods: Sequence[Method
     n, flagged = len(data.scores), int(data.flagged.sum())
     if measured is None:
         if not flagged:
-            return f"None of {images(n)} lies beyond the threshold."
+            return f"None of {data.counted} lies beyond the threshold."
         verb = "lies" if flagged == 1 else "lie"
-        return f"{flagged:,} of {images(n)} {verb} beyond the threshold: look at them first."
+        return f"{flagged:,} of {data.counted} {verb} beyond the threshold: look at them first."
     if measured.auc is None:
         kind = "anomalous" if data.truth is not None and data.truth.all() else "normal"
         return (
-            f"All {images(n)} are {kind}, so there is no ranking to judge; {flagged:,} "
+            f"All {data.counted} are {kind}, so there is no ranking to judge; {flagged:,} "
             f"({percent(flagged / n)}) lie beyond the threshold."
         )
     text = (
-        f"{data.method} ranks an anomalous image above a normal one in "
+        f"{data.method} ranks an anomalous {data.singular} above a normal one in "
         f"{percent(measured.auc)} of all pairs."
     )
     rivals = [method for method in methods if not method.ours and method.auc is not None]
@@ -87,26 +82,27 @@ def verdict(data: ReportData, measured: Quality | None, methods: Sequence[Method
     return f"{text} That is {points} {side} {among}, {best.name}."
 
 
-def outcome(table: Confusion) -> list[str]:
+def outcome(table: Confusion, data: ReportData) -> list[str]:
     """Say what the threshold does, one sentence for normal and one for anomalous images."""
     sentences = []
     if table.normals:
         share = percent(table.false_alarms / table.normals)
         is_are, ending = ("is a", "") if table.false_alarms == 1 else ("are", "s")
         sentences.append(
-            f"Of {table.normals:,} normal images, {table.false_alarms:,} ({share}) {is_are} false "
-            f"alarm{ending}; {table.passed:,} pass."
+            f"Of {table.normals:,} normal {data.plural}, {table.false_alarms:,} ({share}) "
+            f"{is_are} false alarm{ending}; {table.passed:,} pass."
         )
     if table.anomalies:
         share = percent(table.caught / table.anomalies)
         is_are = "is" if table.caught == 1 else "are"
         sentences.append(
-            f"Of {table.anomalies:,} anomalous images, {table.caught:,} ({share}) {is_are} caught; "
-            f"{table.missed:,} slip{'s' if table.missed == 1 else ''} through."
+            f"Of {table.anomalies:,} anomalous {data.plural}, {table.caught:,} ({share}) "
+            f"{is_are} caught; {table.missed:,} slip{'s' if table.missed == 1 else ''} through."
         )
     if table.flagged and table.normals and table.anomalies:
         share = percent(table.caught / table.flagged)
-        sentences.append(f"An image that is flagged here is anomalous in {share} of cases.")
+        what = data.a_singular.capitalize()
+        sentences.append(f"{what} that is flagged here is anomalous in {share} of cases.")
     return sentences
 
 
@@ -117,7 +113,7 @@ def summary(scores: NDArray[np.float64]) -> list[tuple[str, str]]:
 
 
 def short_path(path: str) -> tuple[str, ...]:
-    """Return the last two parts of a path, by which people know an image."""
+    """Return the last two parts of a path, by which people know a sample."""
     return PurePath(path).parts[-2:]
 
 

@@ -20,6 +20,7 @@ from insphere.atomic import write_whole
 from insphere.durations import duration
 from insphere.explain import extremes
 from insphere.figures.history import series
+from insphere.modalities.exhibit import Exhibit
 from insphere.report import words
 from insphere.report.heat_section import GRID_SIZE, QUEUE_SIZE
 from insphere.report.numbers import Quality, comparison, confusion, quality
@@ -41,6 +42,8 @@ class Tile:
     truth: str | None
     flagged: bool
     path: str | None
+    exhibit: Exhibit | None = None
+    curves: Markup | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def render_report(data: ReportData) -> str:
     measured = None if data.truth is None else quality(data.scores, data.truth)
     methods = comparison(data, measured)
     table = None if data.truth is None else confusion(data.truth, data.flagged)
-    height, width = data.images.shape[1:3]
+    height, width = (0, 0) if data.images is None else data.images.shape[1:3]
     return environment.get_template("report.html").render(
         data=data,
         quality=measured,
@@ -110,7 +113,7 @@ def render_report(data: ReportData) -> str:
         flagged=int(data.flagged.sum()),
         n=len(data.scores),
         verdict=words.verdict(data, measured, methods),
-        outcome=[] if table is None else words.outcome(table),
+        outcome=[] if table is None else words.outcome(table, data),
         plots=_plots(data, measured),
         grids=_grids(data),
         queue=_queue(data) if data.truth is None else [],
@@ -120,8 +123,7 @@ def render_report(data: ReportData) -> str:
         else data_uri(figures.heat_key(data.heat.threshold, data.heat.top)),
         spec=words.to_yaml(data.spec) if data.spec else "",
         summary=words.summary(data.scores),
-        image_size=f"{height}×{width}",
-        image_colour="grey" if data.images.shape[3] == 1 else "colour",
+        sample_size=data.sample_size or _image_size(data),
         pixelated=max(height, width) <= PIXELATED_UP_TO,
     )
 
@@ -130,7 +132,7 @@ def _plots(data: ReportData, measured: Quality | None) -> dict[str, Markup]:
     drawn: dict[str, tuple[Figure, str]] = {}
     alt = f"Histogram of {len(data.scores):,} scores, threshold at {words.score(data.threshold)}."
     if data.truth is not None:
-        alt += " Normal images are solid, anomalous images hatched."
+        alt += f" Normal {data.plural} are solid, anomalous {data.plural} hatched."
     drawn["scores"] = figures.score_histogram(data.scores, data.threshold, data.truth), alt
     if measured is not None and measured.auc is not None and data.truth is not None:
         working = (data.scores, data.truth, data.threshold)
@@ -163,10 +165,10 @@ def _tiles(data: ReportData, index: NDArray[np.int64]) -> list[Tile]:
         truth = None if data.truth is None else ("anomalous" if data.truth[i] else "normal")
         value = words.score(float(data.scores[i]))
         place = "beyond" if flagged else "within"
-        alt = f"Image {i}, score {value}, {place} the threshold"
+        alt = f"{data.singular.capitalize()} {i}, score {value}, {place} the threshold"
         tiles.append(
             Tile(
-                uri=data_uri(data.images[i]),
+                uri="" if data.images is None else data_uri(data.images[i]),
                 alt=alt + (f", truly {truth}" if truth else ""),
                 score=value,
                 z=None if data.z_scores is None else words.z_score(float(data.z_scores[i])),
@@ -178,14 +180,34 @@ def _tiles(data: ReportData, index: NDArray[np.int64]) -> list[Tile]:
                 truth=truth,
                 flagged=flagged,
                 path=None if data.paths is None else str(data.paths[i]),
+                exhibit=None if data.exhibits is None else data.exhibits.get(i, Exhibit()),
+                curves=_curves(data, i),
             )
         )
     return tiles
 
 
+def _image_size(data: ReportData) -> str:
+    if data.images is None:
+        return ""
+    _, height, width, channels = data.images.shape
+    return f"{height}×{width}, {'grey' if channels == 1 else 'colour'}"
+
+
+def _curves(data: ReportData, position: int) -> Markup | None:
+    """Draw the lines of an exhibit."""
+    if data.exhibits is None or position not in data.exhibits:
+        return None
+    if not (curves := data.exhibits[position].curves):
+        return None
+    figure = figures.stretches([(c.name, np.array(c.y), c.marked) for c in curves])
+    alt = f"{', '.join(c.name for c in curves)} of {data.singular} {position}."
+    return Markup(figures.to_inline_svg(figure, prefix=f"curve{position}", alt=alt))
+
+
 def _heat(data: ReportData, position: int) -> str | None:
     heat = data.heat
-    if heat is None or position not in heat.maps:
+    if heat is None or data.images is None or position not in heat.maps:
         return None
     over = figures.heat_overlay(
         data.images[position], heat.maps[position], heat.threshold, heat.top
@@ -213,16 +235,18 @@ def _grids(data: ReportData) -> list[Grid]:
         Grid(
             "false-alarms",
             "False alarms",
-            "Normal images beyond the threshold, the highest score first" + _shown(n_alarms),
+            f"Normal {data.plural} beyond the threshold, the highest score first"
+            + _shown(n_alarms),
             _tiles(data, alarms[data.flagged[alarms]]),
-            "No normal image lies beyond the threshold.",
+            f"No normal {data.singular} lies beyond the threshold.",
         ),
         Grid(
             "misses",
             "Misses",
-            "Anomalous images within the threshold, the lowest score first" + _shown(n_misses),
+            f"Anomalous {data.plural} within the threshold, the lowest score first"
+            + _shown(n_misses),
             _tiles(data, misses[~data.flagged[misses]]),
-            "No anomalous image lies within the threshold.",
+            f"No anomalous {data.singular} lies within the threshold.",
         ),
     ]
 

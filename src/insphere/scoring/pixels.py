@@ -112,8 +112,8 @@ def per_region_overlap(
     # The overlap changes only at the values of defective pixels.
     thresholds = np.unique(values[truth])[::-1]
     if len(thresholds) > MOST_THRESHOLDS:
-        chosen = np.linspace(0, len(thresholds) - 1, MOST_THRESHOLDS).round().astype(int)
-        thresholds = thresholds[chosen]
+        selected = np.linspace(0, len(thresholds) - 1, MOST_THRESHOLDS).round().astype(int)
+        thresholds = thresholds[selected]
     overlap = np.zeros(len(thresholds))
     regions = 0
     for mask, image in zip(truth, values, strict=True):

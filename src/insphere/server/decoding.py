@@ -18,6 +18,7 @@ from PIL import Image
 
 from insphere.data.pixels import open_image
 from insphere.errors import DataError
+from insphere.modalities.tables.frame import Frame
 from insphere.runtime.description import Description
 from insphere.runtime.reading import read_image, stacked
 from insphere.server.engines import Engine, Samples
@@ -120,8 +121,9 @@ def decode_json(body: bytes, engine: Engine, limits: Limits) -> Given:
             raise DataError('The model scores rows of numbers: send {"rows": [[1, 2], …]}.')
         if len(rows) > limits.images:
             raise DataError(f"A request holds at most {limits.images:,} rows; send fewer.")
-        samples = as_rows(rows, engine.description)
-        return Given(engine.check(samples), [str(i) for i in range(len(samples))])
+        given: Any = as_frame(rows, engine) if engine.frames else as_rows(rows, engine.description)
+        samples = engine.check(given)
+        return Given(samples, [str(i) for i in range(len(samples))])
     images = found.get("images")
     if not isinstance(images, list) or not images or not all(isinstance(i, str) for i in images):
         raise DataError(
@@ -183,6 +185,44 @@ def as_rows(rows: Sequence[Any], model: Description) -> NDArray[np.float64]:
     if not np.isfinite(values).all():
         raise DataError("A number in the rows is too large.")
     return values
+
+
+def as_frame(rows: Sequence[Any], engine: Engine) -> Frame:
+    """Return rows with numbers, texts and gaps (null) as named columns.
+
+    Raises
+    ------
+    DataError
+        If a row does not have these columns, or a value is something else.
+    """
+    names = engine.description.columns or []
+    columns: list[list[Any]] = [[] for _ in names]
+    for place, row in enumerate(rows):
+        if isinstance(row, Mapping):
+            unknown = sorted(set(row) - set(names))
+            if unknown:
+                raise DataError(f"Row {place} has the unknown column {unknown[0][:60]!r}.")
+            row = [row.get(name) for name in names]
+        if not isinstance(row, list) or len(row) != len(names):
+            raise DataError(f"Row {place} is not a list of {len(names)} values.")
+        for column, value in zip(columns, row, strict=True):
+            if not (value is None or isinstance(value, str | bool) or _is_number(value)):
+                raise DataError(f"Row {place} holds something else than numbers and texts.")
+            column.append(value)
+    return Frame(tuple(names), tuple(map(_column, columns)))
+
+
+def _column(values: list[Any]) -> NDArray[Any]:
+    """Return numbers with NaN for null; or texts, if there is one."""
+    if all(value is None or _is_number(value) for value in values):
+        try:
+            numbers = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
+        except OverflowError as error:
+            raise DataError("A number in the rows is too large.") from error
+        if np.isinf(numbers).any():
+            raise DataError("A number in the rows is too large.")
+        return numbers
+    return np.array([None if v is None else str(v) for v in values], dtype=object)
 
 
 def _is_number(value: Any) -> bool:

@@ -14,7 +14,7 @@ from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.model_folder import load_detector
 from insphere.detectors.persistence.model_format import DESCRIPTION, check_model_path
 from insphere.detectors.persistence.model_format import read_description as read_folder
-from insphere.errors import DataError, ModelError
+from insphere.errors import ModelError
 from insphere.runtime.description import Description
 from insphere.runtime.scorer import Scorer, Scores
 from insphere.scoring.pvalues import conformal_p_values
@@ -44,6 +44,8 @@ class Engine:
         From raw samples to samples that fit; raises DataError.
     has_maps : bool
         Whether there are heat maps.
+    frames : bool
+        Whether rows may hold texts and gaps; `check` then takes a `Frame`.
     """
 
     name: str
@@ -51,8 +53,9 @@ class Engine:
     stamp: tuple[Any, ...]
     description: Description
     score: Callable[[Samples, bool], Scores]
-    check: Callable[[Samples], Samples]
+    check: Callable[[Any], Samples]
     has_maps: bool
+    frames: bool = False
 
 
 def stamp_of(path: Path) -> tuple[Any, ...]:
@@ -98,8 +101,10 @@ def _of_folder(name: str, path: Path, stamp: tuple[Any, ...]) -> Engine:
     said = describe_detector(detector, path)
     own_map: Any = getattr(detector, "anomaly_map", None)
 
+    tables = said.kind == "tables"
+
     def score(samples: Samples, maps: bool) -> Scores:
-        scores = detector.anomaly_score(samples)
+        scores = detector._score_read(samples) if tables else detector.anomaly_score(samples)
         calibrated = detector.n_calibration_ > 0
         return Scores(
             scores=scores,
@@ -112,17 +117,13 @@ def _of_folder(name: str, path: Path, stamp: tuple[Any, ...]) -> Engine:
             heat_maps=own_map(samples) if maps and own_map is not None else None,
         )
 
-    def check(samples: Samples) -> Samples:
-        if said.kind == "tables" and (samples.ndim != 2 or samples.shape[1] != said.shape[0]):
-            raise DataError(
-                f"The model takes rows of {said.shape[0]} numbers, but got an array of shape "
-                f"{samples.shape}."
-            )
-        detector._read(samples)
-        return samples
+    def check(samples: Any) -> Samples:
+        read = detector._read(samples)
+        return read if tables else samples
 
     version = said.model_sha256[:12]
-    return Engine(name, version, stamp, said, score, check, own_map is not None)
+    frames = bool(getattr(detector.modality_, "columns", ()))
+    return Engine(name, version, stamp, said, score, check, own_map is not None, frames)
 
 
 def describe_detector(detector: OneClassDetector, path: Path) -> Description:
@@ -133,12 +134,14 @@ def describe_detector(detector: OneClassDetector, path: Path) -> Description:
     images = detector.image_shape_ is not None
     calibrated = ["p_value", "severity"] if detector.n_calibration_ else []
     names = getattr(detector, "feature_names_in_", None)
+    frames = bool(getattr(detector.modality_, "columns", ()))
+    shape = detector.image_shape_ or detector.modality_.sample_shape
     return Description(
         detector=saved.detector,
         method=detector.card.key,
         title=detector.card.title,
         kind="images" if images else "tables",
-        shape=list(detector.image_shape_ or detector.modality_.sample_shape),
+        shape=[len(names)] if frames and names is not None else list(shape),
         dtype=raw_type(detector),
         columns=None if names is None else [str(one) for one in names],
         values=None,

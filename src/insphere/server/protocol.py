@@ -118,6 +118,8 @@ def _decode(
 ) -> tuple[dict[str, Any], Samples]:
     """Return the JSON part of a request and its samples."""
     content, rest = (body, b"") if length is None else split_binary(body, length)
+    if engine.frames:
+        raise DataError("Rows of this model hold texts or gaps: send them to /v1 as JSON.")
     asked = parse_object(content)
     inputs = asked.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], Mapping):

@@ -10,7 +10,7 @@ from nicegui import ui
 
 from insphere.errors import InsphereError
 from insphere.experiments.analysis.run_collection import selected_runs
-from insphere.experiments.plots.catalogue import FIGURES, figures_of, present_name
+from insphere.experiments.plots.catalogue import figure_specs, figures_of, present_name
 from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
 from insphere.report.gallery import PlannedFigure
@@ -33,7 +33,7 @@ def show(studio: Studio, identities: list[str], figure: str) -> None:
             message("None of these runs is finished yet.")
             return
         name = present_name(figure)
-        known = any(spec.key == name for spec in FIGURES)
+        known = any(spec.key == name for spec in figure_specs())
         ComparisonView(studio, finished, name if known else FIRST).show()
 
 
@@ -58,7 +58,7 @@ class ComparisonView:
     def show(self) -> None:
         """Build the view."""
         with ui.element("div").classes("between").style("align-items:end"):
-            offered = [(spec.key, spec.title) for spec in FIGURES]
+            offered = [(spec.key, spec.title) for spec in figure_specs()]
             controls.select("Figure", offered, self.figure, self._choose)
             self.downloads()
         self.drawn()

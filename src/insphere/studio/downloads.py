@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import HTTPException, Response
 from nicegui import app
 
-from insphere.detectors.model_folder import file_names
+from insphere.detectors.model_folder import model_files
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.plots.catalogue import plan
@@ -75,9 +75,8 @@ def packed_model(folder: Path, name: str) -> bytes:
     """Return a zip file that contains the folder of a model."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for part in file_names(folder):
-            if (folder / part).is_file():
-                archive.write(folder / part, f"insphere-{name}/{part}")
+        for part, content in model_files(folder).items():
+            archive.writestr(f"insphere-{name}/{part}", content)
     return file.getvalue()
 
 

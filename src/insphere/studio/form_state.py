@@ -12,6 +12,8 @@ from insphere.experiments.runs.display_names import option_keys
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
     BASELINE,
+    HEAD,
+    PRETRAINING,
     RunChoice,
     installed_methods,
     possible_rate,
@@ -21,13 +23,15 @@ from insphere.experiments.runs.spec import RunSpec
 from insphere.studio.app_state import Studio, class_pictures, split_of
 from insphere.studio.controls import whole_number
 from insphere.studio.image_sources import Source
+from insphere.training.heads.table import HEADS
+from insphere.training.pretraining.table import PRETRAININGS
 
 Z_SCORE = "z-score"
 MOST_EPOCHS = 1000
 
 
 class FormState:
-    """The selected images, class, method, options, schedule, threshold and seed.
+    """The selected images, class, method, options, training, threshold and seed.
 
     Parameters
     ----------
@@ -51,6 +55,9 @@ class FormState:
         self.recipe = "paper" if given.get("recipe") == "paper" else "fast"
         self.epochs = whole_number(given.get("epochs", ""), 1, MOST_EPOCHS)
         self.pretrain = whole_number(given.get("pretrain", ""), 0, MOST_EPOCHS)
+        pretraining, head = given.get("pretraining", ""), given.get("head", "")
+        self.pretraining = pretraining if pretraining in PRETRAININGS else PRETRAINING
+        self.head = head if head in HEADS else HEAD
         self.held_out = given.get("threshold") != "training"
         self.seed = whole_number(given.get("seed", ""), 0, 2**31 - 1) or 0
 
@@ -80,6 +87,8 @@ class FormState:
             recipe=self.recipe,
             epochs=self.epochs,
             pretrain_epochs=self.pretrain,
+            pretraining=self.pretraining,
+            head=self.head,
             false_alarm_rate=self.rate() if self.held_out else None,
             seed=self.seed,
         )
@@ -112,6 +121,8 @@ class FormState:
             "recipe": self.recipe,
             "epochs": self.epochs,
             "pretrain": self.pretrain,
+            "pretraining": self.pretraining,
+            "head": self.head,
             "threshold": "" if self.held_out else "training",
             "seed": self.seed,
         }
@@ -130,11 +141,21 @@ def address_of(source: Source, spec: RunSpec) -> str:
         "threshold": "" if "false_alarm_rate" in given else "training",
         "seed": spec.seed,
         **{name: given.get(name) for name in ("objective", "recipe", "epochs")},
+        **{name: _kind(given.get(name)) for name in ("pretraining", "head")},
     }
     return _address(values)
 
 
-_DEFAULTS = {"method": "deep-svdd", "objective": "one-class", "recipe": "fast", "seed": 0}
+_DEFAULTS = {
+    "method": "deep-svdd", "objective": "one-class", "recipe": "fast", "seed": 0,
+    "pretraining": PRETRAINING, "head": HEAD,
+}  # fmt: skip
+
+
+def _kind(value: Any) -> str | None:
+    """Return the kind of a pretraining or a head from a parameter of a run."""
+    kind = value.get("kind") if isinstance(value, dict) else value
+    return kind if isinstance(kind, str) else None
 
 
 def _address(values: dict[str, Any]) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.image_set import take_images
 from insphere.data.read_options import ReadOptions
-from insphere.data.split import take_images
 from insphere.data.value_range import shown_as_uint8
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.model_folder import load_detector

@@ -13,7 +13,8 @@ from insphere.errors import InsphereError
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import message
 from insphere.studio.image_sources import Source
-from insphere.studio.uploads import LIMITS, keep_zip
+from insphere.studio.uploads import keep_zip
+from insphere.web.uploads import LIMITS
 
 
 def drop_zip(studio: Studio, then: Callable[[Source], Awaitable[None] | None]) -> None:

@@ -1,11 +1,9 @@
-"""Uploaded images: checked against limits, decoded, and saved as one archive."""
+"""Images that visitors bring: a zip is kept as one archive, a drawing is made like a digit."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -14,11 +12,8 @@ from PIL import Image
 
 from insphere.atomic import atomic_path
 from insphere.data.load import load_dataset
-from insphere.data.pixels import image_to_array, open_image
 from insphere.errors import DataError
-from insphere.web.uploads import Limits, check_zip, headers
-
-LIMITS = Limits()
+from insphere.web.uploads import LIMITS, Limits, check_zip, size_in_zip
 
 
 def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> Path:
@@ -45,11 +40,8 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
     DataError
         If it is not a zip, exceeds a limit, cannot be decoded, or has fewer than two classes.
     """
-    if file.stat().st_size > limits.bytes:
-        raise DataError(f"The file is larger than {limits.bytes // 1_000_000} MB.")
     check_zip(file, limits)
-    Image.MAX_IMAGE_PIXELS = limits.pixels
-    size = _size(file, limits)
+    size = size_in_zip(file, limits)
     data = load_dataset(file, size=size, cache=False, progress=False)
     if len(np.unique(data.labels)) < 2:
         raise DataError(
@@ -72,38 +64,6 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
     with atomic_path(target) as partial, partial.open("wb") as out:
         np.savez_compressed(out, allow_pickle=False, **arrays)
     return target
-
-
-def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMITS) -> NDArray[Any]:
-    """Decode one image to the shape that a detector was trained on.
-
-    Parameters
-    ----------
-    content : bytes
-        The file.
-    shape : (int, int, int)
-        Height, width, channels.
-    limits : Limits
-        What is accepted.
-
-    Returns
-    -------
-    ndarray of uint8, uint16 or float32, shape (H, W, C)
-
-    Raises
-    ------
-    DataError
-        If it is not an image, or too large.
-    """
-    Image.MAX_IMAGE_PIXELS = limits.pixels
-    try:
-        return image_to_array(open_image(content), size=shape[:2], channels=shape[2])
-    except Image.DecompressionBombError as error:
-        raise DataError(f"The image is too large: {error}.") from error
-    except (OSError, ValueError, SyntaxError, MemoryError) as error:
-        raise DataError(
-            "This file is no image, or a damaged one; choose a PNG, JPEG or another common format."
-        ) from error
 
 
 def drawn_digit(image: NDArray[np.uint8], margin: float) -> NDArray[np.uint8]:
@@ -147,15 +107,3 @@ def clean_title(text: str) -> str:
     stem = re.split(r"[/\\\\]", text)[-1]
     stem = stem.rsplit(".", 1)[0] if "." in stem else stem
     return re.sub(r"[^A-Za-z0-9]+", "-", stem).strip("-")[:40] or "images"
-
-
-def _size(file: Path, limits: Limits) -> tuple[int, int]:
-    """Return one size for all images: the most common one, reduced if it is large.
-
-    Only the headers of the images are read, so that too many pixels are refused before any image
-    is decoded.
-    """
-    sizes = Counter((image.height, image.width) for _, _, image in headers(file, limits))
-    height, width = sizes.most_common(1)[0][0]
-    scale = min(1.0, limits.side / max(height, width))
-    return max(8, round(height * scale)), max(8, round(width * scale))

@@ -38,6 +38,14 @@ class Batch(NamedTuple):
         """Return the same batch with other values for its samples, such as representations."""
         return self._replace(x=x)
 
+    def normals(self) -> Batch:
+        """Return the samples whose label is not below 0, which means anomalous."""
+        if self.labels is None:
+            return self
+        kept = self.labels >= 0
+        others = [None if values is None else values[kept] for values in self[1:]]
+        return Batch(self.x[kept], *others)
+
 
 def joined(batches: Sequence[Batch]) -> Batch:
     """Concatenate batches."""

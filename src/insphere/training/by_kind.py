@@ -13,7 +13,7 @@ from insphere.errors import SpecError
 Spec = TypeVar("Spec", bound=BaseModel)
 
 
-def chosen(value: Any, base: type[Spec], table: Mapping[str, str], what: str) -> Spec:
+def settings_by_kind(value: Any, base: type[Spec], table: Mapping[str, str], what: str) -> Spec:
     """Return settings from a kind, a mapping with ``kind``, or settings.
 
     Files can name only kinds in the table. In Python, an object of any subclass of `base` is valid.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from insphere.training.batch import Batch
 from insphere.training.images import equal_batches
-from insphere.training.panda import Compactness, normalised
+from insphere.training.panda import CompactnessLoss, normalised
 
 
 class ViewRows:
@@ -39,12 +39,12 @@ class ViewRows:
         count = self._views.shape[1]
         for index in equal_batches(len(self), batch_size, generator):
             pair = torch.rand(len(index), count, generator=generator).argsort(dim=1)[:, :2]
-            chosen = self._views[index[:, None].numpy(), pair.numpy()]
-            maps = torch.from_numpy(chosen).to(self._device).float()
+            selected = self._views[index[:, None].numpy(), pair.numpy()]
+            maps = torch.from_numpy(selected).to(self._device).float()
             yield Batch(maps.permute(0, 1, 4, 2, 3))
 
 
-class MeanShifted(Compactness):
+class MeanShifted(CompactnessLoss):
     """Separates images by their angles around the centre (after Reiss & Hoshen 2023, "MSC").
 
     With z = (f/‖f‖ − c), scaled to length 1 again, two views of one image become more similar
@@ -58,7 +58,7 @@ class MeanShifted(Compactness):
     temperature : float
         τ.
     *others, **named
-        As in `Compactness`, whose guard this shares.
+        As in `CompactnessLoss`, whose guard this shares.
     """
 
     def __init__(self, *others: Any, temperature: float, **named: Any) -> None:

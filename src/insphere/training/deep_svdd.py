@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 from torch import nn
 
@@ -30,13 +31,15 @@ from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.center import CenterSpec
 from insphere.training.heads.head import Head
-from insphere.training.heads.table import AnyHead
+from insphere.training.heads.parse import AnyHead
 from insphere.training.images import TrainingImages
+from insphere.training.labelled_anomalies import LabelledAnomalies
 from insphere.training.loop import PhaseRun, mixed_seed, seeded
 from insphere.training.objectives import Hypersphere
+from insphere.training.pollution import Pollution
 from insphere.training.pretraining.autoencoder import AutoencoderPretraining
+from insphere.training.pretraining.parse import AnyPretraining
 from insphere.training.pretraining.pretraining import Pretrained, pretrain
-from insphere.training.pretraining.table import AnyPretraining
 from insphere.training.recipe import Phase, Recipe
 from insphere.training.regularizers import RegularizedSphere, Regularizers
 from insphere.training.start import StageSpec
@@ -74,6 +77,10 @@ class SphereSpec(BaseModel):
     head : HeadSpec
         The head, which encloses the representations; a kind of
         `insphere.training.heads.table.HEADS`.
+    labelled : LabelledAnomalies, optional
+        Losses of samples with labels: Deep SAD.
+    pollution : Pollution, optional
+        Losses for normal samples of which some are anomalous.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -89,6 +96,18 @@ class SphereSpec(BaseModel):
     regularizers: Regularizers | None = None
     pretraining: AnyPretraining = AutoencoderPretraining()
     head: AnyHead = CenterSpec()
+    labelled: LabelledAnomalies | None = None
+    pollution: Pollution | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.objective == "soft-boundary" and (self.labelled or self.pollution):
+            what = "labelled anomalies" if self.labelled else "pollution"
+            raise ValueError(
+                f"{what} and the soft boundary do not go together: leave out the "
+                "objective, or set it to one-class"
+            )
+        return self
 
     @model_serializer(mode="wrap")
     def _only_options_in_use(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -99,6 +118,8 @@ class SphereSpec(BaseModel):
             "regularizers": None,
             "pretraining": AutoencoderPretraining(),
             "head": CenterSpec(),
+            "labelled": None,
+            "pollution": None,
         }
         return {k: v for k, v in written.items() if k not in off or getattr(self, k) != off[k]}
 
@@ -193,7 +214,8 @@ def train_sphere(
     ).run()  # fmt: skip
     head = objective.head
     if head.fitted_again:
-        head.fit(representations(encoder, images, spec.recipe.train.batch_size, autocast))
+        after = representations(encoder, images, spec.recipe.train.batch_size, autocast)
+        head.fit(after if spec.labelled is None else after.normals())
     return TrainedSphere(Sphere(start.preprocessor, encoder, head).eval(), history, objective.guard)
 
 
@@ -221,6 +243,8 @@ def sphere_objective(start: Pretrained, spec: SphereSpec, seed: int) -> Hypersph
         "radius_update": spec.radius_update,
         "radius_every": spec.recipe.radius_every,
         "radius_warm_up": min(spec.recipe.radius_warm_up, train.epochs_for(n) // 2),
+        "labelled": spec.labelled,
+        "pollution": spec.pollution,
     }
     if spec.regularizers is None:
         return Hypersphere(start.encoder, head, guard, **arguments)
@@ -236,6 +260,7 @@ def placed_head(start: Pretrained, spec: SphereSpec, seed: int) -> tuple[Head, B
     """Return the head, fitted to a first pass, and the representations of that pass."""
     size = spec.recipe.train.batch_size
     normals = first_pass(start.encoder, start.images, size, seed, start.autocast)
+    normals = normals if spec.labelled is None else normals.normals()
     normals = normals.with_x(normals.x.to(start.dtype))
     with initial_weights(mixed_seed(seed, 4)):
         head = spec.build_head().to(start.device, start.dtype)

@@ -21,7 +21,7 @@ from insphere.training.contrastive import MeanShifted, ViewRows
 from insphere.training.device import Precision, has_fast_bfloat16
 from insphere.training.gradients import with_gradients
 from insphere.training.loop import PhaseRun
-from insphere.training.panda import Compactness, MapRows, normalised
+from insphere.training.panda import CompactnessLoss, MapRows, normalised
 from insphere.training.recipe import Phase
 
 WATCHED = 1024  # training images whose features are checked for collapse
@@ -33,8 +33,8 @@ class FinetuneSpec(BaseModel):
     Parameters
     ----------
     objective : {"compact", "contrastive"}
-        Reduce the distances of features (see `insphere.training.panda.Compactness`), or separate
-        images around their mean (see `insphere.training.contrastive.MeanShifted`).
+        Reduce the distances of features (see `insphere.training.panda.CompactnessLoss`), or
+        separate images around their mean (see `insphere.training.contrastive.MeanShifted`).
     stages : int
         Number of last stages that are trained.
     epochs : int
@@ -130,11 +130,11 @@ def finetune(
     center = look(rows).mean(dim=0)
     if spec.objective == "contrastive":
         assert views is not None
-        objective: Compactness = MeanShifted(
+        objective: CompactnessLoss = MeanShifted(
             tail, center, look, spec.keep_spread, temperature=spec.temperature
         )
     else:
-        objective = Compactness(tail, center, look, spec.keep_spread)
+        objective = CompactnessLoss(tail, center, look, spec.keep_spread)
     parts = spec.model_dump(mode="json") | {"weights": weights_fingerprint(tail)}
     names = CheckpointNames(checkpoints, maps, seed, autocast)
     history = PhaseRun(

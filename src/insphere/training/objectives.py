@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from insphere.training.batch import Batch, joined, weighted_mean
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.head import Head
+from insphere.training.labelled_anomalies import LabelledAnomalies
+from insphere.training.pollution import Pollution
 
 
 class Objective(nn.Module):
@@ -59,6 +61,11 @@ class Hypersphere(Objective):
         of each batch.
     radius_every, radius_warm_up : int
         Epochs between updates, and before the first one.
+    labelled : LabelledAnomalies, optional
+        Losses of samples with labels; those with labels below 0 are anomalous. Radius and guard
+        use the others alone.
+    pollution : Pollution, optional
+        Losses of normal samples of which some are anomalous.
     """
 
     radius: Tensor
@@ -74,8 +81,12 @@ class Hypersphere(Objective):
         radius_update: Literal["epoch", "batch"] = "epoch",
         radius_every: int = 5,
         radius_warm_up: int = 10,
+        labelled: LabelledAnomalies | None = None,
+        pollution: Pollution | None = None,
     ) -> None:
         super().__init__()
+        self.labelled = labelled
+        self.pollution = pollution
         self.encoder = encoder
         self.head = head
         self.guard = guard
@@ -103,10 +114,15 @@ class Hypersphere(Objective):
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of representations."""
-        return self.head.loss(batch, lambda distances: self._reduced(distances, batch.weights))
+        return self.head.loss(batch, lambda distances: self._reduced(distances, batch))
 
-    def _reduced(self, distances: Tensor, weights: Tensor | None) -> Tensor:
+    def _reduced(self, distances: Tensor, batch: Batch) -> Tensor:
         """Return the objective as a function of squared distances."""
+        weights = batch.weights
+        if self.labelled is not None and batch.labels is not None:
+            return weighted_mean(self.labelled.losses(distances, batch.labels), weights)
+        if self.pollution is not None:
+            return weighted_mean(self.pollution.losses(distances), weights)
         if self.kind == "one-class":
             return weighted_mean(distances, weights)
         if self.radius_update == "batch" and self._warm:
@@ -114,7 +130,8 @@ class Hypersphere(Objective):
         return soft_boundary_loss(distances, self.radius, self.nu, weights)
 
     def _remember(self, batch: Batch) -> None:
-        self._seen.append(batch.with_x(batch.x.detach()))
+        seen = batch.with_x(batch.x.detach())
+        self._seen.append(seen if self.labelled is None else seen.normals())
 
     def _recall(self) -> Batch:
         """Return the representations of the epoch, and clear them."""

@@ -42,7 +42,7 @@ class MapRows:
             yield Batch(batch.float().permute(0, 3, 1, 2))
 
 
-class Compactness(Objective):
+class CompactnessLoss(Objective):
     """Reduces the distances of pooled, normalised features (after Reiss et al. 2021, "PANDA").
 
     The loss is the mean of ‖f/‖f‖ − c‖², where f is the mean over the last map and c the mean of

@@ -102,8 +102,8 @@ class PatchRows:
         """Draw about `most` patches at most, the same number from each image."""
         n, patches, width = self._features.shape
         each = max(1, min(patches, most // n))
-        chosen = np.random.default_rng(seed).permuted(np.tile(np.arange(patches), (n, 1)), axis=1)
-        rows = self._features[np.arange(n)[:, None], chosen[:, :each]]
+        selected = np.random.default_rng(seed).permuted(np.tile(np.arange(patches), (n, 1)), axis=1)
+        rows = self._features[np.arange(n)[:, None], selected[:, :each]]
         flat: NDArray[np.float32] = rows.reshape(-1, width).astype(np.float32)
         return flat
 

@@ -97,7 +97,7 @@ def prepare(
     """
     train = as_training_set(samples)
     shape, dtype = sample_shape(train.data), sample_dtype(train.data, device)
-    preprocessor = Preprocessor(stage.preprocess, shape).to(device, dtype).fit(train.data)
+    preprocessor = Preprocessor(stage.preprocess, shape).to(device, dtype).fit(train.normals.data)
     images = TrainingImages(train, preprocessor, device)
     encoder = new_encoder(stage.encoder, shape, seed, device, dtype, stage.allow_collapse)
     autocast = autocast_dtype(precision, encoder)

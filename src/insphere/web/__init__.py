@@ -1,1 +1,1 @@
-"""What studio and server share: who may ask, and how much."""
+"""What every server of insphere needs: an address, who may use it, and what visitors may send."""

@@ -1,6 +1,6 @@
-"""Access to the studio and to the server: from this computer, or with a token.
+"""Access to a server: from this computer, or with a token.
 
-A page of another site must not be able to use them on the visitor's computer. So a request must
+A page of another site must not be able to use a server on the visitor's computer. So a request must
 name the right host, and must not come from a page of another origin.
 """
 
@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import hmac
 import json
-import socket
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
-
-from insphere.errors import InsphereError
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -39,7 +36,7 @@ HEADERS = {
 }
 _PAGE = (
     "<!doctype html><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-    "<title>insphere studio</title><body style='font:17px/1.5 system-ui;max-width:32rem;"
+    "<title>insphere {program}</title><body style='font:17px/1.5 system-ui;max-width:32rem;"
     "margin:18vh auto;padding:0 1.5rem'><h1 style='font-size:1.4rem'>{title}</h1><p>{text}</p>"
 )
 
@@ -56,7 +53,7 @@ class Guard:
     limit : int
         Largest size of a request in bytes.
     program : str
-        What it is called in messages, such as "studio".
+        The command that serves, for messages.
     as_json : bool
         Refuse with a JSON object instead of a page, and keep no token in a cookie.
     open_paths : tuple of str
@@ -72,8 +69,8 @@ class Guard:
         as_json: bool = False,
         open_paths: tuple[str, ...] = (),
     ) -> None:
-        self.app, self.token, self.limit = app, token, limit
-        self.program, self.as_json, self.open_paths = program, as_json, open_paths
+        self.app, self.token, self.limit, self.program = app, token, limit, program
+        self.as_json, self.open_paths = as_json, open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -83,7 +80,7 @@ class Guard:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await _refuse(scope, receive, send, *refusal, as_json=self.as_json)
+            await _refuse(scope, receive, send, self.program, *refusal, as_json=self.as_json)
             return
         given = parse_qs(scope["query_string"].decode("latin-1"))
         keeps = self.token is not None and not self.as_json
@@ -113,8 +110,8 @@ class Guard:
             text = (
                 "Send the token in the header Authorization, as Bearer TOKEN."
                 if self.as_json
-                else "Open the address that <code>insphere studio</code> printed. It contains the "
-                "token."
+                else f"Open the address that <code>insphere {self.program}</code> printed. It "
+                "contains the token."
             )
             return 401, "A token is needed", text
         return None
@@ -122,8 +119,8 @@ class Guard:
     def _has_token(self, scope: Scope, headers: dict[str, str]) -> bool:
         token = (self.token or "").encode()
         query = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
         given = [query, *_cookies(headers.get("cookie", ""), COOKIE)]
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             given.append(bearer.strip())
         checks = [hmac.compare_digest(one.encode(), token) for one in given]
@@ -144,39 +141,6 @@ class Guard:
         send = _guarded(send)
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
-
-
-def check_address(host: str, port: int, program: str) -> int:
-    """Return the port to listen on, after checking that it is free; 0 takes any free one.
-
-    Parameters
-    ----------
-    host : str
-        Address.
-    port : int
-        Port.
-    program : str
-        What wants to listen, as the subject of a sentence.
-
-    Raises
-    ------
-    InsphereError
-        If the address is in use, or does not belong to this computer.
-    """
-    if not 0 <= port <= 65535:
-        raise InsphereError(f"--port takes a number from 0 to 65535, but got {port}.")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            return int(probe.getsockname()[1])
-    except (OSError, UnicodeError, ValueError, TypeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InsphereError(
-            f"{program} cannot listen on {host[:80]}:{port} ({reason}); choose another address "
-            "with --host or another port with --port."
-        ) from error
 
 
 def _name(address: str) -> str:
@@ -236,6 +200,7 @@ async def _refuse(
     scope: Scope,
     receive: Receive,
     send: Send,
+    program: str,
     status: int,
     title: str,
     text: str,
@@ -246,7 +211,7 @@ async def _refuse(
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    page = _PAGE.format(title=title, text=text)
+    page = _PAGE.format(program=program, title=title, text=text)
     body = (json.dumps({"error": text}) if as_json else page).encode()
     kind = b"application/json" if as_json else b"text/html; charset=utf-8"
     headers = [

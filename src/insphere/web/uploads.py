@@ -1,25 +1,23 @@
-"""Limits for what strangers send, and the check of a zip before anything in it is decoded."""
+"""Uploaded images: checked against limits and decoded."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from insphere.data.files import is_image_name
-from insphere.data.pixels import open_image
+from insphere.data.pixels import image_to_array, open_image
 from insphere.errors import DataError
 
 ENCRYPTED = 0x1  # the bit in the flags of a zip member
-UNREADABLE = (
-    *(OSError, ValueError, SyntaxError, EOFError, RuntimeError, zlib.error),
-    *(NotImplementedError, zipfile.BadZipFile),
-)
 
 
 @dataclass(frozen=True)
@@ -51,21 +49,52 @@ class Limits:
     side: int = 64
 
 
-def check_zip(file: Path | IO[bytes], limits: Limits) -> list[zipfile.ZipInfo]:
-    """Return the images of a zip after checking its directory; nothing is unpacked.
+LIMITS = Limits()
+
+
+def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMITS) -> NDArray[Any]:
+    """Decode one image to the shape that a detector was trained on.
 
     Parameters
     ----------
-    file : path or file
-        The zip.
+    content : bytes
+        The file.
+    shape : (int, int, int)
+        Height, width, channels.
     limits : Limits
         What is accepted.
+
+    Returns
+    -------
+    ndarray of uint8, uint16 or float32, shape (H, W, C)
 
     Raises
     ------
     DataError
-        If it is no zip, is encrypted, or exceeds a limit.
+        If it is not an image, or too large.
     """
+    Image.MAX_IMAGE_PIXELS = limits.pixels
+    try:
+        return image_to_array(open_image(content), size=shape[:2], channels=shape[2])
+    except Image.DecompressionBombError as error:
+        raise DataError(f"The image is too large: {error}.") from error
+    except (OSError, ValueError, SyntaxError, MemoryError) as error:
+        raise DataError(
+            "This file is no image, or a damaged one; choose a PNG, JPEG or another common format."
+        ) from error
+
+
+def check_zip(file: Path | IO[bytes], limits: Limits = LIMITS) -> None:
+    """Check a zip of images against the limits, before any of them is decoded.
+
+    Raises
+    ------
+    DataError
+        If it is not a zip, encrypted, without images, or exceeds a limit.
+    """
+    Image.MAX_IMAGE_PIXELS = limits.pixels
+    if isinstance(file, Path) and file.stat().st_size > limits.bytes:
+        raise DataError(f"The file is larger than {limits.bytes // 1_000_000} MB.")
     try:
         with zipfile.ZipFile(file) as archive:
             members = [m for m in archive.infolist() if is_image_name(m.filename)]
@@ -86,13 +115,24 @@ def check_zip(file: Path | IO[bytes], limits: Limits) -> list[zipfile.ZipInfo]:
             f"Unpacked, the zip has more than {limits.unpacked // 1_000_000:,} MB; use smaller "
             "images."
         )
-    return members
 
 
-def headers(file: Path | IO[bytes], limits: Limits) -> Iterator[tuple[str, bytes, Image.Image]]:
+def size_in_zip(file: Path, limits: Limits = LIMITS) -> tuple[int, int]:
+    """Return one size for all images of a zip: the most common one, reduced if it is large.
+
+    Only the headers of the images are read, so that too many pixels are refused before any image
+    is decoded.
+    """
+    sizes = Counter((image.height, image.width) for _, _, image in headers(file, limits))
+    height, width = sizes.most_common(1)[0][0]
+    scale = min(1.0, limits.side / max(height, width))
+    return max(8, round(height * scale)), max(8, round(width * scale))
+
+
+def headers(
+    file: Path | IO[bytes], limits: Limits = LIMITS
+) -> Iterator[tuple[str, bytes, Image.Image]]:
     """Yield name, content and header of each image of a zip, until there are too many pixels.
-
-    Only the headers are read, so that too many pixels are refused before an image is decoded.
 
     Raises
     ------
@@ -109,7 +149,8 @@ def headers(file: Path | IO[bytes], limits: Limits) -> Iterator[tuple[str, bytes
                 image = open_image(content)
             except Image.DecompressionBombError as error:
                 raise DataError(f"{member.filename[:80]} is too large: {error}.") from error
-            except UNREADABLE as error:
+            except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, zlib.error,
+                    NotImplementedError, zipfile.BadZipFile) as error:  # fmt: skip
                 raise DataError(f"{member.filename[:80]} in the zip is no image.") from error
             pixels += image.height * image.width
             if pixels > limits.all_pixels:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.method_field import MethodKey
+from insphere.detectors.method_table import method_key
 from insphere.detectors.registry import build_detector
 from insphere.errors import SpecError
 from insphere.parsing import (
@@ -22,9 +22,12 @@ from insphere.parsing import (
     check_path,
     parse_yaml,
     read_regular,
-    shown_path,
 )
+from insphere.safe_text import shown_path
 from insphere.validation import first_mistake, sentence
+
+AUTO = "auto"
+"""The method that stands for a comparison of several."""
 
 # Settings that become constructor arguments of the detector under the same name.
 DETECTOR_SETTINGS = (
@@ -33,9 +36,13 @@ DETECTOR_SETTINGS = (
     "pretrain_epochs",
     "objective",
     "nu",
+    "pretraining",
+    "head",
     "contamination",
     "false_alarm_rate",
 )
+# Those that may also be given in options, as they were before they had a setting of their own.
+_ALSO_OPTIONS = ("pretraining", "head")
 # Constructor arguments that have a setting of their own, or none.
 _ELSEWHERE = {
     "random_state": "is called seed",
@@ -53,6 +60,10 @@ def _as_path(value: str) -> str:
     return value
 
 
+def _method_or_auto(name: str) -> str:
+    return name if name == AUTO else method_key(name)
+
+
 PathText = Annotated[str, AfterValidator(_as_path)]
 
 
@@ -63,12 +74,21 @@ class FitConfig(ReadOptions):
     ----------
     source : str
         Folder, zip, file or name of a data set.
-    normal, size, channels, skip_bad, follow_links, download, test_size, seed
+    normal, size, channels, skip_bad, follow_links, download, test_size, seed, kind, columns
         How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
         of the detector.
     method : str
-        Key or alias of a method; see `insphere.detectors.method_table`.
-    recipe, epochs, pretrain_epochs, objective, nu, contamination, false_alarm_rate
+        Key or alias of a method; see `insphere.detectors.method_table`. "auto" compares several
+        on the normal images; see `insphere.workflows.choose.choose`.
+    choose_minutes : float
+        Time for that comparison.
+    anomalies : str, optional
+        Source of images that are known to be anomalous, for methods that learn from them; the
+        method is then deep-sad unless another is named.
+    by_class : bool
+        Give each normal class a sphere of its own.
+    recipe, epochs, pretrain_epochs, objective, nu, pretraining, head, contamination,
+    false_alarm_rate
         Parameters of the detector; None is its default.
     options : dict
         Further parameters of the detector.
@@ -83,12 +103,17 @@ class FitConfig(ReadOptions):
     """
 
     source: PathText = Field(min_length=1)
-    method: MethodKey = "deep-svdd"
+    method: Annotated[str, AfterValidator(_method_or_auto)] = "deep-svdd"
+    choose_minutes: float = Field(default=10.0, gt=0)
+    anomalies: PathText | None = None
+    by_class: bool = False
     recipe: str | dict[str, Any] | None = None
     epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int | None = Field(default=None, ge=0)
     objective: str | None = None
     nu: float | None = None
+    pretraining: str | dict[str, Any] | None = None
+    head: str | dict[str, Any] | None = None
     contamination: float | None = None
     false_alarm_rate: float | None = None
     options: dict[str, Any] = Field(default_factory=dict)
@@ -102,7 +127,7 @@ class FitConfig(ReadOptions):
         for name in self.options:
             if name in _ELSEWHERE:
                 raise ValueError(f"the option {name} {_ELSEWHERE[name]}")
-            if name in DETECTOR_SETTINGS:
+            if name in DETECTOR_SETTINGS and name not in _ALSO_OPTIONS:
                 raise ValueError(f"{name} is a setting of its own and does not belong in options")
         return self
 
@@ -135,7 +160,10 @@ class FitConfig(ReadOptions):
         path = Path(self.source)
         source = str(path.resolve()) if path.exists() else self.source
         if not self.follow_links:
-            places.add("follow_links")  # a later setting; fits without it keep their identity
+            places.add("follow_links")  # later settings; fits without them keep their identity
+        places |= {name for name in _ALSO_OPTIONS if getattr(self, name) is None}
+        later = ("kind", "columns", "anomalies", "by_class")
+        places |= {name for name in later if not getattr(self, name)}  # the same
         text = json.dumps([source, self.model_dump(mode="json", exclude=places)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

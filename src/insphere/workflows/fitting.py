@@ -9,16 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
-from insphere.data.split import take_images
+from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import SpecError
+from insphere.modalities.load import kind_of_source
+from insphere.modalities.modality import Modality
 from insphere.scoring.conformal import Calibration, no_threshold
 from insphere.training.callbacks import Callback
-from insphere.workflows.fit_config import FitConfig
+from insphere.workflows.choose import FEWEST as FEWEST_TO_CHOOSE
+from insphere.workflows.choose import Choice, choose
+from insphere.workflows.fit_config import AUTO, FitConfig
 from insphere.workflows.provenance import trained_on
+from insphere.workflows.training_labels import labelled_samples
 
 FEWEST = 8
 """Images that a batch holds at least; large images are read smaller for it."""
@@ -32,21 +38,27 @@ class Fit:
     ----------
     config : FitConfig
         The settings.
-    data : ImageSet
-        All images of the source.
+    data : SampleSet
+        All samples of the source.
     normal : tuple of str
         Names of the normal classes.
     detector : OneClassDetector
         Fitted; ``trained_on_`` records how its images were read.
     seconds : float
         Wall time of fitting.
+    n_anomalies : int
+        Number of labelled anomalies that were trained on besides.
+    choice : Choice, optional
+        How the method was chosen, if it was "auto".
     """
 
     config: FitConfig
-    data: ImageSet
+    data: SampleSet
     normal: tuple[str, ...]
     detector: OneClassDetector
     seconds: float
+    n_anomalies: int = 0
+    choice: Choice | None = None
 
 
 def fit_source(
@@ -56,8 +68,9 @@ def fit_source(
     callbacks: Sequence[Callback] = (),
     planned: Callable[[Calibration], None] | None = None,
     progress: bool | None = None,
+    choosing: Callable[[str], None] | None = None,
 ) -> Fit:
-    """Read the source, select the normal training images and fit the detector.
+    """Read the source, select the normal training samples and fit the detector.
 
     If the source defines a test part, that part is never trained on. If the source has one class,
     all its other images are used. If it has several classes, those in ``config.normal`` are used:
@@ -76,16 +89,26 @@ def fit_source(
         Called before the training with how the threshold will be found, and at what cost.
     progress : bool, optional
         Show a bar while images are decoded; by default if stderr is a terminal.
+    choosing : callable, optional
+        Called with a sentence before and after each candidate of the method "auto".
 
     Raises
     ------
     InsphereError
         If the data or the settings cannot be used.
     """
-    config.detector()  # report an unknown method or option before reading any image
-    data = config.load(config.source, progress=progress)
-    smaller = None if config.size is not None else smaller_size(config.detector(), data)
-    if smaller is not None:
+    kind = kind_of_source(config.source, config.kind)
+    asked = "method" in config.model_fields_set
+    if not asked:
+        config = config.model_copy(update={"method": _usual_method(config, kind)})
+    auto = config.method == AUTO
+    if not auto:
+        config.detector()  # report an unknown method or option before reading any image
+    data = kind.load(config.source, config, progress=progress)
+    smaller = None
+    if config.size is None and isinstance(data, ImageSet) and not auto:
+        smaller = smaller_size(config.detector(), data)
+    if smaller is not None and isinstance(data, ImageSet):
         height, width = data.images.shape[1:3]
         warnings.warn(
             f"Images of {height}×{width} are read as {smaller[0]}×{smaller[1]}, so that a batch "
@@ -94,7 +117,16 @@ def fit_source(
         )
         config = config.model_copy(update={"size": smaller})
         data = config.load(config.source, progress=progress)
-    images, normal, held_out = _training_part(data, config)
+    images, normal, held_out, classes = _training_part(data, config)
+    choice = None
+    if auto and not asked and len(training_index(images)) < FEWEST_TO_CHOOSE:
+        auto, config = False, config.model_copy(update={"method": kind.method})
+    if auto:
+        choice = _chosen(images, config, choosing)
+        best = choice.best
+        config = config.model_copy(
+            update={"method": best.method, "options": best.params | config.options}
+        )
     detector = config.detector(checkpoint_dir=checkpoints, callbacks=callbacks)
     n = len(training_index(images))
     plan = detector.planned_calibration(n, training_groups(images))
@@ -105,25 +137,66 @@ def fit_source(
         )
     if planned is not None:
         planned(plan)
+    known = labelled_samples(images, classes, config, detector, progress=progress)
     started = time.perf_counter()
-    detector.fit(images)
+    detector.fit(known.X, known.y, groups=known.groups)
     seconds = time.perf_counter() - started
-    detector.trained_on_ = trained_on(data, config, normal, held_out=held_out)
-    return Fit(config, data, normal, detector, seconds)
+    detector.trained_on_ = trained_on(data, config, normal, held_out=held_out, kind=kind.key)
+    return Fit(config, data, normal, detector, seconds, known.n_anomalies, choice)
+
+
+def choose_for(
+    config: FitConfig,
+    *,
+    progress: bool | None = None,
+    choosing: Callable[[str], None] | None = None,
+) -> Choice:
+    """Read the source, and compare methods on its normal training images; nothing is fitted.
+
+    Parameters
+    ----------
+    config, progress, choosing
+        As in `fit_source`.
+    """
+    data = config.load(config.source, progress=progress)
+    return _chosen(_training_part(data, config)[0], config, choosing)
+
+
+def _usual_method(config: FitConfig, kind: type[Modality]) -> str:
+    """Return the method where none was named: for a folder of images, the one that is chosen.
+
+    With settings of a training, such as epochs, it is the usual one, to which they belong.
+    """
+    if config.anomalies is not None:
+        return "deep-sad"
+    given = set(config.params) - {"contamination", "false_alarm_rate"}
+    folder = kind.key == "images" and Path(config.source).is_dir()
+    return AUTO if folder and not given and not config.by_class else kind.method
+
+
+def _chosen(
+    samples: SampleSet, config: FitConfig, choosing: Callable[[str], None] | None
+) -> Choice:
+    if not isinstance(samples, ImageSet):
+        raise SpecError("Methods are compared on images only; for tables, name one with --method.")
+    return choose(samples, minutes=config.choose_minutes, seed=config.seed, progress=choosing)
 
 
 def keep_golden_images(fitted: Fit) -> None:
-    """Keep some normal training images and their scores in the saved model.
+    """Keep some normal training images and their scores in the saved model; of tables none.
 
     Parameters
     ----------
     fitted : Fit
         Whose detector was saved to the folder that its settings name.
     """
-    from insphere.export.golden import keep_golden
+    from insphere.export.golden import drop_golden, keep_golden
 
-    images, _, _ = _training_part(fitted.data, fitted.config)
-    keep_golden(fitted.config.out, take_images(images.images, training_index(images)))
+    images = _training_part(fitted.data, fitted.config)[0]
+    if isinstance(images, ImageSet):
+        keep_golden(fitted.config.out, images.take(training_index(images)))
+    else:
+        drop_golden(fitted.config.out)
 
 
 def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] | None:
@@ -168,8 +241,13 @@ def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] 
     return None if size == (height, width) else size
 
 
-def _training_part(data: ImageSet, config: FitConfig) -> tuple[ImageSet, tuple[str, ...], bool]:
-    """Return training images, names of the normal classes, and whether a share was held out."""
+def _training_part(
+    data: SampleSet, config: FitConfig
+) -> tuple[SampleSet, tuple[str, ...], bool, NDArray[np.str_] | None]:
+    """Return training samples, names of the normal classes, whether a share was held out, classes.
+
+    The classes are those of the training samples if they were chosen by name.
+    """
     has_parts = data.is_test is not None and bool(data.is_test.any())
     normal = config.normal
     if not normal:
@@ -177,9 +255,10 @@ def _training_part(data: ImageSet, config: FitConfig) -> tuple[ImageSet, tuple[s
         normal = (data.class_names[int(data.labels[index[0]])],)
         n_training = len(data) if data.is_test is None else int((~data.is_test).sum())
         if len(index) == n_training:
-            return data, normal, False
+            return data, normal, False, None
     names = tuple(data.class_names[data.class_index(name)] for name in normal)
     if not has_parts and len(np.unique(data.labels)) == 1:
-        return data, names, False
+        return data, names, False, None
     split = config.model_copy(update={"normal": names}).split(data)
-    return split.training, names, not has_parts
+    classes = np.array(data.class_names)[data.labels[split.train]]
+    return split.training, names, not has_parts, classes

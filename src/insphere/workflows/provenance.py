@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from insphere.data.image_set import ImageSet
 from insphere.data.read_options import ReadOptions
+from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.model_format import TrainedOn
 
 
 def trained_on(
-    data: ImageSet, reading: ReadOptions, normal: Sequence[str] = (), *, held_out: bool = True
+    data: SampleSet,
+    reading: ReadOptions,
+    normal: Sequence[str] = (),
+    *,
+    held_out: bool = True,
+    kind: str | None = None,
 ) -> TrainedOn:
     """Return the record of the training images of a detector.
 
     Parameters
     ----------
-    data : ImageSet
-        All images of the source.
+    data : SampleSet
+        All samples of the source.
     reading : ReadOptions
         How it was read and split.
     normal : sequence of str
         Names of the normal classes; by default those of `reading`.
     held_out : bool
         Whether a share of each class was held out from training.
+    kind : str, optional
+        Key of the kind of data; by default images.
     """
     return TrainedOn(
         name=data.name,
@@ -34,6 +42,8 @@ def trained_on(
         channels=reading.channels,
         test_size=reading.test_size if held_out else None,
         seed=reading.seed,
+        kind=kind or "images",
+        columns=dict(reading.columns),
     )
 
 
@@ -61,7 +71,12 @@ def read_like_training(detector: OneClassDetector, asked: ReadOptions) -> ReadOp
         channels = channels or (3 if trained.channels == 3 else 1 if trained.channels else None)
     if channels is None and shape is not None and shape[2] == 3:
         channels = 3  # grey images converted to RGB lose nothing
-    return asked.model_copy(update={"size": size, "channels": channels})
+    update: dict[str, Any] = {"size": size, "channels": channels}
+    update |= {"kind": asked.kind or detector.modality_.key}
+    if trained is not None:
+        remembered = {f"{role}?": name for role, name in trained.columns.items()}
+        update["columns"] = {**asked.columns, **remembered}
+    return asked.model_copy(update=update)
 
 
 def split_of_training(trained: TrainedOn) -> ReadOptions:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from insphere.data.split import take_images
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import MissingExtraError
 from insphere.explain.heat import METHODS, heat_maps, heat_method, heat_scale
+from insphere.modalities.exhibit import Exhibit
 from insphere.report import ReportData
 from insphere.report.heat_section import ReportHeat, shown_images
 from insphere.versions import versions
@@ -41,23 +41,25 @@ def report_data(
         Settings of the training; by default the parameters of the detector.
     """
     detector, method = scored.detector, method_title(scored.detector)
+    modality = detector.modality_
     counts = {"training normals": detector.n_train_}
     if detector.n_calibration_:
         counts["calibration normals"] = detector.n_calibration_
     if scored.truth is None:
-        counts["scored images"] = len(scored)
+        counts[f"scored {modality.plural}"] = len(scored)
     else:
         anomalous = int(scored.truth.sum())
         counts |= {"test normals": len(scored) - anomalous, "test anomalies": anomalous}
     calibrated = scored.calibrated
     paths = None if scored.data.paths is None else [scored.name(i) for i in range(len(scored))]
     pixels = evaluate_pixels(scored)
+    exhibits = _exhibits(scored)
     return ReportData(
         title=title or f"{method} on {scored.data.name}",
         dataset=f"{scored.data.name} ({scored.part})",
         normal_classes=scored.normal,
         counts=counts,
-        images=scored.shown_images,
+        images=scored.shown_images if exhibits is None else None,
         scores=scored.scores,
         threshold=detector.threshold_,
         threshold_rule=f"follows the rule: {detector.threshold_rule_}.",
@@ -67,7 +69,11 @@ def report_data(
         severities=scored.severities if calibrated else None,
         resolution=detector.severity_scale.resolution if calibrated else float("inf"),
         guarantee=detector.guarantee if calibrated else "",
-        heat=_heat(scored),
+        heat=_heat(scored) if exhibits is None else None,
+        exhibits=exhibits,
+        singular=modality.singular,
+        plural=modality.plural,
+        sample_size="" if exhibits is None else modality.size,
         history=getattr(detector, "history_", ()),
         findings=getattr(detector, "guard_findings_", ()),
         comparison=comparison,
@@ -77,6 +83,14 @@ def report_data(
         pixels={} if pixels is None else pixels.to_dict(),
         method=method,
     )
+
+
+def _exhibits(scored: Scored) -> dict[int, Exhibit] | None:
+    """Return what explains the samples that are shown, by row; None for images."""
+    detector = scored.detector
+    shown = shown_images(scored.scores, detector.threshold_, scored.truth)
+    found = detector.modality_.exhibits(detector, scored.data, scored.index[shown])
+    return None if found is None else dict(zip(shown.tolist(), found, strict=True))
 
 
 def _heat(scored: Scored) -> ReportHeat | None:
@@ -96,15 +110,15 @@ def _heat(scored: Scored) -> ReportHeat | None:
     passed = passed[np.unique(np.linspace(0, len(passed) - 1, SCALE_IMAGES).astype(int))]
     shown = shown_images(scored.scores, detector.threshold_, scored.truth)
     index = np.union1d(shown, passed)
-    images = take_images(scored.data.images, scored.index[index])
+    images = scored.data.take(scored.index[index])
     reference = images[np.isin(index, passed)]
     try:
         maps = heat_maps(detector, images, method, reference=reference)
     except MissingExtraError:
         return None
     scale = heat_scale(maps[np.isin(index, passed)], maps)
-    chosen = set(shown.tolist())
-    by_position = {int(i): maps[row] for row, i in enumerate(index) if i in chosen}
+    selected = set(shown.tolist())
+    by_position = {int(i): maps[row] for row, i in enumerate(index) if i in selected}
     return ReportHeat(by_position, scale.threshold, scale.top, scale.rate, METHODS[method])
 
 

@@ -7,6 +7,7 @@ used by the commands ``score``,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,11 +21,13 @@ from insphere.data.contents import Contents, contents_of
 from insphere.data.image_set import ImageSet
 from insphere.data.progress import Progress
 from insphere.data.read_options import ReadOptions
-from insphere.data.split import take_images
+from insphere.data.sample_set import SampleSet
 from insphere.data.value_range import shown_as_uint8
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.model_format import TrainedOn
 from insphere.errors import DataError
+from insphere.modalities.load import kind_of_source
+from insphere.modalities.table import modality
 from insphere.scoring.metrics import Evaluation, evaluate_scores
 from insphere.scoring.pvalues import conformal_p_values
 from insphere.scoring.zscores import z_scores
@@ -45,10 +48,10 @@ class Scored:
     ----------
     detector : OneClassDetector
         The detector that computed the scores.
-    data : ImageSet
-        All images of the source.
+    data : SampleSet
+        All samples of the source.
     index : ndarray of int64, shape (N,)
-        Positions of the scored images, ascending.
+        Positions of the scored samples, ascending.
     part : str
         The part of the source, in words: "the test part", "all images", …
     scores : ndarray of float64, shape (N,)
@@ -60,7 +63,7 @@ class Scored:
     """
 
     detector: OneClassDetector
-    data: ImageSet
+    data: SampleSet
     index: NDArray[np.int64]
     part: str
     scores: NDArray[np.float64]
@@ -73,7 +76,8 @@ class Scored:
     @property
     def images(self) -> NDArray[Any]:
         """The scored images, as a view if possible."""
-        return take_images(self.data.images, self.index)
+        images: NDArray[Any] = self.data.take(self.index)
+        return images
 
     @property
     def shown_images(self) -> NDArray[np.uint8]:
@@ -83,6 +87,8 @@ class Scored:
     @cached_property
     def n_outside_range(self) -> int:
         """Number of images with values outside the range of the training images."""
+        if not isinstance(self.data, ImageSet):
+            return 0
         images = self.images
         return sum(
             int(self.detector.outside_range(images[start : start + CHUNK]).sum())
@@ -141,7 +147,9 @@ class Scored:
     def what(self) -> str:
         """Method, source, part and number of images, in words."""
         normal = f" (normal: {', '.join(self.normal)})" if self.normal else ""
-        count = "1 image" if len(self) == 1 else f"{len(self):,} images"
+        count = f"{len(self):,} {self.detector.modality_.plural}"
+        if len(self) == 1:
+            count = f"1 {self.detector.modality_.singular}"
         return f"{method_title(self.detector)} on {self.data.name}{normal}, {self.part}: {count}"
 
     @property
@@ -177,9 +185,9 @@ class Scored:
         if self.truth is None:
             if not self.has_classes:
                 raise DataError(
-                    f"The truth about {self.data.name} is not known, because its images are of "
-                    "one class: put normal and anomalous ones into folders of their own and name "
-                    "the normal one with normal=."
+                    f"The truth about {self.data.name} is not known, because its "
+                    f"{self.detector.modality_.plural} are of one class: "
+                    f"{self.detector.modality_.how_to_label}."
                 )
             raise DataError(
                 f"The truth about {self.data.name} is not known: say with normal= which of its "
@@ -223,16 +231,20 @@ def score_source(
     DataError
         If the source cannot be read or its images do not fit the detector.
     """
-    wanted = trained_image_shape(detector)
+    trained = detector.modality_
     reading = read_like_training(detector, reading or ReadOptions())
-    data = reading.load(source, progress=progress)
-    _check_shape(data, wanted)
+    kind = kind_of_source(source, reading.kind)
+    if not isinstance(trained, kind):
+        raise DataError(f"The model was trained on {trained.noun} and cannot score {kind.noun}.")
+    data = kind.load(os.fspath(source), reading, progress=progress)
+    if isinstance(data, ImageSet):
+        _check_shape(data, trained_image_shape(detector))
     return score_data(detector, data, reading.normal, every_image=every_image, progress=progress)
 
 
 def score_data(
     detector: OneClassDetector,
-    data: ImageSet,
+    data: SampleSet,
     normal: Sequence[str] = (),
     *,
     every_image: bool = False,
@@ -244,8 +256,8 @@ def score_data(
     ----------
     detector, every_image, progress
         As in `score_source`.
-    data : ImageSet
-        All images of the source.
+    data : SampleSet
+        All samples of the source.
     normal : sequence of str
         Names of the normal classes; by default those trained on, if the source has them.
 
@@ -280,20 +292,20 @@ def trained_image_shape(detector: OneClassDetector) -> tuple[int, int, int]:
 
 def score_images(
     detector: OneClassDetector,
-    data: ImageSet,
+    data: SampleSet,
     index: NDArray[np.int64],
     part: str,
     normal: tuple[str, ...],
     *,
     progress: bool | None = None,
 ) -> Scored:
-    """Score the images of `data` at `index`; for the other parameters see `Scored`."""
-    images = take_images(data.images, index)
-    scores = np.empty(len(images))
-    with Progress("Scoring", len(images), show=progress) as bar:
-        for start in range(0, len(images), CHUNK):
-            chunk = images[start : start + CHUNK]
-            scores[start : start + len(chunk)] = detector.anomaly_score(chunk)
+    """Score the samples of `data` at `index`; for the other parameters see `Scored`."""
+    scores = np.empty(len(index))
+    step = CHUNK if data.samples_are_rows else max(1, len(index))
+    with Progress("Scoring", len(index), show=progress) as bar:
+        for start in range(0, len(index), step):
+            chunk = index[start : start + step]
+            scores[start : start + len(chunk)] = detector.anomaly_score(data.take(chunk))
             bar.advance(len(chunk))
     truth = None
     if normal:
@@ -303,7 +315,7 @@ def score_images(
 
 
 def part_to_score(
-    data: ImageSet, trained: TrainedOn | None, *, every_image: bool = False
+    data: SampleSet, trained: TrainedOn | None, *, every_image: bool = False
 ) -> tuple[NDArray[np.int64], str]:
     """Select the images of a source that are scored.
 
@@ -312,8 +324,8 @@ def part_to_score(
 
     Parameters
     ----------
-    data : ImageSet
-        All images of the source.
+    data : SampleSet
+        All samples of the source.
     trained : TrainedOn or None
         The record of the training images, if there is one.
     every_image : bool
@@ -330,15 +342,16 @@ def part_to_score(
     every = np.arange(len(data))
     if not every_image and data.is_test is not None and data.is_test.any():
         return np.flatnonzero(data.is_test), "the test part"
+    plural = "images" if trained is None else modality(trained.kind).plural
     if trained is None or data.fingerprint != trained.fingerprint:
-        return every, "all images"
+        return every, f"all {plural}"
     if trained.test_size is None or every_image:
-        return every, "all images, also those trained on"
-    return split_of_training(trained).split(data).test, "the images held out from training"
+        return every, f"all {plural}, also those trained on"
+    return split_of_training(trained).split(data).test, f"the {plural} held out from training"
 
 
 def _normal_names(
-    data: ImageSet, given: tuple[str, ...], trained: TrainedOn | None
+    data: SampleSet, given: tuple[str, ...], trained: TrainedOn | None
 ) -> tuple[str, ...]:
     if given:
         return tuple(data.class_names[data.class_index(name)] for name in given)

@@ -58,7 +58,8 @@ Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
-        help="Add the results to this file. Runs that are in it already are not repeated.",
+        help="Add each result to this file when its run ends. Runs that are in it already are not "
+        "repeated.",
         metavar="ROWS.jsonl",
         show_default=False,
     ),
@@ -115,7 +116,7 @@ def ablate(
     from insphere.experiments.analysis.ablation_results import cells_of, find
     from insphere.experiments.analysis.ablation_study import study_arms, study_sweep
     from insphere.experiments.execution.sweep_progress import look
-    from insphere.experiments.store.jsonl_rows import merge_rows, read_rows
+    from insphere.experiments.store.jsonl_rows import append_new, read_rows
     from insphere.experiments.store.run_store import Store
 
     check_format(form)
@@ -130,8 +131,12 @@ def ablate(
     study = study_sweep(datasets, arms, normal=normal or (), seeds=seeds, recipe=recipe)
     planned = study.runs()
     results = Store(store, create=not only_table)
-    if out is not None and out.is_file():
-        results.import_rows(read_rows(out))
+    before = 0
+    if out is not None:
+        kept = read_rows(out)
+        before = len(kept)
+        results.import_rows(kept)
+        append_new(out, results.rows(one.spec.identity for one in planned))
     if only_table:
         progress = look(results, planned)
     else:
@@ -142,13 +147,13 @@ def ablate(
             jobs=jobs,
             backend=backend,
             retry_failed=retry_failed,
+            rows=out,
             quiet=quiet,
         )
     rows = results.rows(one.spec.identity for one in planned)
-    if out is not None:
-        new = merge_rows(out, rows)
-        if not quiet:
-            console.note(f"{console.shown(out)} holds {len(rows)} runs; {new} are new.")
+    if out is not None and not quiet:
+        new = len(read_rows(out)) - before
+        console.note(f"{console.shown(out)} holds {before + new} runs; {new} are new.")
     found = find(rows, arms, recipe=recipe, cells=cells_of(planned))
     if as_json or not quiet:
         _print(found, form, as_json, progress)

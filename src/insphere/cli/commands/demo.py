@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insphere.cli import console
-from insphere.cli.options import Json, Quiet
+from insphere.cli.options import Json, Kind, Quiet
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from insphere.experiments.demo import Demo
+    from insphere.modalities.modality import Modality
 
 
 def demo(
     digit: Annotated[int, typer.Option(help="The normal digit.", min=0, max=9)] = 3,
+    kind: Kind = None,
     seed: Annotated[
         int, typer.Option(help="Seed: the number that all randomness starts from.", min=0)
     ] = 0,
@@ -40,7 +44,14 @@ def demo(
 
         insphere demo
         insphere demo --digit 8 --open
+        insphere demo --kind table
     """
+    if kind is not None:
+        from insphere.modalities.load import kind_named
+
+        if (wanted := kind_named(kind)).key != "images":
+            _kind_demo(wanted, out, seed=seed, open_it=open_it, as_json=as_json, quiet=quiet)
+            return
     from insphere.experiments.demo import demo_data, run_demo
     from insphere.training.progress_bar import ProgressBar
 
@@ -69,7 +80,42 @@ def demo(
         console.open_in_browser(result.report)
 
 
-def _print_result(result: Demo, out: Path) -> None:
+def _kind_demo(
+    kind: type[Modality], out: Path, *, seed: int, open_it: bool, as_json: bool, quiet: bool
+) -> None:
+    """Run the demo of another kind of data than images."""
+    from insphere.cli.score_output import print_scores
+    from insphere.experiments.demo import run_kind_demo
+
+    result = run_kind_demo(
+        kind,
+        out,
+        seed=seed,
+        started=(lambda title: None) if quiet else (lambda title: console.note(f"· {title}")),
+    )
+    if as_json:
+        console.print_json(
+            {
+                "dataset": result.data.name,
+                "normal": result.normal,
+                "rows": result.rows,
+                "n_test": len(result.scored),
+                "model": str(result.model),
+                "report": str(result.report),
+            }
+        )
+    elif not quiet:
+        console.say("")
+        console.out.print(_methods_table(result.rows))
+        console.say("")
+        print_scores(result.scored, None)
+        console.say(f"\nReport: {console.shown(result.report)}  (one file, opens offline)")
+        console.say(f"Model:  {console.shown(result.model)}")
+    if open_it:
+        console.open_in_browser(result.report)
+
+
+def _methods_table(rows: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
@@ -77,8 +123,8 @@ def _print_result(result: Demo, out: Path) -> None:
     columns = {"auc": max, "average_precision": max, "fpr_at_95_tpr": min}
     for title in ("AUC", "avg. precision", "FPR at 95 % TPR", "seconds"):
         table.add_column(title, justify="right")
-    best = {key: pick(row[key] for row in result.rows) for key, pick in columns.items()}
-    for row in result.rows:
+    best = {key: pick(row[key] for row in rows) for key, pick in columns.items()}
+    for row in rows:
         cells = [
             f"[bold green]{100 * row[key]:.1f} %[/]"
             if row[key] == best[key]
@@ -86,8 +132,12 @@ def _print_result(result: Demo, out: Path) -> None:
             for key in columns
         ]
         table.add_row(row["name"], *cells, f"{row['seconds']:.1f}")
+    return table
+
+
+def _print_result(result: Demo, out: Path) -> None:
     console.say("")
-    console.out.print(table)
+    console.out.print(_methods_table(result.rows))
     console.explain(
         f"\nTrained on {result.n_train:,} images of the digit {result.digit}, tested on "
         f"{result.n_test:,} other images. AUC is the chance that an anomalous digit scores higher "

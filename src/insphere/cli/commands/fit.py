@@ -15,6 +15,8 @@ from insphere.cli.options import Json, Quiet, Reading, reads_images
 from insphere.detectors.method_table import METHODS
 from insphere.durations import duration
 from insphere.errors import SpecError
+from insphere.training.heads.table import HEADS
+from insphere.training.pretraining.table import PRETRAININGS
 
 if TYPE_CHECKING:
     from insphere.detectors.base.estimator import OneClassDetector
@@ -31,8 +33,8 @@ def fit(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="Folder or zip file of images, an .npz or .npy file, or the name of a data "
-            "set (see insphere datasets).",
+            help="Folder or zip file of images, a .csv or .parquet table, an .npz or .npy "
+            "file, or the name of a data set (see insphere datasets).",
             metavar="SOURCE",
             show_default=False,
         ),
@@ -42,9 +44,9 @@ def fit(
     method: Annotated[
         str | None,
         typer.Option(
-            help="Method to train (default deep-svdd); insphere methods describes each: "
-            + ", ".join(METHODS)
-            + ".",
+            help="Method to train; auto compares several first, as insphere choose does. "
+            "Default: auto for a folder of images, else deep-svdd; insphere methods describes "
+            "each: " + ", ".join(METHODS) + ".",
             metavar="NAME",
         ),
     ] = None,
@@ -61,6 +63,22 @@ def fit(
             help="Place the threshold on held-out calibration images instead, so that on average "
             "at most this share of new normal images is called anomalous (default 0.05, or "
             "what so few images allow).",
+        ),
+    ] = None,
+    anomalies: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder or zip of images that are known to be anomalous, for a method that learns "
+            "from them (default deep-sad; see insphere methods). They do not change the threshold.",
+            metavar="SOURCE",
+        ),
+    ] = None,
+    by_class: Annotated[
+        bool | None,
+        typer.Option(
+            "--by-class",
+            help="Give each of several normal classes a sphere of its own.",
+            show_default=False,
         ),
     ] = None,
     option: Annotated[
@@ -87,6 +105,24 @@ def fit(
         int | None,
         typer.Option(
             help="Epochs of pretraining as an autoencoder; 0 for none.", rich_help_panel=_TRAINING
+        ),
+    ] = None,
+    pretraining: Annotated[
+        str | None,
+        typer.Option(
+            help="Kind of pretraining: " + ", ".join(PRETRAININGS) + " (default autoencoder).",
+            rich_help_panel=_TRAINING,
+            metavar="KIND",
+        ),
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            help="Head, which encloses the representations of normal images: "
+            + ", ".join(HEADS)
+            + " (default center). With settings: '{kind: KIND, NAME: VALUE}'.",
+            rich_help_panel=_TRAINING,
+            metavar="KIND",
         ),
     ] = None,
     objective: Annotated[
@@ -174,12 +210,16 @@ def fit(
         **reading,
         "source": source,
         "method": method,
+        "anomalies": anomalies,
+        "by_class": by_class,
         "contamination": contamination,
         "false_alarm_rate": false_alarm_rate,
         "options": _options(option),
         "recipe": recipe,
         "epochs": epochs,
         "pretrain_epochs": pretrain_epochs,
+        "pretraining": _value("--pretraining", pretraining),
+        "head": _value("--head", head),
         "objective": objective,
         "nu": nu,
         "checkpoints": checkpoints,
@@ -223,6 +263,7 @@ def _fit_and_save(settings: FitConfig, *, show: bool, golden: bool) -> Fit:
             callbacks=[ProgressBar()] if show else [],
             planned=_say_plan if show else None,
             progress=None if show else False,
+            choosing=console.note if show else None,
         )
         # The model comes last: where it stands, everything else does, and until then the same
         # command may run again and continues from the checkpoints.
@@ -279,16 +320,20 @@ def _summary(fitted: Fit) -> dict[str, Any]:
         "normal": list(fitted.normal),
         "n_train": detector.n_train_,
         "n_calibration": detector.n_calibration_,
+        "n_anomalies": fitted.n_anomalies,
         "n_skipped": len(fitted.data.skipped),
         "skipped": list(fitted.data.skipped),
         "found": contents_of(fitted.data, fitted.normal).to_dict(),
         "values": _values(fitted),
         "image_shape": list(detector.image_shape_ or ()),
+        "kind": detector.modality_.key,
+        "size": detector.modality_.size,
         "threshold": detector.threshold_ if detector.judges else None,
         "threshold_rule": detector.threshold_rule_,
         "findings": list(getattr(detector, "guard_findings_", ())),
         "seconds": round(fitted.seconds, 3),
         "settings": fitted.config.settings(),
+        "choice": None if fitted.choice is None else fitted.choice.table(),
     }
 
 
@@ -308,10 +353,14 @@ def _print_result(fitted: Fit) -> None:
         "method": method_title(detector),
         "normal": f"{', '.join(fitted.normal)} of {fitted.data.name}",
         "found": contents_of(fitted.data, fitted.normal).sentence(),
-        "trained on": f"{detector.n_train_:,} images of {shape}, in {took}",
+        "trained on": f"{detector.n_train_:,} {detector.modality_.plural} of {shape}, in {took}",
         "threshold": _threshold(detector),
         "promise": detector.guarantee,
     }
+    if fitted.n_anomalies:
+        rows["anomalies"] = f"{fitted.n_anomalies:,} labelled, of {config.anomalies}"
+    if fitted.choice is not None:
+        rows["chosen"] = fitted.choice.sentence
     if values := _values(fitted):
         rows["values"] = values
     if fitted.data.skipped:
@@ -328,7 +377,8 @@ def _print_result(fitted: Fit) -> None:
     console.out.print(table)
     model, source = shlex.quote(config.out), shlex.quote(config.source)
     held_out = len(fitted.data.class_names) > 1
-    verb, what = ("evaluate", source) if held_out else ("score", "NEW-IMAGES")
+    verb = "evaluate" if held_out else "score"
+    what = source if held_out else f"NEW-{detector.modality_.plural.upper()}"
     console.say(f"\nNext: insphere {verb} {model} {what}", style="bold")
 
 
@@ -340,18 +390,27 @@ def _threshold(detector: OneClassDetector) -> str:
 def _options(given: list[str] | None) -> dict[str, Any] | None:
     if not given:
         return None
-    from insphere.parsing import ParseError, parse_yaml, shown_path
-
     options = {}
     for item in given:
         name, equals, value = item.partition("=")
         if not equals or not name:
             raise SpecError(f"--option takes NAME=VALUE, but got {item!r}.")
-        try:
-            options[name.strip().replace("-", "_")] = parse_yaml(value)
-        except ParseError as error:
-            raise SpecError(f"The value of --option {shown_path(item)!r} {error}.") from error
+        options[name.strip().replace("-", "_")] = _value("--option", value, item)
     return options
+
+
+def _value(option: str, text: str | None, shown: str | None = None) -> Any:
+    """Return the value of an option that takes YAML, such as a number or a mapping."""
+    if text is None:
+        return None
+    from insphere.parsing import ParseError, parse_yaml
+    from insphere.safe_text import shown_path
+
+    try:
+        return parse_yaml(text)
+    except ParseError as error:
+        item = shown_path(text if shown is None else shown)
+        raise SpecError(f"The value of {option} {item!r} {error}.") from error
 
 
 def _word(value: Any) -> str:

@@ -9,7 +9,12 @@ import typer
 
 from insphere.cli import console
 from insphere.cli.options import Json, Model, Quiet, Reading, Source, read_options, reads_images
-from insphere.cli.score_output import most_anomalous, print_scores, print_source, summary
+from insphere.cli.score_output import (
+    most_anomalous,
+    print_scores,
+    print_source,
+    reasons,
+)
 from insphere.errors import SpecError
 
 if TYPE_CHECKING:
@@ -75,7 +80,7 @@ def score(
         insphere score model photos/new --out scores.csv --report new.html
         insphere score model photos/new --fdr 0.1 --sort severity
     """
-    from insphere.cli.score_table import check_table, rows, write_table
+    from insphere.cli.score_table import check_table, write_table
 
     if sort not in ORDERS:
         raise SpecError(f"--sort is one of {', '.join(ORDERS)}, but got {sort}.")
@@ -92,10 +97,17 @@ def score(
     if report is not None:
         _write_report(scored, report)
     if as_json:
+        from insphere.workflows.score_rows import rows, summary
+
         values = summary(scored, model) | {"out": out, "report": report}
         if alarm_set is not None:
             values |= {"n_alarms": int(alarm_set.alarms.sum()), "alarm_rule": alarm_set.sentence()}
-        values["most_anomalous"] = list(rows(scored, most_anomalous(scored), alarms))
+        top = most_anomalous(scored)
+        why = reasons(scored, top)
+        values["most_anomalous"] = [
+            found | ({"why": why[row]} if row in why else {})
+            for row, found in zip(top, rows(scored, top, alarms), strict=True)
+        ]
         if out is None:
             values["scores"] = list(rows(scored, order, alarms))
         console.print_json(values)
@@ -132,6 +144,8 @@ def evaluate(
     measured = scored.evaluate()
     pixels = evaluate_pixels(scored)
     if as_json:
+        from insphere.workflows.score_rows import summary
+
         values: dict[str, Any] = {"evaluation": measured.to_dict()}
         if pixels is not None:
             values["pixels"] = pixels.to_dict()
@@ -196,6 +210,8 @@ def report(
     scored = _scored(model, source, reading, every_image)
     _write_report(scored, out)
     if as_json:
+        from insphere.workflows.score_rows import summary
+
         console.print_json(summary(scored, model) | {"report": out})
     else:
         print_source(scored)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from typing import Annotated
 
 import typer
@@ -72,7 +71,7 @@ def serve(
     from insphere.resources import usable_cores
     from insphere.server.run import make_app, model_paths, run
     from insphere.server.settings import ServerSettings
-    from insphere.web.access import LOCAL, check_address
+    from insphere.web.place import find_place
 
     settings = ServerSettings()
     cores = usable_cores()
@@ -84,9 +83,9 @@ def serve(
     paths = model_paths(models)
     if settings.threads > 4 * cores:
         raise SpecError(f"--threads is at most {4 * cores} on {cores} cores.")
-    check_address(host, port, "The server")
+    place = find_place(host, port, "The server")
     given = os.environ.get(TOKEN)
-    token = given or (None if host in LOCAL else secrets.token_urlsafe(24))
+    token = given or place.token
     app = make_app(paths, settings, token)
     shown = f"[{host}]" if ":" in host else host
     console.say(f"Serving {', '.join(paths)} at http://{shown}:{port}/docs", "bold")

@@ -55,7 +55,8 @@ def studio(
         require(module, "studio", "The studio")
     from insphere.experiments.execution.backends import available_cores, thread_limit
     from insphere.studio.app_state import Studio
-    from insphere.studio.server import find_place, serve
+    from insphere.studio.server import serve
+    from insphere.web.place import find_place
 
     if workers is not None and workers < 1:
         raise SpecError(f"--workers takes a whole number from 1 upwards, but got {workers}.")

@@ -154,7 +154,7 @@ def export(
 ) -> None:
     """Export a sweep."""
     from insphere.experiments.runs.sweep_file import read_sweep
-    from insphere.experiments.store.jsonl_rows import append_row, read_rows
+    from insphere.experiments.store.jsonl_rows import append_new
     from insphere.experiments.store.run_store import Store
 
     planned = read_sweep(file).runs()
@@ -162,10 +162,7 @@ def export(
     rows = results.rows(one.spec.identity for one in planned)
     to_file = out.suffix == ".jsonl"
     path = out if to_file else out / "rows.jsonl"
-    there = {row["run"] for row in read_rows(path)}
-    new = [row for row in rows if row["run"] not in there]
-    for row in new:
-        append_row(path, row)
+    new = append_new(path, rows)
     if not to_file:
         shutil.copyfile(file, out / "sweep.yaml")
         for row in rows:
@@ -174,16 +171,14 @@ def export(
                 shutil.copytree(source, out / row["run"], dirs_exist_ok=True)
     missing = len(planned) - len(rows)
     if as_json:
-        console.print_json(
-            {"path": str(out), "rows": len(rows), "new": len(new), "missing": missing}
-        )
+        console.print_json({"path": str(out), "rows": len(rows), "new": new, "missing": missing})
         return
     left_out = (
         f"; {missing} of {len(planned)} are left out because they are not finished"
         if missing
         else ""
     )
-    console.say(f"{console.shown(path)} holds {len(rows)} runs; {len(new)} are new{left_out}.")
+    console.say(f"{console.shown(path)} holds {len(rows)} runs; {new} are new{left_out}.")
 
 
 def _summary(planned: Sweep, progress: SweepProgress) -> dict[str, Any]:

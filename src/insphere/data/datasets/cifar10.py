@@ -53,8 +53,8 @@ class Cifar10(LocalDataset):
 def read_batches(folder: Path, name: str) -> ImageSet:
     """Read CIFAR-10 from the folder ``cifar-10-batches-py``.
 
-    torchvision reads it, after it has compared each file with the checksum of the published one:
-    the files are pickles, which could do anything if they were others.
+    The files are pickles, which can run any code. So torchvision first compares each of them with
+    the checksum of the published file.
 
     Raises
     ------

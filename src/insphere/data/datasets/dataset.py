@@ -1,4 +1,4 @@
-"""What a file of this room defines: a data set, how it is found and how it is read.
+"""The base classes of data sets with a name: how each is found and read.
 
 A new data set is a subclass of `PackagedDataset` or `LocalDataset` in a file of its own, and a line
 in `insphere.data.datasets.table`.
@@ -51,7 +51,7 @@ class Dataset(ABC):
     Attributes
     ----------
     card : DatasetCard
-        What it says about itself before it is loaded.
+        Its description, available without loading it.
     class_names : tuple of str
         Names of its classes, if they are known without loading it.
     quiet_notes : tuple of str
@@ -103,11 +103,11 @@ class LocalDataset(Dataset):
     torchvision: ClassVar[Torchvision | None] = None
 
     def is_whole(self, folder: Path) -> bool:
-        """Tell whether a folder with the name of a local form holds the data set."""
+        """Whether a folder with the name of a local form contains the whole data set."""
         return any(folder.iterdir())
 
     def is_itself(self, folder: Path) -> bool:
-        """Tell whether a folder with any name holds this data set directly."""
+        """Whether a folder, whatever its name, contains this data set directly."""
         return False
 
     def read(self, path: Path, reader: Reader) -> ImageSet:
@@ -123,9 +123,9 @@ class LocalDataset(Dataset):
         return reader(path)
 
     def fits(self, files: ImageFiles) -> bool:
-        """Tell whether a tree of files has the layout that only this data set has.
+        """Whether a tree of files has a layout that is unique to this data set.
 
-        This is asked of every folder and zip, also of those that are loaded by their path.
+        Called for every folder and zip, including those that are loaded by their path.
         """
         return False
 

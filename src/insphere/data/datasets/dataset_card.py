@@ -1,4 +1,4 @@
-"""What a named data set says about itself: read by command line, studio, tables and figures."""
+"""The description of a named data set, for command line, studio, tables and figures."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What there is to know about a named data set before loading it.
+    """Properties of a named data set that are known without loading it.
 
     Parameters
     ----------

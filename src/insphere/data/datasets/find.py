@@ -1,4 +1,4 @@
-"""How the data sets of the table are found, downloaded and read: the same for all of them."""
+"""Finding, downloading and reading the data sets of the table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from insphere.errors import DataError, require
 
 
 def available_datasets(root: str | os.PathLike[str] | None = None) -> tuple[DatasetCard, ...]:
-    """Return a card for each named data set, saying whether it is there now and offline.
+    """Return a card for each named data set, with whether it is available without a network.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def read_named(
 
 
 def list_as_named(files: ImageFiles, roi: Roi) -> Listing | None:
-    """List a tree of files that only one data set of the table has; None if it is none of them."""
+    """List a tree whose layout is unique to one data set of the table; None for any other."""
     for known in map(named_dataset, DATASETS):
         if isinstance(known, LocalDataset) and known.fits(files):
             return known.list_files(files, roi)
@@ -99,8 +99,8 @@ def downloads_dir() -> Path:
 def find_local(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:
     """Return the local file or folder of a named data set, or None if there is none.
 
-    Looked at in turn: `root`, the folder named by the environment variable ``INSPHERE_DATA``, the
-    system's folder, and that of downloads.
+    Places are searched in this order: `root`, the folder in the environment variable
+    ``INSPHERE_DATA``, the folder of the operating system, and the folder of downloads.
     """
     known = named_dataset(name)
     if not isinstance(known, LocalDataset):
@@ -118,7 +118,7 @@ def find_local(name: str, root: str | os.PathLike[str] | None = None) -> Path | 
 def _folders(
     known: LocalDataset, root: str | os.PathLike[str] | None
 ) -> Iterator[tuple[Path, bool]]:
-    """Yield where to look, and whether that place holds nothing but this data set."""
+    """Yield the places to search, and whether each contains only this data set."""
     if root is not None:
         yield Path(root), True
     if os.environ.get("INSPHERE_DATA"):

@@ -98,9 +98,9 @@ def is_gtsrb(files: ImageFiles) -> bool:
 
 
 def list_signs(files: ImageFiles, roi: Roi) -> Listing:
-    """List the signs, with their region of interest or the border to cut, class and track.
+    """List the signs with class, track, and region of interest or border to cut.
 
-    Labels are the benchmark's own class numbers, whichever of its 43 classes are there.
+    Labels are the class numbers of the benchmark, even if some of its 43 classes are missing.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ class Row:
 def _read_table(files: ImageFiles, name: str) -> list[Row]:
     """Read a table of signs.
 
-    The lower right corner of a region is exclusive: so the borders are equally wide on both sides.
+    The lower right corner of a region is exclusive, because then both borders are equally wide.
     """
     try:
         text = files.read(name).decode("utf-8-sig")

@@ -10,7 +10,7 @@ from insphere.data.image_set import ImageSet
 
 
 class IdxDataset(LocalDataset):
-    """MNIST, or what has its form."""
+    """MNIST, or another data set in the same format."""
 
     def is_whole(self, folder: Path) -> bool:
         """Tell whether all four files are there."""

@@ -1,4 +1,4 @@
-"""Stop signs, and all that can be wrong with them: attacked, damaged, or other signs.
+"""Stop signs and three kinds of anomalies: attacked signs, damaged signs and other signs.
 
 The third experiment of Ruff et al. (2018) tests stop signs of GTSRB against ones that were attacked
 with the Boundary Attack. Here, beside attacked ones, are the same test signs damaged in ten ways at
@@ -34,7 +34,7 @@ NORMAL, OTHERS = "stop", "other signs"
 
 
 class StopSigns(benchmark.SignFiles):
-    """Made of the files of GTSRB and of the attacked signs beside this module."""
+    """Composed of GTSRB and of the attacked signs in the file beside this module."""
 
     card = DatasetCard(
         name="stop-signs",
@@ -64,7 +64,7 @@ def damage_class(kind: str, strength: int) -> str:
 
 
 def read_attacks() -> tuple[dict[int, NDArray[np.uint8]], dict[str, Any]]:
-    """Return the attacked signs that come with the package, by steps, and how they were made.
+    """Return the attacked signs in the package by number of steps, and how they were made.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def read_attacks() -> tuple[dict[int, NDArray[np.uint8]], dict[str, Any]]:
 
 
 def stop_signs(gtsrb: ImageSet) -> ImageSet:
-    """Return the stop signs of a GTSRB with all their anomalies.
+    """Return the stop signs of GTSRB with all anomalies.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _anomalies(
     others: NDArray[np.int64],
     paths: NDArray[np.object_],
 ) -> Iterator[tuple[str, NDArray[np.uint8], list[str]]]:
-    """Yield each kind of anomaly: its name, its images, and where each comes from."""
+    """Yield each kind of anomaly: its name, its images and the origin of each image."""
     attacked, about = read_attacks()
     for steps, signs in attacked.items():
         name = attack_class(steps)

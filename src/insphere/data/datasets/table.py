@@ -1,7 +1,7 @@
-"""The one list of data sets: where each is.
+"""The list of all data sets, with the module of each.
 
-A new data set is one line here and one file of its own, whose class says everything else about it
-(see `insphere.data.datasets.dataset`). The table is plain text, so that a name can be checked
+A new data set needs one line here and one file with its class (see
+`insphere.data.datasets.dataset`). The table is plain text, so that a name can be checked
 without importing any of them.
 """
 

@@ -1,4 +1,4 @@
-"""BTAD, where good is called ok and bad ko."""
+"""BTAD, whose class folders are called ok (normal) and ko (anomalous)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class ClassRoles:
         return any(self._role(tree, name) is not None for name in tree.images)
 
     def read(self, tree: Tree) -> Listing:
-        """Make two classes of each; images of the training part need no such folder."""
+        """Make a normal and an anomalous class of each; training images need no role folder."""
         classes, normal, unclear, left_out = [], set(), [], []
         for name in tree.images:
             parts = tree.parts(name)
@@ -65,7 +65,7 @@ class ClassRoles:
 
     @staticmethod
     def _role(tree: Tree, name: str) -> str | None:
-        """Return the name of the folder below the class if it is a role."""
+        """Return the role folder below the class: normal or anomalous; None without one."""
         at = 2 if tree.part_tops else 1
         if name.count("/") <= at:
             return None

@@ -1,4 +1,4 @@
-"""Checks of the content of a file, for what its name does not show."""
+"""Checks of the content of a file, where its name is not enough."""
 
 from __future__ import annotations
 

@@ -108,30 +108,30 @@ def match_masks(
             or exact.get(key[:-1])
             or _by_ending(key, by_file)
         )
-        chosen = _only(candidates, is_test)
-        if chosen is None:
+        selected = _only(candidates, is_test)
+        if selected is None:
             unmatched.append(mask)
         else:
-            found[chosen].append(mask)
+            found[selected].append(mask)
     return Matched({name: tuple(own) for name, own in found.items()}, tuple(unmatched))
 
 
 def image_key(name: str, *, parts: bool = False) -> Key:
-    """Return what is left of an image's path without words for images and, by default, parts."""
+    """Return an image's path without words for images and, by default, parts."""
     *folders, file = _stem(name).lower().split("/")
     kept = (f for f in folders if f not in IMAGE_FOLDERS and (parts or part_of(f) is None))
     return (*kept, file)
 
 
 def mask_key(name: str, *, parts: bool = False) -> Key:
-    """Return what is left of a mask's path without words for masks, images and parts."""
+    """Return a mask's path without words for masks, images and parts."""
     *folders, file = image_key(name, parts=parts)
     split = mask_suffix(file)
     return (*(f for f in folders if not is_mask_folder(f)), file if split is None else split[0])
 
 
 def _by_ending(key: Key, by_file: dict[str, list[tuple[Key, str]]]) -> list[str]:
-    """Return the images whose path ends as the mask's, or the other way round."""
+    """Return the images whose path ends with that of the mask, or the reverse."""
     for wanted in (key, key[:-1]):
         if not wanted:
             continue
@@ -148,13 +148,13 @@ def _by_ending(key: Key, by_file: dict[str, list[tuple[Key, str]]]) -> list[str]
 def _only(candidates: Sequence[str], is_test: Callable[[str], bool]) -> str | None:
     if len(candidates) == 1:
         return candidates[0]
-    for chosen in (
+    for selected in (
         [name for name in candidates if is_test(name)],
         [name for name in candidates if not _in_normal_folder(name)],
         [name for name in candidates if is_test(name) and not _in_normal_folder(name)],
     ):
-        if len(chosen) == 1:
-            return chosen[0]
+        if len(selected) == 1:
+            return selected[0]
     return None
 
 

@@ -37,7 +37,7 @@ class Parts:
 
 
 def read_parts(tree: Tree, layout: str, *, leave_out: set[str] | None = None) -> Listing:
-    """Read part and class off the first two folders, and the masks with them."""
+    """Read part and class from the first two folders, and the masks."""
     leave_out = leave_out or set()
     images = [name for name in tree.images if name not in leave_out]
     found = {
@@ -70,7 +70,7 @@ def read_parts(tree: Tree, layout: str, *, leave_out: set[str] | None = None) ->
 
 
 def _check_masked(tree: Tree, classes: list[tuple[str, str]]) -> None:
-    """Refuse defective test images without a mask where a folder of ground truth has others."""
+    """Refuse defective test images without a mask if others have one in the ground truth."""
     if not has_ground_truth(tree):
         return
     masks = tree.matched.masks

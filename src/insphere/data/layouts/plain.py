@@ -91,7 +91,7 @@ class Flat:
 
 
 def _refuse_collection(tree: Tree) -> None:
-    """Refuse a folder of several data sets, whose names would pass for classes."""
+    """Refuse a folder of several data sets, whose names would be taken for classes."""
     found: dict[str, set[str]] = {}
     deep = False
     for parts in map(tree.parts, tree.images):

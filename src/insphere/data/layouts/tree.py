@@ -84,7 +84,7 @@ class Tree:
 
     @cached_property
     def test_part(self) -> str:
-        """Which part is to be tested on: "test", or "val" if there is no other."""
+        """The part that is the test set: "test", or "val" if there is no other."""
         parts = {part_of(top) for top in self.part_tops}
         return "val" if "test" not in parts and "val" in parts else "test"
 
@@ -104,7 +104,7 @@ class Tree:
         Raises
         ------
         DataError
-            If a folder named as one of masks holds something else.
+            If a folder with a name for masks contains something else.
         """
         if not self.masks:
             return Matched({}, ())
@@ -196,7 +196,7 @@ class Tree:
         )
 
     def beside_parts(self, names: Iterable[str]) -> list[str]:
-        """Say of images that are in no part where they lie and that they were left out."""
+        """Note the images outside of all parts, which are left out."""
         counts = Counter(map(self._place, names))
         return [
             f"{count} images in {where} were left out: they are neither in the training nor in the "

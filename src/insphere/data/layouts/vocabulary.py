@@ -41,18 +41,18 @@ def normalised(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def is_mask_folder(name: str) -> bool:
-    """Whether a folder is named as one of masks: ``mask``, ``Masks``, ``ground truth``, ``gt``."""
+    """Whether a folder has a name for masks: ``mask``, ``Masks``, ``ground truth``, ``gt``."""
     return _MASK_FOLDER.fullmatch(normalised(name)) is not None
 
 
 def is_ground_truth(name: str) -> bool:
-    """Whether a file lies in a folder called ground truth, which no class would be called."""
+    """Whether a file lies in a folder called ground truth, which cannot be a class."""
     folders = map(normalised, name.split("/")[:-1])
     return any(re.fullmatch(r"ground_?truths?", folder) for folder in folders)
 
 
 def mask_suffix(stem: str) -> tuple[str, str] | None:
-    """Split ``000_GT`` into ``000`` and ``gt``; None if a file's name has no such ending.
+    """Split ``000_GT`` into ``000`` and ``gt``; None for names without such an ending.
 
     Parameters
     ----------

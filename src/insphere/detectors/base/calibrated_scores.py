@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from insphere.errors import SpecError
+from insphere.modalities.modality import Modality
 from insphere.scoring.alarms import AlarmSet, alarm_set
 from insphere.scoring.conformal import Calibration, few_groups, guarantee, is_cross
 from insphere.scoring.pvalues import conformal_p_values
@@ -26,6 +27,7 @@ class CalibratedScores:
     threshold_: float
     threshold_rule_: str
     n_train_: int
+    modality_: Modality
     calibration_scores_: NDArray[np.float64]
     n_calibration_: int
     score_mean_: float
@@ -120,11 +122,12 @@ class CalibratedScores:
         check_is_fitted(self)
         how = self._calibration()
         n = self.n_train_ if how.kind == "none" else self.n_calibration_
-        promised = guarantee(n, how)
+        plural = self.modality_.plural
+        promised = guarantee(n, how).replace("images", plural)
         groups = getattr(self, "n_calibration_groups_", None)
         if groups is None:
             return promised
-        return f"{promised} {few_groups(groups)}"
+        return f"{promised} {few_groups(groups).replace('images', plural)}"
 
     @property
     def judges(self) -> bool:

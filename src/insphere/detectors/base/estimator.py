@@ -162,7 +162,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             The scores that `_training_scores` would give, if they are known already.
         """
 
-    def _read_labels(self, y: Any) -> tuple[Array, NDArray[np.bool_] | None]:
+    def _read_labels(self, y: Any) -> tuple[Array | None, NDArray[np.bool_] | None]:
         """Check labels; called only if ``_takes`` names them.
 
         It must accept its own result, because the detectors of a cross-conformal calibration get
@@ -170,7 +170,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
         Returns
         -------
-        labels : ndarray, shape (n,)
+        labels : ndarray, shape (n,), or None
             In the form that `_fit` takes.
         normal : ndarray of bool, shape (n,), or None
             Which samples count as normal. Calibration and threshold use only these. None: all.
@@ -240,11 +240,15 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """
         train, modality = self._training_set(X, y, groups, self._given_weights(known))
         modality.check_varied(train.normals.data)
+        return self._fit_samples(train, modality)
+
+    def _fit_samples(self, train: TrainingSet, modality: Modality) -> Self:
+        """Train on samples that were read, and place the threshold."""
         how = self.planned_calibration(len(train.normals), train.normals.groups)
         rate, in_turn = how.rate, how.kind == "in turn"
         mask = self._held_out(train.normals, how)
         self.data_fingerprint_ = train.fingerprint
-        among = None if mask is None else ~train.among_all(mask)
+        among = train.normal if mask is None else train.among_all(~mask)
         self.value_range_ = fitted_range(train.data, among)
         if self.value_range_ is not None:
             train = replace(train, data=self.value_range_.take(train.data))
@@ -252,8 +256,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if self.column_scale_ is not None:
             train = replace(train, data=self.column_scale_.take(train.data))
         normals = train.normals
-        self.modality_, self.trained_on_ = type(modality).of(train.data), None
-        self.parts_ = self._trained_parts(train, how) if in_turn else []
+        self.modality_, self.trained_on_ = modality.prepared(train.data), None
+        self.parts_ = self._trained_parts(train, how, modality) if in_turn else []
         held = None if mask is None else normals.take(mask)
         train = train if mask is None else train.take(~train.among_all(mask))
         self.n_train_ = len(train)
@@ -321,7 +325,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """
         check_is_fitted(self)
         data = self._read(X)
-        if counts := self._changed(data):
+        counts = self._changed(data)
+        if counts := {p: n for p, n in counts.items() if not self.modality_.announced(p)}:
             warnings.warn(self._changed_sentence(counts, len(data)), stacklevel=2)
         return self._score_read(data)
 
@@ -371,7 +376,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             check_contamination(self.contamination)
             return Calibration("training")
         return usual_calibration(
-            n, groups, in_turn="labels" not in self._takes, left_out=self._scores_as_if_new
+            n, groups, in_turn=not self.card.needs_labels, left_out=self._scores_as_if_new
         )
 
     def outside_range(self, X: Any) -> NDArray[np.bool_]:
@@ -476,8 +481,10 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             raise DataError(
                 f"The detector was trained on {trained.describe()}, but got {kind.noun}."
             )
-        data = kind.read(X, fitting=False, estimator=self)
-        trained.check(data)
+        return self._on_scale(trained.new(X, self))
+
+    def _on_scale(self, data: Array) -> Array:
+        """Return samples that were read on the scale of the training samples."""
         if self.column_scale_ is not None:
             return self.column_scale_.take(data)
         return read_values(data, self.value_range_, self.image_dtype_)
@@ -487,7 +494,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """Return the scores of samples in the form of `_read`."""
         if self.parts_:
             return cross_scores(
-                [part._score_read(part._read(data)) for part in self.parts_],
+                [part._score_read(part._on_scale(data)) for part in self.parts_],
                 [part.severity_scale for part in self.parts_],
             )
         scores = self._checked(self._anomaly_score(data), len(data))
@@ -502,6 +509,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return {} if self.column_scale_ is None else self.column_scale_.changed(data)
 
     def _column(self, position: int) -> str | int:
+        if (name := self.modality_.feature_name(position)) is not None:
+            return name
         names = getattr(self, "feature_names_in_", None)
         return position if names is None else str(names[position])
 
@@ -531,15 +540,19 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """Read the training samples with labels, groups and weights, and detect their kind."""
         kind = kind_of_input(X)
         X = kind.opened(X)
-        data = kind.read(X, fitting=True, estimator=self)
-        labels, normal = self._read_labels(y) if "labels" in self._takes else (None, None)
+        data, modality = kind.learned(X, self)
+        labels, normal = self._labels_of(y)
         groups = training_groups(X) if groups is None else _groups(groups)
         for values, what in ((labels, "labels in y"), (groups, "groups"), (weights, "weights")):
             if values is not None and len(values) != len(data):
-                raise DataError(f"There are {len(data)} images, but {len(values)} {what}.")
+                raise DataError(f"There are {len(data)} {kind.plural}, but {len(values)} {what}.")
         if weights is not None and (weights == weights[0]).all():
             weights = None  # the same to the last bit
-        return TrainingSet(data, labels, groups, weights, normal), kind.of(data)
+        return TrainingSet(data, labels, groups, weights, normal), modality
+
+    def _labels_of(self, y: Any) -> tuple[Array | None, NDArray[np.bool_] | None]:
+        """Return what `_read_labels` does, or nothing if the detector uses no labels."""
+        return self._read_labels(y) if "labels" in self._takes else (None, None)
 
     def _given_weights(self, known: dict[str, Any]) -> NDArray[np.float64] | None:
         """Return the weights from the further arguments of `fit`."""
@@ -563,7 +576,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         assert how.rate is not None
         return held_out(len(normals), how.rate, how.amount, self.random_state, normals.groups)
 
-    def _trained_parts(self, train: TrainingSet, how: Calibration) -> list[OneClassDetector]:
+    def _trained_parts(
+        self, train: TrainingSet, how: Calibration, modality: Modality
+    ) -> list[OneClassDetector]:
         """Train one detector for each part of the normal samples, on the others."""
         assert how.rate is not None
         parts, normals = int(how.amount), train.normals
@@ -574,9 +589,12 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         found = []
         for mask in map(train.among_all, masks):
             others = train.take(~mask)
-            known = {} if others.weights is None else {"sample_weight": others.weights}
-            part = type(self)(**params).fit(others.data, others.labels, **known)
-            part.calibration_scores_ = np.sort(part._score_read(part._read(train.data[mask])))
+            part = type(self)(**params)
+            labels, normal = part._labels_of(others.labels)
+            others = replace(others, labels=labels, normal=normal, groups=None)
+            part._fit_samples(others, modality)
+            held = part._on_scale(train.data[mask])
+            part.calibration_scores_ = np.sort(part._score_read(held))
             part.n_calibration_ = int(mask.sum())
             part.tail_ = fit_tail(part.calibration_scores_)
             found.append(part)

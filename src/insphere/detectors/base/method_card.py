@@ -7,15 +7,19 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-Family = Literal["sphere", "reconstruction", "pretrained", "shallow", "supervised"]
+Family = Literal[
+    "sphere", "reconstruction", "self-supervised", "pretrained", "shallow", "combined", "supervised"
+]
 Kind = Literal["images", "tables"]
 
 FAMILIES: Mapping[Family, str] = MappingProxyType(
     {
         "sphere": "Deep SVDD: a network that encloses normal images",
         "reconstruction": "Reconstruction: a network that reproduces normal images",
+        "self-supervised": "Self-supervised: a network that finds synthetic anomalies",
         "pretrained": "Features of a pretrained network",
         "shallow": "Raw pixels or tables, without a network",
+        "combined": "Several methods together",
         "supervised": "Supervised: with labels of several classes",
     }
 )
@@ -41,6 +45,11 @@ class MethodCard:
     needs_labels : bool
         Whether it needs the class of each training image, of at least two classes. It is then not
         a one-class method, and is offered only if there are labels.
+    takes_anomalies : bool
+        Whether it can be shown labelled anomalies: ``fit(X, y)`` with 0 for unlabelled, 1 for
+        normal and -1 for anomalous samples.
+    takes_classes : bool
+        Whether ``fit(X, y)`` takes the class of each normal sample, and encloses each class.
     needs_pretrained : bool
         Whether it needs a pretrained network.
     needs_package : (str, str) or None
@@ -61,6 +70,8 @@ class MethodCard:
     summary: str = ""
     takes: tuple[Kind, ...] = ("images", "tables")
     needs_labels: bool = False
+    takes_anomalies: bool = False
+    takes_classes: bool = False
     needs_pretrained: bool = False
     needs_package: tuple[str, str] | None = None
     has_options: bool = False

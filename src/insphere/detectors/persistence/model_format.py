@@ -9,18 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load as load_arrays
 
 from insphere.detectors.method_table import class_names, method_of_class
+from insphere.detectors.persistence import weights_file
 from insphere.errors import ModelError
 from insphere.modalities.modality import Modality
 from insphere.modalities.table import restored
@@ -28,10 +35,12 @@ from insphere.parsing import (
     JSON_LIMITS,
     ParseError,
     check_path,
+    open_regular,
     parse_json,
+    read_at_most,
     read_regular,
-    shown_path,
 )
+from insphere.safe_text import shown_path
 from insphere.validation import first_mistake, shown
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
@@ -41,8 +50,10 @@ from insphere.validation import first_mistake, shown
 # were then; and models without a threshold.
 FORMAT_VERSION = 4
 DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
+READS = 100  # times that a model may be replaced while it is read
 CALIBRATION = "calibration_scores_"  # an array of every model
 COLUMNS = "column_scale_"  # an array of models of tables
+T = TypeVar("T")
 _REPLACING = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 
 
@@ -76,6 +87,10 @@ class TrainedOn(_Strict):
         Share of each class held out for evaluation; None if none was.
     seed : int
         Seed of that split.
+    kind : str
+        Key of its kind of data.
+    columns : dict of str to str
+        What columns of its file were for.
     """
 
     name: str
@@ -85,6 +100,15 @@ class TrainedOn(_Strict):
     channels: int | None
     test_size: float | None
     seed: int
+    kind: str = "images"
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    @model_serializer(mode="wrap")
+    def _only_what_images_lack(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what came later where it says nothing, so that models keep their bytes."""
+        written: dict[str, Any] = write(self)
+        usual = {"kind": "images", "columns": {}}
+        return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
 
 
 class SavedTail(_Strict):
@@ -184,19 +208,26 @@ def damaged(file: Path, why: str, cause: Exception | None = None) -> NoReturn:
     ) from cause
 
 
-def _read_inside(folder: Path, name: str, most: int) -> bytes:
+def _read_inside(folder: Path, name: str, read: Callable[[BinaryIO], T]) -> T:
     """Read a file after checking that it is really inside the folder."""
     file = folder / name
     try:
         if not file.resolve(strict=True).is_relative_to(folder.resolve()):
             raise ModelError(f"{file} leads outside of the model folder and is not read.")
-        return read_regular(file, most)
+        with open_regular(file) as opened:
+            return read(opened)
     except FileNotFoundError:
         raise ModelError(f"{folder} is not a complete model: {name} is missing.") from None
     except ParseError as error:
         raise ModelError(f"{file} {error}.") from error
+    except ValueError as error:
+        damaged(file, str(error), error)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         raise ModelError(f"{file} cannot be read ({error}).") from error
+
+
+def _small(file: BinaryIO) -> bytes:
+    return read_at_most(file, JSON_LIMITS.bytes)
 
 
 def check_model_path(path: str | PathLike[str]) -> Path:
@@ -241,7 +272,7 @@ def read_description(folder: Path) -> Description:
         what = "is not a folder" if folder.exists() else "does not exist"
         raise ModelError(f"{folder} {what}; give the folder that a detector was saved to.")
     file = folder / DESCRIPTION
-    content = _read_inside(folder, DESCRIPTION, JSON_LIMITS.bytes)
+    content = _read_inside(folder, DESCRIPTION, _small)
     try:
         raw = parse_json(content)
     except ParseError as error:
@@ -279,20 +310,42 @@ def read_description(folder: Path) -> Description:
 
 def read_weights(folder: Path, expected: Weights) -> dict[str, NDArray[Any]]:
     """Read the weights, and refuse them if any byte differs from those saved."""
-    file = folder / expected.file
-    if file.is_file() and (size := file.stat().st_size) != expected.bytes:
-        damaged(file, f"{size} bytes instead of {expected.bytes}")
-    content = _read_inside(folder, expected.file, expected.bytes)
-    if hashlib.sha256(content).hexdigest() != expected.sha256:
-        damaged(file, "its SHA-256 does not fit")
-    try:
-        arrays = {name: np.array(array) for name, array in load_arrays(content).items()}
-    except (SafetensorError, LookupError, TypeError, ValueError) as error:
-        damaged(file, f"not safetensors: {error}", error)
+    arrays = _read_inside(folder, expected.file, partial(_arrays, expected))
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            damaged(file, f"{name} holds NaN or infinite numbers")
+        if not weights_file.all_finite(array):
+            damaged(folder / expected.file, f"{name} holds NaN or infinite numbers")
     return arrays
+
+
+def _arrays(expected: Weights, file: BinaryIO) -> dict[str, NDArray[Any]]:
+    return weights_file.read(file, expected.bytes, expected.sha256)
+
+
+def read_files(folder: Path) -> dict[str, bytes]:
+    """Read the files of a model as they are: weights and description, checked, and the card.
+
+    Raises
+    ------
+    ModelError
+        As in `read_model`; or the model is being replaced all the time.
+    """
+    for _ in range(READS):
+        description = read_description(folder)
+        expected = description.weights
+        try:
+            read_weights(folder, expected)
+            files = {expected.file: _read_inside(folder, expected.file, lambda file: file.read())}
+        except ModelError:
+            if read_description(folder).sha256 == description.sha256:
+                raise
+            continue
+        files[DESCRIPTION] = _read_inside(folder, DESCRIPTION, _small)
+        if (folder / CARD).is_file():
+            files[CARD] = _read_inside(folder, CARD, _small)
+        # A new model begins with its description, so what was read before belongs together.
+        if read_description(folder).sha256 == description.sha256:
+            return files
+    raise ModelError(f"{folder} is being replaced again and again; try later.")
 
 
 def is_description(file: Path) -> bool:

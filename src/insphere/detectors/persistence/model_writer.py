@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import platform
@@ -16,10 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
-from safetensors.numpy import save as dump_arrays
 from sklearn.base import BaseEstimator
 
-from insphere.atomic import atomic_folder, clear_abandoned, locked_folder, meant_by, write_atomic
+from insphere.atomic import (
+    Content,
+    atomic_folder,
+    clear_abandoned,
+    locked_folder,
+    meant_by,
+    write_atomic,
+)
 from insphere.detectors.persistence.model_format import (
     CALIBRATION,
     CARD,
@@ -35,6 +40,7 @@ from insphere.detectors.persistence.model_format import (
     part_prefix,
     replacing_weights_name,
 )
+from insphere.detectors.persistence.weights_file import Written, all_finite
 from insphere.errors import ModelError
 from insphere.parsing import ParseError, parse_json
 
@@ -133,7 +139,7 @@ def write_model(model: ModelData, path: str | PathLike[str], *, overwrite: bool 
     return folder
 
 
-def _replace(folder: Path, files: Mapping[str, bytes]) -> None:
+def _replace(folder: Path, files: Mapping[str, Content]) -> None:
     """Replace a model so that every reader gets either the old one or the new one.
 
     First the new weights are written under a new name. Then the new description, which names them,
@@ -180,7 +186,7 @@ def check_destination(path: str | PathLike[str], *, overwrite: bool = False) -> 
     raise ModelError(f"{folder} {why}; choose another folder{advice}.")
 
 
-def _files_of(model: ModelData, *, replacing: bool) -> dict[str, bytes]:
+def _files_of(model: ModelData, *, replacing: bool) -> dict[str, Content]:
     """Return the files of a model by name, in the order in which they are written."""
     arrays = {name: _as_array(value) for name, value in model.arrays.items()}
     if CALIBRATION in arrays:
@@ -190,11 +196,10 @@ def _files_of(model: ModelData, *, replacing: bool) -> dict[str, bytes]:
         for name, value in part.arrays.items():
             arrays[f"{part_prefix(position)}{name}"] = _as_array(value)
     for name, array in arrays.items():
-        if not np.isfinite(array).all():
+        if not all_finite(array):
             raise ModelError(f"{name} holds NaN or infinite numbers; fit the detector again.")
-    # Sorted, so that the same arrays give the same bytes.
-    weights = dump_arrays({name: arrays[name] for name in sorted(arrays)})
-    sha256 = hashlib.sha256(weights).hexdigest()
+    weights = Written(arrays)
+    sha256, size = weights.measured()
     weights_name = replacing_weights_name(sha256) if replacing else WEIGHTS
     parts = [{"state": p.state, "tail": p.tail, "n_train": p.n_train} for p in model.parts]
     description = {
@@ -208,7 +213,7 @@ def _files_of(model: ModelData, *, replacing: bool) -> dict[str, bytes]:
         "weights": {
             "file": weights_name,
             "sha256": sha256,
-            "bytes": len(weights),
+            "bytes": size,
         },
     }
     description["sha256"] = digest(description)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from insphere.detectors.base.class_labels import class_codes
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
@@ -27,6 +28,7 @@ from insphere.detectors.base.network_state import (
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.detectors.base.weights import WeightedDetector
+from insphere.errors import DataError, SpecError
 from insphere.nets.build import build_encoder
 from insphere.nets.fold import folded
 from insphere.nets.sphere import Sphere
@@ -34,12 +36,14 @@ from insphere.preprocess.pipeline import Preprocessor
 from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere
 from insphere.training.device import resolve_device
 from insphere.training.heads.center import Center
+from insphere.training.heads.centers import Centers
 from insphere.training.heads.head import HeadSpec
-from insphere.training.heads.table import parse_head
+from insphere.training.heads.parse import parse_head
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
+from insphere.training.pollution import Pollution
+from insphere.training.pretraining.parse import parse_pretraining
 from insphere.training.pretraining.pretraining import Pretraining
-from insphere.training.pretraining.table import parse_pretraining
 from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import parse_recipe
 from insphere.training.regularizers import Regularizers
@@ -103,9 +107,14 @@ class DeepSVDD(
         How the encoder is pretrained, for the recipe's epochs of pretraining: a kind of
         `insphere.training.pretraining.table.PRETRAININGS`, its settings as a dict with ``"kind"``,
         or None to start from random weights, as ``pretrain_epochs=0`` does.
-    head : str, HeadSpec or dict, default="center"
+    head : str, HeadSpec or dict, default="auto"
         What encloses the representations: a kind of `insphere.training.heads.table.HEADS`, or its
-        settings.
+        settings. "auto" is one centre, or one for each class if `fit` gets classes of the normal
+        samples. ``{"kind": "centers", "n_centers": 5}`` finds several centres without classes.
+    pollution : float, Pollution, dict or None, default=None
+        Share of the training samples that are assumed to be anomalous, in (0, 0.5), if the normals
+        are not clean. As a dict it also has the ``"form"`` of treating them: "refine", "soft" or
+        "hard"; see `insphere.training.pollution`.
     allow_collapse : bool, default=False
         Allow networks that can collapse, and do not stop the training when they do.
     callbacks : sequence of Callback, default=()
@@ -119,6 +128,8 @@ class DeepSVDD(
     ----------
     center_ : ndarray, shape (rep_dim,)
         The centre c; missing for heads without a single centre.
+    classes_ : list
+        Classes of the normal samples, in the order of the centres; empty without classes.
     radius_ : float
         Radius that leaves a share `nu` of the normal training samples outside: the optimal R of
         the soft-boundary objective for the trained weights.
@@ -150,6 +161,7 @@ class DeepSVDD(
         family="sphere",
         summary="trains a network to map normal images close to one centre",
         has_options=True,
+        takes_classes=True,
     )
 
     objective: Literal["one-class", "soft-boundary"] = "one-class"
@@ -158,10 +170,111 @@ class DeepSVDD(
     radius_update: Literal["epoch", "batch"] = "epoch"
     regularizers: Regularizers | Mapping[str, Any] | None = None
     pretraining: str | Pretraining | Mapping[str, Any] | None = "autoencoder"
-    head: str | HeadSpec | Mapping[str, Any] = "center"
+    head: str | HeadSpec | Mapping[str, Any] = "auto"
+    pollution: float | Pollution | Mapping[str, Any] | None = None
     allow_collapse: bool = False
 
+    _takes: ClassVar[tuple[str, ...]] = ("labels", "weights")
+
     # ------------------------------------------------------------------ public
+
+    def fit(  # type: ignore[override]  # see WeightedDetector
+        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+    ) -> Self:
+        """Train on normal samples and place the threshold.
+
+        Parameters
+        ----------
+        X, groups, sample_weight
+            As in `OneClassDetector.fit` and `WeightedDetector.fit`.
+        y : array, shape (n,), optional
+            Class of each normal sample, such as a product or a camera: whole numbers or strings.
+            With two classes or more there is one centre and one radius for each, on one encoder.
+            The score is then the squared distance to the nearest sphere in units of its radius.
+
+        Returns
+        -------
+        self
+        """
+        return super().fit(X, y, groups=groups, sample_weight=sample_weight)
+
+    def predict_class(self, X: Any) -> NDArray[Any]:
+        """Return the class whose sphere is nearest, in units of its radius.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images or rows of the same shape as the training samples.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Classes as they were given to `fit`; without classes, positions of the centres.
+
+        Raises
+        ------
+        SpecError
+            If there is only one centre.
+        """
+        nearest = self.class_scores(X).argmin(axis=1)
+        found: NDArray[Any] = np.asarray(self._class_names())[nearest]
+        return found
+
+    def class_scores(self, X: Any) -> NDArray[Any]:
+        """Return the squared distance to each sphere in units of its radius.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Images or rows of the same shape as the training samples.
+
+        Returns
+        -------
+        ndarray, shape (n, n_classes)
+            In the order of `classes_`. The smallest of a row is the anomaly score.
+
+        Raises
+        ------
+        SpecError
+            If there is only one centre.
+        """
+        scorer, head = self._scorer, self._several_centers(self._scorer)
+        return batched(
+            self._read(X), lambda x: head.scaled(scorer.represent(x)), scorer, self.precision
+        )
+
+    def add_class(self, X: Any, name: Any) -> Self:
+        """Add the sphere of another normal class; encoder, threshold and other spheres stay.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            Normal samples of the new class, at least two.
+        name : int or str
+            Its name, of the same type as the other classes.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        SpecError
+            If there is only one centre, or the class exists.
+        DataError
+            If there are fewer than two samples.
+        """
+        names = self._class_names()
+        head = self._several_centers(self.sphere_)
+        if name in names:
+            raise SpecError(f"There is a class {name!r} already; give the new one another name.")
+        z = torch.from_numpy(self.transform(X)).to(head.centers)
+        if len(z) < 2:
+            raise DataError(f"A class needs at least two samples, but {name!r} has {len(z)}.")
+        head.add(z)
+        self.classes_ = [*names, name]
+        self._scorer = folded(self.sphere_)
+        return self
 
     def transform(self, X: Any) -> NDArray[Any]:
         """Return the representations φ(x).
@@ -185,14 +298,39 @@ class DeepSVDD(
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _fit(self, X: NDArray[Any], *, weights: NDArray[np.float64] | None = None) -> NDArray[Any]:
+    def _read_labels(self, y: Any) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]:
+        self.classes_ = []
+        if y is None:
+            return None, None
+        classes, codes = class_codes(y)
+        if len(classes) < 2:
+            return None, None
+        self.classes_ = classes
+        return codes, None
+
+    def _fit(
+        self,
+        X: NDArray[Any],
+        *,
+        labels: NDArray[np.int64] | None = None,
+        weights: NDArray[np.float64] | None = None,
+    ) -> NDArray[Any]:
         keep_freed_memory()
-        spec = self._resolve()
-        trained = self._train(TrainingSet(X, weights=weights), spec)
-        self._adopt(spec, trained)
+        spec = self._resolve(several=bool(self.classes_))
+        self._adopt(spec, self._train(self._known(X, labels, weights), spec))
         distances = self._anomaly_score(X)
-        self.radius_ = float(radius_quantile(torch.from_numpy(distances), spec.nu))
+        normal = slice(None) if spec.labelled is None or labels is None else labels >= 0
+        self.radius_ = float(radius_quantile(torch.from_numpy(distances[normal]), spec.nu))
         return distances
+
+    def _known(
+        self,
+        X: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> TrainingSet:
+        """Return the training set; classes are used by heads with several centres alone."""
+        return TrainingSet(X, labels=labels, weights=weights)
 
     def _train(self, train: TrainingSet, spec: SphereSpec) -> TrainedSphere:
         checkpoints = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)
@@ -216,6 +354,7 @@ class DeepSVDD(
             "radius": self.radius_,
             "history": self.history_,
             "guard_findings": self.guard_findings_,
+            **({"classes": self.classes_} if self.classes_ else {}),
         }
         return arrays_of(self.sphere_), meta
 
@@ -230,6 +369,7 @@ class DeepSVDD(
         findings = list(meta["guard_findings"])
         self._adopt(spec, TrainedSphere(sphere, list(meta["history"])), findings)
         self.radius_ = float(meta["radius"])
+        self.classes_ = list(meta.get("classes", ()))
 
     # ------------------------------------------------------------------ inside
 
@@ -245,18 +385,43 @@ class DeepSVDD(
             self.center_ = trained.sphere.center.cpu().numpy()
         self._n_features_out = spec.encoder.rep_dim
 
-    def _resolve(self) -> SphereSpec:
-        """Return the constructor's arguments as one spec."""
+    def _class_names(self) -> list[Any]:
+        check_is_fitted(self)
+        return self.classes_ or list(range(len(self._several_centers(self.sphere_).centers)))
+
+    def _several_centers(self, sphere: Sphere) -> Centers:
+        check_is_fitted(self)
+        if not isinstance(sphere.head, Centers):
+            raise SpecError(
+                "This detector has one centre and knows no classes: give fit the class of each "
+                'normal sample as y, or take head="centers".'
+            )
+        return sphere.head
+
+    def _resolve(self, several: bool = False) -> SphereSpec:
+        """Return the constructor's arguments as one spec.
+
+        Parameters
+        ----------
+        several : bool
+            Whether the normal samples have classes.
+        """
         recipe = parse_recipe(self.recipe)
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         if self.pretraining is None:
             pretrain["epochs"] = 0
         steps = preprocess_steps(self.preprocess, self.modality_)
+        usual = "centers" if several else "center"
         with settings():
             given = self.regularizers
             if isinstance(given, Mapping):
                 given = Regularizers.model_validate(dict(given))
+            pollution = self.pollution
+            if isinstance(pollution, (int, float)):
+                pollution = Pollution(share=pollution)
+            elif isinstance(pollution, Mapping):
+                pollution = Pollution.model_validate(dict(pollution))
             encoder = encoder_spec(self.encoder, self.modality_)
             resolved = recipe.override(pretrain=pretrain, train=train)
             if self.batch_size is None:
@@ -272,5 +437,6 @@ class DeepSVDD(
                 allow_collapse=self.allow_collapse,
                 regularizers=given,
                 pretraining=parse_pretraining(self.pretraining or "autoencoder"),
-                head=parse_head(self.head),
+                head=parse_head(chosen if (chosen := self.head) != "auto" else usual),
+                pollution=pollution,
             )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags
 from torch import nn
 
+from insphere.detectors.base.class_labels import class_codes
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
@@ -27,6 +28,7 @@ from insphere.detectors.base.parameters import parameters
 from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import DataError, SpecError
+from insphere.modalities.modality import Modality
 from insphere.nets.build import build_encoder
 from insphere.nets.classifier import Classifier, Uncertainty
 from insphere.preprocess.pipeline import Preprocessor
@@ -167,11 +169,15 @@ class SoftmaxThreshold(WeightedDetector, TrainedNetworkDetector):
     def _read_labels(self, y: Any) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         if y is None:
             raise DataError(f"{_ADVICE} (requires y to be passed, but the target y is None).")
-        classes, codes = _classes(y)
+        classes, codes = class_codes(y)
+        if len(classes) < 2:
+            raise DataError(f"{_ADVICE}; y has only one class.")
         self.classes_, self._normal = classes, self._normal_codes(classes)
         return codes, np.isin(codes, self._normal)
 
-    def _trained_parts(self, train: TrainingSet, how: Calibration) -> list[OneClassDetector]:
+    def _trained_parts(
+        self, train: TrainingSet, how: Calibration, modality: Modality
+    ) -> list[OneClassDetector]:
         raise SpecError(
             "SoftmaxThreshold is calibrated on held-out images only; give calibration as a share, "
             "such as 0.2."
@@ -256,24 +262,6 @@ class SoftmaxThreshold(WeightedDetector, TrainedNetworkDetector):
             return ClassifierSpec(encoder=encoder, preprocess=steps, phase=phase)
 
 
-def _classes(y: Any) -> tuple[list[Any], NDArray[np.int64]]:
-    """Return the classes in ascending order, and the position of each label among them."""
-    labels = np.asarray(y)
-    if labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels == labels.round()).all():
-        labels = labels.astype(np.int64)
-    if labels.ndim != 1 or labels.dtype.kind not in "iubUO":
-        raise DataError(
-            f"y holds one whole number or string for each image, but got an array of "
-            f"{labels.dtype} with shape {labels.shape}."
-        )
-    if labels.dtype.kind == "O":
-        labels = labels.astype(str)
-    values, codes = np.unique(labels, return_inverse=True)
-    if len(values) < 2:
-        raise DataError(f"{_ADVICE}; y has only one class.")
-    return values.tolist(), codes.astype(np.int64)
-
-
 def _one_minus_largest(
     logits: NDArray[np.float64], normal: NDArray[np.int64]
 ) -> NDArray[np.float64]:
@@ -283,8 +271,8 @@ def _one_minus_largest(
     nearly certain about all of them.
     """
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    chosen = normal[logits[:, normal].argmax(axis=1)]
+    selected = normal[logits[:, normal].argmax(axis=1)]
     rest = shifted.copy()
-    rest[np.arange(len(rest)), chosen] = 0
+    rest[np.arange(len(rest)), selected] = 0
     share: NDArray[np.float64] = rest.sum(axis=1) / shifted.sum(axis=1)
     return share

@@ -104,14 +104,14 @@ def study_arms(options: Sequence[str] | None = None, *, groups: bool = True) -> 
     apply_options(
         [name for name in names if name not in OPTIONS], {}
     )  # raises an error that names the unknown option
-    chosen = {name: option for name, option in OPTIONS.items() if name in names}
-    arms = [Arm(BASELINE, "baseline"), *(Arm(name, "option", (name,)) for name in chosen)]
+    selected = {name: option for name, option in OPTIONS.items() if name in names}
+    arms = [Arm(BASELINE, "baseline"), *(Arm(name, "option", (name,)) for name in selected)]
     if not groups:
         return arms
     together: list[str] = []
     combined = []
-    for group in dict.fromkeys(option.group for option in chosen.values()):
-        members = combinable({n: option for n, option in chosen.items() if option.group == group})
+    for group in dict.fromkeys(option.group for option in selected.values()):
+        members = combinable({n: option for n, option in selected.items() if option.group == group})
         together += members
         if len(members) > 1:
             combined.append(Arm(f"all {group}", "group", members))

@@ -25,7 +25,14 @@ from insphere.experiments.runs.display_names import (
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.experiments.store.run_files import RunFiles
-from insphere.figures.measured import Measured, chosen, classes, datasets, options, over_classes
+from insphere.figures.measured import (
+    Measured,
+    classes,
+    datasets,
+    options,
+    over_classes,
+    select_runs,
+)
 
 if TYPE_CHECKING:
     from insphere.experiments.store.run_record import Run
@@ -94,7 +101,7 @@ class RunCollection:
 
     def on(self, dataset: str) -> list[Measured]:
         """Return the runs on one dataset, by its title."""
-        return chosen(self.runs, dataset=dataset)
+        return select_runs(self.runs, dataset=dataset)
 
     @property
     def datasets(self) -> list[str]:
@@ -161,7 +168,7 @@ class RunCollection:
         """
         runs = self.on(dataset)
         names = set(classes(runs))
-        own = {name: chosen(runs, option=name) for name in options(runs)}
+        own = {name: select_runs(runs, option=name) for name in options(runs)}
         whole = {name: of for name, of in own.items() if {run.normal for run in of} == names}
         means = {name: over_classes(of).mean for name, of in (whole or own).items()}
         best = max(means, key=lambda name: means[name])

@@ -111,8 +111,8 @@ class SweepTable:
         if name != MEAN:
             return values.get(name)
         if set(self.classes) <= set(values):
-            chosen = [values[name].mean for name in self.classes]
-            return Published(float(np.mean(chosen)), float("nan"))
+            selected = [values[name].mean for name in self.classes]
+            return Published(float(np.mean(selected)), float("nan"))
         return None
 
     def _cells(self, name: str) -> dict[str, Cell]:

@@ -104,9 +104,9 @@ class Queue:
         int
             Number of runs that were added.
         """
-        chosen = list(specs)
-        identities = [spec.identity for spec in chosen]
-        self.store.add(chosen)
+        selected = list(specs)
+        identities = [spec.identity for spec in selected]
+        self.store.add(selected)
         self._ticket(identities, sweep)
         self.store.requeue(identities, _GO_ON)
         return len(self.store.runs(identities, states=("queued",)))

@@ -142,8 +142,8 @@ class SweepProgress:
         return Group(*parts)
 
     def _running(self) -> list[tuple[Run, str]]:
-        chosen = [(self.runs.get(one.spec.identity), one.column) for one in self.planned]
-        return [(run, column) for run, column in chosen if run and run.state == "running"]
+        selected = [(self.runs.get(one.spec.identity), one.column) for one in self.planned]
+        return [(run, column) for run, column in selected if run and run.state == "running"]
 
 
 def look(store: Store, planned: Sequence[SweepRun]) -> SweepProgress:

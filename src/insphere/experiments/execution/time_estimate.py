@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from insphere.data.image_set import ImageSet
-from insphere.data.split import OneClassSplit, take_images
+from insphere.data.image_set import ImageSet, take_images
+from insphere.data.split import OneClassSplit
 from insphere.experiments.runs.run_builder import settings_of
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_record import Run

@@ -1,42 +1,25 @@
-"""The catalogue of figures of finished runs, for the command line, the studio and pages.
-
-A new figure is declared as a `FigureSpec` in a module of this package, and added here in one line.
-"""
+"""The catalogue of figures of finished runs, for the command line, the studio and pages."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 
 from insphere.errors import DataError, SpecError, did_you_mean
 from insphere.experiments.analysis.run_collection import RunCollection
-from insphere.experiments.plots import comparison_figures, overview_figures, run_figures
 from insphere.experiments.plots.figure_spec import FigureSpec, NotEnough
+from insphere.experiments.plots.figure_table import FIGURES
 from insphere.report.gallery import PlannedFigure
 
-#: All figures, in the order in which they are drawn and offered.
-FIGURES: tuple[FigureSpec, ...] = (
-    run_figures.PREVIEW,
-    comparison_figures.BARS,
-    comparison_figures.CHANGE,
-    comparison_figures.GAINS,
-    comparison_figures.PUBLISHED,
-    overview_figures.HEAT,
-    overview_figures.RANKS,
-    overview_figures.HISTOGRAM,
-    overview_figures.VIOLINS,
-    overview_figures.BOXES,
-    overview_figures.SPACE,
-    overview_figures.RADAR,
-    overview_figures.PAIRS,
-    overview_figures.JOINT,
-    run_figures.TRAINING,
-    run_figures.ROC,
-    run_figures.PRECISION_RECALL,
-    run_figures.SCORES,
-    run_figures.SORTED,
-    run_figures.LATENT,
-)
+
+def figure_specs() -> list[FigureSpec]:
+    """Return the declarations of all figures, in the order of the table."""
+    found = []
+    for place in FIGURES.values():
+        module, _, name = place.partition(":")
+        found.append(getattr(import_module(f"insphere.experiments.plots.{module}"), name))
+    return found
 
 
 def present_name(name: str) -> str:
@@ -47,7 +30,7 @@ def present_name(name: str) -> str:
     >>> present_name("changes"), present_name("changes-mnist"), present_name("heat")
     ('change', 'change-mnist', 'heat')
     """
-    for spec in FIGURES:
+    for spec in figure_specs():
         for former in spec.formerly:
             if name == former or name.startswith(f"{former}-"):
                 return spec.key + name.removeprefix(former)
@@ -62,7 +45,7 @@ def figure_spec(name: str) -> FigureSpec:
     SpecError
         If there is no kind of this name.
     """
-    by_key = {spec.key: spec for spec in FIGURES}
+    by_key = {spec.key: spec for spec in figure_specs()}
     found = by_key.get(present_name(name))
     if found is None:
         raise SpecError(_unknown(name[:40], list(by_key)))
@@ -103,7 +86,7 @@ def plan(
     collection : RunCollection
         The runs.
     only : sequence of str, optional
-        Names of `FIGURES`, or of single figures; by default all.
+        Names of kinds in `FIGURES`, or of single figures; by default all.
 
     Raises
     ------
@@ -114,7 +97,7 @@ def plan(
     found: list[PlannedFigure] = []
     left_out: dict[str, str] = {}
     unmade = set()
-    for spec in FIGURES:
+    for spec in figure_specs():
         if wanted is not None and not any(_belongs(name, spec) for name in wanted):
             continue
         try:
@@ -126,7 +109,7 @@ def plan(
         found += [one for one in made if wanted is None or spec.key in wanted or one.name in wanted]
     found = _with_own_names(found)
     if wanted is not None:
-        known = [spec.key for spec in FIGURES] + [one.name for one in found]
+        known = [spec.key for spec in figure_specs()] + [one.name for one in found]
         missing = [name for name in wanted if name not in known and name not in unmade]
         if missing:
             raise SpecError(_unknown(missing[0], known))

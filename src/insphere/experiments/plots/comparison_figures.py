@@ -13,7 +13,7 @@ from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.spec import RunSpec
 from insphere.figures import bars, gains
 from insphere.figures.bars import Pair
-from insphere.figures.measured import Measured, Spread, by_class, chosen, options
+from insphere.figures.measured import Measured, Spread, by_class, options, select_runs
 
 _PAIRED = "runs of two options with the same class and seed"
 
@@ -83,7 +83,7 @@ def _published_bars(collection: RunCollection) -> list[Content]:
     for data in collection.datasets:
         shown, used = [], []
         for name in options(collection.on(data)):
-            runs = chosen(collection.on(data), option=name)
+            runs = select_runs(collection.on(data), option=name)
             published = _published(collection.by_run[runs[0].run])
             if published:
                 measured = by_class(runs)
@@ -105,18 +105,22 @@ def _published_bars(collection: RunCollection) -> list[Content]:
 BARS = FigureSpec(
     "bars", "AUC by class", "runs of plain Deep SVDD and of another option",
     _option_bars, bars.option_bars, on_screen("bars.option_bars"), formerly=("classes",),
+    shows="bars of baseline and option by class",
 )  # fmt: skip
 CHANGE = FigureSpec(
     "change", "Paired differences by class", _PAIRED,
     _change_bars, bars.change_bars, on_screen("bars.change_bars"), formerly=("changes",),
+    shows="bars of the change by class, paired by seed",
 )  # fmt: skip
 GAINS = FigureSpec(
     "gains", "Mean gain of each option", _PAIRED, _gain_bars, gains.gain_bars,
     on_screen("gains.gain_bars"),
+    shows="mean change with its interval, beside what was assumed",
 )  # fmt: skip
 PUBLISHED = FigureSpec(
     "published", "Published and measured", "runs of a method and on a dataset of the paper",
     _published_bars, bars.published_bars, on_screen("bars.published_bars"),
+    shows="published and measured AUC by class",
 )  # fmt: skip
 
 

@@ -68,6 +68,8 @@ class FigureSpec:
         Draws a `Content`'s arguments with Matplotlib.
     screen : callable, optional
         Draws them with Plotly.
+    shows : str
+        What it shows, in a few words, for the page of figures.
     formerly : tuple of str
         Former names, which are still accepted.
     pictures : bool
@@ -81,6 +83,7 @@ class FigureSpec:
     contents: Callable[[RunCollection], list[Content]]
     printed: Callable[..., Any]
     screen: Callable[..., Any] | None = None
+    shows: str = ""
     formerly: tuple[str, ...] = ()
     pictures: bool = False
 

@@ -126,11 +126,13 @@ def _of_all(title: str, caption: str) -> Callable[[RunCollection], list[Content]
 HEAT = FigureSpec(
     "heat", "Heat map of AUCs", "two datasets, or two classes of one",
     _heat_maps, auc_heatmap.heat_map, on_screen("auc_heatmap.heat_map"),
+    shows="heat map of datasets or classes, and options",
 )  # fmt: skip
 RANKS = FigureSpec(
     "ranks", "Critical-difference diagram", "three options on the same two or more classes",
     _critical_difference, comparison.critical_difference,
     on_screen("comparison.critical_difference"),
+    shows="critical-difference diagram",
 )  # fmt: skip
 HISTOGRAM = FigureSpec(
     "histogram", "Histogram of AUCs", _FEW,
@@ -138,6 +140,7 @@ HISTOGRAM = FigureSpec(
         "AUCs of all runs", "How many runs reached which AUC. The dashed line is the median."
     ),
     distributions.auc_histogram, on_screen("distributions.auc_histogram"),
+    shows="histogram of AUCs",
 )  # fmt: skip
 VIOLINS = FigureSpec(
     "violins", "Violin plot by option", _FEW,
@@ -147,6 +150,7 @@ VIOLINS = FigureSpec(
         "(classes and seeds), the line is the median. Sorted by median.",
     ),
     distributions.violins, on_screen("distributions.violins"),
+    shows="violin plot of AUCs by option",
 )  # fmt: skip
 BOXES = FigureSpec(
     "boxes", "Box plot by option", _FEW,
@@ -156,22 +160,27 @@ BOXES = FigureSpec(
         "whiskers reach to 1.5 times the length of the box. Sorted by median.",
     ),
     distributions.boxes, on_screen("distributions.boxes"),
+    shows="box plot of AUCs by option",
 )  # fmt: skip
 SPACE = FigureSpec(
     "space", "AUC by dataset and option, 3-D", "two options", _auc_space, space.auc_space,
     on_screen("space.auc_space"),
+    shows="dataset × option × AUC in three dimensions",
 )  # fmt: skip
 RADAR = FigureSpec(
     "radar", "Radar of the best options", "an option on three classes of a dataset", _radar,
     space.radar, on_screen("space.radar"),
+    shows="radar of the best options, a spoke for each class",
 )  # fmt: skip
 PAIRS = FigureSpec(
     "pairs", "Pair plot of figures of merit", _METRICS, _pair_plot, relations.pair_plot,
     on_screen("relations.pair_plot"),
+    shows="pair plot of four figures of merit",
 )  # fmt: skip
 JOINT = FigureSpec(
     "joint", "Joint density", _METRICS, _joint_density, relations.joint_density,
     on_screen("relations.joint_density"),
+    shows="joint density of AUC and balanced accuracy",
 )  # fmt: skip
 
 

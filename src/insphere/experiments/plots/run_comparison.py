@@ -11,7 +11,7 @@ from typing import Any
 from insphere import figures
 from insphere.errors import DataError
 from insphere.experiments.analysis.run_collection import selected_runs
-from insphere.experiments.plots.catalogue import FIGURES, plan
+from insphere.experiments.plots.catalogue import figure_specs, plan
 from insphere.experiments.runs.display_names import (
     dataset_titles,
     distinct_runs,
@@ -111,7 +111,7 @@ def as_page(runs: Sequence[Run], files: RunFiles, among: Sequence[Run] = ()) -> 
         cells = "".join(f"<td>{escape(str(value))}</td>" for value in values)
         body.append(f"<tr>{cells}<td class=r>{100 * run.auc:.2f}</td><td>{run.identity}</td></tr>")
     parts = []
-    light = [spec.key for spec in FIGURES if not spec.pictures]
+    light = [spec.key for spec in figure_specs() if not spec.pictures]
     for planned in plan(selected_runs(runs, files, among), light)[0]:
         try:
             svg = figures.to_inline_svg(planned.draw(), prefix=planned.name, alt=planned.title)

@@ -20,7 +20,7 @@ from insphere.experiments.analysis.run_collection import RunCollection, typical
 from insphere.experiments.plots.figure_spec import Content, FigureSpec, NotEnough, on_screen
 from insphere.figures import curves, epochs, latent_map, previews, scores
 from insphere.figures.bins import histogram
-from insphere.figures.measured import Measured, chosen
+from insphere.figures.measured import Measured, select_runs
 from insphere.figures.plane import flatten
 from insphere.figures.points import precision_recall, roc
 
@@ -66,7 +66,7 @@ def _groups(collection: RunCollection) -> list[_Group]:
         _Group((data, option), {run.normal: run for run in runs}, "normal class")
         for data in collection.datasets
         for option in collection.shown_options(data)
-        if (runs := collection.first_seed(chosen(collection.on(data), option=option)))
+        if (runs := collection.first_seed(select_runs(collection.on(data), option=option)))
     ]
 
 
@@ -211,7 +211,7 @@ def _latent_planes(collection: RunCollection) -> list[Content]:
     found, missing = [], "models from sweep run --save-models"
     for data in collection.datasets:
         for option in collection.shown_options(data):
-            runs = collection.first_seed(chosen(collection.on(data), option=option))
+            runs = collection.first_seed(select_runs(collection.on(data), option=option))
             with_models = [run for run in runs if collection.model(run) is not None]
             if not with_models:
                 continue
@@ -273,7 +273,7 @@ def _with_scores(collection: RunCollection) -> list[tuple[str, str, list[Measure
         for option in collection.shown_options(data):
             runs = [
                 run
-                for run in collection.first_seed(chosen(collection.on(data), option=option))
+                for run in collection.first_seed(select_runs(collection.on(data), option=option))
                 if _has_scores(collection, run)
             ]
             if runs:
@@ -284,26 +284,43 @@ def _with_scores(collection: RunCollection) -> list[tuple[str, str, list[Measure
 PREVIEW = FigureSpec(
     "preview", "Images by class", "the images of a dataset",
     _previews, previews.dataset_preview, pictures=True,
+    shows="images of every class",
 )  # fmt: skip
 TRAINING = FigureSpec(
     "training", "Loss and AUC by epoch", "histories in the store of a sweep",
     _training, epochs.training_lines, on_screen("epochs.training_lines"),
+    shows="loss, and AUC where it was measured, by epoch",
 )  # fmt: skip
 ROC = FigureSpec(
-    "roc", "ROC curves", NO_SCORES, _roc, curves.roc_curves, on_screen("curves.roc_curves")
+    "roc",
+    "ROC curves",
+    NO_SCORES,
+    _roc,
+    curves.roc_curves,
+    on_screen("curves.roc_curves"),
+    shows="ROC curves by class",
 )
 PRECISION_RECALL = FigureSpec(
     "pr", "Precision–recall curves", NO_SCORES,
     _precision_recall, curves.precision_recall_curves, on_screen("curves.precision_recall_curves"),
+    shows="precision and recall by class",
 )  # fmt: skip
 SCORES = FigureSpec(
     "scores", "Score distributions", NO_SCORES,
     _score_distributions, scores.score_distributions, on_screen("scores.score_distributions"),
+    shows="distributions of scores by class",
 )  # fmt: skip
 SORTED = FigureSpec(
-    "sorted", "Images by score", NO_SCORES, _sorted, previews.images_by_score, pictures=True
+    "sorted",
+    "Images by score",
+    NO_SCORES,
+    _sorted,
+    previews.images_by_score,
+    pictures=True,
+    shows="test images in the order of their scores",
 )
 LATENT = FigureSpec(
     "latent", "Latent space", "models from sweep run --save-models",
     _latent_planes, latent_map.latent_plane, on_screen("latent_map.latent_plane"),
+    shows="latent space with centre and radius",
 )  # fmt: skip

@@ -60,6 +60,8 @@ _FROM_OPTIONS = ("encoder", "preprocess", "allow_collapse")
 _USUAL = {
     "objective": "one-class",
     "recipe": "fast",
+    "pretraining": "autoencoder",
+    "head": "center",
 }  # defaults of all methods that have these parameters
 _FIRST = ("recipe", "objective")  # parameters that come first in a name
 _WORDS = {

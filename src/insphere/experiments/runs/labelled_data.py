@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from insphere.data.split import OneClassSplit, take_images
+from insphere.data.image_set import take_images
+from insphere.data.split import OneClassSplit
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import DataError, SpecError
 from insphere.scoring.metrics import evaluate_scores
@@ -82,7 +83,7 @@ def training_labels(split: OneClassSplit) -> tuple[NDArray[np.uint8], list[str]]
     kept[split.test] = kept[split.calibration] = False
     index = np.flatnonzero(kept)
     names = split.data.class_names
-    return take_images(split.data.images, index), [names[i] for i in split.data.labels[index]]
+    return split.data.take(index), [names[i] for i in split.data.labels[index]]
 
 
 def tune_on_labelled_holdout(
@@ -139,8 +140,8 @@ def tune_on_labelled_holdout(
             best, best_auc = candidate, auc
     evaluated = np.ones(len(split.test), dtype=bool)
     evaluated[held_out] = False
-    chosen = {name: getattr(best, name) for name in parameters}
-    label_use = {"labelled_test_images": len(held_out), "chosen": chosen, "tried": tried}
+    selected = {name: getattr(best, name) for name in parameters}
+    label_use = {"labelled_test_images": len(held_out), "chosen": selected, "tried": tried}
     return Fitted(best, evaluated, label_use)
 
 
@@ -154,5 +155,5 @@ def _holdout(truth: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
         )
     splitter = StratifiedShuffleSplit(n_splits=1, test_size=size, random_state=seed)
     _, held_out = next(splitter.split(truth, truth))
-    chosen: NDArray[np.int64] = np.sort(held_out)
-    return chosen
+    selected: NDArray[np.int64] = np.sort(held_out)
+    return selected

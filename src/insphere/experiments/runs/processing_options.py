@@ -142,23 +142,23 @@ def apply_options(names: Sequence[str], params: Mapping[str, Any]) -> dict[str, 
         if name not in OPTIONS:
             hint = did_you_mean(name, OPTIONS, f"use one of {', '.join(OPTIONS)}.")
             raise SpecError(f"Unknown option {name!r}; {hint}")
-    chosen = {name: option for name, option in OPTIONS.items() if name in names}
+    selected = {name: option for name, option in OPTIONS.items() if name in names}
     merged = dict(params)
-    changes = _changes(chosen)
+    changes = _changes(selected)
     if changes:
         merged["encoder"] = _with_changes(params.get("encoder"), changes)
-    steps = [step for option in chosen.values() for step in option.steps]
+    steps = [step for option in selected.values() for step in option.steps]
     if steps:
         merged["preprocess"] = _with_steps(params.get("preprocess"), steps)
-    if not all(option.safe for option in chosen.values()):
+    if not all(option.safe for option in selected.values()):
         merged["allow_collapse"] = True
     return merged
 
 
-def _changes(chosen: Mapping[str, Option]) -> dict[str, Any]:
+def _changes(selected: Mapping[str, Option]) -> dict[str, Any]:
     changes: dict[str, Any] = {}
     source: dict[str, str] = {}
-    for name, option in chosen.items():
+    for name, option in selected.items():
         for key, value in option.encoder.items():
             if changes.get(key, value) != value:
                 raise SpecError(

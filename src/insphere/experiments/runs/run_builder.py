@@ -22,6 +22,7 @@ from insphere.training.recipe import parse_recipe
 
 BASELINE = "deep-svdd"
 UNTRAINED = "untrained"
+PRETRAINING, HEAD = "autoencoder", "center"  # the defaults
 _NETWORK = ("encoder", "preprocess", "allow_collapse")
 _KEPT = ("recipe", "epochs", "pretrain_epochs", "objective", "nu", "false_alarm_rate")
 _RATES = (0.05, 0.1)
@@ -46,6 +47,10 @@ class RunChoice(BaseModel):
         Recipe of the schedule.
     epochs, pretrain_epochs : int, optional
         Override those of the recipe.
+    pretraining : str
+        Kind of pretraining; see `insphere.training.pretraining.table.PRETRAININGS`.
+    head : str
+        Kind of head; see `insphere.training.heads.table.HEADS`.
     false_alarm_rate : float, optional
         Hold out normal images, and place the threshold for this rate.
     seed : int
@@ -62,6 +67,8 @@ class RunChoice(BaseModel):
     recipe: Literal["fast", "paper"] = "fast"
     epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int | None = Field(default=None, ge=0)
+    pretraining: str = PRETRAINING
+    head: str = HEAD
     false_alarm_rate: float | None = Field(default=None, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
@@ -77,6 +84,8 @@ class RunChoice(BaseModel):
             "recipe": None if self.recipe == "fast" else self.recipe,
             "epochs": self.epochs,
             "pretrain_epochs": self.pretrain_epochs,
+            "pretraining": None if self.pretraining == PRETRAINING else self.pretraining,
+            "head": None if self.head == HEAD else self.head,
             "objective": None if self.objective == "one-class" else self.objective,
             "false_alarm_rate": self.false_alarm_rate,
         }
@@ -121,7 +130,7 @@ def comparable_methods() -> dict[str, str]:
     found = {}
     for method in METHODS:
         try:
-            if method_card(method).needs_labels:
+            if (card := method_card(method)).needs_labels or card.takes_anomalies:
                 continue
             check_installed(method)
         except MissingExtraError as error:

@@ -147,9 +147,9 @@ class MethodPart(_Part):
         """Return title and parameters of each combination; the title is empty without a name."""
         found = []
         for values in product(*self.grid.values()):
-            chosen = dict(zip(self.grid, values, strict=True))
+            selected = dict(zip(self.grid, values, strict=True))
             suffix = f" ({', '.join(map(str, values))})" if values else ""
-            found.append((f"{self.name}{suffix}" if self.name else "", self.params | chosen))
+            found.append((f"{self.name}{suffix}" if self.name else "", self.params | selected))
         return found
 
 

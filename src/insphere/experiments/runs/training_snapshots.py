@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from insphere.data.split import OneClassSplit, take_images
+from insphere.data.image_set import take_images
+from insphere.data.split import OneClassSplit
 from insphere.errors import DataError
 from insphere.parsing import parse_json
 from insphere.scoring.metrics import evaluate_scores

@@ -14,7 +14,8 @@ from urllib.parse import quote
 from filelock import FileLock
 
 from insphere.errors import DataError, InsphereError, require
-from insphere.parsing import ParseError, check_path, shown_path
+from insphere.parsing import ParseError, check_path
+from insphere.safe_text import shown_path
 
 require("sqlalchemy", "experiments", "The store of runs")
 

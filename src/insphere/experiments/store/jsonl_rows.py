@@ -51,6 +51,15 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 
+def append_new(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Append the rows that a file does not have, and return their number."""
+    there = {row["run"] for row in read_rows(path)}
+    new = [row for row in rows if row["run"] not in there]
+    for row in new:
+        append_row(path, row)
+    return len(new)
+
+
 def merge_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
     """Add the rows that a file does not have, and sort it. Return the number of new rows.
 

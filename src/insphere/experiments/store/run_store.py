@@ -189,10 +189,10 @@ class Store:
 
         A stopped run is interrupted: its checkpoint is kept, and `requeue` continues it.
         """
-        chosen = list(identities)
-        waiting = self._change(chosen, ("queued",), {"state": "interrupted", "reason": reason})
+        selected = list(identities)
+        waiting = self._change(selected, ("queued",), {"state": "interrupted", "reason": reason})
         return waiting + self._change(
-            chosen, ("running",), {"stop_requested": True, "reason": reason}
+            selected, ("running",), {"stop_requested": True, "reason": reason}
         )
 
     def recover(self) -> list[str]:
@@ -372,6 +372,6 @@ def _count(result: Any) -> int:
 
 
 def _parts(identities: Iterable[str]) -> Iterator[list[str]]:
-    chosen = list(identities)
-    for start in range(0, len(chosen), _PART):
-        yield chosen[start : start + _PART]
+    selected = list(identities)
+    for start in range(0, len(selected), _PART):
+        yield selected[start : start + _PART]

@@ -10,7 +10,7 @@ from insphere.errors import DataError
 from insphere.figures import style
 from insphere.figures.distributions import AXIS, auc_edges, by_median
 from insphere.figures.interactive.style import axes, go, hatched, new_figure, plain, tinted
-from insphere.figures.measured import Runs, chosen, datasets, percent
+from insphere.figures.measured import Runs, datasets, percent, select_runs
 
 
 def auc_histogram(runs: Runs, title: str = "") -> Any:
@@ -24,7 +24,7 @@ def auc_histogram(runs: Runs, title: str = "") -> Any:
     middles, width = (edges[:-1] + edges[1:]) / 2, float(edges[1] - edges[0])
     figure = new_figure(title)
     for place, name in enumerate(datasets(runs)):
-        counts = np.histogram(percent(chosen(runs, dataset=name)), edges)[0]
+        counts = np.histogram(percent(select_runs(runs, dataset=name)), edges)[0]
         figure.add_trace(
             go.Bar(
                 x=middles,
@@ -83,7 +83,7 @@ def _by_dataset(runs: Runs, trace: Any, title: str) -> Any:
     if not runs:
         raise DataError("This figure needs at least one run.")
     names = datasets(runs)
-    groups = [by_median(chosen(runs, dataset=name)) for name in names]
+    groups = [by_median(select_runs(runs, dataset=name)) for name in names]
     lines = [len(one) for one in groups]
     many: dict[str, Any] = {} if len(names) == 1 else {
         "row_heights": lines[:], "vertical_spacing": 0.09,
@@ -93,7 +93,7 @@ def _by_dataset(runs: Runs, trace: Any, title: str) -> Any:
     for row, (name, found) in enumerate(zip(names, groups, strict=True), start=1):
         where: dict[str, Any] = {} if len(names) == 1 else {"row": row, "col": 1}
         for option, values in found:
-            here = chosen(runs, dataset=name, option=option)
+            here = select_runs(runs, dataset=name, option=option)
             figure.add_trace(
                 trace(
                     values,

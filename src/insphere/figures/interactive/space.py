@@ -9,7 +9,7 @@ import numpy as np
 from insphere.errors import DataError
 from insphere.figures import style
 from insphere.figures.interactive.style import go, line, mark, new_figure, plain
-from insphere.figures.measured import Runs, chosen, classes, datasets, options
+from insphere.figures.measured import Runs, classes, datasets, options, select_runs
 from insphere.figures.space import (
     AXIS,
     best_options,
@@ -29,7 +29,7 @@ def auc_space(runs: Runs, title: str = "") -> Any:
         raise DataError("This figure needs at least one run.")
     figure = new_figure(title)
     for place, name in enumerate(datasets(runs)):
-        here = chosen(runs, dataset=name)
+        here = select_runs(runs, dataset=name)
         marker = mark(style.look(place), size=5)
         marker["symbol"] = _SOLID[place % len(_SOLID)]
         figure.add_trace(

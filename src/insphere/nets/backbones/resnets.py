@@ -73,9 +73,9 @@ def load(card: BackboneCard, weights: Path | None, *, download: bool) -> Backbon
 
 
 def _hub_weights(models: Any, card: BackboneCard) -> dict[str, Tensor]:
-    chosen = models.get_model_weights(card.name)[card.weights.split()[1]]
+    selected = models.get_model_weights(card.name)[card.weights.split()[1]]
     try:
-        state: dict[str, Tensor] = chosen.get_state_dict(
+        state: dict[str, Tensor] = selected.get_state_dict(
             progress=False, check_hash=True, weights_only=True
         )
     except (OSError, RuntimeError, http.client.HTTPException) as error:

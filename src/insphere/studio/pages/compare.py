@@ -12,6 +12,8 @@ from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
+    HEAD,
+    PRETRAINING,
     RunChoice,
     assumed_gain,
     baseline_of,
@@ -25,6 +27,8 @@ from insphere.studio.controls import Radio
 from insphere.studio.form_state import MOST_EPOCHS, Z_SCORE, FormState
 from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
+from insphere.training.heads.table import HEADS
+from insphere.training.pretraining.table import PRETRAININGS
 
 RECIPES = {
     "fast": ("Fast", "one-cycle schedule, the default"),
@@ -45,13 +49,15 @@ def register(studio: Studio) -> None:
         recipe: str = "",
         epochs: str = "",
         pretrain: str = "",
+        pretraining: str = "",
+        head: str = "",
         threshold: str = "",
         seed: str = "",
     ) -> None:
         given = {
             "normal": normal, "method": method, "objective": objective, "options": options,
             "recipe": recipe, "epochs": epochs, "pretrain": pretrain, "seed": seed,
-            "threshold": threshold,
+            "threshold": threshold, "pretraining": pretraining, "head": head,
         }  # fmt: skip
         with frame(studio, "Compare", "/"):
             html("<h1>What is normal?</h1>")
@@ -97,7 +103,7 @@ class ComparePage:
                     "with the gain in AUC that a report assumed, not measured",
                 ):
                     self.option_lists()
-                with _step(5, "Training schedule"):
+                with _step(5, "Training"):
                     self.schedule()
                 with _step(6, "Threshold"):
                     self.thresholds()
@@ -150,7 +156,7 @@ class ComparePage:
 
     @ui.refreshable_method
     def schedule(self) -> None:
-        """Show the recipes, and fields for the numbers of epochs and the seed."""
+        """Show recipes, epochs and seed, and the kinds of pretraining and head."""
         form, own = self.form, settings_of(self.form.method)
         if "recipe" in own:
             radio = Radio("Recipe", form.recipe, partial(self._set, "recipe"))
@@ -173,6 +179,16 @@ class ComparePage:
                         title, value, partial(self._set, kept), least=int(name == "epochs"),
                         most=MOST_EPOCHS, hint="by recipe",
                     )  # fmt: skip
+
+        with ui.element("div").classes("row"):
+            for name, title, kinds in (
+                ("pretraining", "Pretraining", PRETRAININGS),
+                ("head", "Head", HEADS),
+            ):
+                if name in own:
+                    named = [(kind, kind.replace("-", " ")) for kind in kinds]
+                    now = getattr(form, name)
+                    controls.select(title, named, now, partial(self._set, name))
 
     @ui.refreshable_method
     def thresholds(self) -> None:
@@ -227,6 +243,11 @@ class ComparePage:
             title = method_list.OBJECTIVES[form.objective][0]
         names = form.options if takes_options(form.method) else []
         lines = [f"<b>{escape(title)}</b>", *(f"+ {escape(OPTIONS[n].title)}" for n in names)]
+        own = settings_of(form.method)
+        if form.pretraining != PRETRAINING and "pretraining" in own:
+            lines.append(f"+ pretraining: {escape(form.pretraining)}")
+        if form.head != HEAD and "head" in own:
+            lines.append(f"+ head: {escape(form.head)}")
         return f"<div>{'<br>'.join(lines)}</div>"
 
     def _assumption(self, choice: RunChoice) -> None:

@@ -19,7 +19,8 @@ from insphere.studio import controls, formatting, image_view, upload_widget
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import PATIENCE, frame, html, message, read_asset, show_address
 from insphere.studio.inspect_image import ImageInspection, inspect_image
-from insphere.studio.uploads import LIMITS, drawn_digit, one_image
+from insphere.studio.uploads import drawn_digit
+from insphere.web.uploads import LIMITS, one_image
 
 SIDE = 280  # pixels of the canvas
 LARGEST_DRAWING = 400_000  # characters

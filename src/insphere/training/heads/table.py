@@ -2,28 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from pydantic import BeforeValidator, SerializeAsAny
-
-from insphere.training.by_kind import chosen
-from insphere.training.heads.head import HeadSpec
-
 HEADS = {
     "center": "insphere.training.heads.center.CenterSpec",
+    "centers": "insphere.training.heads.centers.CentersSpec",
 }
 """Module and class of the settings of each kind."""
-
-
-def parse_head(value: Any) -> HeadSpec:
-    """Return the settings of a head from its kind, a mapping with ``kind``, or settings.
-
-    Raises
-    ------
-    ValueError
-        If the kind is unknown or a setting is out of range.
-    """
-    return chosen(value, HeadSpec, HEADS, "head")  # type: ignore[type-abstract]
-
-
-AnyHead = Annotated[SerializeAsAny[HeadSpec], BeforeValidator(parse_head)]

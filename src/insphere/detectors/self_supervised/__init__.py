@@ -1,0 +1,1 @@
+"""Detectors that learn from synthetic anomalies."""

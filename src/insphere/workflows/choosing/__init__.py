@@ -1,0 +1,1 @@
+"""Choosing a method for a folder of normal images, without a labelled anomaly."""

@@ -1,0 +1,107 @@
+"""The methods that are compared, cheapest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from insphere.detectors.registry import check_installed, method_card
+from insphere.errors import InsphereError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A method with its options.
+
+    Parameters
+    ----------
+    name : str
+        Name in tables and in the record of what was compared.
+    method : str
+        Key of the method.
+    params : mapping
+        Options that differ from the defaults.
+    trial : mapping
+        Further options for the comparison only, such as fewer steps.
+    cost : float
+        Roughly how long it takes, as a multiple of the first candidate.
+    sides : (int, int)
+        Shortest sides of images, in pixels, for which it is tried.
+    learns : bool
+        Whether it is trained on synthetic anomalies. It is then fitted twice, with half of the
+        kinds, and judged by the other half.
+    """
+
+    name: str
+    method: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    trial: Mapping[str, Any] = field(default_factory=dict)
+    cost: float = 1.0
+    sides: tuple[int, int] = (1, 1 << 20)
+    learns: bool = False
+
+
+CANDIDATES: tuple[Candidate, ...] = (
+    Candidate(name="feature-knn", method="feature-knn"),
+    Candidate(name="feature-mahalanobis", method="feature-mahalanobis"),
+    Candidate(name="knn", method="knn", cost=0.5, sides=(1, 64)),
+    Candidate(
+        name="feature-mahalanobis s5+s6",
+        method="feature-mahalanobis",
+        params={"stages": ["s5", "s6"], "statistic": "both"},
+    ),
+    Candidate(name="patch-memory", method="patch-memory", cost=3, sides=(48, 1 << 20)),
+    Candidate(name="fpsvdd", method="fpsvdd", cost=4, sides=(48, 1 << 20)),
+    Candidate(name="deep-svdd", method="deep-svdd", cost=4, sides=(1, 64)),
+    Candidate(
+        name="segmentation",
+        method="segmentation",
+        trial={"steps": 600},
+        cost=20,
+        sides=(48, 1 << 20),
+        learns=True,
+    ),
+)
+"""All candidates. A new one is a line here."""
+
+
+def applicable(
+    candidates: Sequence[Candidate], shape: Sequence[int]
+) -> tuple[list[Candidate], dict[str, str]]:
+    """Select the candidates for images of a shape.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        Of any kind.
+    shape : (H, W, C)
+        Of the images.
+
+    Returns
+    -------
+    fitting : list of Candidate
+        In the same order.
+    left_out : dict of str to str
+        Why each of the others is not tried.
+    """
+    fitting, left_out = [], {}
+    side = min(shape[:2])
+    for candidate in candidates:
+        card = method_card(candidate.method)
+        if not candidate.sides[0] <= side <= candidate.sides[1]:
+            left_out[candidate.name] = (
+                f"it is for images with sides of {candidate.sides[0]} pixels and more"
+                if side < candidate.sides[0]
+                else f"it is for images with sides of at most {candidate.sides[1]} pixels"
+            )
+        elif "images" not in card.takes or card.needs_labels:
+            left_out[candidate.name] = "it needs labels"
+        else:
+            try:
+                check_installed(candidate.method)
+            except InsphereError as error:
+                left_out[candidate.name] = str(error)
+            else:
+                fitting.append(candidate)
+    return fitting, left_out

@@ -1,0 +1,113 @@
+"""What candidates are compared on: anomalies made from held-out normal images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from insphere.synthetic_anomalies import KINDS, synthesize
+
+Group = Literal["local", "whole", "far"]
+Images = NDArray[np.uint8]
+
+EACH = 32
+"""Most images of one challenge."""
+STRENGTHS = (0.25, 0.9)
+HALVES: tuple[tuple[str, ...], tuple[str, ...]] = (
+    ("cut-paste", "scar", "foreign-texture", "spots", "shading"),
+    ("crack", "fold", "blur-patch", "roughness"),
+)
+"""Two halves of the kinds; kinds that resemble each other are in the same half."""
+WHOLE = ("turned", "jigsaw", "double-exposure")
+FAR = ("digits",)
+
+
+@dataclass(frozen=True, eq=False)
+class Challenge:
+    """Anomalous images of one kind.
+
+    Parameters
+    ----------
+    name : str
+        Name of the kind.
+    group : {"local", "whole", "far"}
+        Whether a part of the image is damaged, all of it is wrong, or it is something else.
+    images : ndarray of uint8, shape (n, H, W, C)
+        The anomalous images.
+    origin : ndarray of int64, shape (n,)
+        From which held-out image each was made.
+    """
+
+    name: str
+    group: Group
+    images: Images
+    origin: NDArray[np.int64]
+
+
+def make_challenges(held: Images, others: Images, *, seed: int) -> list[Challenge]:
+    """Make anomalies of all kinds from held-out normal images.
+
+    Parameters
+    ----------
+    held : ndarray of uint8, shape (n, H, W, C)
+        Normal images on which no candidate is trained; at least two.
+    others : ndarray of uint8, shape (m, H, W, C)
+        Normal training images, for foreign textures.
+    seed : int
+        The same seed makes the same anomalies.
+    """
+    rng = np.random.default_rng((seed, 0xC4A11))
+    made = []
+    for number, kind in enumerate(KINDS):
+        origin = _some(len(held), rng)
+        strength = rng.permutation(np.linspace(*STRENGTHS, len(origin)))
+        found = synthesize(held[origin], kind, strength, seed=seed + number, textures=others)
+        visible = found.masks.any(axis=(1, 2))
+        made.append(Challenge(kind, "local", found.images[visible], origin[visible]))
+    for kind in WHOLE:
+        origin = _some(len(held), rng)
+        images = _WHOLE[kind](held[origin], held[(origin + 1) % len(held)], rng)
+        made.append(Challenge(kind, "whole", images, origin))
+    origin = _some(len(held), rng)
+    made.append(Challenge("digits", "far", _digits(held[origin].shape, rng), origin))
+    return [challenge for challenge in made if len(challenge.images)]
+
+
+def _some(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    return np.sort(rng.permutation(n)[:EACH])
+
+
+def _turned(images: Images, others: Images, rng: np.random.Generator) -> Images:
+    """Turn each image: by a quarter to either side where it is square, else upside down."""
+    square = images.shape[1] == images.shape[2]
+    turns = rng.integers(1, 4, len(images)) if square else np.full(len(images), 2)
+    return np.stack([np.rot90(i, int(k)) for i, k in zip(images, turns, strict=True)])
+
+
+def _jigsaw(images: Images, others: Images, rng: np.random.Generator) -> Images:
+    """Exchange opposite quarters of each image."""
+    height, width = images.shape[1:3]
+    return np.roll(images, (height // 2, width // 2), axis=(1, 2))
+
+
+def _double_exposure(images: Images, others: Images, rng: np.random.Generator) -> Images:
+    """Mean of two images."""
+    return ((images.astype(np.uint16) + others) // 2).astype(np.uint8)
+
+
+_WHOLE = {"turned": _turned, "jigsaw": _jigsaw, "double-exposure": _double_exposure}
+
+
+def _digits(shape: Sequence[int], rng: np.random.Generator) -> Images:
+    """Return scanned digits, enlarged to the size of the images."""
+    from insphere.data.datasets.digits_8x8 import Digits8x8
+
+    n, height, width, channels = shape
+    digits = Digits8x8().load().images[rng.choice(1797, n, replace=False), ..., 0]
+    large = [Image.fromarray(digit).resize((width, height)) for digit in digits]
+    return np.repeat(np.stack([np.asarray(one) for one in large])[..., None], channels, axis=3)
