@@ -22,6 +22,7 @@ from deploy_blocks import BLOCKS as DEPLOY
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
+from inspection_blocks import BLOCKS as INSPECTION
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -33,7 +34,9 @@ from performance_blocks import BLOCKS as PERFORMANCE
 from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
-from table_blocks import BLOCKS as TABLES
+from table_blocks import BLOCKS as TABULAR
+from text_blocks import BLOCKS as TEXTS
+from threshold_blocks import BLOCKS as THRESHOLDS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -233,14 +236,17 @@ TABLES: dict[str, Callable[[], str]] = {
     **ABLATION,
     **DEPLOY,
     **FEATURES,
+    **INSPECTION,
     **METHODS,
     **FIGURES,
     **CHOOSING,
     **PERFORMANCE,
     **SIGNS,
+    **TABULAR,
     **STRUCTURED,
-    **TABLES,
     **TABLE1,
+    **TEXTS,
+    **THRESHOLDS,
 }
 
 

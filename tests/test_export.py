@@ -18,7 +18,7 @@ from insphere.export.decisions import CrossScores, Decisions, Severity
 from insphere.export.exported import ExportedModel
 from insphere.export.golden import FILE, check_golden, drop_golden, keep_golden, read_golden
 from insphere.export.graph import OPSET, export_onnx, load_for_export
-from insphere.export.verify import TOLERANCE, compare, tolerance_of
+from insphere.export.verify import NETWORK_TOLERANCE, TOLERANCE, compare, tolerance_of
 from insphere.features.resizing import Resizing
 from insphere.runtime import Scorer
 from insphere.scoring.conformal import cross_scores
@@ -41,7 +41,8 @@ TINY = {
     "feature-knn": {"stages": ["s5", "s7"], "statistic": "both"},
     "feature-mahalanobis": {"finetune": {"stages": 1, "epochs": 1}},
     "feature-pca": {"normalize": "l2", "focus": 0.5, "mirrored": True},
-    "patch-memory": {"bank_size": 50, "pooling": "top"},
+    "patch-memory": {"bank_size": 50, "pooling": "top", "scale": None},
+    "patch-gaussian": {"scale": None, "directions": 8},
     "kde": {"preprocess": "gcn"},
     "isolation-forest": {"n_estimators": 10},
     "deep-sad": {"epochs": 1, "pretrain_epochs": 1},
@@ -273,6 +274,14 @@ def test_the_range_of_values_is_part_of_the_graph(kind, digits, tmp_path):
         scorer.score(digits[0][:3])
 
 
+def test_photographs_at_their_own_scale_say_that_they_cannot_be_exported(digits, tmp_path):
+    params = {"scale": 2.0, "directions": 4, "cache": False}
+    images = digits[0][digits[1] == 3][:12]
+    build_detector("patch-gaussian", params, seed=0, device="cpu").fit(images).save(tmp_path / "m")
+    with pytest.raises(ModelError, match=r"at their own scale.*fit it with scale=None"):
+        export_onnx(tmp_path / "m", tmp_path / "m.onnx")
+
+
 def test_a_table_with_texts_says_that_it_cannot_be_exported(tmp_path):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"a": np.arange(40.0) % 7, "b": ["x", "y"] * 20})
@@ -381,7 +390,7 @@ def test_variants_are_measured(digits, tmp_path):
         tmp_path / "m", tmp_path / "m.onnx", variants=["float16", "int8"]
     )
     assert [one.variant for one in (plain, half, whole)] == ["float32", "float16", "int8"]
-    assert plain.golden.largest <= TOLERANCE < half.golden.largest < 0.05
+    assert plain.golden.largest <= NETWORK_TOLERANCE < half.golden.largest < 0.05
     assert half.golden.largest < whole.golden.largest
     assert half.path.name == "m.float16.onnx"
     assert onnx.load(half.path).metadata_props

@@ -89,6 +89,22 @@ def test_photographs_of_any_size_get_the_scores_of_the_library(photos):
     assert verify_model(photos / "model.onnx", photos / "model", photos / "new").equal
 
 
+def test_photographs_on_a_canvas_keep_their_aspect_as_in_training(photos, tmp_path):
+    for fit, size in ((None, None), ("letterbox", (40, 48))):
+        config = FitConfig(
+            source=str(photos / "good"), method="knn", channels=3, out=str(tmp_path / "m"),
+            size=size, fit=fit,
+        )  # fmt: skip
+        fitted = fit_source(config, progress=False).detector
+        assert fitted.trained_on_.fit in ("own", "letterbox")
+        fitted.save(tmp_path / "m", overwrite=True)
+        export_onnx(tmp_path / "m", tmp_path / "m.onnx", maps=False, overwrite=True)
+        assert verify_model(tmp_path / "m.onnx", tmp_path / "m", photos / "new").equal
+        found = Scorer(tmp_path / "m.onnx").score(photos / "new")
+        scored = score_source(load_for_export(tmp_path / "m"), photos / "new", progress=False)
+        np.testing.assert_allclose(np.sort(found.scores), np.sort(scored.scores), rtol=1e-7)
+
+
 def test_files_lists_arrays_and_pictures_are_the_same(photos):
     scorer = Scorer(photos / "model.onnx")
     file = photos / "new" / "02.jpg"

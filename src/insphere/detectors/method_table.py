@@ -41,11 +41,11 @@ class Entry(NamedTuple):
 
 METHODS = {
     "deep-svdd": Entry("spheres.deep_svdd:DeepSVDD", ("svdd",)),
+    "table-svdd": Entry("spheres.table_svdd:TableSVDD"),
     "deep-sad": Entry("spheres.deep_sad:DeepSAD", ("sad",)),
     "hsc": Entry(
         "spheres.hypersphere_classifier:HypersphereClassifier", ("hypersphere-classifier",)
     ),
-    "table-svdd": Entry("spheres.table_svdd:TableSVDD"),
     "untrained": Entry("spheres.untrained:UntrainedDeepSVDD"),
     "fcdd": Entry("spheres.convolutional_svdd:ConvolutionalSVDD"),
     "dcae": Entry("reconstruction.autoencoder:DeepCAE", ("ae", "cae", "autoencoder")),
@@ -57,6 +57,7 @@ METHODS = {
     "feature-mahalanobis": Entry("pretrained.feature_mahalanobis:FeatureMahalanobis"),
     "feature-pca": Entry("pretrained.feature_pca:FeaturePCA"),
     "patch-memory": Entry("pretrained.patch_memory:PatchMemory", ("patchcore",)),
+    "patch-gaussian": Entry("pretrained.patch_gaussian:PatchGaussian", ("padim",)),
     "oc-svm": Entry("shallow.oc_svm:OCSVMDetector", ("svm", "one-class-svm")),
     "isolation-forest": Entry(
         "shallow.isolation_forest:IsolationForestDetector", ("if", "iforest")
@@ -64,6 +65,10 @@ METHODS = {
     "knn": Entry("shallow.knn:KNNDetector", ("nearest-neighbours", "nearest-neighbors")),
     "kde": Entry("shallow.kde:KDEDetector", ("parzen",)),
     "mahalanobis": Entry("shallow.mahalanobis:MahalanobisDetector"),
+    "text-mahalanobis": Entry("texts.text_mahalanobis:TextMahalanobis", ("text",)),
+    "text-knn": Entry("texts.text_knn:TextKNN"),
+    "text-svdd": Entry("texts.text_svdd:TextSVDD"),
+    "text-surprise": Entry("texts.text_surprise:TextSurprise"),
     "combination": Entry("combined.combination:Combination", ("fisher",)),
     "softmax": Entry("supervised.softmax:SoftmaxThreshold"),
 }

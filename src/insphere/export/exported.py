@@ -101,6 +101,11 @@ def check_exportable(detector: OneClassDetector) -> None:
     for one in (detector, *getattr(own, "members_", ())):
         if one.not_exported:
             raise ModelError(f"{type(one).__name__} cannot be exported: {one.not_exported}.")
+    if detector.modality_.key not in ("images", "tables"):
+        raise ModelError(
+            f"{type(detector).__name__} cannot be exported: it scores {detector.modality_.plural}, "
+            "which a graph of numbers cannot read."
+        )
     if getattr(detector.modality_, "columns", ()):
         raise ModelError(
             "This model cannot be exported: its table has categories or missing values, or came "

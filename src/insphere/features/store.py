@@ -18,15 +18,13 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from insphere.atomic import atomic_path, write_atomic
 from insphere.errors import SpecError
-from insphere.features.extract import Extractor
-from insphere.features.form import Form
 from insphere.fingerprint import row_keys
 from insphere.storage import CacheInfo, Shelf, open_array, values_sha256
 
@@ -46,6 +44,23 @@ SHELF = Shelf(
     stripes=16,
 )
 Rows = NDArray[np.float16]
+
+
+class Described(Protocol):
+    """A form of features that says what their values depend on."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return JSON values."""
+
+
+class Extracts(Protocol):
+    """A frozen network that computes features, such as `insphere.features.Extractor`."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the values depend on besides sample and form, as JSON values."""
+
+    def __call__(self, samples: NDArray[Any], forms: Sequence[Any], /) -> list[Rows]:
+        """Return the features of samples in several forms."""
 
 
 def limit_bytes() -> int:
@@ -80,9 +95,9 @@ def clear_features() -> CacheInfo:
 
 
 def features(
-    extractor: Extractor,
+    extractor: Extracts,
     images: NDArray[Any],
-    forms: Sequence[Form],
+    forms: Sequence[Described],
     *,
     cache: bool = True,
     progress: Callable[[int], None] | None = None,
@@ -91,11 +106,11 @@ def features(
 
     Parameters
     ----------
-    extractor : Extractor
+    extractor : Extractor, or another one of its shape
         Computes the missing ones.
-    images : ndarray, shape (N, H, W, C)
-        uint8, or float32 between 0 and 1.
-    forms : sequence of Form
+    images : ndarray, shape (N, H, W, C), or (N,)
+        uint8, or float32 between 0 and 1; or texts.
+    forms : sequence of Form, or others of its shape
         The forms; all are computed in one pass.
     cache : bool
         Read from the disk and write to it.
@@ -128,7 +143,7 @@ def features(
 
 
 def _fill(
-    extractor: Extractor,
+    extractor: Extracts,
     images: NDArray[Any],
     keys: list[bytes],
     stores: list[_Store],
@@ -167,7 +182,7 @@ def _fill(
 class _Store:
     """One entry of the cache, with the position of the row of each image."""
 
-    def __init__(self, extractor: Extractor, form: Form) -> None:
+    def __init__(self, extractor: Extracts, form: Described) -> None:
         self.form = form
         self.about = {"format": FORMAT, **extractor.settings(), **form.settings()}
         text = json.dumps(self.about, sort_keys=True)

@@ -13,7 +13,8 @@ from PIL import Image
 
 from insphere.data.file_kinds import tell_kinds
 from insphere.data.files import FolderFiles, ImageFiles, ListedFiles, ZipFiles
-from insphere.data.pixels import image_to_array, open_image
+from insphere.data.letterbox import Canvas, on_canvas
+from insphere.data.pixels import image_to_array, open_image, shape_of
 from insphere.errors import DataError
 from insphere.runtime.description import Description
 
@@ -65,7 +66,7 @@ def read_image(content: bytes, model: Description, name: str = "the image") -> N
         If it is no image, or does not fit.
     """
     try:
-        pixels = image_to_array(open_image(content), **reading_arguments(model))
+        pixels = pixels_of(open_image(content), model, content)
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} is too large: {error}.") from error
     except (OSError, ValueError, SyntaxError, MemoryError, EOFError, OverflowError) as error:
@@ -76,13 +77,34 @@ def read_image(content: bytes, model: Description, name: str = "the image") -> N
     return pixels
 
 
-def reading_arguments(model: Description) -> dict[str, Any]:
-    """Return the arguments of `image_to_array` with which the training images were read."""
+def pixels_of(image: Image.Image, model: Description, content: bytes | None = None) -> NDArray[Any]:
+    """Return the pixels of an image as those of the training images were made.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        The image.
+    model : Description
+        Says which size, how images get there, and which channels.
+    content : bytes, optional
+        The file; without it the image is decoded already.
+
+    Returns
+    -------
+    ndarray of uint8, uint16 or float32, shape (H, W, C)
+    """
     reading = model.reading or {}
     size, channels = reading.get("size"), reading.get("channels")
     if channels is None and model.shape[2] == 3:
         channels = 3  # grey images converted to RGB lose nothing
-    return {"size": None if size is None else (int(size[0]), int(size[1])), "channels": channels}
+    if size is None:
+        return image_to_array(image, channels=channels)
+    canvas = Canvas(int(size[0]), int(size[1]), reading.get("fit", "stretch"))
+    if canvas.fit == "stretch":
+        return image_to_array(image, size=canvas.size, channels=channels)
+    seen = image.copy() if content is None else open_image(content)  # looking may decode it
+    found = image_to_array(image, size=canvas.content(*shape_of(seen)), channels=channels)
+    return on_canvas(found, canvas.size)
 
 
 def check_shape(found: Sequence[int], model: Description, name: str) -> None:

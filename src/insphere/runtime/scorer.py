@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from insphere.data.pixels import image_to_array
 from insphere.data.value_range import ValueRange
 from insphere.errors import DataError, ModelError, require
 from insphere.resources import usable_cores
@@ -21,8 +20,8 @@ from insphere.runtime.reading import (
     check_shape,
     image_files,
     in_batches,
+    pixels_of,
     read_image,
-    reading_arguments,
     stacked,
 )
 
@@ -257,7 +256,7 @@ class Scorer:
         """Return one picture or array as an image H×W×C that fits the model."""
         model = self.description
         if isinstance(item, Image.Image):
-            item = image_to_array(item, **reading_arguments(model))
+            item = pixels_of(item, model)
         image: NDArray[Any] = np.asarray(item)
         image = image[..., None] if image.ndim == 2 else image
         check_shape(image.shape, model, "an image in the list")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -22,6 +20,7 @@ from insphere.runtime.scorer import Scores
 from insphere.server import protocol
 from insphere.server.decoding import Given, decode_files, decode_json, heat_png, multipart_files
 from insphere.server.engines import Engine
+from insphere.server.measured import OPEN_PATHS, Measured
 from insphere.server.metrics import Metrics
 from insphere.server.models import Models, ServedModel
 from insphere.server.service import Refused, Service
@@ -29,7 +28,7 @@ from insphere.server.settings import ServerSettings
 from insphere.web.access import Guard
 
 log = logging.getLogger("insphere.server")
-OPEN_PATHS = ("/v2/health/",)
+FEW = 64
 _MARGIN = 100_000  # bytes around the files of a multipart body
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -97,7 +96,8 @@ def build_app(
         open_paths=OPEN_PATHS,
     )  # fmt: skip
     _answer_errors(app)
-    _measure(app, metrics, settings)
+    measured: Any = Measured
+    app.add_middleware(measured, metrics=metrics, settings=settings)
     service = Service(models, settings)
     _register(app, service)
     protocol.register(app, service)
@@ -138,7 +138,8 @@ def _register(app: FastAPI, service: Service) -> None:
         engine, found = await service.scored(model, given.samples, maps=maps)
         request.state.samples = len(given.names)
         answer = partial(_answer, engine, found, given.names, asked["threshold"], maps)
-        return JSONResponse(await service.decoded(answer))
+        few = len(given.names) <= FEW and not maps  # a thread would take longer than the answer
+        return JSONResponse(answer() if few else await service.decoded(answer))
 
 
 def _decode(kind: str, body: bytes, engine: Engine, settings: ServerSettings) -> Given:
@@ -247,51 +248,6 @@ def _answer_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(Exception, fault)
-
-
-def _measure(app: FastAPI, metrics: Metrics, settings: ServerSettings) -> None:
-    """Count, time and log each request; refuse too many at once, and end those that take long."""
-    now = 0
-
-    @app.middleware("http")
-    async def measured(
-        request: Request, call: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        nonlocal now
-        if request.url.path.startswith(OPEN_PATHS):
-            return await call(request)
-        started = time.perf_counter()
-        now += 1
-        try:
-            if now > settings.requests:
-                response: Response = JSONResponse(
-                    {"error": "Too many requests are in progress; ask again later."},
-                    429,
-                    headers={"Retry-After": "1"},
-                )
-            else:
-                async with asyncio.timeout(settings.timeout):
-                    response = await call(request)
-        except TimeoutError:
-            response = JSONResponse(
-                {"error": f"The request took longer than {settings.timeout:g} seconds."}, 504
-            )
-        finally:
-            now -= 1
-        seconds = time.perf_counter() - started
-        route = getattr(request.scope.get("route"), "path", "other")
-        metrics.requests.labels(route, str(response.status_code)).inc()
-        metrics.seconds.labels(route).observe(seconds)
-        fields = {
-            "method": request.method,
-            "route": route,
-            "model": request.path_params.get("name"),
-            "status": response.status_code,
-            "ms": round(1000 * seconds, 2),
-            "samples": getattr(request.state, "samples", None),
-        }
-        log.info("request", extra={"fields": fields})
-        return response
 
 
 class JsonLines(logging.Formatter):

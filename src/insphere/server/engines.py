@@ -98,6 +98,8 @@ def open_engine(name: str, path: Path, threads: int) -> Engine:
 
 def _of_folder(name: str, path: Path, stamp: tuple[Any, ...]) -> Engine:
     detector = load_detector(path)
+    if detector.modality_.key not in ("images", "tables"):
+        raise ModelError(f"{path} scores {detector.modality_.plural}, which cannot be served yet.")
     said = describe_detector(detector, path)
     own_map: Any = getattr(detector, "anomaly_map", None)
 

@@ -45,6 +45,7 @@ def demo(
         insphere demo
         insphere demo --digit 8 --open
         insphere demo --kind table
+        insphere demo --kind text
     """
     if kind is not None:
         from insphere.modalities.load import kind_named

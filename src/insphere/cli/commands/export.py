@@ -103,8 +103,9 @@ def verify(
 ) -> None:
     """Compare an exported model with the model, score by score.
 
-    It fails if one verdict changed, or a score by more than one part in 100,000 (two in 1,000
-    for methods on features of a pretrained network, which are rounded to float16).
+    It fails if one verdict changed, or a score by more than one part in 100,000. Networks may
+    differ by five, the rounding of float32. Methods on features of a pretrained network, which
+    are rounded to float16, may differ by two in 1,000.
 
     For example:
 

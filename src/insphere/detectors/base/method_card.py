@@ -8,9 +8,16 @@ from types import MappingProxyType
 from typing import Literal
 
 Family = Literal[
-    "sphere", "reconstruction", "self-supervised", "pretrained", "shallow", "combined", "supervised"
+    "sphere",
+    "reconstruction",
+    "self-supervised",
+    "pretrained",
+    "shallow",
+    "texts",
+    "combined",
+    "supervised",
 ]
-Kind = Literal["images", "tables"]
+Kind = Literal["images", "tables", "texts"]
 
 FAMILIES: Mapping[Family, str] = MappingProxyType(
     {
@@ -19,6 +26,7 @@ FAMILIES: Mapping[Family, str] = MappingProxyType(
         "self-supervised": "Self-supervised: a network that finds synthetic anomalies",
         "pretrained": "Features of a pretrained network",
         "shallow": "Raw pixels or tables, without a network",
+        "texts": "Texts: a frozen language model, and the characters",
         "combined": "Several methods together",
         "supervised": "Supervised: with labels of several classes",
     }
@@ -40,7 +48,7 @@ class MethodCard:
         A key of `FAMILIES`.
     summary : str
         What it does, in one line without a full stop.
-    takes : tuple of {"images", "tables"}
+    takes : tuple of {"images", "tables", "texts"}
         Kinds of data that it can be fitted to.
     needs_labels : bool
         Whether it needs the class of each training image, of at least two classes. It is then not

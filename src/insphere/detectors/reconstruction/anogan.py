@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -101,17 +101,13 @@ class AnoGAN(NetworkDetector):
         See `OneClassDetector`.
     """
 
+    _fixed_unit = True  # differences of pixels
     card = MethodCard(
         key="anogan",
         title="AnoGAN",
         family="reconstruction",
         summary="distance to the nearest image that a generative network can make",
         takes=("images",),
-    )
-
-    not_exported: ClassVar[str] = (
-        "it searches a latent vector by gradients for each image, which a graph of fixed "
-        "operations cannot do"
     )
 
     latent_dim: int = 256
@@ -179,6 +175,14 @@ class AnoGAN(NetworkDetector):
             parts.append(sized[:, 0].cpu().numpy())
         maps: NDArray[np.float32] = np.concatenate(parts)
         return maps
+
+    @property
+    def not_exported(self) -> str:
+        """Why it cannot be exported."""
+        return (
+            "it searches a latent vector by gradients for each image, which a graph of fixed "
+            "operations cannot do"
+        )
 
     def _module(self) -> nn.Module:
         return SearchedLoss(self.gan_, self.spec_)

@@ -1,0 +1,1 @@
+"""Detectors on texts: a frozen language model with a head, and a model of the characters."""

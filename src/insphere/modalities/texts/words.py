@@ -1,0 +1,54 @@
+"""Why a text is where it is: its words with their shares, and the nearest normal texts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from insphere.modalities.exhibit import Exhibit
+from insphere.modalities.modality import Array
+
+LONGEST_TITLE = 80
+LONGEST_SHOWN = 300
+
+
+def text_exhibits(detector: Any, texts: Array) -> list[Exhibit]:
+    """Return what explains each text to a reader.
+
+    Parameters
+    ----------
+    detector : TextDetector
+        Fitted to texts.
+    texts : ndarray of str objects, shape (n,)
+        The texts.
+    """
+    return [
+        Exhibit(
+            title=_short(str(text), LONGEST_TITLE),
+            words=_shares(words),
+            head=("Nearest normal texts", "Cosine") if near else (),
+            rows=tuple((_short(other, LONGEST_SHOWN), f"{cosine:.2f}") for other, cosine in near),
+            note=_note(words),
+        )
+        for text, words, near in zip(
+            texts, detector.word_shares(texts), detector.nearest_texts(texts), strict=True
+        )
+    ]
+
+
+def _shares(words: list[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    """Return how much of what lifts the score each word does, 0…1; others have 0."""
+    total = sum(max(0.0, change) for _, change in words)
+    return tuple((w, max(0.0, change) / total if total > 0 else 0.0) for w, change in words)
+
+
+def _note(words: list[tuple[str, float]]) -> str:
+    most = sorted(words, key=lambda item: -item[1])[:3]
+    lifted = [f"“{_short(word, 40)}” (+{change:.2f})" for word, change in most if change > 0]
+    if not lifted:
+        return "No single word lifts the score of this text."
+    return f"Lift the score most, each by what it falls without them: {', '.join(lifted)}."
+
+
+def _short(text: str, most: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"

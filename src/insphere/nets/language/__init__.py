@@ -1,0 +1,1 @@
+"""Networks that read text: token ids in, one vector for each token out."""
