@@ -18,6 +18,7 @@ import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
 from choosing_blocks import BLOCKS as CHOOSING
+from deploy_blocks import BLOCKS as DEPLOY
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
@@ -233,6 +234,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),
     **ABLATION,
+    **DEPLOY,
     **FEATURES,
     **INSPECTION,
     **METHODS,
