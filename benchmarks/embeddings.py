@@ -11,6 +11,7 @@ Needs ``mvtec-resnet18-embeddings.zip`` in the folder that INSPHERE_DATA names.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import zipfile
 from pathlib import Path
@@ -32,6 +33,7 @@ ROWS = HERE / "results" / "embeddings.jsonl"
 SEEDS = range(3)
 WHITEN = 0.1  # of the mean variance: there are fewer images than features
 NEIGHBOURS = 2
+EPOCHS = 20
 Rows = NDArray[np.float64]
 
 
@@ -49,7 +51,7 @@ def mahalanobis(train: Rows, new: Rows) -> Rows:
 
 def sphere(train: Rows, new: Rows, seed: int, **settings: Any) -> Rows:
     """Return the squared distances to the centres of a trained head."""
-    phase = DEFAULT_PHASE.model_copy(update={"batch_size": 64})
+    phase = DEFAULT_PHASE.model_copy(update={"batch_size": 64, "epochs": EPOCHS, "min_steps": 0})
     spec = PatchSpec(phase=phase, unit="patch", **settings)
     trained = train_patches(
         train[:, None].astype(np.float16), spec, seed=seed, device=torch.device("cpu")
@@ -64,40 +66,30 @@ def main() -> None:
     """Measure what is not there yet."""
     there = {(row["category"], row["seed"]) for row in read_rows(ROWS)}
     archive = zipfile.ZipFile(Path(os.environ["INSPHERE_DATA"]) / "mvtec-resnet18-embeddings.zip")
-    for name in sorted(name for name in archive.namelist() if name.endswith(".npz")):
+    names = sorted(name for name in archive.namelist() if name.endswith(".npz"))
+    for seed, name in itertools.product(SEEDS, names):
         category = Path(name).stem.removeprefix("MVTec-AD_")
+        if (category, seed) in there:
+            continue
         with np.load(io.BytesIO(archive.read(name)), allow_pickle=False) as file:
             X, y = file["X"].astype(np.float64), file["y"].astype(int)
-        for seed in SEEDS:
-            if (category, seed) in there:
-                continue
-            good = np.random.default_rng(seed).permutation(np.flatnonzero(y == 0))
-            half = len(good) // 2
-            test = np.concatenate([good[half:], np.flatnonzero(y == 1)])
-            train, new = X[good[:half]], X[test]
-            whitened = {"start": "whitened", "whiten": WHITEN}
-            scores = {
-                "kNN": neighbours(train, new),
-                "Mahalanobis": mahalanobis(train, new),
-                "SVDD head, random": sphere(train, new, seed),
-                "SVDD head, whitened": sphere(train, new, seed, **whitened),
-                "SVDD head, whitened, a centre at each image": sphere(
-                    train, new, seed, centers=half, **whitened
-                ),
-            }
-            measured = {
-                head: float(roc_auc_score(y[test], values)) for head, values in scores.items()
-            }
-            append_row(
-                ROWS,
-                {
-                    "category": category,
-                    "seed": seed,
-                    "n_train": half,
-                    "auc": measured,
-                    "versions": versions(),
-                },
-            )
+        good = np.random.default_rng(seed).permutation(np.flatnonzero(y == 0))
+        half = len(good) // 2
+        test = np.concatenate([good[half:], np.flatnonzero(y == 1)])
+        train, new = X[good[:half]], X[test]
+        whitened = {"start": "whitened", "whiten": WHITEN}
+        scores = {
+            "kNN": neighbours(train, new),
+            "Mahalanobis": mahalanobis(train, new),
+            "SVDD head, random": sphere(train, new, seed),
+            "SVDD head, whitened": sphere(train, new, seed, **whitened),
+            "SVDD head, whitened, a centre at each image": sphere(
+                train, new, seed, centers=half, **whitened
+            ),
+        }
+        measured = {head: float(roc_auc_score(y[test], values)) for head, values in scores.items()}
+        about = {"category": category, "seed": seed, "n_train": half}
+        append_row(ROWS, {**about, "auc": measured, "versions": versions()})
         means = [row["auc"] for row in read_rows(ROWS)]
         print(category, {k: round(float(np.mean([m[k] for m in means])), 4) for k in means[0]})
 
