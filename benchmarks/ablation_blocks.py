@@ -1,4 +1,4 @@
-"""What `quote.py` writes into the page of the ablation, from the rows in ``results/``."""
+"""Tables of the page on processing options, from the rows in ``results/``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOT_YET = "Not measured yet.\n"
 
 
 def measured(dataset: str) -> AblationResults | None:
-    """Return what was found on a dataset; None if it was not measured."""
+    """Return the results on a dataset; None if it was not measured."""
     rows = read_rows(RESULTS / f"{dataset}-ablation.jsonl")
     return find(rows, arms_in(rows))[0] if rows else None
 
@@ -33,7 +33,7 @@ def one_table(dataset: str, table: Callable[[AblationResults], Layout]) -> str:
 
 
 def at_a_glance() -> str:
-    """Show all options on all datasets, and say in words what helps."""
+    """Lay out all options on all datasets, with a sentence on what helps."""
     found = [one for one in map(measured, DATASETS) if one is not None]
     if not found:
         return NOT_YET
@@ -42,7 +42,7 @@ def at_a_glance() -> str:
 
 
 def options() -> str:
-    """List the options: name on the command line, group, what they do, what was assumed."""
+    """List the options: name on the command line, group, what they do, assumed gain."""
     columns = [
         Column("name", words=True),
         Column("group", words=True),

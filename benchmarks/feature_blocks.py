@@ -1,4 +1,4 @@
-"""What `quote.py` writes about detectors on features, from the rows in ``results/``."""
+"""Tables of detectors on features, from the rows in ``results/``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def summary() -> str:
-    """Show the mean AUC of every head on every dataset, where all its classes are there."""
+    """Lay out the mean AUC of every head on every dataset whose classes were all measured."""
     means = {dataset: complete_means(dataset) for dataset in DATASETS}
     titles = [title for title in HEADS if any(title in one for one in means.values())]
     if not titles:
@@ -41,7 +41,7 @@ def summary() -> str:
 
 
 def develop() -> str:
-    """Show what heads reach on training images alone, which is chosen, and what that reaches."""
+    """Lay out the selection of the head on training images, and its AUC on test images."""
     means = means_without(None, read_rows(ROWS))
     chosen = chosen_heads()
     if not chosen:
@@ -51,22 +51,22 @@ def develop() -> str:
         [title, f"{100 * means[title]:.2f}", str(often[title])]
         for title in sorted(CANDIDATES, key=lambda one: -means[one])
     ]
-    header = ["CIFAR-10, training images only", "mean AUC, %", "chosen for classes"]
+    header = ["CIFAR-10, training images only", "mean AUC, %", "classes for which it is selected"]
     found = by_head("cifar10")
     reached = [np.mean(found.get(title, {}).get(name, [np.nan])) for name, title in chosen.items()]
-    said = f"The chosen heads reach {np.mean(reached):.2f} % on the test images.\n"
+    said = f"The selected heads have a mean AUC of {np.mean(reached):.2f} % on the test images.\n"
     return f"{table(header, rows)}\n{said}"
 
 
 def chosen_mean(dataset: str) -> str:
-    """Return the mean AUC over ten classes of the head that is chosen, if it is one for all."""
+    """Return the mean AUC over ten classes of the selected head, if it is the same for all."""
     chosen = set(chosen_heads().values())
     mean = complete_means(dataset).get(chosen.pop()) if len(chosen) == 1 else None
     return "–" if mean is None else f"{mean:.1f}"
 
 
 def classes(dataset: str) -> str:
-    """Show every head class by class, as far as it was run; the mean only of all ten."""
+    """Lay out every head by class, as far as it was run, with the mean of all ten classes."""
     found = by_head(dataset)
     if not found:
         return NOT_YET
@@ -95,7 +95,7 @@ def classes(dataset: str) -> str:
 
 
 def trials() -> str:
-    """Show what was tried on a part of a class, before any of it became an option."""
+    """Lay out what was tried on a part of a class before it became an option."""
     found: dict[str, dict[str, float]] = {}
     for row in read_rows(RESULTS / "feature-trials.jsonl"):
         name = f"{row['dataset']}, {row['normal']}"
@@ -111,9 +111,9 @@ def trials() -> str:
 
 
 def cost() -> str:
-    """Show the seconds that one class takes when the features are there.
+    """Lay out the seconds for one class, with features that were computed before.
 
-    The fastest class counts, since others ran while the machine had much else to do.
+    The fastest class counts, because others ran while the machine was busy with other work.
     """
     seconds: dict[str, list[tuple[float, float]]] = {}
     for row in read_rows(results_of("cifar10")):
@@ -124,12 +124,12 @@ def cost() -> str:
         [title, *(f"{min(side):.1f}" for side in zip(*pairs, strict=True))]
         for title, pairs in seconds.items()
     ]
-    header = ["CIFAR-10, seconds a class (the fastest)", "fit", "score 10,000"]
+    header = ["CIFAR-10, seconds for one class (the fastest)", "fit", "score 10,000 images"]
     return table(header, rows) if rows else NOT_YET
 
 
 def speed() -> str:
-    """Say how fast features are computed, beside the bare network in the same run."""
+    """Lay out the speed of feature extraction, and of the network alone in the same run."""
     path = RESULTS / "features-speed.json"
     if not path.exists():
         return NOT_YET
@@ -138,14 +138,14 @@ def speed() -> str:
     rows = [[name, f"{rate[name]:.0f}", f"{100 * share[name]:.0f} %"] for name in rate]
     header = [
         f"{found['resolution']} px, {found['machine']['threads']} thread",
-        "images/s",
-        "of bare",
+        "images a second",
+        "share of the speed of the network alone",
     ]
     return table(header, rows)
 
 
 def maps() -> str:
-    """Show how well patch detectors find known damage on stop signs, and where."""
+    """Lay out how well patch detectors find and locate known damage on stop signs."""
     rows = [
         [
             f"{row['title']}, {row['damage']}",
@@ -153,7 +153,7 @@ def maps() -> str:
         ]
         for row in read_rows(RESULTS / "feature-maps.jsonl")
     ]
-    header = ["270 damaged and 270 whole stop signs, %", "image AUC", "pixel AUC", "PRO"]
+    header = ["270 damaged and 270 undamaged stop signs, %", "image AUC", "pixel AUC", "PRO"]
     return table(header, rows) if rows else NOT_YET
 
 

@@ -12,17 +12,20 @@ NETWORKS = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 TASKS = {"pretrain": "pretraining", "train": "training", "score": "scoring"}
 CONTENDERS = {
     "insphere": "insphere",
-    "limit": "nothing but the network's steps",
-    "usual, 0 workers": "torchvision dataset, PIL, DataLoader",
-    "usual, 2 workers": "the same, 2 workers",
+    "limit": "the steps of the network alone",
+    "usual, 0 workers": "torchvision dataset, PIL transforms, DataLoader",
+    "usual, 2 workers": "the same with 2 workers",
     "pyod": "PyOD's DeepSVDD (a dense network)",
 }
 
 
 def speed() -> str:
-    """Images a second of each contender, and how many times as fast insphere is."""
+    """Lay out images a second of each program, and the factor by which insphere is faster."""
     networks = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))["networks"]
-    lines = ["| network | task | what | images / s | insphere is faster by |", "|" + " --- |" * 5]
+    lines = [
+        "| network | task | program | images a second | insphere is faster by a factor of |",
+        "|" + " --- |" * 5,
+    ]
     for name, found in networks.items():
         for task, shown in TASKS.items():
             for contender, row in found[task].items():
@@ -35,27 +38,27 @@ def speed() -> str:
 
 
 def headline() -> str:
-    """Say in two sentences what speed and memory are."""
+    """Summarise speed and memory in a few sentences."""
     found = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))["networks"]["mnist"]
     said = []
     for task, verb in (("train", "trains"), ("score", "scores")):
         speed = found[task]["insphere"]["images_per_second"]["median"]
         usual = found[task]["usual, 0 workers"]["ours_is_faster_by"]["median"]
-        said.append(f"{verb} {speed:,.0f} images a second, {usual:.1f} times the usual way")
+        said.append(f"{verb} {speed:,.0f} images a second, {usual:.1f} times as many")
     bare = found["train"]["limit"]["ours_is_faster_by"]["median"]
     folders = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))["folders"]
     large = folders[-1]
     machine = found["machine"]
     return (
-        f"On {machine['cores']} cores and MNIST insphere {said[0]} (a torchvision dataset with PIL "
-        f"transforms and a DataLoader) and {100 * bare:.0f} % of what the bare network can, and "
-        f"{said[1]}. Scoring a folder of {large['images']:,} images takes "
+        f"On {machine['cores']} cores and MNIST insphere {said[0]} as a torchvision dataset with "
+        f"PIL transforms and a DataLoader, and at {100 * bare:.0f} % of the speed of the network "
+        f"alone. It {said[1]}. Scoring a folder of {large['images']:,} images takes "
         f"{large['anonymous_mb']:,.0f} MB.\n"
     )
 
 
 def memory() -> str:
-    """Peak memory of scoring folders of different sizes."""
+    """Lay out the peak memory of scoring folders of different sizes."""
     found = json.loads((RESULTS / "memory.json").read_text(encoding="utf-8"))
     lines = ["| images in the folder | their pixels, MB | peak memory, MB |", "|" + " ---: |" * 3]
     for row in found["folders"]:
@@ -67,26 +70,28 @@ def memory() -> str:
     each = growth * 2**20 / (large["images"] - small["images"])
     lines += [
         "",
-        f"{each:,.0f} bytes more for each image more: its name. {_machine(found['machine'])}",
+        f"Each further image takes {each:,.0f} bytes, for its name. {_machine(found['machine'])}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def studio() -> str:
-    """How soon a page is there and a click is answered: the median, and the worst of some."""
+    """Lay out the time of a page and of the answer to a click: the median and the longest."""
     if not (RESULTS / "studio.json").is_file():
         return "Not measured yet.\n"
     found = json.loads((RESULTS / "studio.json").read_text(encoding="utf-8"))
     visitors = f"{found['visitors']} visitors at once"
     rows = {
-        "first page, nothing in the browser's cache": found["first_page"]["without_cache"],
-        "first page, once more": found["first_page"]["with_cache"],
-        "answer to a click, idle": found["answer_idle"],
-        "the same while two networks are trained": found["answer_while_training"],
-        f"the same with {visitors} besides": found["answer_with_visitors"],
-        f"first page with {visitors} besides": found["first_page_with_visitors"]["without_cache"],
+        "first page, empty browser cache": found["first_page"]["without_cache"],
+        "first page, again": found["first_page"]["with_cache"],
+        "answer to a click, no training": found["answer_idle"],
+        "the same while two networks train": found["answer_while_training"],
+        f"the same with {visitors} in addition": found["answer_with_visitors"],
+        f"first page with {visitors} in addition": found["first_page_with_visitors"][
+            "without_cache"
+        ],
     }
-    lines = ["| | median, ms | worst, ms | of |", "| --- | ---: | ---: | ---: |"]
+    lines = ["| | median, ms | longest, ms | measurements |", "| --- | ---: | ---: | ---: |"]
     for name, row in rows.items():
         lines.append(
             f"| {name} | {1000 * row['median']:,.0f} | {1000 * row['worst']:,.0f} | {row['n']} |"
@@ -94,17 +99,17 @@ def studio() -> str:
     first = found["first_comparison"]
     lines += [
         "",
-        f"From an empty address line to a trained comparison, the first button pressed at once: "
-        f"{first['seconds']:.0f} s. {_machine(found['machine'])}",
+        f"From opening the page and pressing *Train* at once to the comparison of the trained "
+        f"models: {first['seconds']:.0f} s. {_machine(found['machine'])}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def sharing() -> str:
-    """Processor time of runs that share what they can, beside that of the same runs alone."""
+    """Lay out the processor time of runs together, which share stages, and one by one."""
     found = json.loads((RESULTS / "sharing.json").read_text(encoding="utf-8"))
     lines = [
-        "| runs | class | alone, s | shared, s | saved |",
+        "| runs | class | one by one, s | together, s | saved |",
         "| --- | --- " + "| ---: " * 3 + "|",
     ]
     for title, row in found["groups"].items():

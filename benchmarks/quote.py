@@ -21,6 +21,7 @@ from choosing_blocks import BLOCKS as CHOOSING
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
+from inspection_blocks import BLOCKS as INSPECTION
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -34,6 +35,7 @@ from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
 from table_blocks import BLOCKS as TABULAR
 from text_blocks import BLOCKS as TEXTS
+from threshold_blocks import BLOCKS as THRESHOLDS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -232,6 +234,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "cifar10-controls": lambda: controls("cifar10"),
     **ABLATION,
     **FEATURES,
+    **INSPECTION,
     **METHODS,
     **FIGURES,
     **CHOOSING,
@@ -241,6 +244,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **STRUCTURED,
     **TABLE1,
     **TEXTS,
+    **THRESHOLDS,
 }
 
 

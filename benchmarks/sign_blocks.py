@@ -1,4 +1,4 @@
-"""What `quote.py` and `draw.py` say about stop signs, from the rows in ``results/``."""
+"""Tables and figures of stop signs, from the rows in ``results/``."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def by_title(path: Path = ROWS) -> dict[str, list[Row]]:
 
 
 def published(row: Row) -> Published | None:
-    """Return what the paper says about a row's method on attacked stop signs."""
+    """Return the published result of the method of a row on attacked stop signs."""
     method = row["method"]
     if method == "deep-svdd":
         method = row["params"]["objective"]
@@ -86,7 +86,7 @@ def measures(row: Row) -> dict[str, float]:
 
 
 def summary() -> str:
-    """Show every method on attacked, damaged and other signs, beside the paper's row."""
+    """Lay out every method on attacked, damaged and other signs, with the published AUC."""
     found = by_title()
     if not found:
         return NOT_YET
@@ -108,7 +108,7 @@ def summary() -> str:
 
 
 def budgets() -> str:
-    """Show how far attacked signs are from their originals, and each method's AUC, by steps."""
+    """Lay out the distance of attacked signs from their originals and the AUCs, by steps."""
     _, about = read_attacks()
     same = min(BUDGETS.values())
     far = [f"{about['distance_l2'][str(steps)]['median']:.0f}" for steps in BUDGETS]
@@ -140,21 +140,21 @@ def kinds(strength: int) -> str:
 
 
 def fooled() -> str:
-    """Show what is left of the AUC, and what passes, when the detector itself is attacked."""
+    """Lay out the AUC and the share of missed anomalies when the detector is attacked."""
     found = by_title(FOOLED)
     if not found:
         return NOT_YET
     attacked = next(iter(found.values()))[0]["attacked"]
     lines = []
     for title, rows in found.items():
-        for name, key in (("AUC", "auc"), ("passing", "passing")):
+        for name, key in (("AUC", "auc"), ("missed", "passing")):
             cells = [f"{title}: {name}"]
             for norm, radii in attacked.items():
                 cells += [spread([row["attacked"][norm][r][key] for row in rows]) for r in radii]
             lines.append([*cells, str(len(rows))])
     symbols = {"none": "", "linf": "L∞ ", "l2": "L2 "}
     columns = [
-        "untouched" if norm == "none" else f"{symbols[norm]}{radius}"
+        "not attacked" if norm == "none" else f"{symbols[norm]}{radius}"
         for norm, radii in attacked.items()
         for radius in radii
     ]
@@ -162,7 +162,7 @@ def fooled() -> str:
 
 
 def facts() -> str:
-    """Say what is known of the classifier and the attack, from the file beside the images."""
+    """Describe the classifier and the attack, from the file beside the images."""
     _, about = read_attacks()
     classifier = about["classifier"]
     right = classifier["accuracy"]
@@ -170,11 +170,12 @@ def facts() -> str:
     of = sum(about["attacked"].values())
     versions = about["versions"]
     return (
-        f"The classifier knows {100 * right['test stop signs']:.1f} % of the 270 test stop signs "
-        f"and {100 * right['other signs kept apart']:.1f} % of the 1,000 other signs that were "
-        f"kept apart, of which it takes {100 * right['other signs kept apart, called stop']:.1f} % "
-        f"for stop signs. Of {of} attacked images {wrong} are misclassified as whole pixels. Seed "
-        f"{about['seed']}; foolbox {versions['foolbox']}, torch {versions['torch']}.\n"
+        f"The classifier recognises {100 * right['test stop signs']:.1f} % of the 270 test stop "
+        f"signs and {100 * right['other signs kept apart']:.1f} % of the 1,000 other held-out "
+        f"signs. It classifies {100 * right['other signs kept apart, called stop']:.1f} % of these "
+        f"as stop signs. Of {of} attacked images, rounded to whole pixel values, {wrong} are "
+        "misclassified. "
+        f"Seed {about['seed']}; foolbox {versions['foolbox']}, torch {versions['torch']}.\n"
     )
 
 
@@ -200,7 +201,7 @@ def kinds_figure() -> PlannedFigure:
     ])  # fmt: skip
     return _planned(
         "signs-kinds",
-        "What each method sees",
+        "AUC of each method by kind of anomaly",
         "AUC of 270 normal test stop signs against each kind of anomaly; damage at strength 3.",
         ROWS,
         partial(heat_map, _heat(list(found), list(names.values()), values)),
@@ -221,8 +222,8 @@ def strengths_figure() -> PlannedFigure:
     return _planned(
         "signs-strengths",
         f"{title}: damage by strength",
-        "AUC of 270 normal test stop signs against the same signs damaged, from faint (1) to gross "
-        "(5).",
+        "AUC of 270 normal test stop signs against the same signs with damage, from faint (1) to "
+        "severe (5).",
         ROWS,
         partial(heat_map, _heat(list(KINDS), [str(s) for s in STRENGTHS], values)),
     )
@@ -244,9 +245,9 @@ def fooled_figure() -> PlannedFigure:
     }
     return _planned(
         "signs-fooled",
-        "Attacks on the detector itself",
-        "AUC of 270 normal test stop signs against 100 anomalies whose pixels were changed so that "
-        "the detector's score falls; mean and range over seeds. The dotted line is chance.",
+        "Attacks on the detector",
+        "AUC of 270 normal test stop signs against 100 anomalies whose pixels were changed to "
+        "lower the score of the detector; mean and range over seeds. The dotted line is chance.",
         FOOLED,
         partial(radius_curves, named),
     )

@@ -1,4 +1,4 @@
-"""The paper's Table 1 for the docs: the sweeps' runs, from the rows in ``results/``."""
+"""Table 1 of the paper for the docs, from the runs of sweeps in ``results/``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from insphere.experiments.store.jsonl_rows import read_rows
 
 HERE = Path(__file__).parent
 SUITES = ("fast", "controls", "table1")
-"""Files of rows in which a run of the sweep may stand."""
-CLOSER = {
+"""Files of rows that can contain a run of the sweep."""
+FURTHER = {
     "mnist": ("anogan",),
     "cifar10": ("longer", "horse", "pretraining", "dcae", "anogan-seeds", "anogan"),
 }
-"""Sweeps that look closer where a method is behind."""
+"""Further sweeps, where a method is below its published AUC."""
 
 
 def measured(dataset: str, suites: Iterable[str]) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def table(dataset: str) -> SweepTable:
 
 
 def means(dataset: str) -> str:
-    """Set the mean over classes of each method beside the published one."""
+    """Lay out the mean over classes of each method, and the published one."""
     found = table(dataset)
     columns = [
         Column("mean AUC over ten classes, %", words=True),
@@ -68,16 +68,16 @@ def means(dataset: str) -> str:
 
 
 def classes(dataset: str) -> str:
-    """Show every class, the published value beside each."""
+    """Lay out every class with its published AUC."""
     return markdown_grid(sweep_layout(table(dataset)))
 
 
-def closer(dataset: str) -> str:
-    """Show what was tried where a method is behind, as far as it was run."""
+def further(dataset: str) -> str:
+    """Lay out what was tried where a method is below its published AUC, as far as it was run."""
     rows = measured(dataset, (*SUITES, "closer"))
     published = published_table(dataset)
     lines = []
-    for name in CLOSER[dataset]:
+    for name in FURTHER[dataset]:
         runs = read_sweep(HERE.parent / "sweeps" / f"{dataset}-{name}.yaml").runs()
         sources = {run.column: published_column(run.spec) for run in runs}
         for normal, cells in sweep_tables(runs, rows)[0].lines():
@@ -95,5 +95,5 @@ def closer(dataset: str) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     f"table1-{dataset}{suffix}": partial(block, dataset)
     for dataset in ("mnist", "cifar10")
-    for suffix, block in (("", means), ("-closer", closer), ("-classes", classes))
+    for suffix, block in (("", means), ("-closer", further), ("-classes", classes))
 }

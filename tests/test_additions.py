@@ -277,12 +277,10 @@ def test_a_new_detector_with_labels_is_one_file_and_one_line(
     from insphere.cli import main
     from insphere.data import load_dataset
     from insphere.detectors.method_table import METHODS, Entry
-    from insphere.experiments.runs.run_builder import comparable_methods
     from insphere.workflows.score_source import method_title
 
     new_file("insphere.detectors.shallow", "direction", LABELLED)
     monkeypatch.setitem(METHODS, "direction", Entry("shallow.direction:DirectionDetector"))
-    comparable_methods.cache_clear()
     digits = load_dataset("digits-8x8")
     for folder, digit in (("good", 3), ("bad", 5)):
         (tmp_path / folder).mkdir()
@@ -304,5 +302,8 @@ def test_a_new_detector_with_labels_is_one_file_and_one_line(
     in_python.fit(np.concatenate([normals, anomalies]), np.repeat([0, -1], 30))
     np.testing.assert_allclose(in_python.anomaly_score(new), shown.anomaly_score(new))
     assert in_python.threshold_ == pytest.approx(shown.threshold_)
-    assert "direction" in comparable_methods()
-    comparable_methods.cache_clear()
+    capsys.readouterr()
+    assert main(["methods"]) == 0
+    assert "distance from normal images towards labelled anomalies" in " ".join(
+        capsys.readouterr().out.split()
+    )

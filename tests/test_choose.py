@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 import insphere
 from insphere.cli.app import main
+from insphere.data.letterbox import content_size, on_canvas
 from insphere.detectors.registry import method_card
 from insphere.errors import SpecError
 from insphere.synthetic_anomalies import KINDS
@@ -103,6 +104,18 @@ def test_challenges_come_from_the_held_out_images(threes) -> None:
             assert (one.images != threes[one.origin]).any(axis=(1, 2, 3)).mean() > 0.9
 
 
+def test_padding_stays_the_mirror_image_of_what_was_made() -> None:
+    """Methods find the photograph on a canvas by its mirror image; see insphere.data.letterbox."""
+    rng = np.random.default_rng(0)
+    sizes = [(30, 40), (40, 25), (36, 36), (40, 40)]
+    photos = [rng.integers(0, 256, (*size, 1), dtype=np.uint8) for size in sizes]
+    held = np.stack([on_canvas(photo, (40, 40)) for photo in photos])
+    for one in make_challenges(held, held, seed=0):
+        if one.group != "far":
+            contents = [content_size(image) for image in one.images]
+            assert contents == [sizes[row] for row in one.origin], one.name
+
+
 def test_the_halves_hold_every_kind_once() -> None:
     assert sorted([*HALVES[0], *HALVES[1]]) == sorted(KINDS)
 
@@ -114,8 +127,9 @@ def test_candidates_are_methods_with_known_options() -> None:
     for one in CANDIDATES:
         assert "images" in method_card(one.method).takes
         build_detector(one.method, {**one.params, **one.trial}, seed=0)
-    small = applicable(CANDIDATES, (28, 28, 1))
-    large = applicable(CANDIDATES, (256, 256, 3))
+    small = applicable(CANDIDATES, (28, 28, 1), 500)
+    large = applicable(CANDIDATES, (256, 256, 3), 500)
+    assert "segmentation" in applicable(CANDIDATES, (256, 256, 3), 50)[1]
     assert "segmentation" in small[1]
     assert "knn" in large[1]
 
@@ -144,6 +158,7 @@ def test_it_continues_where_it_was_stopped(threes, tmp_path) -> None:
 
     part = choose(threes, candidates=SHALLOW, folder=tmp_path, progress=stop)
     assert [row.name for row in part.rows] == ["knn"]
+    assert part.stopped
     assert "stopped" in part.left_out["kde"]
     said: list[str] = []
     whole = choose(threes, candidates=SHALLOW, folder=tmp_path, progress=said.append)
@@ -225,7 +240,7 @@ def test_methods_for_tables_are_named(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     rows = np.random.default_rng(0).normal(size=(40, 3))
     np.savetxt("rows.csv", rows, delimiter=",", header="a,b,c", comments="")
-    assert main(["fit", "rows.csv", "--method", "auto"]) == 2
+    assert main(["fit", "rows.csv", "--kind", "table", "--method", "auto"]) == 2
     assert "images only" in " ".join(capsys.readouterr().err.split())
 
 

@@ -23,7 +23,7 @@ from sklearn.datasets import load_digits
 
 from insphere.cli import main
 from insphere.detectors import load_detector
-from insphere.detectors.registry import METHODS, detector_class
+from insphere.detectors.registry import METHODS, detector_class, method_card
 
 PROGRAM = [sys.executable, "-m", "insphere"]
 TINY = ["--epochs", "1", "--pretrain-epochs", "1"]
@@ -212,7 +212,11 @@ def test_file_names_that_are_no_text_and_look_like_markup(normals, capsys):
 
 
 # The rest need labels of other classes, or minutes.
-FROM_NORMALS = [method for method in METHODS if method not in ("softmax", "anogan")]
+FROM_NORMALS = [
+    method
+    for method in METHODS
+    if method not in ("softmax", "anogan") and "images" in method_card(method).takes
+]
 
 
 @pytest.fixture(scope="module")
@@ -230,13 +234,16 @@ def few_digits(tmp_path_factory) -> str:
 @pytest.mark.parametrize("method", FROM_NORMALS)
 def test_every_method_fits_saves_scores_and_evaluates(method, few_digits, capsys):
     parameters = inspect.signature(detector_class(method)).parameters
-    epochs = "50" if method == "dcae" else "15"  # an autoencoder learns its images from nothing
+    # An autoencoder learns its images from nothing, and the segmentation what damage is.
+    epochs = {"dcae": "50", "segmentation": "60"}.get(method, "15")
     tiny = ["--epochs", epochs] if "epochs" in parameters else []
     tiny += ["--option", "lr=0.01"] if method == "dcae" else []
     # Networks are trained once; the usual threshold of so few images would take six trainings.
     tiny += ["--contamination", "0.05"] if "epochs" in parameters else []
     tiny += ["--pretrain-epochs", "1"] if "pretrain_epochs" in parameters else []
     tiny += ["--option", "resolution=64"] if "backbone" in parameters else []
+    if "scale" in parameters and parameters["scale"].default is not None:
+        tiny += ["--option", "scale=null"]
     fitted = json_of(
         capsys, "fit", few_digits, "--normal", "0", "--method", method, *tiny, "--out", "m"
     )
@@ -397,7 +404,7 @@ def test_usage_mistakes_are_one_sentence(normals, capsys):
     refused(capsys, "fit", "x", "--epochs", "many", says="--epochs")
     refused(capsys, "demo", "--digit", "11", says="--digit")
     refused(capsys, "fit", says="nothing to train on")
-    refused(capsys, "fit", str(normals), "--method", "spheres", says="deep-svdd")
+    refused(capsys, "fit", str(normals), "--method", "deep-svd", says="deep-svdd")
     refused(capsys, *knn(str(normals), "--recipe", "fast"), says="no option recipe")
     refused(capsys, *knn(str(normals), "--option", "k"), says="NAME=VALUE")
     refused(capsys, *knn(str(normals), "--option", "n_neighbors=0"), says="n_neighbors")
@@ -727,6 +734,8 @@ def interrupted(arguments: list[str], seen: Callable[[], bool]) -> subprocess.Co
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # It yields to this process, which must interrupt it before the training is over.
+        preexec_fn=lambda: os.nice(19),
     )
     deadline = time.monotonic() + 60
     while not seen() and process.poll() is None and time.monotonic() < deadline:

@@ -154,11 +154,11 @@ def test_channels_follow_the_images(folder):
     assert load_dataset(folder, channels=1).image_shape == (4, 4, 1)
 
 
-def test_mixed_sizes_name_the_sizes_and_the_way_out(folder):
+def test_mixed_sizes_lie_on_a_canvas_and_a_size_overrides_it(folder):
     Image.new("L", (8, 6)).save(folder / "a.png")
     Image.new("L", (5, 5)).save(folder / "b.png")
-    with pytest.raises(DataError, match=r"6×8, 5×5.*size="):
-        load_dataset(folder)
+    with pytest.warns(UserWarning, match=r"canvas of 6×8 pixels.*size="):
+        assert load_dataset(folder).images.shape == (2, 6, 8, 1)
     assert load_dataset(folder, size=4).images.shape == (2, 4, 4, 1)
     assert load_dataset(folder, size=(3, 7)).images.shape == (2, 3, 7, 1)
 

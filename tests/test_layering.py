@@ -40,11 +40,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {
         "errors", "fingerprint", "modalities", "preprocess", "nets", "synthetic_anomalies",
     },
-    "features": {"errors", "fingerprint", "storage", "nets", "training"},
+    "features": {"errors", "fingerprint", "storage", "data.letterbox", "nets", "training"},
     "scoring": {"errors"},
     "synthetic_anomalies": {"errors"},
     "detectors": {
         "errors", "fingerprint", "data.inputs", "data.value_range", "data.column_scale",
+        "data.letterbox",
         "modalities", "preprocess", "nets", "training", "features", "scoring",
         "synthetic_anomalies",
     },
@@ -64,8 +65,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "experiments": {
         "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",
-        "preprocess", "nets", "training", "features", "detectors", "scoring", "explain",
-        "figures", "report", "workflows",
+        "modalities", "preprocess", "nets", "training", "features", "detectors", "scoring",
+        "explain", "figures", "report", "workflows",
     },
 }  # fmt: skip
 MAY_IMPORT["studio"] = {

@@ -63,7 +63,8 @@ Size = Annotated[
     str | None,
     typer.Option(
         "--size",
-        help="Resize images to SIZE pixels: 64 for squares, or height x width, such as 64x48.",
+        help="Resize images to SIZE pixels: 64 for squares, or height x width, such as 64x48. "
+        "Without it they keep their size, and photos of different sizes their aspect.",
         metavar="SIZE",
     ),
 ]

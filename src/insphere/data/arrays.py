@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from insphere.data.axes import check_axes
 from insphere.data.files import open_zip
 from insphere.data.image_set import ImageSet
+from insphere.data.letterbox import Canvas, on_canvas
 from insphere.data.pixels import resized
 from insphere.errors import DataError
 from insphere.natural_sort import natural_key
@@ -202,7 +203,7 @@ def _labels(
 
 
 def convert_images(
-    images: NDArray[Any], *, size: tuple[int, int] | None, channels: int | None
+    images: NDArray[Any], *, canvas: Canvas | None, channels: int | None
 ) -> NDArray[Any]:
     """Resize images, and turn them grey or RGB, as far as they are not so already.
 
@@ -210,8 +211,8 @@ def convert_images(
     ----------
     images : ndarray of uint8, uint16 or float32, shape (N, H, W, C)
         The images.
-    size : tuple of int, optional
-        Height and width wanted.
+    canvas : Canvas, optional
+        Height and width wanted, and how images get there.
     channels : {1, 3}, optional
         Channels wanted; grey is the luma of ITU-R 601.
 
@@ -221,11 +222,12 @@ def convert_images(
         The same array if there is nothing to do.
     """
     height, width, found = images.shape[1:]
-    size = size or (height, width)
+    canvas = canvas or Canvas(height, width, "stretch")
     channels = channels or found
-    if (height, width, found) == (*size, channels):
+    if (height, width, found) == (*canvas.size, channels):
         return images
-    converted = np.empty((len(images), *size, channels), images.dtype)
+    converted = np.empty((len(images), *canvas.size, channels), images.dtype)
     for source, target in zip(images, converted, strict=True):
-        target[...] = resized(source, size, channels)
+        lying = resized(source, canvas.content(height, width), channels)
+        target[...] = on_canvas(lying, canvas.size)
     return converted

@@ -15,9 +15,17 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from insphere.data.files import ImageFiles
+from insphere.data.letterbox import Canvas, on_canvas
 from insphere.data.limits import Limits, limits
 from insphere.data.listing import Entry
-from insphere.data.pixels import Pixels, image_to_array, mask_to_array, open_image, pages
+from insphere.data.pixels import (
+    Pixels,
+    image_to_array,
+    mask_to_array,
+    open_image,
+    pages,
+    shape_of,
+)
 from insphere.data.progress import Progress
 from insphere.errors import DataError
 from insphere.resources import usable_cores
@@ -94,7 +102,7 @@ class PixelBudget:
 def _decode_entry(
     files: ImageFiles,
     entry: Entry,
-    size: tuple[int, int] | None,
+    canvas: Canvas | None,
     channels: int | None,
     budget: PixelBudget,
 ) -> Decoded:
@@ -102,10 +110,19 @@ def _decode_entry(
         image = open_image(files.read(entry.name))
         budget.spend(image, files.size(entry.name))
         more = pages(image) - 1
+        size = None if canvas is None else canvas.size
+        if canvas is not None and canvas.fit != "stretch":
+            # Of a second one, because looking for its orientation may decode it.
+            seen = open_image(files.read(entry.name))
+            size = canvas.content(*shape_of(seen, entry.box, entry.border))
         pixels = image_to_array(
             image, size=size, channels=channels, box=entry.box, border=entry.border
         )
-        return Decoded(entry, pixels, _mask(files, entry, pixels, size, budget), more=more)
+        mask = _mask(files, entry, pixels, size, budget)
+        if canvas is not None:
+            mask = None if mask is None else _beside_nothing(mask, canvas.size)
+            pixels = on_canvas(pixels, canvas.size)
+        return Decoded(entry, pixels, mask, more=more)
     except DataError:
         raise
     except UnidentifiedImageError:
@@ -142,11 +159,31 @@ def _mask(
     return union
 
 
+def _beside_nothing(mask: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a mask on the canvas; no defect lies in the padding."""
+    return np.pad(mask, ((0, size[0] - mask.shape[0]), (0, size[1] - mask.shape[1])))
+
+
+def survey(files: ImageFiles, entries: Sequence[Entry]) -> list[tuple[int, int]]:
+    """Return height and width of all images that can be opened, from their headers."""
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for entry in entries:
+            try:
+                found.append(shape_of(open_image(files.read(entry.name)), entry.box, entry.border))
+            except DataError:
+                raise
+            except Exception:  # it is named when it is decoded
+                continue
+    return found
+
+
 def decode_entries(
     files: ImageFiles,
     entries: Sequence[Entry],
     *,
-    size: tuple[int, int] | None,
+    canvas: Canvas | None,
     channels: int | None,
     progress: bool | None,
 ) -> Iterator[Decoded]:
@@ -158,7 +195,9 @@ def decode_entries(
         Where they are.
     entries : sequence of Entry
         What to decode.
-    size, channels
+    canvas : Canvas, optional
+        Common size of all, and how each gets there; by default each keeps its own.
+    channels : {1, 3}, optional
         As in `image_to_array`.
     progress : bool, optional
         Show a progress bar with the time left; by default if stderr is a terminal.
@@ -171,7 +210,7 @@ def decode_entries(
     budget = PixelBudget(str(files.path), limits())
 
     def decode(chunk: list[Entry]) -> list[Decoded]:
-        return [_decode_entry(files, entry, size, channels, budget) for entry in chunk]
+        return [_decode_entry(files, entry, canvas, channels, budget) for entry in chunk]
 
     workers = _workers(files, entries)
     remaining = iter(entries)

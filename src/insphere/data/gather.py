@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,8 +14,13 @@ from insphere.data.listing import Entry
 from insphere.data.stack import Stack
 from insphere.errors import DataError
 
-MAX_SIZES = 4  # different sizes after which the complaint is clear enough
-MISMATCH_PATIENCE = 256  # images looked at after the first of another size
+
+class SizesDifferError(DataError):
+    """Two images differ in height or width, so that they do not form one array."""
+
+    def __init__(self, one: tuple[int, int], other: tuple[int, int]) -> None:
+        seen = " and ".join(f"{height}×{width}" for height, width in (one, other))
+        super().__init__(f"The images differ in height × width ({seen}): give them a size.")
 
 
 @dataclass
@@ -61,14 +65,15 @@ def gather(
 
     Raises
     ------
+    SizesDifferError
+        If the images have different sizes.
     DataError
-        If the images have different sizes, or some have 8 bits for a value and some more.
+        If some have 8 bits for a value and some more.
     """
     found = Gathered()
     dtypes: dict[np.dtype[Any], str] = {}
-    sizes: Counter[tuple[int, int]] = Counter()
+    size: tuple[int, int] | None = None
     depth = channels
-    mixed_since = 0
     promoted = False
     for item in decoded:
         if item.pixels is None:
@@ -82,12 +87,9 @@ def gather(
             rest = "page 2" if item.more == 1 else f"pages 2 to {item.more + 1}"
             found.unread.append(f"{item.entry.name}: {rest} (the first is read)")
         height, width, own_depth = item.pixels.shape
-        sizes[height, width] += 1
-        if len(sizes) > 1:
-            mixed_since += 1
-            if len(sizes) == MAX_SIZES or mixed_since == MISMATCH_PATIENCE:
-                break
-            continue
+        size = size or (height, width)
+        if size != (height, width):
+            raise SizesDifferError(size, (height, width))
         pixels = item.pixels
         dtypes.setdefault(pixels.dtype, item.entry.name)
         if len(dtypes) > 1:
@@ -108,12 +110,6 @@ def gather(
         if masks is not None:
             masks.append(np.zeros((height, width), np.uint8) if item.mask is None else item.mask)
         found.kept.append(item.entry)
-    if len(sizes) > 1:
-        seen = ", ".join(f"{height}×{width}" for height, width in sizes)
-        raise DataError(
-            f"The images differ in height × width ({seen}): say what to resize them to with "
-            f"size=, for example size={min(min(sizes)):d}."
-        )
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.letterbox import Fit
 from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError
 
@@ -51,6 +52,8 @@ class ImageSet(SampleSet):
         says nothing about a detector that learned ``b``.
     layout : str
         Name of the layout of folders that was recognised; empty for other sources.
+    fit : {"stretch", "own", "letterbox"}
+        How images of different sizes got this one; see `insphere.data.letterbox.Canvas`.
     n_masks : int
         Images that come with a mask of their own, be it empty.
     ignored : dict of str to int
@@ -70,6 +73,7 @@ class ImageSet(SampleSet):
     normal_classes: tuple[str, ...] = ()
     own_anomalies: bool = False
     layout: str = ""
+    fit: Fit = "stretch"
     n_masks: int = 0
     ignored: dict[str, int] = field(default_factory=dict)
 

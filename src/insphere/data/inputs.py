@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from insphere.data.axes import check_axes
-from insphere.data.image_set import ImageSet, take_images
+from insphere.data.image_set import DTYPES, ImageSet, take_images
+from insphere.data.letterbox import Canvas, Fit, choose_canvas, on_canvas
 from insphere.data.load import Size, load_dataset, load_paths
-from insphere.data.pixels import image_to_array
+from insphere.data.pixels import image_to_array, resized
 from insphere.data.sample_set import SampleSet
 from insphere.data.torch_inputs import from_tensor, from_torch_data, is_torch_data
 from insphere.errors import DataError
@@ -31,6 +33,7 @@ def as_images(
     channels: int | None = None,
     skip_bad: bool = False,
     progress: bool | None = None,
+    canvas: Canvas | None = None,
 ) -> NDArray[Any]:
     """Convert images in any accepted form to an array of shape N×H×W×C.
 
@@ -43,6 +46,9 @@ def as_images(
         as it is.
     size, channels, skip_bad, progress
         How to read paths; see `load_dataset`.
+    canvas : Canvas, optional
+        Where paths, pictures and lists of arrays of other sizes are to lie; by default they keep
+        their size, or lie on a canvas of their own if they differ.
 
     Returns
     -------
@@ -54,16 +60,23 @@ def as_images(
     DataError
         If these are no images, or not all of them have finite values.
     """
+    given = X
     X = opened(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
     if isinstance(X, ImageSet):
+        if canvas is not None and given is not X and X.image_shape[:2] != canvas.size:
+            X = opened(
+                given, size=canvas.size, fit=canvas.fit, channels=channels, skip_bad=skip_bad,
+                progress=progress,
+            )  # fmt: skip
+            assert isinstance(X, ImageSet)
         return X.images
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(X, torch.Tensor):
         X = from_tensor(X, torch)
     elif isinstance(X, Image.Image):
-        X = _from_list([X])
+        X = _from_list([X], canvas)
     elif holds_images(X):
-        X = _from_list(X)
+        X = _from_list(X, canvas)
     elif torch is not None and is_torch_data(X, torch):
         X = from_torch_data(X, torch, _from_list)
     X = _unmasked(X)
@@ -140,15 +153,20 @@ def opened(
     X: Any,
     *,
     size: Size | None = None,
+    fit: Fit | None = None,
     channels: int | None = None,
     skip_bad: bool = False,
     progress: bool | None = None,
 ) -> Any:
     """Return the `ImageSet` of a path, a name or a list of paths; other inputs as they are."""
     if isinstance(X, (str, os.PathLike)):
-        return load_dataset(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
+        return load_dataset(
+            X, size=size, fit=fit, channels=channels, skip_bad=skip_bad, progress=progress
+        )
     if isinstance(X, (list, tuple)) and X and all(isinstance(x, (str, os.PathLike)) for x in X):
-        return load_paths(X, size=size, channels=channels, skip_bad=skip_bad, progress=progress)
+        return load_paths(
+            X, size=size, fit=fit, channels=channels, skip_bad=skip_bad, progress=progress
+        )
     return X
 
 
@@ -187,8 +205,8 @@ def holds_images(X: Any) -> bool:
     )
 
 
-def _from_list(items: Sequence[Any]) -> NDArray[Any]:
-    """Stack single images. If some are RGB, grey ones become RGB."""
+def _from_list(items: Sequence[Any], canvas: Canvas | None = None) -> NDArray[Any]:
+    """Stack single images, on a canvas if they differ in size; grey ones become RGB among RGB."""
     arrays = []
     for item in items:
         if isinstance(item, Image.Image):
@@ -201,17 +219,29 @@ def _from_list(items: Sequence[Any]) -> NDArray[Any]:
             arrays.append(item[..., None] if item.ndim == 2 else item)
     if 0 < sum(array.shape[2] == 3 for array in arrays) < len(arrays):
         arrays = [np.repeat(a, 3, axis=2) if a.shape[2] == 1 else a for a in arrays]
-    shapes = sorted({array.shape for array in arrays})
-    if len(shapes) > 1:
-        seen = ", ".join("×".join(map(str, shape)) for shape in shapes[:4])
-        raise DataError(
-            f"The images in the list differ in shape ({seen}): resize them to one size."
-        )
+    sizes = {array.shape[:2] for array in arrays}
     types = sorted({array.dtype.name for array in arrays})
     if len(types) > 1 and "uint8" in types:
         raise DataError(
             f"The images in the list are of different types ({', '.join(types)}), so that their "
             "values cannot be compared: convert them to one."
+        )
+    if canvas is None and len(sizes) > 1:
+        canvas = choose_canvas([array.shape[:2] for array in arrays])
+        warnings.warn(canvas.describe(len(arrays)), stacklevel=4)
+    if canvas is not None and sizes != {canvas.size}:
+        lying = canvas.content
+        arrays = [
+            on_canvas(resized(a, lying(*a.shape[:2]), a.shape[2]), canvas.size)
+            if a.dtype in DTYPES
+            else a
+            for a in arrays
+        ]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        seen = ", ".join("×".join(map(str, shape)) for shape in shapes[:4])
+        raise DataError(
+            f"The images in the list differ in shape ({seen}): resize them to one size."
         )
     return np.stack(arrays)
 

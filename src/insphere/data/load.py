@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,13 @@ from insphere.data.cache import cache_key, cached
 from insphere.data.datasets.dataset import Roi
 from insphere.data.datasets.find import list_as_named, read_named
 from insphere.data.datasets.table import DATASETS, named_dataset
-from insphere.data.decode import decode_entries
+from insphere.data.decode import decode_entries, survey
 from insphere.data.file_kinds import readers
 from insphere.data.files import FolderFiles, ImageFiles, ListedFiles, ZipFiles
-from insphere.data.gather import Gathered, gather
+from insphere.data.gather import Gathered, SizesDifferError, gather
 from insphere.data.image_set import ImageSet
 from insphere.data.layouts import list_images
+from insphere.data.letterbox import Canvas, Fit, choose_canvas
 from insphere.data.listing import Entry, Listing, some
 from insphere.data.other_kinds import refuse_other_kinds
 from insphere.data.stack import FileStack, MemoryStack
@@ -39,7 +40,7 @@ Size = int | tuple[int, int]
 class _Options:
     """How to decode; what changes the pixels is part of the cache's key."""
 
-    size: tuple[int, int] | None
+    canvas: Canvas | None
     channels: int | None
     skip_bad: bool
     roi: Roi
@@ -53,6 +54,7 @@ def load_dataset(
     *,
     name: str | None = None,
     size: Size | None = None,
+    fit: Fit | None = None,
     channels: int | None = None,
     skip_bad: bool = False,
     cache: bool = True,
@@ -76,7 +78,11 @@ def load_dataset(
     name : str, optional
         What to call the set; by default the name, or that of the file or folder.
     size : int or (int, int), optional
-        Resize every image to this height and width, in pixels. Needed if sizes differ.
+        Height and width of every image, in pixels. By default they keep their own; and if those
+        differ, a canvas is chosen on which they lie with their aspect kept, and named in a note.
+    fit : {"stretch", "own", "letterbox"}, optional
+        How an image gets to `size`: resized whatever its aspect (the default), at its own scale as
+        far as it fits, or scaled to fit with its aspect kept; see `insphere.data.letterbox`.
     channels : {1, 3}, optional
         Grey or RGB; by default grey if every image is.
     skip_bad : bool
@@ -120,7 +126,8 @@ def load_dataset(
         raise SpecError(f"channels is 1 (grey) or 3 (RGB), but got {channels!r}.")
     if roi not in ("crop", "border"):
         raise SpecError(f"roi is 'crop' or 'border', but got {roi!r}.")
-    options = _Options(_pair(size), channels, skip_bad, roi, cache, progress, follow_links)
+    canvas = _canvas(size, fit)
+    options = _Options(canvas, channels, skip_bad, roi, cache, progress, follow_links)
     text = os.fspath(source)
     quiet: tuple[str, ...] = ()
     if text in DATASETS:
@@ -142,6 +149,7 @@ def load_paths(
     paths: Sequence[str | os.PathLike[str]],
     *,
     size: Size | None = None,
+    fit: Fit | None = None,
     channels: int | None = None,
     skip_bad: bool = False,
     progress: bool | None = None,
@@ -152,7 +160,7 @@ def load_paths(
     ----------
     paths : sequence of str or path
         The files.
-    size, channels, skip_bad, progress
+    size, fit, channels, skip_bad, progress
         As in `load_dataset`.
 
     Raises
@@ -174,8 +182,17 @@ def load_paths(
             f"{len(missing)} of the {len(found)} files in the list do not exist, such as "
             f"{missing[0]}: check the paths."
         )
-    options = _Options(_pair(size), channels, skip_bad, "crop", False, progress)
+    options = _Options(_canvas(size, fit), channels, skip_bad, "crop", False, progress)
     return _load_files(ListedFiles(found), "images", options)
+
+
+def _canvas(size: Size | None, fit: Fit | None) -> Canvas | None:
+    if fit not in (None, *get_args(Fit)):
+        raise SpecError(f"fit is {' or '.join(map(repr, get_args(Fit)))}, but got {fit!r}.")
+    pair = _pair(size)
+    if pair is None:
+        return None
+    return Canvas(*pair, fit or "stretch")
 
 
 def _pair(size: Size | None) -> tuple[int, int] | None:
@@ -238,7 +255,7 @@ def _load_path(path: Path, options: _Options) -> ImageSet:
 
 
 def _converted(data: ImageSet, options: _Options) -> ImageSet:
-    images = convert_images(data.images, size=options.size, channels=options.channels)
+    images = convert_images(data.images, canvas=options.canvas, channels=options.channels)
     return data if images is data.images else replace(data, images=images)
 
 
@@ -265,7 +282,10 @@ def _load_files(files: ImageFiles, name: str, options: _Options) -> ImageSet:
                 np.save(folder / f"{key}.npy", values, allow_pickle=False)
             return meta
 
-        key = cache_key(files.signature(), options.size, options.channels, options.roi, readers())
+        canvas = options.canvas
+        size = None if canvas is None else canvas.size
+        how = [] if canvas is None or canvas.fit == "stretch" else [canvas.fit]
+        key = cache_key(files.signature(), size, options.channels, options.roi, readers(), *how)
         entry = cached(key, build)
         meta, arrays = entry.meta, entry.arrays
         if meta["skipped"] and not options.skip_bad:
@@ -283,6 +303,7 @@ def _load_files(files: ImageFiles, name: str, options: _Options) -> ImageSet:
         notes=tuple(meta["notes"]),
         normal_classes=tuple(meta["normal_classes"]),
         layout=meta["layout"],
+        fit=meta.get("fit", "stretch"),
         own_anomalies=meta["own_anomalies"],
         n_masks=meta["n_masks"],
         ignored=dict(meta["ignored"]),
@@ -297,19 +318,38 @@ def _decode(
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """Fill the stacks; return what else there is to say, as JSON-like values and small arrays."""
     listing = _list(files, options)
-    size = options.size
-    if size is None and listing.default_size is not None:
-        size = (listing.default_size, listing.default_size)
-    decoded = decode_entries(
-        files, listing.entries, size=size, channels=options.channels, progress=options.progress
-    )
-    found = gather(decoded, images, masks if listing.has_masks else None, channels=options.channels)
+    canvas = options.canvas
+    if canvas is None and listing.default_size is not None:
+        canvas = Canvas(listing.default_size, listing.default_size, "stretch")
+    try:
+        found = _gather(files, listing, canvas, options, images, masks)
+    except SizesDifferError:
+        canvas = choose_canvas(survey(files, listing.entries))
+        listing = replace(listing, notes=(*listing.notes, canvas.describe(len(listing.entries))))
+        images.clear()
+        masks.clear()
+        found = _gather(files, listing, canvas, options, images, masks)
     if found.skipped and not options.skip_bad:
         raise _bad_files(files, found.skipped, len(found.kept))
     if not found.kept:
         bad = [*found.skipped, *found.unread]
         raise DataError(f"None of the {len(bad)} images in {files.path} can be read ({some(bad)}).")
-    return _meta(listing, found), _small_arrays(listing, found.kept)
+    fit = "stretch" if canvas is None else canvas.fit
+    return _meta(listing, found) | {"fit": fit}, _small_arrays(listing, found.kept)
+
+
+def _gather(
+    files: ImageFiles,
+    listing: Listing,
+    canvas: Canvas | None,
+    options: _Options,
+    images: MemoryStack | FileStack,
+    masks: MemoryStack | FileStack,
+) -> Gathered:
+    decoded = decode_entries(
+        files, listing.entries, canvas=canvas, channels=options.channels, progress=options.progress
+    )
+    return gather(decoded, images, masks if listing.has_masks else None, channels=options.channels)
 
 
 def _meta(listing: Listing, found: Gathered) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from insphere.data.image_set import ImageSet
+from insphere.data.letterbox import Fit
 from insphere.data.load import load_dataset
 from insphere.data.sample_set import SampleSet
 from insphere.data.split import OneClassSplit
@@ -67,7 +68,11 @@ class ReadOptions(BaseModel):
         Names of the normal classes; empty where there is only one class, or where a model knows
         them. One name alone, and numbers, are understood.
     size : (int, int), optional
-        Resize images to this height and width, in pixels. Also ``64`` or ``"64x48"``.
+        Height and width of all images, in pixels. Also ``64`` or ``"64x48"``. By default they keep
+        their own; and if those differ, a canvas is chosen on which they lie with their aspect kept.
+    fit : {"stretch", "own", "letterbox"}, optional
+        How an image gets to that size: resized whatever its aspect (the default), at its own scale
+        as far as it fits, or scaled to fit with its aspect kept.
     channels : {1, 3}, optional
         Turn images grey or RGB.
     skip_bad : bool
@@ -106,6 +111,7 @@ anomalous)
 
     normal: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     size: Annotated[tuple[int, int] | None, BeforeValidator(_size)] = None
+    fit: Fit | None = None
     channels: Literal[1, 3] | None = None
     skip_bad: bool = False
     follow_links: bool = False
@@ -147,6 +153,7 @@ anomalous)
         return load_dataset(
             source,
             size=self.size,
+            fit=self.fit,
             channels=self.channels,
             skip_bad=self.skip_bad,
             follow_links=self.follow_links,

@@ -22,6 +22,9 @@ class Stack(Protocol):
     def convert(self, change: Callable[[Pixels], Pixels]) -> None:
         """Change each of the rows gathered so far."""
 
+    def clear(self) -> None:
+        """Drop the rows gathered so far."""
+
 
 class MemoryStack:
     """Rows gathered in memory."""
@@ -36,6 +39,10 @@ class MemoryStack:
     def convert(self, change: Callable[[Pixels], Pixels]) -> None:
         """Change each of the rows gathered so far."""
         self._rows = [change(row) for row in self._rows]
+
+    def clear(self) -> None:
+        """Drop the rows gathered so far."""
+        self._rows = []
 
     def finish(self) -> Pixels:
         """Return all rows as one array."""
@@ -78,6 +85,11 @@ class FileStack:
             after.append(change(row))
         after._path.replace(self._path)
         self._file, self._row_shape, self._dtype = after._file, after._row_shape, after._dtype
+
+    def clear(self) -> None:
+        """Drop the rows gathered so far."""
+        self.close()
+        self._count = 0
 
     def finish(self) -> None:
         """Write the number of rows into the header and close the file."""

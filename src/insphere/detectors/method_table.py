@@ -57,6 +57,7 @@ METHODS = {
     "feature-mahalanobis": Entry("pretrained.feature_mahalanobis:FeatureMahalanobis"),
     "feature-pca": Entry("pretrained.feature_pca:FeaturePCA"),
     "patch-memory": Entry("pretrained.patch_memory:PatchMemory", ("patchcore",)),
+    "patch-gaussian": Entry("pretrained.patch_gaussian:PatchGaussian", ("padim",)),
     "oc-svm": Entry("shallow.oc_svm:OCSVMDetector", ("svm", "one-class-svm")),
     "isolation-forest": Entry(
         "shallow.isolation_forest:IsolationForestDetector", ("if", "iforest")

@@ -33,6 +33,11 @@ class Form:
         Side of the square over which a map is averaged around each position, odd.
     grid : int
         Positions in a row and in a column of the patches.
+    columns : int or None
+        Positions in a row, if they are others than in a column.
+    stride : int or None
+        Pixels of the network's input for each position; for photographs of which each may have
+        fewer positions than `grid` and `columns`.
     focus : float or None
         "pooled": standard deviation of the weights of positions in the mean; see `middle_weights`.
     """
@@ -42,12 +47,22 @@ class Form:
     neighbourhood: int = 1
     grid: int = 0
     focus: float | None = None
+    columns: int | None = None
+    stride: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the patches."""
+        return self.grid, self.columns or self.grid
 
     def settings(self) -> dict[str, Any]:
         """Return what the values depend on, as JSON values."""
         settings = asdict(self)
         if self.focus is None:  # named only if it is set, so that older cached features are found
             del settings["focus"]
+        for name in ("columns", "stride"):
+            if settings[name] is None:
+                del settings[name]
         return settings
 
     def compute(self, maps: Mapping[str, Tensor]) -> Tensor:
@@ -56,7 +71,7 @@ class Form:
         Returns
         -------
         Tensor
-            "pooled": (N, 2 ΣC). "patches": (N, grid, grid, ΣC). "map": (N, H, W, C).
+            "pooled": (N, 2 ΣC). "patches": (N, grid, columns, ΣC). "map": (N, H, W, C).
         """
         chosen = [maps[name] for name in self.stages]
         if self.kind == "pooled":
@@ -64,7 +79,7 @@ class Form:
         elif self.kind == "map":
             values = chosen[0].permute(0, 2, 3, 1)
         else:
-            values = patches(chosen, self.neighbourhood, self.grid)
+            values = patches(chosen, self.neighbourhood, self.shape)
         return values.clamp(-LARGEST, LARGEST).to(torch.float16).contiguous()
 
 
@@ -135,17 +150,39 @@ def choose_pooled(
     return values[:, np.concatenate(columns)]
 
 
-def patches(maps: Sequence[Tensor], neighbourhood: int, grid: int) -> Tensor:
-    """Return patches: for every position of a grid, the means of several maps around it.
+def joined(maps: Mapping[str, Tensor], form: Form, size: tuple[int, int]) -> Tensor:
+    """Return the patches of photographs that have other numbers of them than the form.
 
-    Each map N×C×H×W is averaged over squares around each position (cut off at the
-    edges), then resized to grid × grid: by averaging if it is finer, else by bilinear
-    interpolation.
+    Parameters
+    ----------
+    maps : mapping of str to Tensor
+        By name of the stage.
+    form : Form
+        Of kind "patches", with a stride.
+    size : (int, int)
+        Height and width, in pixels, of what the maps were computed from.
 
     Returns
     -------
-    Tensor, float32, shape (N, grid, grid, ΣC)
+    Tensor, float32, shape (N, rows, columns, ΣC)
     """
+    chosen = [maps[name] for name in form.stages]
+    assert form.stride is not None
+    return patches(chosen, form.neighbourhood, (size[0] // form.stride, size[1] // form.stride))
+
+
+def patches(maps: Sequence[Tensor], neighbourhood: int, grid: int | tuple[int, int]) -> Tensor:
+    """Return patches: for every position of a grid, the means of several maps around it.
+
+    Each map N×C×H×W is averaged over squares around each position (cut off at the
+    edges), then resized to the grid: by averaging if it is finer, else by bilinear
+    interpolation. `grid` has rows and columns.
+
+    Returns
+    -------
+    Tensor, float32, shape (N, *grid, ΣC)
+    """
+    rows, columns = (grid, grid) if isinstance(grid, int) else grid
     joined = []
     for m in maps:
         m = m.float()
@@ -153,9 +190,9 @@ def patches(maps: Sequence[Tensor], neighbourhood: int, grid: int) -> Tensor:
             m = F.avg_pool2d(
                 m, neighbourhood, stride=1, padding=neighbourhood // 2, count_include_pad=False
             )
-        if m.shape[2] >= grid and m.shape[3] >= grid:
-            m = F.adaptive_avg_pool2d(m, grid)
+        if m.shape[2] >= rows and m.shape[3] >= columns:
+            m = F.adaptive_avg_pool2d(m, (rows, columns))
         else:
-            m = F.interpolate(m, (grid, grid), mode="bilinear", align_corners=False)
+            m = F.interpolate(m, (rows, columns), mode="bilinear", align_corners=False)
         joined.append(m)
     return torch.cat(joined, dim=1).permute(0, 2, 3, 1)

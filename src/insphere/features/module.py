@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from insphere.features.adapted import map_form
 from insphere.features.extract import Extractor
-from insphere.features.form import Form
+from insphere.features.form import LARGEST, Form, joined
 from insphere.nets.backbones.network import Tail
 
 
@@ -34,7 +35,12 @@ class FeatureModule(nn.Module):
         """Map raw images N×C×H×W, uint8 or floats between 0 and 1, to float16 features."""
         prepared = self._extractor.prepare_tensor(x)
         if self.tail is None:
-            return self.form.compute(self._extractor.maps(prepared, self.form.stages))
+            maps = self._extractor.maps(prepared, self.form.stages)
+            if self.form.stride is None:
+                return self.form.compute(maps)
+            down, across = self.form.shape  # of images that fill their canvas
+            own = joined(maps, self.form, (prepared.shape[2], prepared.shape[3]))
+            return own[:, :down, :across].clamp(-LARGEST, LARGEST).to(torch.float16)
         before = map_form(self._extractor, len(self.tail.steps))
         rows = before.compute(self._extractor.maps(prepared, before.stages))
         start = rows.to(self._extractor.dtype).permute(0, 3, 1, 2)

@@ -12,10 +12,19 @@ from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import as_images, holds_images, opened, training_images
+from insphere.data.letterbox import Canvas, Fit
 from insphere.data.read_options import ReadOptions
 from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError
 from insphere.modalities.modality import Array, Modality, forget_columns
+
+
+def _canvas_of(estimator: Any) -> Canvas:
+    """Return how images of other sizes get to that of the training images."""
+    trained = getattr(estimator, "trained_on_", None)
+    height, width = estimator.image_shape_[:2]
+    fit: Fit = "own" if trained is None or trained.size is None else trained.fit
+    return Canvas(height, width, fit)
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,10 @@ class Images(Modality):
     @classmethod
     def read(cls, X: Any, *, fitting: bool, estimator: Any) -> Array:
         """Return images N×H×W×C; see `insphere.data.inputs.as_images`."""
-        data = np.asanyarray(training_images(X) if fitting else as_images(X))
+        if fitting:
+            data = np.asanyarray(training_images(X))
+        else:
+            data = np.asanyarray(as_images(X, canvas=_canvas_of(estimator)))
         if fitting:
             if len(data) < 2:
                 raise DataError(

@@ -7,6 +7,15 @@ from torch import Tensor, nn
 from insphere.preprocess.pipeline import Preprocessor
 
 
+def squared_distances(z: Tensor, center: Tensor) -> Tensor:
+    """‖z − c‖² of each row, shape (N,); of several centres, (K, rep_dim), the nearest counts."""
+    if center.ndim == 1:
+        return (z - center).square().sum(dim=1)
+    sides = z.square().sum(dim=1, keepdim=True) + center.square().sum(dim=1)
+    nearest: Tensor = (sides - 2 * z @ center.T).amin(dim=1).clamp_min(0)
+    return nearest
+
+
 class PatchSphere(nn.Module):
     """Patch features in, squared distances to the centre out.
 
@@ -16,8 +25,8 @@ class PatchSphere(nn.Module):
         Scales the features; fitted on training normals.
     encoder : torch.nn.Module
         φ, applied to each patch by itself.
-    center : Tensor, shape (rep_dim,)
-        c.
+    center : Tensor, shape (rep_dim,) or (K, rep_dim)
+        c, or several centres, of which the nearest counts.
     """
 
     center: Tensor
@@ -37,5 +46,5 @@ class PatchSphere(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ‖φ − c‖² of each patch, (N, P), and that of each image's mean φ, (N,)."""
         z = self.represent(x)
-        patches = (z - self.center).square().sum(dim=2)
-        return patches, (z.mean(dim=1) - self.center).square().sum(dim=1)
+        patches = squared_distances(z.flatten(0, 1), self.center).view(z.shape[:2])
+        return patches, squared_distances(z.mean(dim=1), self.center)

@@ -76,6 +76,9 @@ class ReportData:
     exhibits : mapping of int to Exhibit, optional
         Where samples are no images: what explains those that are shown, by their position; see
         `shown_images`.
+    contents : mapping of int to (int, int)
+        Height and width of the photographs that lie in the upper left corner of their images, by
+        position, for those that do not fill them: only these parts are shown.
     singular, plural : str
         What one sample is called, and several.
     sample_size : str
@@ -114,6 +117,7 @@ class ReportData:
     paths: Sequence[str] | None = None
     pixels: Mapping[str, float] = field(default_factory=dict)
     exhibits: Mapping[int, Exhibit] | None = None
+    contents: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     singular: str = "image"
     plural: str = "images"
     sample_size: str = ""

@@ -168,7 +168,7 @@ def _tiles(data: ReportData, index: NDArray[np.int64]) -> list[Tile]:
         alt = f"{data.singular.capitalize()} {i}, score {value}, {place} the threshold"
         tiles.append(
             Tile(
-                uri="" if data.images is None else data_uri(data.images[i]),
+                uri="" if data.images is None else data_uri(_shown_part(data, i, data.images[i])),
                 alt=alt + (f", truly {truth}" if truth else ""),
                 score=value,
                 z=None if data.z_scores is None else words.z_score(float(data.z_scores[i])),
@@ -212,7 +212,13 @@ def _heat(data: ReportData, position: int) -> str | None:
     over = figures.heat_overlay(
         data.images[position], heat.maps[position], heat.threshold, heat.top
     )
-    return data_uri(over)
+    return data_uri(_shown_part(data, position, over))
+
+
+def _shown_part(data: ReportData, position: int, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the photograph that lies on a canvas, without what pads it."""
+    height, width = data.contents.get(position, image.shape[:2])
+    return image[:height, :width]
 
 
 def _grids(data: ReportData) -> list[Grid]:

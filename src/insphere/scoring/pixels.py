@@ -48,7 +48,11 @@ class PixelEvaluation:
 
 
 def evaluate_maps(
-    masks: NDArray[Any], maps: NDArray[Any], *, fpr_limit: float = FPR_LIMIT
+    masks: NDArray[Any],
+    maps: NDArray[Any],
+    *,
+    valid: NDArray[np.bool_] | None = None,
+    fpr_limit: float = FPR_LIMIT,
 ) -> PixelEvaluation:
     """Compare anomaly maps with ground-truth masks.
 
@@ -59,6 +63,8 @@ def evaluate_maps(
         normal.
     maps : ndarray of float, shape (N, H, W)
         Higher is more anomalous; all on one scale.
+    valid : ndarray of bool, shape (N, H, W), optional
+        Pixels that count: not those that pad a photograph, for example. By default all.
     fpr_limit : float
         See `per_region_overlap`.
 
@@ -68,20 +74,26 @@ def evaluate_maps(
         If the shapes differ, or there are only defective or only normal pixels.
     """
     truth = _checked(masks, maps)
-    pro, regions = per_region_overlap(truth, maps, fpr_limit=fpr_limit)
+    counts = np.ones(truth.shape, bool) if valid is None else valid
+    truth = truth & counts
+    pro, regions = per_region_overlap(truth, maps, valid=counts, fpr_limit=fpr_limit)
     defective = int(truth.sum())
     return PixelEvaluation(
-        pixel_auc=float(roc_auc_score(truth.ravel(), np.asarray(maps).ravel())),
+        pixel_auc=float(roc_auc_score(truth[counts], np.asarray(maps)[counts])),
         pro=pro,
         fpr_limit=fpr_limit,
         regions=regions,
         defective_pixels=defective,
-        normal_pixels=truth.size - defective,
+        normal_pixels=int(counts.sum()) - defective,
     )
 
 
 def per_region_overlap(
-    masks: NDArray[Any], maps: NDArray[Any], *, fpr_limit: float = FPR_LIMIT
+    masks: NDArray[Any],
+    maps: NDArray[Any],
+    *,
+    valid: NDArray[np.bool_] | None = None,
+    fpr_limit: float = FPR_LIMIT,
 ) -> tuple[float, int]:
     """Mean share of each defective region that is found, over thresholds (Bergmann et al. 2020).
 
@@ -92,7 +104,7 @@ def per_region_overlap(
 
     Parameters
     ----------
-    masks, maps
+    masks, maps, valid
         As in `evaluate_maps`.
     fpr_limit : float
         In (0, 1].
@@ -108,7 +120,7 @@ def per_region_overlap(
     if not 0 < fpr_limit <= 1:
         raise DataError(f"fpr_limit is a false-positive rate in (0, 1], but got {fpr_limit!r}.")
     values = np.asarray(maps, dtype=np.float64)
-    normal = np.sort(values[~truth])
+    normal = np.sort(values[~truth if valid is None else ~truth & valid])
     # The overlap changes only at the values of defective pixels.
     thresholds = np.unique(values[truth])[::-1]
     if len(thresholds) > MOST_THRESHOLDS:

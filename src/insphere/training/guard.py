@@ -23,6 +23,9 @@ class CollapseGuard:
     ----------
     allow_collapse : bool
         Record a collapse, but do not stop the training.
+    whitened : bool
+        The representations start at mean 0 and variance 1, so that the length of their mean says
+        nothing: their spread is measured in standard deviations of a dimension instead.
 
     Attributes
     ----------
@@ -35,13 +38,14 @@ class CollapseGuard:
     """
 
     allow_collapse: bool = False
+    whitened: bool = False
     start: dict[str, float] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
     last: dict[str, float] = field(default_factory=dict)
 
     def begin(self, z: Tensor, distances: Tensor) -> None:
         """Measure the start, with which later epochs are compared."""
-        self.start = measure(z, distances)
+        self.start = self._measure(z, distances)
 
     def watch(self, z: Tensor, distances: Tensor) -> dict[str, float]:
         """Measure an epoch and stop training if the network has collapsed.
@@ -63,7 +67,7 @@ class CollapseGuard:
                 "The representations are no longer finite numbers; lower the learning rate or "
                 "check the preprocessing."
             )
-        now = measure(z, distances)
+        now = self._measure(z, distances)
         self.last = now
         finding = self._finding(now)
         if finding is not None:
@@ -73,6 +77,16 @@ class CollapseGuard:
                 self.findings.append(finding)
         return now
 
+    def _measure(self, z: Tensor, distances: Tensor) -> dict[str, float]:
+        measured = measure(z, distances)
+        if self.whitened:
+            measured["spread"] = float(z.float().var(dim=0, correction=0).mean().sqrt())
+        return measured
+
+    @property
+    def _unit(self) -> str:
+        return "standard deviations" if self.whitened else "of its length"
+
     def _finding(self, now: dict[str, float]) -> str | None:
         if (
             now["spread"] < SMALLEST_SPREAD
@@ -80,7 +94,7 @@ class CollapseGuard:
         ):
             return (
                 "The network has collapsed: its representations differ from their own mean by "
-                f"only {now['spread']:.1g} of its length ({self.start['spread']:.1g} at the "
+                f"only {now['spread']:.1g} {self._unit} ({self.start['spread']:.1g} at the "
                 "start), so every image gets nearly the same score; remove bias terms and bounded "
                 "activations, train for fewer epochs or lower the rate."
             )
@@ -94,7 +108,7 @@ class CollapseGuard:
         if not found:
             found.append(
                 "No sign of collapse: the representations still differ from their own mean by "
-                f"{self.last['spread']:.2g} of its length ({self.start['spread']:.2g} at the "
+                f"{self.last['spread']:.2g} {self._unit} ({self.start['spread']:.2g} at the "
                 f"start) and vary in about {self.last['effective_rank']:.0f} directions "
                 f"({self.start['effective_rank']:.0f} at the start)."
             )

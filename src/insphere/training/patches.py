@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from insphere.nets.build import build_encoder
+from insphere.nets.draws import initial_weights
+from insphere.nets.near_identity import NearIdentity
 from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
 from insphere.preprocess.pipeline import Preprocessor
@@ -27,12 +29,13 @@ from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.center import Center, choose_center, squared_distances
 from insphere.training.images import equal_batches
-from insphere.training.loop import PhaseRun, seeded
+from insphere.training.loop import PhaseRun, mixed_seed, seeded
 from insphere.training.objectives import Hypersphere
 from insphere.training.recipe import Phase
-from insphere.training.start import new_encoder
+from insphere.training.start import new_encoder, place
 
 Unit = Literal["patch", "image", "both"]
+WHITENED_EPS = 0.01  # as a share of the mean variance
 WATCHED = 100_000  # patches for scaling, centre and guard
 
 DEFAULT_HEAD = EncoderSpec(kind="mlp", widths=(128,), rep_dim=64, norm="none")
@@ -52,7 +55,15 @@ class PatchSpec(BaseModel):
         What is mapped to the centre: every patch, the mean representation of each image, or both.
     whiten : float or None
         Whiten the features before φ, with this ε of `insphere.preprocess.whitening.ZCAWhitening`;
-        None standardises each feature separately.
+        None standardises each feature separately, or whitens with `WHITENED_EPS` if `start` is
+        "whitened".
+    start : {"random", "whitened"}
+        Where φ starts: at random weights; or at the whitened features themselves, where the score
+        is a squared Mahalanobis distance, and it stays near them
+        (`insphere.nets.near_identity.NearIdentity`, whose hidden layer has the first of the
+        head's widths).
+    centers : int
+        Number of centres, of which the nearest counts; above 1 only if `start` is "whitened".
     nu : float
         Share of the training images outside the recorded radius.
     allow_collapse : bool
@@ -65,14 +76,29 @@ class PatchSpec(BaseModel):
     phase: Phase = DEFAULT_PHASE
     unit: Unit = "patch"
     whiten: float | None = Field(default=None, gt=0)
+    start: Literal["random", "whitened"] = "random"
+    centers: int = Field(default=1, ge=1)
     nu: float = Field(default=0.1, gt=0, le=1)
     allow_collapse: bool = False
 
     def preprocessor(self, width: int) -> Preprocessor:
         """Return the unfitted preprocessing for patches with a number of features."""
-        if self.whiten is None:
+        whiten = self.whiten
+        if whiten is None and self.start == "whitened":
+            whiten = WHITENED_EPS
+        if whiten is None:
             return Preprocessor((StandardizeSpec(scope="feature"),), (width,))
-        return Preprocessor((ZCAWhiteningSpec(eps=self.whiten),), (width,))
+        return Preprocessor((ZCAWhiteningSpec(eps=whiten),), (width,))
+
+    def rep_dim(self, width: int) -> int:
+        """Return the number of values in a representation of patches with a number of features."""
+        return width if self.start == "whitened" else self.head.rep_dim
+
+    @model_validator(mode="after")
+    def _centers_of_their_own(self) -> Self:
+        if self.centers > 1 and self.start != "whitened":
+            raise ValueError('several centers need start="whitened"')
+        return self
 
 
 class PatchRows:
@@ -81,13 +107,14 @@ class PatchRows:
     Parameters
     ----------
     features : ndarray of float16, shape (N, P, C)
-        P patches of each image.
+        P patches of each image. In the place of those that are missing, NaN, others of the same
+        image count again.
     device : torch.device
         Device of the batches.
     """
 
     def __init__(self, features: NDArray[np.float16], device: torch.device) -> None:
-        self._features = features
+        self._features = without_gaps(features)
         self._device = device
 
     def __len__(self) -> int:
@@ -106,6 +133,17 @@ class PatchRows:
         rows = self._features[np.arange(n)[:, None], selected[:, :each]]
         flat: NDArray[np.float32] = rows.reshape(-1, width).astype(np.float32)
         return flat
+
+
+def without_gaps(features: NDArray[np.float16]) -> NDArray[np.float16]:
+    """Put other patches of the same image, (N, P, C), in the place of those that are NaN."""
+    missing = np.isnan(features[..., 0])
+    if not missing.any():
+        return features
+    filled = np.array(features)
+    for image, gaps in zip(filled, missing, strict=True):
+        image[gaps] = np.resize(image[~gaps], (int(gaps.sum()), image.shape[1]))
+    return filled
 
 
 class PatchHypersphere(Hypersphere):
@@ -214,12 +252,17 @@ def train_patches(
     rows = PatchRows(features, device)
     sample = rows.sample(seed)
     preprocessor = spec.preprocessor(width).to(device).fit(sample)
-    encoder = new_encoder(spec.head, (width,), seed, device, torch.float32, spec.allow_collapse)
+    if spec.start == "whitened":
+        with initial_weights(mixed_seed(seed)):
+            encoder: nn.Module = NearIdentity(width, spec.head.widths[0])
+        encoder = place(encoder, device, torch.float32)
+    else:
+        encoder = new_encoder(spec.head, (width,), seed, device, torch.float32, spec.allow_collapse)
     autocast = autocast_dtype(precision, encoder)
     with torch.no_grad(), seeded(seed):
         z = encoder(preprocessor(torch.from_numpy(sample).to(device)))
-    center = choose_center(z)
-    guard = CollapseGuard(spec.allow_collapse)
+    center = choose_center(z) if spec.start == "random" else _means(z, spec.centers, seed)
+    guard = CollapseGuard(spec.allow_collapse, whitened=spec.start == "whitened")
     guard.begin(z, squared_distances(z, center))
     objective = PatchHypersphere(
         encoder, center, guard, unit=spec.unit, nu=spec.nu,
@@ -236,7 +279,23 @@ def train_patches(
     )
 
 
-def untrained_patches(width: int, spec: PatchSpec) -> PatchSphere:
-    """Return an untrained module, into which weights can be loaded."""
-    encoder = build_encoder(spec.head, (width,), allow_collapse=spec.allow_collapse)
-    return PatchSphere(spec.preprocessor(width), encoder, torch.empty(spec.head.rep_dim))
+def _means(z: Tensor, count: int, seed: int) -> Tensor:
+    """Return the mean of representations, or the means of clusters; none is moved from zero."""
+    if count == 1:
+        return z.mean(dim=0)
+    from sklearn.cluster import MiniBatchKMeans
+
+    clusters = MiniBatchKMeans(min(count, len(z)), random_state=seed, n_init=3, batch_size=4096)
+    means = clusters.fit(z.float().cpu().numpy()).cluster_centers_
+    return torch.from_numpy(means).to(z.device, z.dtype)
+
+
+def untrained_patches(width: int, spec: PatchSpec, centers: int = 1) -> PatchSphere:
+    """Return an untrained module, into which weights and a number of centres can be loaded."""
+    rep_dim = spec.rep_dim(width)
+    shape = (rep_dim,) if centers == 1 else (centers, rep_dim)
+    if spec.start == "whitened":
+        encoder: nn.Module = NearIdentity(width, spec.head.widths[0])
+    else:
+        encoder = build_encoder(spec.head, (width,), allow_collapse=spec.allow_collapse)
+    return PatchSphere(spec.preprocessor(width), encoder, torch.empty(shape))

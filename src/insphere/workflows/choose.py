@@ -94,6 +94,8 @@ class Choice:
         Wall time of this call.
     scores : dict of str to Scores
         Scores of each candidate, for further analysis.
+    stopped : bool
+        Whether it was interrupted before all candidates were compared.
     """
 
     rows: list[Row]
@@ -102,6 +104,7 @@ class Choice:
     n_held: int
     seconds: float
     scores: dict[str, Scores] = field(default_factory=dict)
+    stopped: bool = False
 
     @property
     def best(self) -> Row:
@@ -212,7 +215,7 @@ def choose(
             f"Choosing a method needs at least {FEWEST} normal images, but there are "
             f"{len(images)}; name one with --method instead."
         )
-    fitting, left_out = applicable(candidates, images.shape[1:])
+    fitting, left_out = applicable(candidates, images.shape[1:], len(images))
     if not fitting:
         raise SpecError(f"No candidate fits: {'; '.join(left_out.values())}.")
     share = min(HELD_SHARE, HELD / len(images))
@@ -221,12 +224,13 @@ def choose(
     held = held[_some(len(held), HELD, seed)]
     train = train[_some(len(train), MOST, seed)]
     challenges = make_challenges(held, train, seed=seed)
-    record = _Record(folder, train, held, seed)
+    record = _Record(folder, [train, held, *(one.images for one in challenges)], seed)
     say = progress or (lambda sentence: None)
 
     scores: dict[str, Scores] = {}
     seconds: dict[str, float] = {}
     unit: float | None = None
+    stopped = False
     try:
         for candidate in fitting:
             known = record.read(candidate)
@@ -252,6 +256,7 @@ def choose(
     except KeyboardInterrupt:
         if not scores:
             raise
+        stopped = True
         for candidate in fitting:
             if candidate.name not in scores:
                 left_out.setdefault(candidate.name, "the comparison was stopped before")
@@ -260,7 +265,7 @@ def choose(
     by_name = {candidate.name: candidate for candidate in fitting}
     rows = _rows(by_name, scores, seconds, seed)
     took = time.perf_counter() - started
-    return Choice(rows, left_out, len(train), len(held), took, scores)
+    return Choice(rows, left_out, len(train), len(held), took, scores, stopped)
 
 
 def _rows(
@@ -358,10 +363,8 @@ def _trials(candidate: Candidate) -> Iterator[tuple[dict[str, Any], set[str] | N
 class _Record:
     """Scores of finished candidates, one line of JSON for each."""
 
-    def __init__(
-        self, folder: Path | None, train: NDArray[np.uint8], held: NDArray[np.uint8], seed: int
-    ) -> None:
-        words = [array_fingerprint(train), array_fingerprint(held), str(seed)]
+    def __init__(self, folder: Path | None, images: Sequence[NDArray[np.uint8]], seed: int) -> None:
+        words = [*map(array_fingerprint, images), str(seed)]
         self._data = hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
         place = cache_dir() / "choices" if folder is None else Path(folder)
         self._folder = place / self._data

@@ -74,7 +74,7 @@ class FitConfig(ReadOptions):
     ----------
     source : str
         Folder, zip, file or name of a data set.
-    normal, size, channels, skip_bad, follow_links, download, test_size, seed, kind, columns
+    normal, size, fit, channels, skip_bad, follow_links, download, test_size, seed, kind, columns
         How the source is read and split; see `insphere.data.ReadOptions`. The seed is also that
         of the detector.
     method : str
@@ -138,15 +138,8 @@ class FitConfig(ReadOptions):
         return {name: value for name, value in own.items() if value is not None} | self.options
 
     def detector(self, **extra: Any) -> OneClassDetector:
-        """Return the unfitted detector; see `insphere.detectors.registry.build_detector`.
-
-        Where neither `contamination` nor `false_alarm_rate` is given, the threshold is calibrated
-        by the number of normal images; see `insphere.scoring.conformal.usual_calibration`.
-        """
-        params = self.params
-        if params.get("false_alarm_rate") is None and "contamination" not in params:
-            params = params | {"contamination": None}
-        return build_detector(self.method, params, seed=self.seed, **extra)
+        """Return the unfitted detector; see `insphere.detectors.registry.build_detector`."""
+        return build_detector(self.method, self.params, seed=self.seed, **extra)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that differ from the defaults, as plain values, the source first."""
@@ -162,7 +155,7 @@ class FitConfig(ReadOptions):
         if not self.follow_links:
             places.add("follow_links")  # later settings; fits without them keep their identity
         places |= {name for name in _ALSO_OPTIONS if getattr(self, name) is None}
-        later = ("kind", "columns", "anomalies", "by_class")
+        later = ("fit", "kind", "columns", "anomalies", "by_class")
         places |= {name for name in later if not getattr(self, name)}  # the same
         text = json.dumps([source, self.model_dump(mode="json", exclude=places)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from insphere.data.image_set import ImageSet
 from insphere.data.read_options import ReadOptions
 from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
@@ -34,11 +35,15 @@ def trained_on(
     kind : str, optional
         Key of the kind of data; by default images.
     """
+    size, fit = reading.size, data.fit if isinstance(data, ImageSet) else "stretch"
+    if size is None and isinstance(data, ImageSet) and fit != "stretch":
+        size = data.image_shape[:2]
     return TrainedOn(
         name=data.name,
         fingerprint=data.fingerprint,
         normal=list(normal or reading.normal),
-        size=None if reading.size is None else list(reading.size),
+        size=None if size is None else list(size),
+        fit=fit,
         channels=reading.channels,
         test_size=reading.test_size if held_out else None,
         seed=reading.seed,
@@ -54,7 +59,7 @@ def provenance_of(detector: OneClassDetector) -> TrainedOn | None:
 
 
 def read_like_training(detector: OneClassDetector, asked: ReadOptions) -> ReadOptions:
-    """Complete the reading options with size and channels of the training images.
+    """Complete the reading options with size, fit and channels of the training images.
 
     Parameters
     ----------
@@ -64,14 +69,15 @@ def read_like_training(detector: OneClassDetector, asked: ReadOptions) -> ReadOp
         Options that are given; they have priority.
     """
     trained, shape = provenance_of(detector), detector.image_shape_
-    size, channels = asked.size, asked.channels
+    size, fit, channels = asked.size, asked.fit, asked.channels
     if trained is not None:
         if size is None and trained.size is not None:
             size = (trained.size[0], trained.size[1])
+            fit = fit or trained.fit
         channels = channels or (3 if trained.channels == 3 else 1 if trained.channels else None)
     if channels is None and shape is not None and shape[2] == 3:
         channels = 3  # grey images converted to RGB lose nothing
-    update: dict[str, Any] = {"size": size, "channels": channels}
+    update: dict[str, Any] = {"size": size, "fit": fit, "channels": channels}
     update |= {"kind": asked.kind or detector.modality_.key}
     if trained is not None:
         remembered = {f"{role}?": name for role, name in trained.columns.items()}

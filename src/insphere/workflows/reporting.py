@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from insphere.data.letterbox import content_size
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import MissingExtraError
 from insphere.explain.heat import METHODS, heat_maps, heat_method, heat_scale
@@ -71,6 +72,7 @@ def report_data(
         guarantee=detector.guarantee if calibrated else "",
         heat=_heat(scored) if exhibits is None else None,
         exhibits=exhibits,
+        contents={} if exhibits is not None else _contents(scored),
         singular=modality.singular,
         plural=modality.plural,
         sample_size="" if exhibits is None else modality.size,
@@ -91,6 +93,15 @@ def _exhibits(scored: Scored) -> dict[int, Exhibit] | None:
     shown = shown_images(scored.scores, detector.threshold_, scored.truth)
     found = detector.modality_.exhibits(detector, scored.data, scored.index[shown])
     return None if found is None else dict(zip(shown.tolist(), found, strict=True))
+
+
+def _contents(scored: Scored) -> dict[int, tuple[int, int]]:
+    """Return the sizes of the shown photographs that lie on a canvas, by row."""
+    if getattr(scored.data, "fit", "stretch") == "stretch":
+        return {}
+    shown = shown_images(scored.scores, scored.detector.threshold_, scored.truth)
+    images = scored.data.take(scored.index[shown])
+    return dict(zip(shown.tolist(), map(content_size, images), strict=True))
 
 
 def _heat(scored: Scored) -> ReportHeat | None:

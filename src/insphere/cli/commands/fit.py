@@ -89,6 +89,15 @@ def fit(
             metavar="NAME=VALUE",
         ),
     ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            help="Judge only a part of each photo: a picture that is white there and black "
+            "elsewhere, or TOP,LEFT,BOTTOM,RIGHT as shares, such as 0.1,0,0.9,1. For methods on "
+            "patches.",
+            metavar="REGION",
+        ),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -195,7 +204,7 @@ def fit(
 
         insphere fit photos/good --size 64 --false-alarm-rate 0.05 --out model
         insphere fit mnist-5k --normal 3 --out threes
-        insphere fit photos/good --method patch-memory --option resolution=224 --out patches
+        insphere fit photos/good --method patch-gaussian --report report.html --out patches
     """
     given = {
         **reading,
@@ -205,7 +214,7 @@ def fit(
         "by_class": by_class,
         "contamination": contamination,
         "false_alarm_rate": false_alarm_rate,
-        "options": _options(option),
+        "options": _options(option, region),
         "recipe": recipe,
         "epochs": epochs,
         "pretrain_epochs": pretrain_epochs,
@@ -343,10 +352,10 @@ def _print_result(fitted: Fit) -> None:
         "threshold": _threshold(detector),
         "promise": detector.guarantee,
     }
-    if fitted.n_anomalies:
-        rows["anomalies"] = f"{fitted.n_anomalies:,} labelled, of {config.anomalies}"
     if fitted.choice is not None:
         rows["chosen"] = fitted.choice.sentence
+    if fitted.n_anomalies:
+        rows["anomalies"] = f"{fitted.n_anomalies:,} labelled, of {config.anomalies}"
     if values := _values(fitted):
         rows["values"] = values
     if fitted.data.skipped:
@@ -373,11 +382,11 @@ def _threshold(detector: OneClassDetector) -> str:
     return f"{detector.threshold_:.4g}: {rule}" if detector.judges else rule
 
 
-def _options(given: list[str] | None) -> dict[str, Any] | None:
-    if not given:
+def _options(given: list[str] | None, region: str | None = None) -> dict[str, Any] | None:
+    if not given and region is None:
         return None
-    options = {}
-    for item in given:
+    options: dict[str, Any] = {} if region is None else {"region": region}
+    for item in given or ():
         name, equals, value = item.partition("=")
         if not equals or not name:
             raise SpecError(f"--option takes NAME=VALUE, but got {item!r}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,6 +28,7 @@ from insphere.features.views import random_views
 from insphere.modalities.table import kind_of
 from insphere.nets.backbones import (
     DEFAULT,
+    Backbone,
     BackboneCard,
     StagedBackbone,
     backbone_cards,
@@ -106,15 +107,20 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
 
     def _open(self) -> None:
         """Load the network and its description."""
-        network = load_backbone(self.backbone, self.weights)
-        self._extractor = Extractor(
-            network,
-            resolution=self.resolution,
-            resampling=self.resampling,
-            mirrored=self.mirrored,
-            precision=self.precision,
-            device=resolve_device(self.device),
+        self._load(
+            lambda network: Extractor(
+                network,
+                resolution=self.resolution,
+                resampling=self.resampling,
+                mirrored=self.mirrored,
+                precision=self.precision,
+                device=resolve_device(self.device),
+            )
         )
+
+    def _load(self, extractor: Callable[[Backbone], Extractor]) -> None:
+        network = load_backbone(self.backbone, self.weights)
+        self._extractor = extractor(network)
         self.backbone_: BackboneCard = network.card
         self.backbone_fingerprint_: str = network.fingerprint
         self._tail: Tail | None = None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, Literal, NoReturn, TypeVar
 
 from numpy.typing import NDArray
 from pydantic import (
@@ -81,6 +81,8 @@ class TrainedOn(_Strict):
         Names of the normal classes.
     size : list of int or None
         Height and width that images were resized to; None if they were not.
+    fit : str
+        How images of other sizes get there; see `insphere.data.letterbox.Canvas`.
     channels : int or None
         Number of channels that images were converted to; None if they were not.
     test_size : float or None
@@ -97,6 +99,7 @@ class TrainedOn(_Strict):
     fingerprint: str
     normal: list[str]
     size: list[int] | None
+    fit: Literal["stretch", "own", "letterbox"] = "stretch"
     channels: int | None
     test_size: float | None
     seed: int

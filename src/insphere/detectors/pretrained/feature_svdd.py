@@ -22,7 +22,7 @@ from insphere.detectors.base.network_state import (
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pooled_features import Floats
 from insphere.detectors.frozen_features.pretrained_network import without_backbone
-from insphere.detectors.pretrained.patch_head import head_spec
+from insphere.detectors.pretrained.patch_head import Start, head_spec, number_of_centers
 from insphere.detectors.pretrained.pooled_detector import PooledDetector
 from insphere.detectors.pretrained.scoring_heads import SphereOfVectors
 from insphere.nets.patches import PatchSphere
@@ -46,6 +46,13 @@ class FeatureSVDD(PooledDetector):
         Whiten the features with this ε (see `insphere.preprocess.whitening.ZCAWhitening`), so that
         a few directions of large variance do not dominate. It needs far more images than features.
         None standardises each feature.
+    start : {"random", "whitened"}, default="random"
+        Where φ starts: at random weights; or at the whitened features themselves, where the score
+        is a squared Mahalanobis distance. It learns from there and stays near, so that it cannot
+        collapse; see `insphere.nets.near_identity`.
+    centers : int, default=1
+        Number of centres, placed by k-means, of which the nearest counts; above 1 only if `start`
+        is "whitened".
     epochs, lr, batch_size, nu, allow_collapse, checkpoint_dir, callbacks, verbose
         See `FeaturePatchSVDD`; the batch size is 200 images.
     backbone, weights, stages, statistic, focus, normalize, resolution, resampling
@@ -73,6 +80,8 @@ class FeatureSVDD(PooledDetector):
 
     head: EncoderSpec | Mapping[str, Any] | None = None
     whiten: float | None = None
+    start: Start = "random"
+    centers: int = 1
     epochs: int | None = None
     lr: float | None = None
     batch_size: int | None = None
@@ -118,7 +127,8 @@ class FeatureSVDD(PooledDetector):
         super()._set_state(arrays, meta)
         with matching_weights():
             spec = PatchSpec.model_validate(meta["spec"])
-            sphere = untrained_patches(int(arrays["preprocessor.steps.0.mean"].size), spec)
+            width = int(arrays["preprocessor.steps.0.mean"].size)
+            sphere = untrained_patches(width, spec, number_of_centers(arrays["center"]))
             load_arrays(sphere, without_backbone(arrays), resolve_device(self.device))
         self._adopt(spec, sphere, list(meta["history"]))
 
@@ -131,6 +141,6 @@ class FeatureSVDD(PooledDetector):
     def _spec(self) -> PatchSpec:
         return head_spec(
             self.head, PHASE, "image", self.nu, self.allow_collapse,
-            whiten=self.whiten,
+            whiten=self.whiten, start=self.start, centers=self.centers,
             epochs=self.epochs, lr=self.lr, batch_size=self.batch_size,
         )  # fmt: skip

@@ -23,10 +23,9 @@ from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pretrained_network import (
     CHUNK,
     require_images,
-    without_backbone,
 )
-from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
-from insphere.detectors.pretrained.patch_head import head_spec
+from insphere.detectors.pretrained.patch_detector import Half, PatchDetector, of_head
+from insphere.detectors.pretrained.patch_head import Start, head_spec, number_of_centers
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
 from insphere.detectors.pretrained.scoring_heads import SphereOfPatches
 from insphere.nets.patches import PatchSphere
@@ -40,6 +39,7 @@ from insphere.training.patches import (
     Unit,
     train_patches,
     untrained_patches,
+    without_gaps,
 )
 from insphere.training.progress_bar import ProgressBar
 
@@ -70,12 +70,19 @@ class FeaturePatchSVDD(PatchDetector):
     whiten : float or None, default=None
         Whiten patches with this ε (see `insphere.preprocess.whitening.ZCAWhitening`) instead of
         standardising each feature.
+    start : {"random", "whitened"}, default="random"
+        Where φ starts: at random weights; or at the whitened features themselves, where the score
+        is a squared Mahalanobis distance. It learns from there and stays near, so that it cannot
+        collapse; see `insphere.nets.near_identity`.
+    centers : int, default=1
+        Number of centres, placed by k-means, of which the nearest counts; above 1 only if `start`
+        is "whitened".
     epochs, lr, batch_size : optional
         Override 10 epochs, 1e-3 (the peak of one cycle) and 32 images. Without `epochs`, training
         on few images takes at least 250 steps.
     nu : float, default=0.1
         Share of the training patches outside the radius, which the history records.
-    top_share, stages, neighbourhood, grid, smoothing
+    top_share, stages, neighbourhood, grid, smoothing, scale, region
         See `PatchDetector`.
     backbone, weights, resolution, resampling, mirrored, finetune, cache, device, precision
         See `PretrainedNetwork`.
@@ -106,6 +113,7 @@ class FeaturePatchSVDD(PatchDetector):
         See `PretrainedNetwork` and `PatchDetector`.
     """
 
+    _fixed_unit = True
     card = MethodCard(
         key="fpsvdd",
         title="FPSVDD",
@@ -119,6 +127,8 @@ class FeaturePatchSVDD(PatchDetector):
     pooling: Pooling = "top"
     head: EncoderSpec | Mapping[str, Any] | None = None
     whiten: float | None = None
+    start: Start = "random"
+    centers: int = 1
     epochs: int | None = None
     lr: float | None = None
     batch_size: int | None = None
@@ -133,9 +143,7 @@ class FeaturePatchSVDD(PatchDetector):
         require_images(X, self)
         keep_freed_memory()
         spec = self._resolve()
-        self._open()
-        self._adapt(X)
-        self.form_ = self._resolve_form((X.shape[1], X.shape[2]))
+        self._begin(X)
         F = self._patches(X, fitting=True)
         trained = train_patches(
             F,
@@ -149,6 +157,7 @@ class FeaturePatchSVDD(PatchDetector):
         self._adopt(spec, trained.sphere, trained.history)
         self.guard_findings_ = self._findings() + trained.guard.summary()
         patches, images = self._distances(F)
+        self._learn_places(patches)
         self.scales_ = (_positive(self._pooled(patches).mean()), _positive(images.mean()))
         self._reference = self._joined(patches, images)
         self.radius_ = float(radius_quantile(torch.from_numpy(self._reference), spec.nu))
@@ -177,15 +186,15 @@ class FeaturePatchSVDD(PatchDetector):
             "history": self.history_,
             "guard_findings": self.guard_findings_,
         }
-        return arrays_of(self.sphere_) | self._backbone_arrays(), meta
+        return arrays_of(self.sphere_) | self._backbone_arrays() | self._form_arrays(), meta
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        self._restore_backbone(meta, arrays)
-        self._restore_form(meta)
+        self._restore_form(meta, arrays)
         with matching_weights():
             spec = PatchSpec.model_validate(meta["spec"])
-            sphere = untrained_patches(int(arrays["preprocessor.steps.0.mean"].size), spec)
-            load_arrays(sphere, without_backbone(arrays), resolve_device(self.device))
+            width = int(arrays["preprocessor.steps.0.mean"].size)
+            sphere = untrained_patches(width, spec, number_of_centers(arrays["center"]))
+            load_arrays(sphere, of_head(arrays), resolve_device(self.device))
         self._adopt(spec, sphere, list(meta["history"]))
         self.guard_findings_ = list(meta["guard_findings"])
         patch, image = meta["scales"]
@@ -202,6 +211,8 @@ class FeaturePatchSVDD(PatchDetector):
 
     def _distances(self, F: Half) -> tuple[Floats, Floats]:
         """Return squared distances of patches, (N, P), and of image means, (N,)."""
+        missing = np.isnan(F[..., 0])
+        F = without_gaps(F)
         step = max(1, SCORED_AT_ONCE // F.shape[1])
         device = self.sphere_.center.device
         with torch.inference_mode():
@@ -212,6 +223,7 @@ class FeaturePatchSVDD(PatchDetector):
         patches, images = (
             torch.cat(part).double().cpu().numpy() for part in zip(*parts, strict=True)
         )
+        patches[missing] = np.nan
         return patches, images
 
     def _joined(self, patches: Floats, images: Floats) -> Floats:
@@ -227,7 +239,8 @@ class FeaturePatchSVDD(PatchDetector):
         """Return the constructor's arguments as one spec."""
         return head_spec(
             self.head, DEFAULT_PHASE, self.objective, self.nu, self.allow_collapse,
-            whiten=self.whiten, epochs=self.epochs, lr=self.lr, batch_size=self.batch_size,
+            whiten=self.whiten, start=self.start, centers=self.centers,
+            epochs=self.epochs, lr=self.lr, batch_size=self.batch_size,
         )  # fmt: skip
 
 

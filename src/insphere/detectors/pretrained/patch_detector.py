@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from insphere.data.letterbox import content_size
 from insphere.detectors.base.checks import is_real, require, require_count
 from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.frozen_features.pretrained_network import CHUNK, PretrainedNetwork
+from insphere.detectors.frozen_features.pretrained_network import (
+    CHUNK,
+    PretrainedNetwork,
+    without_backbone,
+)
 from insphere.detectors.pretrained.patch_scores import (
     Floats,
     Pooling,
@@ -21,15 +27,29 @@ from insphere.detectors.pretrained.patch_scores import (
     image_maps,
     pool_patches,
 )
-from insphere.detectors.pretrained.scoring_heads import PatchPooling
+from insphere.detectors.pretrained.places import Places, UsualScores
+from insphere.detectors.pretrained.regions import Mask, Region, judged, read_region
+from insphere.detectors.pretrained.scoring_heads import PatchPooling, PlacedScores
+from insphere.errors import DataError
 from insphere.features import Form
 from insphere.features.extract import BATCH
 from insphere.features.module import FeatureModule
-from insphere.nets.backbones import check_stages
+from insphere.features.photos import PhotoExtractor
+from insphere.nets.backbones import BackboneCard, check_stages
 from insphere.resources import rows_within
+from insphere.training.device import resolve_device
 
 Half = NDArray[np.float16]
+REGION, USUAL = OWN = ("region", "usual")  # names of arrays in a saved model
+SHORTER_SIDE = 336  # pixels of photographs as the network sees them, by default
+MOST_ENLARGED = 16.0
+SURVEYED = 200  # photographs whose sizes are looked at
 ENLARGED = 4  # enlargement from which images have no detail for the finest feature map
+
+
+def of_head(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the arrays that belong to a head, not to a fine-tuned backbone, a region or places."""
+    return {name: value for name, value in without_backbone(arrays).items() if name not in OWN}
 
 
 @parameters
@@ -53,6 +73,19 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
     smoothing : float or None, default=None
         Standard deviation, in pixels, of the Gaussian that smooths heat maps; None is half the
         distance of two patches.
+    scale : float, "auto" or None, default=None
+        Factor by which the network sees images larger than they are, with their aspect kept and
+        without what pads them (see `insphere.data.letterbox`); those larger than a tile are looked
+        at in tiles. "auto" enlarges small images until their shorter side has about 336 pixels,
+        and leaves others as they are. None resizes all to the square of `resolution`, whatever
+        their aspect.
+    places : {"none", "border"}, default="none"
+        "border": count the score of a patch in standard deviations above the mean of normal patches
+        that lie at the same place, by their distances to the borders; see
+        `insphere.detectors.pretrained.places`.
+    region : path, sequence of 4 numbers or None, default=None
+        What is judged: a picture that is white there and black elsewhere, or top, left, bottom and
+        right of a rectangle as shares of height and width. None judges everything.
     backbone, weights, resolution, resampling, mirrored, finetune, cache
         See `PretrainedNetwork`.
     device, precision, callbacks
@@ -64,6 +97,12 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
     ----------
     form_ : Form
         How patches are made from features.
+    usual_ : UsualScores or None
+        What scores are usual at each place.
+    scale_ : float or None
+        The factor that was used.
+    region_ : ndarray of bool or None
+        Where images are judged.
     """
 
     _not_saved = PretrainedNetwork._not_saved
@@ -73,6 +112,9 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
     neighbourhood: int = 3
     grid: int | None = None
     smoothing: float | None = None
+    scale: float | str | None = None
+    places: Places = "none"
+    region: Region = None
 
     def _patch_scores(self, F: Half) -> Floats:
         """Return the scores (N, P) of patches (N, P, C); higher is more anomalous."""
@@ -99,11 +141,52 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         parts = []
         few = rows_within(32 * height * width, CHUNK)  # a few copies of the maps at once
         for part in batches(data, max(few, BATCH)):
-            scores = self._patch_scores(self._patches(part))
-            side = self.form_.grid
-            grids = scores.reshape(len(part), side, side)
+            scores = self._placed(self._patch_scores(self._patches(part)))
+            grids = scores.reshape(len(part), *self.form_.shape)
             parts.append(image_maps(grids, (height, width), self.smoothing))
         return np.concatenate(parts)
+
+    def _begin(self, X: Array) -> None:
+        """Read the region and open the network for images such as X; fine-tune it if wanted."""
+        self.region_: Mask | None = read_region(self.region)
+        self.usual_: UsualScores | None = None
+        self.scale_: float | None = self._resolve_scale((X.shape[1], X.shape[2]), X)
+        self._open()
+        self._adapt(X)
+        self.form_: Form = self._resolve_form((X.shape[1], X.shape[2]))
+
+    def _resolve_scale(self, size: tuple[int, int], X: Array) -> float | None:
+        if self.scale is None:
+            return None
+        for name in ("resolution", "finetune", "grid"):
+            require(
+                getattr(self, name) is None,
+                f"scale keeps images at their own size, and {name} does not: leave one out.",
+            )
+        if self.scale != "auto":
+            require(
+                is_real(self.scale),
+                f'scale is a factor, "auto" or None, but got {self.scale!r}.',
+            )
+            return float(self.scale)
+        some = X[:: max(1, len(X) // SURVEYED)]
+        shorter = float(np.median([min(content_size(image)) for image in some]))
+        return min(MOST_ENLARGED, max(1.0, round(SHORTER_SIDE / shorter, 2)))
+
+    def _open(self) -> None:
+        if self.scale_ is None:
+            super()._open()
+            return
+        self._load(
+            lambda network: PhotoExtractor(
+                network,
+                scale=float(self.scale_ or 1),
+                resampling=self.resampling,
+                mirrored=self.mirrored,
+                precision=self.precision,
+                device=resolve_device(self.device),
+            )
+        )
 
     def _head(self) -> nn.Module:
         """Return the module from patches (N, G, G, C) to scores."""
@@ -113,14 +196,33 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         head = self._head().to(self._extractor.device)
         return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), head).eval()
 
-    def _pooling(self) -> PatchPooling:
-        return PatchPooling(self.pooling, self.top_share)
+    def _pooling(self) -> nn.Module:
+        pooling = PatchPooling(self.pooling, self.top_share)
+        if self.usual_ is None:
+            return pooling
+        mean, deviation = self.usual_.grids(np.ones(self.form_.shape, bool))
+        return nn.Sequential(PlacedScores(mean.ravel(), deviation.ravel()), pooling)
+
+    def _learn_places(self, scores: Floats) -> None:
+        """Measure what scores (N, P) are usual at each place, if wanted."""
+        self.usual_ = None
+        if self.places == "border":
+            self.usual_ = UsualScores.of(scores.reshape(len(scores), *self.form_.shape))
+
+    def _placed(self, scores: Floats) -> Floats:
+        """Return scores (N, P) as they count at their places."""
+        if self.usual_ is None:
+            return scores
+        return self.usual_(scores.reshape(len(scores), *self.form_.shape)).reshape(scores.shape)
+
+    def _default_stages(self, card: BackboneCard) -> tuple[str, ...]:
+        return card.default_patches
 
     def _resolve_form(self, size: tuple[int, int]) -> Form:
         """Return how patches are made for images of this height and width."""
         card = self.backbone_
         stages = check_stages(
-            card, card.default_patches if self.stages is None else tuple(self.stages)
+            card, self._default_stages(card) if self.stages is None else tuple(self.stages)
         )
         if self.stages is None and self._tail is not None:
             stages = self._stages_in_use[-1:]
@@ -131,29 +233,61 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         )
         check_pooling(self.pooling, self.top_share)
         require(
+            self.places in get_args(Places),
+            f'places is "none" or "border", but got {self.places!r}.',
+        )
+        require(
             self.smoothing is None or (is_real(self.smoothing) and self.smoothing >= 0),
             f"smoothing is a number of pixels or None, but got {self.smoothing!r}.",
         )
         if self.grid is not None:
             require_count("grid", self.grid, 1)
             return Form("patches", stages, self.neighbourhood, int(self.grid))
+        if isinstance(self._extractor, PhotoExtractor):
+            stride = min(card.stage(name).stride for name in stages)
+            rows, columns = self._extractor.grid(size, stride)
+            return Form("patches", stages, self.neighbourhood, rows, None, columns, stride)
         resolution = self._extractor.resolution
         strides = [card.stage(name).stride for name in stages]
         stride = max(strides) if max(size) * ENLARGED <= resolution else min(strides)
         return Form("patches", stages, self.neighbourhood, max(1, resolution // stride))
 
     def _patches(self, X: Array, *, fitting: bool = False) -> Half:
-        """Return the patches of images, shape (N, P, C)."""
+        """Return the patches of images, shape (N, P, C); NaN where nothing is to be judged."""
         values = self._extract(X, self.form_, fitting=fitting)
+        if self.region_ is not None:
+            values = np.array(values)
+            for i, image in enumerate(X):
+                height, width = image.shape[:2] if self.scale_ is None else content_size(image)
+                content = (height / image.shape[0], width / image.shape[1])
+                values[i][~judged(self.region_, content, self.form_.shape)] = np.nan
+            if np.isnan(values[..., 0]).reshape(len(values), -1).all(axis=1).any():
+                raise DataError(
+                    "The region leaves nothing to judge of some images: it is smaller than a patch."
+                )
         return values.reshape(len(values), -1, values.shape[-1])
 
     def _pooled(self, scores: Floats) -> Floats:
-        return pool_patches(scores, self.pooling, self.top_share)
+        """Return the scores of images from those of their patches, (N, P)."""
+        return pool_patches(self._placed(scores), self.pooling, self.top_share)
 
     def _form_meta(self) -> dict[str, Any]:
-        return {"form": self.form_.settings()}
+        return {"form": self.form_.settings(), "scale": self.scale_}
 
-    def _restore_form(self, meta: Any) -> None:
+    def _form_arrays(self) -> dict[str, Array]:
+        found = {} if self.region_ is None else {REGION: self.region_.astype(np.uint8)}
+        if self.usual_ is not None:
+            found[USUAL] = np.stack([self.usual_.mean, self.usual_.deviation])
+        return found
+
+    def _restore_form(self, meta: Any, arrays: Mapping[str, Array]) -> None:
+        region = arrays.get(REGION)
+        self.region_ = None if region is None else region.astype(bool)
+        usual = arrays.get(USUAL)
+        self.usual_ = None if usual is None else UsualScores(usual[0], usual[1])
+        scale = meta.get("scale")
+        self.scale_ = None if scale is None else float(scale)
+        self._restore_backbone(meta, arrays)
         form = dict(meta["form"])
         form["stages"] = tuple(form["stages"])
-        self.form_: Form = Form(**form)
+        self.form_ = Form(**form)

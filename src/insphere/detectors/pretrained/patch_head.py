@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+from numpy.typing import NDArray
 
 from insphere.detectors.base.network_state import settings
 from insphere.errors import SpecError
 from insphere.nets.spec import EncoderSpec
 from insphere.training.patches import DEFAULT_HEAD, PatchSpec, Unit
 from insphere.training.recipe import Phase
+
+Start = Literal["random", "whitened"]
+
+
+def number_of_centers(center: NDArray[Any]) -> int:
+    """Return how many centres an array of them holds."""
+    return 1 if center.ndim == 1 else len(center)
 
 
 def head_spec(
@@ -20,6 +29,8 @@ def head_spec(
     allow_collapse: bool,
     *,
     whiten: float | None,
+    start: Start = "random",
+    centers: int = 1,
     **changes: Any,
 ) -> PatchSpec:
     """Return the settings of the training of a head.
@@ -30,7 +41,7 @@ def head_spec(
         The network, or changes to the default one; None is the default one.
     phase : Phase
         Schedule.
-    unit, nu, allow_collapse, whiten
+    unit, nu, allow_collapse, whiten, start, centers
         See `PatchSpec`.
     **changes
         Settings that override those of the phase; None means not given. A given number of epochs
@@ -56,6 +67,8 @@ def head_spec(
             phase=Phase.model_validate(phase.model_dump() | given),
             unit=unit,
             whiten=whiten,
+            start=start,
+            centers=centers,
             nu=nu,
             allow_collapse=allow_collapse,
         )

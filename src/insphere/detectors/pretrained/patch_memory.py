@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.random_projection import GaussianRandomProjection
 from torch import nn
@@ -32,14 +33,18 @@ class PatchMemory(PatchDetector):
 
     The memory is a greedy coreset of the training patches: the next patch is always the one that
     is furthest from those already selected, in a random projection. Up to 50,000 training patches,
-    drawn at random, are candidates. The threshold is placed on distances to patches of other
-    images.
+    drawn at random, are candidates, so that selection takes seconds for any number of patches. The
+    threshold is placed on distances to patches of other images.
 
     Parameters
     ----------
     bank_size : int, default=2000
         Number of stored patches; all candidates if there are fewer.
-    pooling, top_share, stages, neighbourhood, grid, smoothing
+    reweighting : int, default=0
+        Weigh each distance by how rare the nearest stored patch m* is: by 1 less the softmax of the
+        distances to m* and to its `reweighting` neighbours in the memory (Roth et al. 2022,
+        equation 7, which takes 9 of them, and weighs only the highest distance). 0 does not.
+    pooling, top_share, stages, neighbourhood, grid, smoothing, scale, region
         See `PatchDetector`; `pooling` is "max" by default.
     backbone, weights, resolution, resampling, mirrored, finetune, cache, device, precision
     callbacks
@@ -66,21 +71,24 @@ class PatchMemory(PatchDetector):
 
     _scores_as_if_new = True
     bank_size: int = 2000
+    reweighting: int = 0
 
     def _fit(self, X: Array) -> None:
         require_images(X, self)
         require_count("bank_size", self.bank_size, 1)
-        self._open()
-        self._adapt(X)
-        self.form_ = self._resolve_form((X.shape[1], X.shape[2]))
+        require_count("reweighting", self.reweighting, 0)
+        self._begin(X)
         F = self._patches(X, fitting=True)
         n, patches, width = F.shape
         rng = np.random.default_rng(seed_from(self.random_state))
-        rows = rng.permutation(n * patches)[:CANDIDATES]
+        rows = rng.permutation(n * patches)
+        rows = rows[~np.isnan(F[..., 0]).ravel()[rows]][:CANDIDATES]
         candidates = F.reshape(-1, width)[rows].astype(np.float32)
         chosen = greedy_coreset(candidates, min(self.bank_size, len(rows)), rng)
         self.bank_ = np.ascontiguousarray(candidates[chosen])
+        self._around = _neighbours(self.bank_, self.reweighting)
         scores = self._nearest(F, owners=rows[chosen] // patches)
+        self._learn_places(scores)
         self._reference = self._pooled(scores)
         self.guard_findings_ = self._findings()
 
@@ -96,36 +104,60 @@ class PatchMemory(PatchDetector):
         return self._nearest(F)
 
     def _head(self) -> nn.Module:
-        return nn.Sequential(NearestPatches(self.bank_), self._pooling())
+        return nn.Sequential(NearestPatches(self.bank_, self._around), self._pooling())
 
     def _nearest(self, F: Half, owners: NDArray[np.int64] | None = None) -> Floats:
         """Return the distance of each patch to the memory, without the patches of its own image."""
-        n, patches, width = F.shape
+        n, patches = F.shape[:2]
         step = max(1, AT_ONCE // patches)
-        out = np.empty((n, patches))
+        out = np.full((n, patches), np.nan)
         for start in range(0, n, step):
             part = F[start : start + step]
-            rows = part.reshape(-1, width).astype(np.float32)
+            known = ~np.isnan(part[..., 0])
+            rows = part[known].astype(np.float32)
+            if not len(rows):
+                continue
             distances = euclidean_distances(rows, self.bank_)
             if owners is not None:
-                image = np.repeat(np.arange(start, start + len(part)), patches)
+                image = np.repeat(np.arange(start, start + len(part)), known.sum(axis=1))
                 distances[image[:, None] == owners[None, :]] = np.inf
-            out[start : start + step] = distances.min(axis=1).reshape(len(part), patches)
-        if not np.isfinite(out).all():  # all stored patches are from one image
-            out[~np.isfinite(out)] = 0.0
+            nearest = distances.min(axis=1)
+            weights = self._rarity(distances)
+            nearest[~np.isfinite(nearest)] = 0.0  # all stored patches are from one image
+            out[start : start + step][known] = nearest * weights
         return out
+
+    def _rarity(self, distances: NDArray[np.float32]) -> Floats | float:
+        """Return the weight of each nearest distance, from the distances to the whole memory."""
+        if self._around is None:
+            return 1.0
+        around = self._around[distances.argmin(axis=1)]
+        near = np.take_along_axis(distances, around, axis=1)  # m* itself is the first
+        finite = np.where(np.isfinite(near), near, 0.0)
+        rare: Floats = 1 - softmax(finite, axis=1)[:, 0]
+        return rare
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         meta = self._backbone_meta() | self._form_meta()
-        return {"bank": self.bank_} | self._backbone_arrays(), meta | {
+        return {"bank": self.bank_} | self._backbone_arrays() | self._form_arrays(), meta | {
             "guard_findings": self.guard_findings_
         }
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        self._restore_backbone(meta, arrays)
-        self._restore_form(meta)
+        self._restore_form(meta, arrays)
         self.bank_ = arrays["bank"]
+        self._around = _neighbours(self.bank_, self.reweighting)
         self.guard_findings_ = list(meta["guard_findings"])
+
+
+def _neighbours(bank: NDArray[np.float32], count: int) -> NDArray[np.int64] | None:
+    """Return for each stored patch itself and its nearest ones, or None if none are wanted."""
+    if count == 0 or len(bank) == 1:
+        return None
+    distances = euclidean_distances(bank)
+    np.fill_diagonal(distances, -1)  # itself is the first, also among equal ones
+    order: NDArray[np.int64] = np.argsort(distances, axis=1, kind="stable")[:, : count + 1]
+    return order
 
 
 def greedy_coreset(
@@ -152,10 +184,14 @@ def greedy_coreset(
         rows = GaussianRandomProjection(PROJECTED, random_state=seed).fit_transform(rows)
     chosen = np.empty(size, np.int64)
     chosen[0] = rng.integers(len(rows))
+    rows = np.ascontiguousarray(rows - rows.mean(axis=0), np.float32)
+    squares = np.einsum("nc,nc->n", rows, rows)
     nearest = np.full(len(rows), np.inf, np.float32)
     for i in range(size):
         if i:
             chosen[i] = int(nearest.argmax())
-        difference = rows - rows[chosen[i]]
-        np.minimum(nearest, np.einsum("nc,nc->n", difference, difference), out=nearest)
+        # ‖a − b‖² from one product of a matrix and a vector, which is what takes the time.
+        to_new = squares - 2 * (rows @ rows[chosen[i]]) + squares[chosen[i]]
+        np.minimum(nearest, to_new, out=nearest)
+        nearest[chosen[i]] = -1
     return chosen

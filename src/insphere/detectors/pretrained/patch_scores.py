@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 
 from insphere.detectors.base.checks import is_real, require
 
@@ -32,7 +32,7 @@ def pool_patches(scores: Floats, pooling: Pooling, top_share: float = 0.1) -> Fl
     Parameters
     ----------
     scores : ndarray, shape (N, P)
-        Scores of patches, not negative.
+        Scores of patches, not negative; NaN where there is no patch, which counts as nothing.
     pooling : {"max", "top", "weighted", "mean"}
         The highest score; the mean of the highest `top_share`; the mean weighted by the scores
         themselves, Σ s² / Σ s; or the plain mean.
@@ -43,7 +43,12 @@ def pool_patches(scores: Floats, pooling: Pooling, top_share: float = 0.1) -> Fl
     --------
     >>> pool_patches(np.array([[1.0, 3.0, 0.0, 0.0]]), "weighted")
     array([2.5])
+    >>> pool_patches(np.array([[1.0, 3.0, np.nan, np.nan]]), "mean")
+    array([2.])
     """
+    if np.isnan(scores).any():
+        rows = [row[~np.isnan(row)][None] for row in scores]
+        return np.array([float(pool_patches(row, pooling, top_share)[0]) for row in rows])
     if pooling == "max":
         result: Floats = scores.max(axis=1)
     elif pooling == "mean":
@@ -64,8 +69,8 @@ def image_maps(
 
     Parameters
     ----------
-    scores : ndarray, shape (N, G, G)
-        Scores of patches on their grid.
+    scores : ndarray, shape (N, rows, columns)
+        Scores of patches on their grid; NaN where there is no patch. The map is 0 there.
     size : (int, int)
         Height and width of the maps, in pixels.
     smoothing : float, optional
@@ -81,8 +86,24 @@ def image_maps(
     sigma = (rows / 2, columns / 2) if smoothing is None else (smoothing, smoothing)
     maps = np.empty((len(scores), height, width), np.float32)
     for i, grid in enumerate(scores):
-        enlarged = zoom(
-            np.asarray(grid, np.float64), (rows, columns), order=1, mode="nearest", grid_mode=True
-        )
+        known = ~np.isnan(grid)
+        values = np.asarray(grid, np.float64) if known.all() else _continued(grid, known)
+        enlarged = _enlarged(values, size, order=1)
         maps[i] = gaussian_filter(enlarged, sigma, mode="nearest")
+        if not known.all():
+            maps[i] *= _enlarged(known.astype(np.float64), size, order=0)
     return maps
+
+
+def _enlarged(values: Floats, size: tuple[int, int], order: int) -> Floats:
+    factors = (size[0] / values.shape[0], size[1] / values.shape[1])
+    enlarged: Floats = zoom(values, factors, order=order, mode="nearest", grid_mode=True)
+    return enlarged
+
+
+def _continued(grid: NDArray[np.floating[Any]], known: NDArray[np.bool_]) -> Floats:
+    """Return scores in which a place without a patch has that of the nearest one."""
+    if not known.any():
+        return np.zeros(grid.shape)
+    places = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return np.asarray(grid[tuple(places)], np.float64)

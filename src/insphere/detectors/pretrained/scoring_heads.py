@@ -103,20 +103,85 @@ class PatchPooling(nn.Module):
         return scores.topk(kept, dim=1).values.mean(dim=1)
 
 
-class NearestPatches(nn.Module):
-    """Distance of each patch to the nearest stored one, patches (N, G, G, C) to (N, P)."""
+class PlacedScores(nn.Module):
+    """Scores of patches (N, P) as they count at their places; see `UsualScores`."""
 
-    bank: Tensor
+    mean: Tensor
+    deviation: Tensor
 
-    def __init__(self, bank: NDArray[Any]) -> None:
+    def __init__(self, mean: NDArray[Any], deviation: NDArray[Any]) -> None:
         super().__init__()
-        self.register_buffer("bank", torch.from_numpy(bank).double())
+        self.register_buffer("mean", torch.from_numpy(mean))
+        self.register_buffer("deviation", torch.from_numpy(deviation))
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """Place."""
+        placed: Tensor = 1 + nn.functional.elu((scores.double() - self.mean) / self.deviation)
+        return placed
+
+
+class GaussianPatches(nn.Module):
+    """Length of (patch − mean) times the matrix of its place, (N, G, G, C) to (N, P).
+
+    Parameters
+    ----------
+    means : ndarray, shape (places, C)
+        Means.
+    whitenings : ndarray, shape (places or 1, C, D)
+        Matrices.
+    where : ndarray of int64, shape (P,)
+        Place of each patch.
+    """
+
+    means: Tensor
+    whitenings: Tensor
+    where: Tensor
+
+    def __init__(self, means: NDArray[Any], whitenings: NDArray[Any], where: NDArray[Any]) -> None:
+        super().__init__()
+        self.register_buffer("means", torch.from_numpy(means))
+        self.register_buffer("whitenings", torch.from_numpy(whitenings))
+        self.register_buffer("where", torch.from_numpy(where))
 
     def forward(self, patches: Tensor) -> Tensor:
         """Score patches."""
-        return torch.cdist(patches.flatten(1, 2).double(), self.bank, compute_mode=PRODUCTS).amin(
-            dim=2
-        )
+        rows = patches.flatten(1, 2).float() - self.means[self.where]
+        if len(self.whitenings) == 1:
+            shared: Tensor = (rows @ self.whitenings[0]).norm(dim=2)
+            return shared
+        white = torch.einsum("npc,pcd->npd", rows, self.whitenings[self.where])
+        own: Tensor = white.norm(dim=2)
+        return own
+
+
+class NearestPatches(nn.Module):
+    """Distance of each patch to the nearest stored one, patches (N, G, G, C) to (N, P).
+
+    Parameters
+    ----------
+    bank : ndarray, shape (B, C)
+        The stored patches.
+    around : ndarray of int64, shape (B, b + 1), or None
+        Of each its neighbours, itself the first, if distances are weighted by them.
+    """
+
+    bank: Tensor
+    around: Tensor | None
+
+    def __init__(self, bank: NDArray[Any], around: NDArray[Any] | None = None) -> None:
+        super().__init__()
+        self.register_buffer("bank", torch.from_numpy(bank).double())
+        self.register_buffer("around", None if around is None else torch.from_numpy(around))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Score patches."""
+        distances = torch.cdist(patches.flatten(1, 2).double(), self.bank, compute_mode=PRODUCTS)
+        if self.around is None:
+            return distances.amin(dim=2)
+        nearest, which = distances.min(dim=2)
+        near = distances.gather(2, self.around[which])
+        weighted: Tensor = nearest * (1 - near.softmax(dim=2)[..., 0])
+        return weighted
 
 
 class SphereOfPatches(nn.Module):
@@ -130,12 +195,12 @@ class SphereOfPatches(nn.Module):
         The objective that it was trained with.
     scales : (float, float)
         The divisors of the two scores before they are added.
-    pooling : PatchPooling
+    pooling : torch.nn.Module
         The pooling from patches to an image.
     """
 
     def __init__(
-        self, sphere: PatchSphere, unit: str, scales: tuple[float, float], pooling: PatchPooling
+        self, sphere: PatchSphere, unit: str, scales: tuple[float, float], pooling: nn.Module
     ) -> None:
         super().__init__()
         self.sphere = sphere

@@ -23,8 +23,8 @@ def _option_bars(collection: RunCollection) -> list[Content]:
     return [
         Content(
             (data,), f"{data}: AUC by normal class",
-            f"Grey is {baseline}, blue what is named above the panel. Bars start at chance, 50 %; "
-            "lines are one standard deviation over seeds.",
+            f"Grey: {baseline}. Blue: the option named above the panel. Bars start at chance, 50"
+            " %. Lines are one standard deviation over seeds.",
             runs, (runs, baseline),
         )
         for data, runs, baseline in _compared(collection)
@@ -36,9 +36,9 @@ def _change_bars(collection: RunCollection) -> list[Content]:
     return [
         Content(
             (data,), f"{data}: change against {baseline}",
-            "Points of AUC gained or lost by class, each run compared with that of the baseline "
-            "with the same class and seed. Dots are single seeds, the dashed line is the mean over "
-            "classes. Every panel has a scale of its own.",
+            "Points of AUC gained or lost by class. Each run is compared with the run of the "
+            "baseline with the same class and seed. Dots are single seeds, the dashed line is "
+            "the mean over classes. Every panel has its own scale.",
             runs, (runs, baseline),
         )
         for data, runs, baseline in _compared(collection)
@@ -94,8 +94,8 @@ def _published_bars(collection: RunCollection) -> list[Content]:
             found.append(
                 Content(
                     (data,), f"{data}: published and measured",
-                    "Grey is what Ruff et al. 2018 published (mean and standard deviation over ten "
-                    "seeds), blue what was measured here.",
+                    "Grey: published by Ruff et al. 2018 (mean and standard deviation over ten "
+                    "seeds). Blue: measured here.",
                     used, (shown,),
                 )
             )  # fmt: skip

@@ -64,9 +64,9 @@ def _joint_density(collection: RunCollection) -> list[Content]:
     return [
         Content(
             (), "Ranking and deciding",
-            "AUC judges the order of the scores, balanced accuracy the decisions at the threshold, "
-            "which no label has touched. Contours hold 25, 50, 75 and 95 % of the density; it "
-            "knows no limit at 100 %.",
+            "AUC measures the order of the scores. Balanced accuracy measures the decisions at "
+            "the threshold, which was set without labels. Contours contain 25, 50, 75 and 95 % "
+            "of the estimated density, which can extend beyond 100 %.",
             shown, (relations.columns(shown, values),),
         )
     ]  # fmt: skip
@@ -81,8 +81,8 @@ def _radar(collection: RunCollection) -> list[Content]:
         shown = [run for run in runs if run.option in names]
         if shown:
             caption = (
-                "The baseline and the options with the highest mean AUC, in per cent; the middle "
-                "is not zero."
+                "The baseline and the options with the highest mean AUC, in per cent. The scale"
+                " does not start at zero."
             )
             title = f"{data}: the best by class"
             found.append(Content((data,), title, caption, shown, (shown, collection.baseline)))
@@ -103,9 +103,10 @@ def _critical_difference(collection: RunCollection) -> list[Content]:
         found.append(
             Content(
                 (data,), f"Average ranks on {data}",
-                "Options ranked by AUC in every class (mean over seeds). Those joined by a bar "
-                "differ by less than the critical difference of Nemenyi's test at 5 %. The test "
-                "takes classes as independent, which those of one dataset are not quite.",
+                "Options ranked by AUC in every class (mean over seeds). Options joined by a "
+                "bar differ by less than the critical difference of Nemenyi's test at 5 %. The "
+                "test assumes that classes are independent, which is not quite true of those of"
+                " one dataset.",
                 shown, (rank_methods(names, table),),
             )
         )  # fmt: skip
@@ -146,8 +147,8 @@ VIOLINS = FigureSpec(
     "violins", "Violin plot by option", _FEW,
     _of_all(
         "AUC by option",
-        "Violins are Gaussian kernel densities between the outermost runs, points are single runs "
-        "(classes and seeds), the line is the median. Sorted by median.",
+        "Violins are Gaussian kernel densities between the lowest and the highest run. Points "
+        "are single runs (classes and seeds), the line is the median. Sorted by median.",
     ),
     distributions.violins, on_screen("distributions.violins"),
     shows="violin plot of AUCs by option",
@@ -156,8 +157,8 @@ BOXES = FigureSpec(
     "boxes", "Box plot by option", _FEW,
     _of_all(
         "AUC by option",
-        "Boxes hold the middle half of the runs (classes and seeds), their line is the median, "
-        "whiskers reach to 1.5 times the length of the box. Sorted by median.",
+        "Boxes contain the middle half of the runs (classes and seeds), their line is the "
+        "median, and whiskers extend up to 1.5 times the length of the box. Sorted by median.",
     ),
     distributions.boxes, on_screen("distributions.boxes"),
     shows="box plot of AUCs by option",

@@ -92,7 +92,7 @@ def _roc(collection: RunCollection) -> list[Content]:
     """ROC curves by class."""
     return _curves(
         collection, roc, "ROC",
-        "How many anomalous images are caught for how many false alarms, at every threshold.",
+        "Share of anomalous images found and share of false alarms, at every threshold.",
     )  # fmt: skip
 
 
@@ -100,8 +100,8 @@ def _precision_recall(collection: RunCollection) -> list[Content]:
     """Precision–recall curves by class."""
     return _curves(
         collection, precision_recall, "precision and recall",
-        "How many of the flagged images are anomalous, at every threshold. The dotted line is "
-        "the share of anomalous images.",
+        "Share of anomalous images among those called anomalous, at every threshold. The dotted"
+        " line is their share among all images.",
     )  # fmt: skip
 
 
@@ -118,8 +118,8 @@ def _score_distributions(collection: RunCollection) -> list[Content]:
         found.append(
             Content(
                 (data, option), f"{data}: scores of {option}",
-                "Scores of the test images, each group as a share of itself. The outermost bars "
-                "gather long tails.",
+                "Scores of the test images, as a share of each group. The outermost bars "
+                "include long tails.",
                 runs, (panels,),
             )
         )  # fmt: skip
@@ -195,9 +195,9 @@ def _sorted(collection: RunCollection) -> list[Content]:
         found.append(
             Content(
                 (data, option), f"{data}: by the score of {option}, normal is {run.normal}",
-                f"Of {len(images):,} test images the twelve with the lowest scores, twelve spread "
-                "evenly over the ranks, and the twelve with the highest. Of all classes this is "
-                "the one with the median AUC.",
+                f"Of {len(images):,} test images, the twelve with the lowest scores, twelve "
+                "evenly spaced in rank, and the twelve with the highest scores. The class is "
+                "that with the median AUC.",
                 [run], (images[order], kept[0][order], kept[1][order]),
             )
         )  # fmt: skip

@@ -47,6 +47,9 @@ class BackboneCard:
         From the first to the last.
     default_patches : tuple of str
         Stages whose maps are patched by default: middle ones, with local detail.
+    default_deep : tuple of str
+        Stages whose maps are patched by default where each patch is to know its surroundings; none
+        if they are the last of `default_patches`.
     default_pooled : tuple of str
         Stages whose pooled vectors are joined by default.
     extra : str
@@ -69,6 +72,7 @@ class BackboneCard:
     extra: str
     multiple: int = 32
     pretrained: bool = True
+    default_deep: tuple[str, ...] = ()
 
     def stage(self, name: str) -> Stage:
         """Return the stage of that name."""

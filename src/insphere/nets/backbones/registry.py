@@ -15,7 +15,7 @@ from insphere.nets.draws import initial_weights
 
 DEFAULT = lite.CARD.name
 ENVIRONMENT = "INSPHERE_BACKBONE_WEIGHTS"
-_STATIC = {lite.CARD.name: lite.CARD, **resnets.CARDS}
+_STATIC = {**lite.CARDS, **resnets.CARDS}
 _RANDOM_SEED = 0
 
 
@@ -77,9 +77,9 @@ def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = 
 
 
 def _load(name: str, file: Path | None, random: bool) -> Backbone:
-    if name == lite.CARD.name:
-        packaged = None if random or file is not None else lite.packaged_weights()
-        return lite.load(lite.CARD, file or packaged)
+    if name in lite.CARDS:
+        packaged = None if random or file is not None else lite.packaged_weights(name)
+        return lite.load(lite.CARDS[name], file or packaged)
     if name in resnets.CARDS:
         return resnets.load(resnets.CARDS[name], file, download=not random)
     return timm_models.load(name, file, download=not random)

@@ -171,8 +171,10 @@ def inspect_upload(
 
 def _shrunk(image: np.ndarray[Any, np.dtype[np.uint8]], shape: tuple[int, int, int]) -> Any:
     from insphere.data.arrays import convert_images
+    from insphere.data.letterbox import Canvas
 
-    return convert_images(image[None], size=(shape[0], shape[1]), channels=shape[2])[0]
+    canvas = Canvas(shape[0], shape[1], "stretch")
+    return convert_images(image[None], canvas=canvas, channels=shape[2])[0]
 
 
 def _name(run: Run, name: str) -> str:

@@ -7,8 +7,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from insphere.nets.patches import squared_distances
 from insphere.training.batch import Batch
 from insphere.training.heads.head import Head, HeadSpec
+
+__all__ = ["Center", "CenterSpec", "choose_center", "squared_distances"]
 
 CENTER_MARGIN = 0.1
 
@@ -59,11 +62,6 @@ class Center(Head):
     def forward(self, z: Tensor) -> Tensor:
         """Return ‖z − c‖² of each row."""
         return squared_distances(z, self.center)
-
-
-def squared_distances(z: Tensor, center: Tensor) -> Tensor:
-    """‖z − c‖² of each row, shape (N,)."""
-    return (z - center).square().sum(dim=1)
 
 
 def choose_center(

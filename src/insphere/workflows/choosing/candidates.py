@@ -28,6 +28,9 @@ class Candidate:
         Roughly how long it takes, as a multiple of the first candidate.
     sides : (int, int)
         Shortest sides of images, in pixels, for which it is tried.
+    fewest : int
+        Normal images that it takes. A training of minutes would be repeated for the threshold of
+        fewer than 95 (see `insphere.scoring.conformal.usual_calibration`).
     learns : bool
         Whether it is trained on synthetic anomalies. It is then fitted twice, with half of the
         kinds, and judged by the other half.
@@ -39,8 +42,19 @@ class Candidate:
     trial: Mapping[str, Any] = field(default_factory=dict)
     cost: float = 1.0
     sides: tuple[int, int] = (1, 1 << 20)
+    fewest: int = 0
     learns: bool = False
 
+
+# Patches that know their surroundings, at the photographs' own scale, by distance to the borders.
+PLACED: Mapping[str, Any] = {
+    "stages": ["s6"],
+    "scale": "auto",
+    "neighbourhood": 1,
+    "pooling": "top",
+    "top_share": 0.03,
+    "places": "border",
+}
 
 CANDIDATES: tuple[Candidate, ...] = (
     Candidate(name="feature-knn", method="feature-knn"),
@@ -51,8 +65,29 @@ CANDIDATES: tuple[Candidate, ...] = (
         method="feature-mahalanobis",
         params={"stages": ["s5", "s6"], "statistic": "both"},
     ),
-    Candidate(name="patch-memory", method="patch-memory", cost=3, sides=(48, 1 << 20)),
-    Candidate(name="fpsvdd", method="fpsvdd", cost=4, sides=(48, 1 << 20)),
+    Candidate(name="patch-gaussian", method="patch-gaussian", cost=3, sides=(48, 1 << 20)),
+    Candidate(
+        name="patch-gaussian s5+s6",
+        method="patch-gaussian",
+        params={"stages": ["s5", "s6"]},
+        cost=4,
+        sides=(48, 1 << 20),
+    ),
+    Candidate(
+        name="patch-memory s6",
+        method="patch-memory",
+        params={**PLACED, "reweighting": 9},
+        cost=4,
+        sides=(48, 1 << 20),
+    ),
+    Candidate(name="patch-memory", method="patch-memory", cost=4, sides=(48, 1 << 20)),
+    Candidate(
+        name="fpsvdd whitened",
+        method="fpsvdd",
+        params={**PLACED, "start": "whitened"},
+        cost=5,
+        sides=(48, 1 << 20),
+    ),
     Candidate(name="deep-svdd", method="deep-svdd", cost=4, sides=(1, 64)),
     Candidate(
         name="segmentation",
@@ -60,6 +95,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         trial={"steps": 600},
         cost=20,
         sides=(48, 1 << 20),
+        fewest=120,
         learns=True,
     ),
 )
@@ -67,9 +103,9 @@ CANDIDATES: tuple[Candidate, ...] = (
 
 
 def applicable(
-    candidates: Sequence[Candidate], shape: Sequence[int]
+    candidates: Sequence[Candidate], shape: Sequence[int], n: int
 ) -> tuple[list[Candidate], dict[str, str]]:
-    """Select the candidates for images of a shape.
+    """Select the candidates for some images.
 
     Parameters
     ----------
@@ -77,6 +113,8 @@ def applicable(
         Of any kind.
     shape : (H, W, C)
         Of the images.
+    n : int
+        Number of normal images.
 
     Returns
     -------
@@ -95,6 +133,8 @@ def applicable(
                 if side < candidate.sides[0]
                 else f"it is for images with sides of at most {candidate.sides[1]} pixels"
             )
+        elif n < candidate.fewest:
+            left_out[candidate.name] = f"it takes at least {candidate.fewest} normal images"
         elif "images" not in card.takes or card.needs_labels:
             left_out[candidate.name] = "it needs labels"
         else:

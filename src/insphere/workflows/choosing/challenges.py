@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from insphere.data.letterbox import content_size, on_canvas
 from insphere.synthetic_anomalies import KINDS, synthesize
 
 Group = Literal["local", "whole", "far"]
@@ -63,23 +65,68 @@ def make_challenges(held: Images, others: Images, *, seed: int) -> list[Challeng
     """
     rng = np.random.default_rng((seed, 0xC4A11))
     made = []
-    for number, kind in enumerate(KINDS):
+    for kind in KINDS:
         origin = _some(len(held), rng)
         strength = rng.permutation(np.linspace(*STRENGTHS, len(origin)))
-        found = synthesize(held[origin], kind, strength, seed=seed + number, textures=others)
-        visible = found.masks.any(axis=(1, 2))
-        made.append(Challenge(kind, "local", found.images[visible], origin[visible]))
+        images = held[origin]
+        damaged = on_contents(
+            images, partial(_damaged, kind=kind, strength=strength, seed=seed, others=others)
+        )
+        visible = (damaged != images).any(axis=(1, 2, 3))
+        made.append(Challenge(kind, "local", damaged[visible], origin[visible]))
     for kind in WHOLE:
         origin = _some(len(held), rng)
-        images = _WHOLE[kind](held[origin], held[(origin + 1) % len(held)], rng)
+        others_held = held[(origin + 1) % len(held)]
+        change = partial(_wrong, kind=kind, others=others_held, rng=rng)
+        images = on_contents(held[origin], change)
         made.append(Challenge(kind, "whole", images, origin))
     origin = _some(len(held), rng)
     made.append(Challenge("digits", "far", _digits(held[origin].shape, rng), origin))
     return [challenge for challenge in made if len(challenge.images)]
 
 
+def on_contents(images: Images, change: Callable[[Images, NDArray[np.int64]], Images]) -> Images:
+    """Change photographs that lie on a canvas, and mirror them into their padding again.
+
+    Parameters
+    ----------
+    images : ndarray of uint8, shape (n, H, W, C)
+        Perhaps padded; see `insphere.data.letterbox`.
+    change : callable
+        From photographs of one size and their positions to as many of the same size.
+    """
+    size = images.shape[1:3]
+    contents = [content_size(image) for image in images]
+    if all(content == size for content in contents):
+        return change(images, np.arange(len(images)))
+    out = np.empty_like(images)
+    for row, (height, width) in enumerate(contents):
+        part = np.ascontiguousarray(images[row : row + 1, :height, :width])
+        out[row] = on_canvas(change(part, np.array([row]))[0], size)
+    return out
+
+
 def _some(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
     return np.sort(rng.permutation(n)[:EACH])
+
+
+def _damaged(
+    part: Images,
+    rows: NDArray[np.int64],
+    *,
+    kind: str,
+    strength: NDArray[np.float64],
+    seed: int,
+    others: Images,
+) -> Images:
+    own = (1009 * seed + int(rows[0])) % 2**31
+    return synthesize(part, kind, strength[rows], seed=own, textures=others).images
+
+
+def _wrong(
+    part: Images, rows: NDArray[np.int64], *, kind: str, others: Images, rng: np.random.Generator
+) -> Images:
+    return _WHOLE[kind](part, others[rows], rng)
 
 
 def _turned(images: Images, others: Images, rng: np.random.Generator) -> Images:
@@ -97,7 +144,10 @@ def _jigsaw(images: Images, others: Images, rng: np.random.Generator) -> Images:
 
 def _double_exposure(images: Images, others: Images, rng: np.random.Generator) -> Images:
     """Mean of two images."""
-    return ((images.astype(np.uint16) + others) // 2).astype(np.uint8)
+    height, width = images.shape[1:3]
+    both = images.astype(np.uint16) + others[:, :height, :width]
+    mean: Images = (both // 2).astype(np.uint8)
+    return mean
 
 
 _WHOLE = {"turned": _turned, "jigsaw": _jigsaw, "double-exposure": _double_exposure}
