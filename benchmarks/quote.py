@@ -23,6 +23,7 @@ from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
 from inspection_blocks import BLOCKS as INSPECTION
+from graph_blocks import BLOCKS as GRAPHS
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -246,6 +247,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **STRUCTURED,
     **TABLE1,
     **TEXTS,
+    **GRAPHS,
     **THRESHOLDS,
 }
 
