@@ -12,6 +12,7 @@ from insphere.modalities.modality import Modality
 
 MODALITIES = {
     "texts": "insphere.modalities.texts.kind.Texts",
+    "series": "insphere.modalities.series.Series",
     "tables": "insphere.modalities.tables.Tables",
     "images": "insphere.modalities.images.Images",
 }
