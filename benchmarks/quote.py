@@ -22,8 +22,8 @@ from deploy_blocks import BLOCKS as DEPLOY
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
-from inspection_blocks import BLOCKS as INSPECTION
 from graph_blocks import BLOCKS as GRAPHS
+from inspection_blocks import BLOCKS as INSPECTION
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -32,6 +32,7 @@ from insphere.experiments.store.jsonl_rows import read_rows
 from method_blocks import BLOCKS as METHODS
 from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
+from series_blocks import BLOCKS as SERIES
 from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
@@ -242,6 +243,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **FIGURES,
     **CHOOSING,
     **PERFORMANCE,
+    **SERIES,
     **SIGNS,
     **TABULAR,
     **STRUCTURED,
