@@ -98,9 +98,13 @@ class ValueRange:
         DataError
             If the images are of another type or on another scale.
         """
+        self.check(images)
+        return self.take(images)
+
+    def check(self, images: Images) -> None:
+        """Check that images fit the training images; see `read`."""
         self._check(images)
         self._look_at_colours(images)
-        return self.take(images)
 
     def take(self, images: Images) -> Images:
         """Return images as `read` does, of which it is known that they fit."""
