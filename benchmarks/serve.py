@@ -147,9 +147,7 @@ def main() -> None:
         model = Path(folder) / "digits"
         params: dict[str, Any] = {"false_alarm_rate": 0.05}
         params |= {"epochs": 5} if given.method == "deep-svdd" else {}
-        build_detector(given.method, params | {"contamination": 0.05}, seed=0).fit(
-            digits.images[three]
-        ).save(model)
+        build_detector(given.method, params, seed=0).fit(digits.images[three]).save(model)
         scores = load_detector(model).anomaly_score(images)
         contents = [png(image) for image in images]
         size = given.zip or 1
