@@ -107,7 +107,7 @@ def measured(method: str, source: str, train: Any, scored: Any, truth: Any) -> d
         scored, truth = scored[rows], truth[rows]
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
-        build_detector(method, params, seed=0).fit(train).save(model)
+        build_detector(method, params | {"contamination": 0.05}, seed=0).fit(train).save(model)
         keep_golden(model, train)
         started = time.perf_counter()
         exported = export_onnx(model, Path(folder) / "model.onnx")
@@ -198,7 +198,9 @@ def runtime() -> None:
         for method in ("deep-svdd", "knn"):
             model = Path(folder) / method
             params = {"false_alarm_rate": RATE} | ({"epochs": 2} if method == "deep-svdd" else {})
-            build_detector(method, params, seed=0).fit(digits.images[three]).save(model)
+            build_detector(method, params | {"contamination": 0.05}, seed=0).fit(
+                digits.images[three]
+            ).save(model)
             export_onnx(model, f"{model}.onnx", maps=False)
             for turn in range(3):
                 for way, (imports, first, score) in WAYS.items():
