@@ -18,10 +18,12 @@ import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
 from choosing_blocks import BLOCKS as CHOOSING
+from deploy_blocks import BLOCKS as DEPLOY
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
 from inspection_blocks import BLOCKS as INSPECTION
+from graph_blocks import BLOCKS as GRAPHS
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
 from insphere.experiments.analysis.collapse_study import summary
@@ -233,6 +235,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),
     **ABLATION,
+    **DEPLOY,
     **FEATURES,
     **INSPECTION,
     **METHODS,
@@ -244,6 +247,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **STRUCTURED,
     **TABLE1,
     **TEXTS,
+    **GRAPHS,
     **THRESHOLDS,
 }
 

@@ -24,12 +24,13 @@ from insphere.detectors.pretrained.patch_scores import (
     Floats,
     Pooling,
     check_pooling,
+    enlargements,
     image_maps,
     pool_patches,
 )
 from insphere.detectors.pretrained.places import Places, UsualScores
 from insphere.detectors.pretrained.regions import Mask, Region, judged, read_region
-from insphere.detectors.pretrained.scoring_heads import PatchPooling, PlacedScores
+from insphere.detectors.pretrained.scoring_heads import PatchMaps, PatchPooling, PlacedScores
 from insphere.errors import DataError
 from insphere.features import Form
 from insphere.features.extract import BATCH
@@ -213,12 +214,40 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         head = self._head().to(self._extractor.device)
         return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), head).eval()
 
+    def _patch_head(self) -> nn.Module:
+        """Return what `_patch_scores` computes, as a module on patches (N, G, G, C)."""
+        raise NotImplementedError
+
+    @property
+    def not_exported(self) -> str:
+        """Why it cannot be exported: only images that are resized as a whole can be."""
+        if self.scale_ is not None:
+            return (
+                "it looks at photographs at their own scale, in parts and without what fills "
+                "their canvas; fit it with scale=None and a resolution"
+            )
+        return "" if self.region_ is None else "it leaves out a region; fit it without"
+
+    def _map_module(self) -> nn.Module:
+        size = (self.modality_.sample_shape[1], self.modality_.sample_shape[2])
+        enlarging = enlargements(self.form_.shape, size, self.smoothing)
+        scores = self._patch_head()
+        if (placing := self._placing()) is not None:
+            scores = nn.Sequential(scores, placing)
+        maps = PatchMaps(scores, *enlarging).to(self._extractor.device)
+        return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), maps).eval()
+
+    def _placing(self) -> nn.Module | None:
+        """Return what `_placed` computes, as a module; None if it changes nothing."""
+        if self.usual_ is None:
+            return None
+        mean, deviation = self.usual_.grids(np.ones(self.form_.shape, bool))
+        return PlacedScores(mean.ravel(), deviation.ravel())
+
     def _pooling(self) -> nn.Module:
         pooling = PatchPooling(self.pooling, self.top_share)
-        if self.usual_ is None:
-            return pooling
-        mean, deviation = self.usual_.grids(np.ones(self.form_.shape, bool))
-        return nn.Sequential(PlacedScores(mean.ravel(), deviation.ravel()), pooling)
+        placing = self._placing()
+        return pooling if placing is None else nn.Sequential(placing, pooling)
 
     def _learn_places(self, scores: Floats) -> None:
         """Measure what scores (N, P) are usual at each place, if wanted."""
