@@ -21,7 +21,13 @@ from insphere.features import Form
 from insphere.features.photos import PhotoExtractor
 from insphere.nets.backbones import load_backbone
 
-QUICK = {"weights": "random", "cache": False, "random_state": 0, "precision": "float32"}
+QUICK = {
+    "weights": "random",
+    "cache": False,
+    "random_state": 0,
+    "precision": "float32",
+    "contamination": 0.05,
+}
 
 
 def textures(n: int, height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
