@@ -32,6 +32,7 @@ from insphere.experiments.store.jsonl_rows import read_rows
 from method_blocks import BLOCKS as METHODS
 from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
+from series_blocks import BLOCKS as SERIES
 from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
@@ -242,6 +243,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **FIGURES,
     **CHOOSING,
     **PERFORMANCE,
+    **SERIES,
     **SIGNS,
     **TABULAR,
     **STRUCTURED,
