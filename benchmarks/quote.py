@@ -35,6 +35,7 @@ from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
 from table_blocks import BLOCKS as TABULAR
 from text_blocks import BLOCKS as TEXTS
+from threshold_blocks import BLOCKS as THRESHOLDS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -243,6 +244,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **STRUCTURED,
     **TABLE1,
     **TEXTS,
+    **THRESHOLDS,
 }
 
 

@@ -143,9 +143,10 @@ def test_usual_scores_count_in_deviations_at_each_place() -> None:
     new = np.full((1, 8, 8), 5.0)
     new[0, 0, 3], new[0, 4, 3] = 80, 8
     placed = usual(new)
-    assert placed[0, 0, 3] == pytest.approx(3, abs=0.4)
-    assert placed[0, 4, 3] == pytest.approx(3, abs=0.4)
-    assert placed[0, 1, 3] == pytest.approx(0, abs=0.2)
+    assert placed[0, 0, 3] == pytest.approx(1 + 3, abs=0.4)
+    assert placed[0, 4, 3] == pytest.approx(1 + 3, abs=0.4)
+    assert placed[0, 1, 3] == pytest.approx(1, abs=0.2)
+    assert (np.diff(usual(np.linspace(0, 9, 64).reshape(64, 1, 1))[:, 0, 0]) > 0).all()
 
 
 def test_a_region_is_a_rectangle_or_a_picture(tmp_path: Path) -> None:

@@ -24,7 +24,9 @@ from insphere.training.recipe import Phase
 from insphere.training.training_set import TrainingSet
 
 CPU = torch.device("cpu")
-QUICK = {"epochs": 2, "pretrain_epochs": 1, "batch_size": 20, "random_state": 0}
+QUICK = {
+    "epochs": 2, "pretrain_epochs": 1, "batch_size": 20, "random_state": 0, "contamination": 0.05,
+}  # fmt: skip
 ENCODER = EncoderSpec(widths=(6, 4), rep_dim=8, kernel=3)
 
 

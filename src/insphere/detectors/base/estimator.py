@@ -25,12 +25,14 @@ from insphere.modalities.modality import Modality
 from insphere.modalities.table import kind_of_input
 from insphere.resources import within_cores
 from insphere.scoring.conformal import (
+    USUAL_PARTS,
     USUAL_SHARE,
     Calibration,
     cross_scores,
     cross_tail,
     deal,
     held_out,
+    in_unit_of,
     is_cross,
     no_threshold,
     usual_calibration,
@@ -59,15 +61,17 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     Parameters
     ----------
-    contamination : float or None, default=0.05
+    contamination : float, optional
         Share of the training normals that may lie outside the threshold, in [0, 0.5]: a threshold
         on the training images, which promises nothing about new ones. Used if `false_alarm_rate`
-        is None. If both are None, as in ``insphere fit`` without settings, the
-        threshold is calibrated by the number of normal images; see
-        `insphere.scoring.conformal.usual_calibration`.
+        is None.
     false_alarm_rate : float, optional
         Wanted probability, in (0, 1), that a new normal image is called anomalous. Holds out a
-        part of the training images and puts the threshold on their scores.
+        part of the training images and puts the threshold on their scores. If neither this nor
+        `contamination` is given, the number of normal images decides: from 95 on, a fifth is held
+        out for a rate of 5 %; from 10 on, the threshold is estimated with detectors trained
+        without a part of the images; fewer give scores without verdicts. See
+        `insphere.scoring.conformal.usual_calibration`.
     calibration : float, int or "auto", default="auto"
         Share of the training images held out, in (0, 1); "auto" is a fifth; or, for small
         sets, a number of parts from 2 on (cross-conformal): for each part a detector is trained on
@@ -119,7 +123,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     card: ClassVar[MethodCard] = MethodCard()
 
-    contamination: float | None = 0.05
+    contamination: float | None = None
     false_alarm_rate: float | None = None
     calibration: float | int | str = "auto"
     random_state: Any = None
@@ -133,6 +137,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     # Whether `_training_scores` gives scores that each image would get were it not trained on.
     _scores_as_if_new: ClassVar[bool] = False
+
+    # Parts of a cross-validation of the threshold; and whether the unit of the scores is that of
+    # the first weights, whatever is trained on.
+    _folds: ClassVar[int] = USUAL_PARTS
+    _fixed_unit: ClassVar[bool] = False
 
     @abstractmethod
     def _fit(self, X: Array) -> Array | None:
@@ -223,6 +232,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """Train on samples that were read, and place the threshold."""
         how = self.planned_calibration(len(train.normals), train.normals.groups)
         rate, in_turn = how.rate, how.kind == "in turn"
+        in_parts = how.kind == "cross-validated"
         mask = self._held_out(train.normals, how)
         self.data_fingerprint_ = train.fingerprint
         among = train.normal if mask is None else train.among_all(~mask)
@@ -234,13 +244,14 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             train = replace(train, data=self.column_scale_.take(train.data))
         normals = train.normals
         self.modality_, self.trained_on_ = modality.prepared(train.data), None
-        self.parts_ = self._trained_parts(train, how, modality) if in_turn else []
+        parts, masks = self._trained_parts(train, how, modality) if how.needs_parts else ([], [])
+        self.parts_ = parts if in_turn else []
         held = None if mask is None else normals.take(mask)
         train = train if mask is None else train.take(~train.among_all(mask))
         self.n_train_ = len(train)
         scores = self._fit(train.data, **train.known(self._takes))
 
-        if how.kind in ("training", "left out", "none"):
+        if how.kind in ("training", "left out", "cross-validated", "none"):
             if scores is None:
                 scores = self._training_scores(train.normals.data)
             elif train.normal is not None:
@@ -258,7 +269,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             self.calibration_scores_ = np.empty(0)
             self.threshold_, self.threshold_rule_ = float("inf"), no_threshold(len(reference))
         else:
-            if how.kind == "left out":
+            if in_parts:
+                held = normals
+                reference = self._as_if_new(normals.data, reference, parts, masks)
+                said = f"about {100 * rate:g} % on normals scored by others (cross-validated"
+            elif how.kind == "left out":
                 held = normals
                 said = f"about {100 * rate:g} % on normals scored without themselves (left out"
             elif held is None:
@@ -353,7 +368,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             check_contamination(self.contamination)
             return Calibration("training")
         return usual_calibration(
-            n, groups, in_turn=not self.card.needs_labels, left_out=self._scores_as_if_new
+            n,
+            groups,
+            parts=self._folds,
+            in_turn=not self.card.needs_labels,
+            left_out=self._scores_as_if_new,
         )
 
     def outside_range(self, X: Any) -> NDArray[np.bool_]:
@@ -497,15 +516,32 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if how.kind != "held out":
             return None
         assert how.rate is not None
-        return held_out(len(normals), how.rate, how.amount, self.random_state, normals.groups)
+        return held_out(len(normals), how.rate, how.amount, self._split_seed, normals.groups)
+
+    @property
+    def _split_seed(self) -> Any:
+        """What decides which samples are held out: by default always the same.
+
+        So a method that draws nothing itself gives the same detector again without a seed.
+        """
+        by_number = self.false_alarm_rate is None
+        return 0 if by_number and self.random_state is None else self.random_state
 
     def _trained_parts(
         self, train: TrainingSet, how: Calibration, modality: Modality
-    ) -> list[OneClassDetector]:
-        """Train one detector for each part of the normal samples, on the others."""
+    ) -> tuple[list[OneClassDetector], list[NDArray[np.bool_]]]:
+        """Train one detector for each part of the normal samples, on the others.
+
+        Returns
+        -------
+        parts : list of OneClassDetector
+            With the scores of their own parts as calibration.
+        masks : list of ndarray of bool, shape (n,)
+            Which of the normal samples each was not trained on.
+        """
         assert how.rate is not None
         parts, normals = int(how.amount), train.normals
-        masks = deal(len(normals), how.rate, parts, self.random_state, normals.groups)
+        masks = deal(len(normals), how.rate, parts, self._split_seed, normals.groups)
         params = self.get_params(deep=False) | {"false_alarm_rate": None, "contamination": 0.0}
         if "callbacks" in params:
             params["callbacks"] = ()  # they follow the training on all images
@@ -521,7 +557,24 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             part.n_calibration_ = int(mask.sum())
             part.tail_ = fit_tail(part.calibration_scores_)
             found.append(part)
-        return found
+        return found, masks
+
+    def _as_if_new(
+        self,
+        normals: Array,
+        own: NDArray[np.float64],
+        parts: list[OneClassDetector],
+        masks: list[NDArray[np.bool_]],
+    ) -> NDArray[np.float64]:
+        """Estimate the score of each normal sample had this detector not been trained on it."""
+        scores = np.empty(len(normals))
+        for part, mask in zip(parts, masks, strict=True):
+            outside = part._score_read(part._on_scale(normals[mask]))
+            if not self._fixed_unit:
+                inside = part._training_scores(part._on_scale(normals[~mask]))
+                outside = in_unit_of(outside, inside, own[~mask])
+            scores[mask] = outside
+        return scores
 
     def _checked(self, scores: Array, n: int) -> NDArray[np.float64]:
         values = np.asarray(scores, dtype=np.float64)

@@ -113,6 +113,7 @@ class FeaturePatchSVDD(PatchDetector):
         See `PretrainedNetwork` and `PatchDetector`.
     """
 
+    _fixed_unit = True
     card = MethodCard(
         key="fpsvdd",
         title="FPSVDD",

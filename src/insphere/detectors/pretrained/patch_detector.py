@@ -42,6 +42,7 @@ from insphere.training.device import resolve_device
 Half = NDArray[np.float16]
 REGION, USUAL = OWN = ("region", "usual")  # names of arrays in a saved model
 SHORTER_SIDE = 336  # pixels of photographs as the network sees them, by default
+MOST_ENLARGED = 16.0
 SURVEYED = 200  # photographs whose sizes are looked at
 ENLARGED = 4  # enlargement from which images have no detail for the finest feature map
 
@@ -170,7 +171,7 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
             return float(self.scale)
         some = X[:: max(1, len(X) // SURVEYED)]
         shorter = float(np.median([min(content_size(image)) for image in some]))
-        return max(1.0, round(SHORTER_SIDE / shorter, 2))
+        return min(MOST_ENLARGED, max(1.0, round(SHORTER_SIDE / shorter, 2)))
 
     def _open(self) -> None:
         if self.scale_ is None:

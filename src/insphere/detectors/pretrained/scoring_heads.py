@@ -104,7 +104,7 @@ class PatchPooling(nn.Module):
 
 
 class PlacedScores(nn.Module):
-    """Scores of patches (N, P) in deviations above the mean at their places, at least 0."""
+    """Scores of patches (N, P) as they count at their places; see `UsualScores`."""
 
     mean: Tensor
     deviation: Tensor
@@ -116,7 +116,7 @@ class PlacedScores(nn.Module):
 
     def forward(self, scores: Tensor) -> Tensor:
         """Place."""
-        placed: Tensor = ((scores.double() - self.mean) / self.deviation).clamp_min(0)
+        placed: Tensor = 1 + nn.functional.elu((scores.double() - self.mean) / self.deviation)
         return placed
 
 

@@ -101,6 +101,7 @@ class AnoGAN(NetworkDetector):
         See `OneClassDetector`.
     """
 
+    _fixed_unit = True  # differences of pixels
     card = MethodCard(
         key="anogan",
         title="AnoGAN",

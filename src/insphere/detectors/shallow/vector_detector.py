@@ -19,7 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.estimator import Array, OneClassDetector, batches
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.shallow.principal_components import principal_components
+from insphere.detectors.shallow.principal_components import LARGE, principal_components
 from insphere.errors import DataError
 from insphere.resources import rows_within
 
@@ -59,6 +59,7 @@ class FlatDetector(OneClassDetector):
     preprocess: str | None = field(init=False, default=None)
     _stored: ClassVar[tuple[str, ...]]
     _table_share: ClassVar[float | None] = None
+    _folds = 20  # they are fitted in no time
 
     @property
     def uses_pretrained(self) -> bool:
@@ -173,8 +174,11 @@ class FlatDetector(OneClassDetector):
     def _features(self, F: Floats) -> Floats:
         if self._share is None:
             return F
-        projected: Floats = (F - self.mean_) @ self.components_.T
-        return projected
+        if F.size <= LARGE:
+            projected: Floats = (F - self.mean_) @ self.components_.T
+            return projected
+        rows = [(row - self.mean_) @ self.components_.T for row in F]  # no copy of all of them
+        return np.array(rows)
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays = {name: np.asarray(getattr(self, name)) for name in self._names()}
