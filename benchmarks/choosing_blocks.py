@@ -65,6 +65,8 @@ def regret() -> str:
                 f"{relation:.2f}",
             ]
         )
+    if not lost:
+        return ""
     mean = ["mean", "", "", "", "", percent(float(np.mean(lost))), f"{np.nanmean(related):.2f}"]
     header = ["set", "chosen", "its AUC", "best in hindsight", "its AUC", "regret", "rank corr."]
     return table(header, [*body, mean])
