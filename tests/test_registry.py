@@ -58,7 +58,7 @@ def test_a_card_says_what_is_true(method):
         assert {"encoder", "preprocess", "allow_collapse"} <= known
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if "tables" not in method_card(m).takes])
+@pytest.mark.parametrize("method", [m for m in METHODS if method_card(m).takes == ("images",)])
 def test_what_takes_images_only_refuses_tables(method):
     rows = np.random.default_rng(0).normal(size=(40, 6))
     with pytest.raises(DataError, match=r"takes images, but got a table"):
@@ -70,7 +70,9 @@ def test_roles():
     assert [m for m in METHODS if takes_options(m)] == [
         "deep-svdd", "deep-sad", "hsc", "untrained",
     ]  # fmt: skip
-    assert set(METHODS) - set(comparable_methods()) == {"softmax", "deep-sad", "hsc"}
+    no_images = {m for m in METHODS if "images" not in method_card(m).takes}
+    assert {"table-svdd", "series-svdd"} <= no_images
+    assert set(METHODS) - set(comparable_methods()) == {"softmax", "deep-sad", "hsc"} | no_images
     spec = RunSpec(dataset="mnist", normal=("3",), params={"encoder": {"residual": True}})
     untrained, pixels = controls_of(spec)
     assert (untrained.method, untrained.params) == ("untrained", spec.params)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # For type checkers; written by `python benchmarks/quote.py` from the table of methods.
 if TYPE_CHECKING:
     from insphere.detectors.combined.combination import Combination as Combination
+    from insphere.detectors.graphs.graph_knn import GraphKNN as GraphKNN
+    from insphere.detectors.graphs.ocgnn import OCGNN as OCGNN
     from insphere.detectors.pretrained.feature_knn import FeatureKNN as FeatureKNN
     from insphere.detectors.pretrained.feature_mahalanobis import (
         FeatureMahalanobis as FeatureMahalanobis,
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from insphere.detectors.spheres.hypersphere_classifier import (
         HypersphereClassifier as HypersphereClassifier,
     )
+    from insphere.detectors.spheres.series_svdd import SeriesSVDD as SeriesSVDD
     from insphere.detectors.spheres.table_svdd import TableSVDD as TableSVDD
     from insphere.detectors.spheres.untrained import UntrainedDeepSVDD as UntrainedDeepSVDD
     from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold

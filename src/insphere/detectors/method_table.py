@@ -41,6 +41,7 @@ class Entry(NamedTuple):
 
 METHODS = {
     "deep-svdd": Entry("spheres.deep_svdd:DeepSVDD", ("svdd",)),
+    "series-svdd": Entry("spheres.series_svdd:SeriesSVDD"),
     "table-svdd": Entry("spheres.table_svdd:TableSVDD"),
     "deep-sad": Entry("spheres.deep_sad:DeepSAD", ("sad",)),
     "hsc": Entry(
@@ -68,6 +69,8 @@ METHODS = {
     "text-mahalanobis": Entry("texts.text_mahalanobis:TextMahalanobis", ("text",)),
     "text-knn": Entry("texts.text_knn:TextKNN"),
     "text-svdd": Entry("texts.text_svdd:TextSVDD"),
+    "graph-knn": Entry("graphs.graph_knn:GraphKNN", ("graph",)),
+    "ocgnn": Entry("graphs.ocgnn:OCGNN"),
     "text-surprise": Entry("texts.text_surprise:TextSurprise"),
     "combination": Entry("combined.combination:Combination", ("fisher",)),
     "softmax": Entry("supervised.softmax:SoftmaxThreshold"),

@@ -14,10 +14,11 @@ Family = Literal[
     "pretrained",
     "shallow",
     "texts",
+    "graphs",
     "combined",
     "supervised",
 ]
-Kind = Literal["images", "tables", "texts"]
+Kind = Literal["images", "tables", "series", "texts", "graphs"]
 
 FAMILIES: Mapping[Family, str] = MappingProxyType(
     {
@@ -27,6 +28,7 @@ FAMILIES: Mapping[Family, str] = MappingProxyType(
         "pretrained": "Features of a pretrained network",
         "shallow": "Raw pixels or tables, without a network",
         "texts": "Texts: a frozen language model, and the characters",
+        "graphs": "Graphs: nodes with features and neighbours",
         "combined": "Several methods together",
         "supervised": "Supervised: with labels of several classes",
     }
@@ -48,7 +50,7 @@ class MethodCard:
         A key of `FAMILIES`.
     summary : str
         What it does, in one line without a full stop.
-    takes : tuple of {"images", "tables", "texts"}
+    takes : tuple of {"images", "tables", "series", "texts"}
         Kinds of data that it can be fitted to.
     needs_labels : bool
         Whether it needs the class of each training image, of at least two classes. It is then not
