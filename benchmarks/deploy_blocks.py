@@ -70,16 +70,24 @@ def runtime() -> str:
     for method in dict.fromkeys(row["method"] for row in rows if "method" in row):
         for way in ("runtime", "library"):
             own = [r for r in rows if r.get("method") == method and r["way"] == way]
+            if not own:
+                continue
             first = median(r["import_and_first_score_seconds"] for r in own)
             speed = median(r["images_per_second"] for r in own)
             title = detector_class(method).card.title
             cells.append([title, way, f"{first:.2f}", f"{speed:,.0f}"])
     size = next(row for row in rows if row["way"] == "environment")
+    load = max((row.get("load", 0) for row in rows), default=0)
     said = (
         f"\nAn environment with {', '.join(size['packages'])} and what they need takes "
-        f"{size['mb']:,.0f} MB. Medians of three turns; MNIST digits of 28×28. Rows: "
-        "`benchmarks/results/runtime.jsonl`.\n"
+        f"{size['mb']:,.0f} MB. MNIST digits of 28×28. Rows: `benchmarks/results/runtime.jsonl`.\n"
     )
+    if load > 2:
+        said += (
+            f"\nOther work kept the machine at a load of about {load} while this was measured, so "
+            "that times are many times longer than on an idle one. Compare the lines, not the "
+            "seconds.\n"
+        )
     return _table(header, cells, 2) + said
 
 
