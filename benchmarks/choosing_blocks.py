@@ -109,16 +109,6 @@ def kinds() -> str:
     return table(["kind", "mean rank correlation", "mean regret if it alone decided"], body)
 
 
-def tiles() -> str:
-    """Every candidate on magnetic tiles, by defect."""
-    listed = rows().get("magnetic-tiles", [])
-    body = [
-        [row["candidate"], percent(row["proxy_auc"]), *(percent(row["truth"][d]) for d in DEFECTS)]
-        for row in sorted(listed, key=lambda row: -row["truth"]["all"])
-    ]
-    return table(["candidate", "made-up", *DEFECTS], body)
-
-
 def segmentation() -> str:
     """Show what the network from scratch finds on magnetic tiles."""
     path = RESULTS / "segmentation.jsonl"
@@ -140,6 +130,5 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "choosing-regret": regret,
     "choosing-fixed": fixed,
     "choosing-kinds": kinds,
-    "choosing-tiles": tiles,
     "segmentation-tiles": segmentation,
 }
