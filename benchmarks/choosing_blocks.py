@@ -65,6 +65,8 @@ def regret() -> str:
                 f"{relation:.2f}",
             ]
         )
+    if not lost:
+        return ""
     mean = ["mean", "", "", "", "", percent(float(np.mean(lost))), f"{np.nanmean(related):.2f}"]
     header = ["set", "chosen", "its AUC", "best in hindsight", "its AUC", "regret", "rank corr."]
     return table(header, [*body, mean])
@@ -123,17 +125,15 @@ def segmentation() -> str:
     body = []
     for line in path.read_text().splitlines() if path.exists() else ():
         row = json.loads(line)
-        made = float(np.mean(list(row["synthetic_auc"].values())))
         body.append(
             [
-                str(row["spec"]["phase"]["min_steps"] or row["spec"]["phase"]["epochs"]),
-                percent(made),
+                row.get("run", "segmentation"),
                 *(percent(row["image_auc"][defect]) for defect in DEFECTS),
                 percent(row["pixel_auc"]),
                 percent(row["pro"]),
             ]
         )
-    return table(["epochs", "made-up", *DEFECTS, "pixel AUC", "PRO"], body)
+    return table(["method", *DEFECTS, "pixel AUC", "PRO"], body)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

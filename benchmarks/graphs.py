@@ -118,7 +118,9 @@ def measured(
             scores = control(rows, train, test, CONTROLS[method][2])
         else:
             name, params = DETECTORS[method]
-            detector = build_detector(name, params, seed=seed).fit(graph.nodes(train))
+            detector = build_detector(name, params | {"contamination": 0.05}, seed=seed).fit(
+                graph.nodes(train)
+            )
             scores = detector.anomaly_score(graph.nodes(test))
         aucs.append(round(float(roc_auc_score(labels[test] != normal, scores)), 5))
     return {

@@ -18,6 +18,7 @@ import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
 from choosing_blocks import BLOCKS as CHOOSING
+from deploy_blocks import BLOCKS as DEPLOY
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
@@ -31,6 +32,7 @@ from insphere.experiments.store.jsonl_rows import read_rows
 from method_blocks import BLOCKS as METHODS
 from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
+from series_blocks import BLOCKS as SERIES
 from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
@@ -234,12 +236,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),
     **ABLATION,
+    **DEPLOY,
     **FEATURES,
     **INSPECTION,
     **METHODS,
     **FIGURES,
     **CHOOSING,
     **PERFORMANCE,
+    **SERIES,
     **SIGNS,
     **TABULAR,
     **STRUCTURED,

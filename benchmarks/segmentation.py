@@ -3,7 +3,9 @@
 Run ``python benchmarks/segmentation.py --data FOLDER`` with magnetic-tiles.zip in the folder; a row
 goes to results/segmentation.jsonl. A fifth of the training tiles is kept out of the training, for
 choosing options on synthetic anomalies in them; nothing was chosen on the test tiles. ``--model``
-measures a model that was fitted before, by the same command with ``--save``.
+measures a model that was fitted before, by the same command with ``--save``. ``--with METHOD`` fits
+another method to the same photographs, and measures it and the mean severity of both, as
+`insphere.detectors.Combination` computes it; the tiles that were kept out calibrate.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ import numpy as np
 
 from choosing import tiles, truth_of
 from insphere.detectors import AnomalySegmentation, load_detector
+from insphere.detectors.registry import build_detector
 from insphere.scoring.pixels import evaluate_maps
+from insphere.scoring.severity import SeverityScale
 from insphere.synthetic_anomalies import KINDS, synthesize
 from insphere.versions import versions
 from tile_masks import tile_masks
@@ -34,6 +38,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--save", type=Path)
+    parser.add_argument("--with", dest="other")
     given = parser.parse_args()
     (task,) = tiles(given.data)
     assert task.groups is not None
@@ -47,9 +52,17 @@ def main() -> None:
     else:
         detector = load_detector(given.model)
     fitted = time.process_time() - started
+    if given.other is not None:
+        other = build_detector(given.other, {"contamination": 0.05}, seed=0)
+        other.fit(task.train[~held])
+        for row in both(detector, other, given.other, task, task.train[held], given.data):
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        return
     row = measured(detector, task, task.train[held][::2], tile_masks(given.data))
     seconds = sum(record["seconds"] for record in detector.history_)
     row |= {
+        "run": "segmentation",
         "n": int((~held).sum()),
         "spec": detector.spec_.model_dump(mode="json"),
         "fit_cpu_seconds": None if given.model else round(fitted),
@@ -59,6 +72,43 @@ def main() -> None:
     with RESULTS.open("a") as file:
         file.write(json.dumps(row) + "\n")
     print(json.dumps(row, indent=1))
+
+
+def both(
+    first: Any, second: Any, name: str, task: Any, held: np.ndarray, data: Path
+) -> list[dict[str, Any]]:
+    """Return rows of the second method alone, and of both together."""
+    masks, order = tile_masks(data), list(task.anomalous)
+    shown = [task.normal, *(task.anomalous[one] for one in order)]
+    ends = np.cumsum([len(images) for images in shown])[:-1]
+    truth = np.concatenate(
+        [np.zeros(task.normal.shape[:3], dtype=bool), *(masks[one] for one in order)]
+    )
+    test = np.concatenate(shown)
+    severities, maps = [], []
+    for detector in (first, second):
+        scale = SeverityScale(detector.anomaly_score(held))
+        severities.append(scale(detector.anomaly_score(test)))
+        usual = detector.anomaly_map(held)
+        maps.append((detector.anomaly_map(test) - usual.mean()) / usual.std())
+    rows = []
+    for run, score, heat in (
+        (name, severities[1], maps[1]),
+        (f"segmentation + {name}", np.mean(severities, axis=0), np.mean(maps, axis=0)),
+    ):
+        parts = dict(zip(["normal", *order], np.split(score, ends), strict=True))
+        pixels = evaluate_maps(truth, heat)
+        rows.append(
+            {
+                "run": run,
+                "image_auc": truth_of(parts),
+                "pixel_auc": round(pixels.pixel_auc, 4),
+                "pro": round(pixels.pro, 4),
+                "versions": versions(),
+            }
+        )
+        print(rows[-1], flush=True)
+    return rows
 
 
 def measured(

@@ -18,7 +18,7 @@ from insphere.detectors.registry import method_card
 from insphere.errors import SpecError
 from insphere.synthetic_anomalies import KINDS
 from insphere.workflows import fitting
-from insphere.workflows.choose import UNKNOWN, choose
+from insphere.workflows.choose import UNKNOWN, _rows, choose
 from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable
 from insphere.workflows.choosing.challenges import HALVES, make_challenges
 from insphere.workflows.choosing.judging import Scores, combined, judge
@@ -139,8 +139,8 @@ def test_the_best_candidate_leads_and_says_why(threes, tmp_path) -> None:
     choice = choose(threes, candidates=SHALLOW, folder=tmp_path, progress=said.append)
     assert {row.name for row in choice.rows if len(row.members) == 1} == {"knn", "kde", "forest"}
     assert any(len(row.members) == 3 for row in choice.rows)
-    singles = [row.judged.proxy for row in choice.rows if len(row.members) == 1]
-    assert singles == sorted(singles, reverse=True)
+    others = [row.judged.proxy for row in choice.rows[1:] if len(row.members) == 1]
+    assert others == sorted(others, reverse=True)
     assert choice.sentence.startswith(f"Take {choice.best.name}: ")
     assert "AUC" in choice.sentence
     json.dumps(choice.table())
@@ -149,6 +149,21 @@ def test_the_best_candidate_leads_and_says_why(threes, tmp_path) -> None:
     again = choose(threes, candidates=SHALLOW, folder=tmp_path)
     assert again.table() == choice.table()
     assert again.seconds < choice.seconds
+
+
+def test_the_simpler_one_leads_unless_another_is_clearly_better() -> None:
+    rng = np.random.default_rng(0)
+    noise, origin = rng.normal(size=(2, 40)), np.arange(40)
+    by_name = {one.name: one for one in SHALLOW}
+    seconds = dict.fromkeys(by_name, 1.0)
+    good = scores_of(noise[0], noise[1] + 1.0, origin)
+    hardly = scores_of(noise[0], noise[1] + 1.01, origin)
+    clearly = scores_of(noise[0], noise[1] + 4.0, origin)
+    rows = _rows(by_name, {"knn": good, "kde": hardly}, seconds, 0)
+    assert rows[0].name == "knn"
+    assert judge(hardly).proxy >= judge(good).proxy
+    rows = _rows(by_name, {"knn": good, "kde": clearly}, seconds, 0)
+    assert rows[0].name == "kde"
 
 
 def test_it_continues_where_it_was_stopped(threes, tmp_path) -> None:

@@ -289,6 +289,12 @@ def test_gtsrb_stop_signs(tmp_path):
     assert (len(split.train), len(tracks), len(split.test), (split.truth == 0).sum()) == expected
 
 
+def test_stop_signs_are_read_at_the_size_of_the_attacked_ones(tmp_path):
+    data = load_dataset("stop-signs", root=write_gtsrb(tmp_path))
+    assert data.images.shape[1:] == (32, 32, 3)
+    assert (data.images[data.labels == data.class_index("stop")].max(axis=(1, 2, 3)) == 200).all()
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10", "gtsrb"])
 def test_a_set_that_is_not_there_names_both_ways(name, tmp_path):
     with pytest.raises(DataError, match=r"root=.*INSPHERE_DATA.*download=True.*insphere\[vision\]"):

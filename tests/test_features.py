@@ -225,8 +225,9 @@ def test_interrupted_extraction_continues(extractor, images):
 @pytest.mark.filterwarnings("ignore:Features in the cache")
 @pytest.mark.parametrize(
     "damage",
-    ["cut rows", "cut keys", "no rows", "left over", "one number", "keys swapped", "pipe"],
-)
+    ["cut rows", "cut keys", "no rows", "left over", "one number", "keys swapped", "all other keys",
+     "pipe", "loop of links"],
+)  # fmt: skip
 def test_damaged_blocks_are_computed_again(extractor, images, cache_root, damage):
     form = pooled_form(extractor.card)
     (wanted,) = features(extractor, images, [form])
@@ -245,6 +246,12 @@ def test_damaged_blocks_are_computed_again(extractor, images, cache_root, damage
     elif damage == "keys swapped":
         order = np.load(keys)
         np.save(keys, order[::-1])
+    elif damage == "all other keys":
+        np.save(keys, np.load(keys) ^ 1)
+    elif damage == "loop of links":
+        about = keys.with_name("about.json")
+        about.unlink()
+        about.symlink_to(about.name)
     elif damage == "pipe":
         rows.unlink()
         os.mkfifo(rows)

@@ -109,13 +109,14 @@ def test_a_row_equal_to_a_normal_one_scores_lowest_and_training_rows_as_if_new()
 
 
 def test_training_keeps_the_spread_and_brings_rows_to_centers():
+    from insphere.nets.rows import RowEncoder
     from insphere.training.row_sphere import train_row_sphere
 
     rng = np.random.default_rng(0)
     rows = np.repeat(rng.normal(size=(4, 6)), 50, axis=0) + 0.3 * rng.normal(size=(200, 6))
-    arguments = {"seed": 0, "width": 32, "lr": 1e-3}
-    before = train_row_sphere(rows, steps=0, **arguments)
-    after = train_row_sphere(rows, steps=200, **arguments)
+    arguments = {"seed": 0, "lr": 1e-3}
+    before = train_row_sphere(rows, lambda: RowEncoder(6, 32), steps=0, **arguments)
+    after = train_row_sphere(rows, lambda: RowEncoder(6, 32), steps=200, **arguments)
 
     import torch
 
@@ -126,7 +127,7 @@ def test_training_keeps_the_spread_and_brings_rows_to_centers():
         return within / np.square(z - z.mean(axis=0)).sum(axis=1).mean()
 
     assert quotient(after) < 0.8 * quotient(before)
-    same = train_row_sphere(rows, steps=200, **arguments)
+    same = train_row_sphere(rows, lambda: RowEncoder(6, 32), steps=200, **arguments)
     assert torch.equal(same.wide.weight, after.wide.weight)
 
 

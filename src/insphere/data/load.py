@@ -235,6 +235,9 @@ def _existing(text: str) -> Path:
 
 
 def _read(options: _Options, path: Path, **changes: Any) -> ImageSet:
+    """Read a path for a named data set, with other options; ``size`` resizes to it."""
+    if "size" in changes:
+        changes["canvas"] = _canvas(changes.pop("size"), None)
     return _load_path(path, replace(options, **changes))
 
 

@@ -98,9 +98,13 @@ class ValueRange:
         DataError
             If the images are of another type or on another scale.
         """
+        self.check(images)
+        return self.take(images)
+
+    def check(self, images: Images) -> None:
+        """Check that images fit the training images; see `read`."""
         self._check(images)
         self._look_at_colours(images)
-        return self.take(images)
 
     def take(self, images: Images) -> Images:
         """Return images as `read` does, of which it is known that they fit."""
@@ -167,17 +171,27 @@ class ValueRange:
             )
 
     def _check_inside(self, images: Images) -> None:
-        """Refuse images of another bit depth, which would all be clipped to one value."""
-        sample = images.reshape(-1)
-        sample = sample[:: -(-len(sample) // VALUES)]
-        outside = float(((sample < self.low) | (sample > self.high)).mean())
-        if outside > MOSTLY:
-            raise DataError(
-                f"{100 * outside:.0f} % of the values of these images, which lie in "
-                f"{float(images.min()):.6g}…{float(images.max()):.6g}, are outside the range of "
-                f"the training images, {self.low:.6g}…{self.high:.6g}: bring them to the scale of "
-                "the training images, or train with images such as these."
-            )
+        """Refuse images of a larger bit depth, which would all be clipped to one value.
+
+        Images below the range may be dark, as with a covered lens: these are warned of. What has
+        one value alone has no scale.
+        """
+        flat = images.reshape(len(images), -1)
+        varied = flat[flat.max(axis=1) > flat.min(axis=1)].reshape(-1)
+        sample = varied[:: max(1, -(-len(varied) // VALUES))]
+        if not len(sample):
+            return
+        above, below = float((sample > self.high).mean()), float((sample < self.low).mean())
+        said = (
+            f"{100 * (above + below):.0f} % of the values of these images, which lie in "
+            f"{float(sample.min()):.6g}…{float(sample.max()):.6g}, are outside the range of the "
+            f"training images, {self.low:.6g}…{self.high:.6g}: bring them to the scale of the "
+            "training images, or train with images such as these."
+        )
+        if above > MOSTLY:
+            raise DataError(said)
+        if above + below > MOSTLY:
+            warnings.warn(said, stacklevel=5)
 
     def _look_at_colours(self, images: Images) -> None:
         """Warn if the colours would fit those of the training images in reverse order."""

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from insphere.detectors.spheres.hypersphere_classifier import (
         HypersphereClassifier as HypersphereClassifier,
     )
+    from insphere.detectors.spheres.series_svdd import SeriesSVDD as SeriesSVDD
     from insphere.detectors.spheres.table_svdd import TableSVDD as TableSVDD
     from insphere.detectors.spheres.untrained import UntrainedDeepSVDD as UntrainedDeepSVDD
     from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold

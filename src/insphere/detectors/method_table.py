@@ -41,6 +41,7 @@ class Entry(NamedTuple):
 
 METHODS = {
     "deep-svdd": Entry("spheres.deep_svdd:DeepSVDD", ("svdd",)),
+    "series-svdd": Entry("spheres.series_svdd:SeriesSVDD"),
     "table-svdd": Entry("spheres.table_svdd:TableSVDD"),
     "deep-sad": Entry("spheres.deep_sad:DeepSAD", ("sad",)),
     "hsc": Entry(

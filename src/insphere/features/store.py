@@ -16,7 +16,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -193,7 +193,8 @@ class _Store:
         self._seen: set[str] = set()
         self.look()
         if self._blocks:
-            (self.folder / ABOUT).touch()  # the time of its last use
+            with suppress(OSError):  # a cache that may only be read, or a loop of links
+                (self.folder / ABOUT).touch()  # the time of its last use
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._place
@@ -259,6 +260,7 @@ class _Store:
         name = _block_name(array, rows)
         _save(self.folder / f"{name}.npy", rows)
         _save(self.folder / f"{name}{KEYS}", array)
+        self._seen.discard(name)  # a block of this name with other keys was damaged
         self.look()
         return True
 

@@ -13,6 +13,7 @@ from insphere.modalities.modality import Modality
 MODALITIES = {
     "graphs": "insphere.modalities.graphs.kind.Graphs",
     "texts": "insphere.modalities.texts.kind.Texts",
+    "series": "insphere.modalities.series.Series",
     "tables": "insphere.modalities.tables.Tables",
     "images": "insphere.modalities.images.Images",
 }

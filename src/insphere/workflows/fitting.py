@@ -173,6 +173,23 @@ def _chosen(
     return choose(samples, minutes=config.choose_minutes, seed=config.seed, progress=choosing)
 
 
+def keep_golden_images(fitted: Fit) -> None:
+    """Keep some normal training images and their scores in the saved model; of tables none.
+
+    Parameters
+    ----------
+    fitted : Fit
+        Whose detector was saved to the folder that its settings name.
+    """
+    from insphere.export.golden import drop_golden, keep_golden
+
+    images = _training_part(fitted.data, fitted.config)[0]
+    if isinstance(images, ImageSet):
+        keep_golden(fitted.config.out, images.take(training_index(images)))
+    else:
+        drop_golden(fitted.config.out)
+
+
 def _read(
     config: FitConfig, kind: type[Modality], progress: bool | None
 ) -> tuple[FitConfig, SampleSet]:

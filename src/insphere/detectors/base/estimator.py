@@ -6,14 +6,14 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from insphere.data.column_scale import changed_sentence, fitted_columns
+from insphere.data.column_scale import RESOLUTION, changed_sentence, fitted_columns
 from insphere.data.inputs import as_images, training_groups
 from insphere.data.value_range import fitted_range, read_values
 from insphere.detectors.base.calibrated_scores import CalibratedScores
@@ -45,6 +45,9 @@ from insphere.scoring.thresholds import (
 )
 from insphere.scoring.zscores import score_scale
 from insphere.training.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Array = NDArray[Any]
 
@@ -135,6 +138,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     # `fit` of `insphere.detectors.base.weights.WeightedDetector`.
     _takes: ClassVar[tuple[str, ...]] = ()
 
+    # Whether `scoring_module` has gradients that say which pixels make a score high.
+    has_gradients: ClassVar[bool] = False
+
     # Whether `_training_scores` gives scores that each image would get were it not trained on.
     _scores_as_if_new: ClassVar[bool] = False
 
@@ -191,6 +197,20 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         Override this if a stored training image would be compared with itself.
         """
         return self._anomaly_score(X)
+
+    def _module(self) -> nn.Module:
+        """Return the module that `scoring_module` documents, on scaled columns for tables.
+
+        Raises
+        ------
+        SpecError
+            If scoring is more than one pass through a module; the message says why.
+        """
+        raise SpecError(f"{type(self).__name__} has no form as one module.")
+
+    def _map_module(self) -> nn.Module | None:
+        """Return the module that `map_module` documents."""
+        return None
 
     # ------------------------------------------------------------------ public
 
@@ -399,6 +419,60 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """Return +1 for each normal and -1 for each anomalous image."""
         return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int64)
 
+    def scoring_module(self) -> nn.Module:
+        """Return the torch module from raw samples to anomaly scores, preprocessing included.
+
+        Use it for attribution, attacks and export. Its values equal those of `anomaly_score`,
+        except for rounding in the number format of the network.
+        With a number of parts as `calibration`, it is the score of the detector trained on all
+        images, which `anomaly_score` compares with that of the parts.
+
+        Returns
+        -------
+        torch.nn.Module
+            In evaluation mode, on the detector's device; it shares its weights with the detector.
+            Takes images N×C×H×W, uint8 or floats from 0 to 1 (on the scale of the training images
+            if these were floats), or rows N×F of a table; returns (N,). Any N; height, width and
+            channels are those of the training images. Floats have gradients, except for isolation
+            forests.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the detector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import torch
+        >>> from insphere import DeepSVDD
+        >>> rows = np.random.default_rng(0).normal(size=(50, 4))
+        >>> detector = DeepSVDD(epochs=1, pretrain_epochs=0, random_state=0).fit(rows)
+        >>> scores = detector.scoring_module()(torch.from_numpy(rows))
+        >>> bool(np.allclose(scores.detach(), detector.anomaly_score(rows)))
+        True
+        """
+        check_is_fitted(self)
+        module, columns = self._module(), self.column_scale_
+        if columns is not None:
+            from insphere.preprocess.columns import OnScaledColumns
+
+            module = OnScaledColumns(columns.saved(), RESOLUTION, module)
+        return module.eval()
+
+    def map_module(self) -> nn.Module | None:
+        """Return the torch module from raw images to heat maps; None if there is none.
+
+        Returns
+        -------
+        torch.nn.Module or None
+            Takes what `scoring_module` takes; returns the values of ``anomaly_map``, float32,
+            (N, H, W).
+        """
+        check_is_fitted(self)
+        module = self._map_module() if self.image_shape_ is not None else None
+        return None if module is None else module.eval()
+
     @property
     def image_shape_(self) -> tuple[int, int, int] | None:
         """Height, width and channels of one training image; None if it was fitted on others."""
@@ -408,6 +482,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     def image_dtype_(self) -> str | None:
         """Name of the number format of the training images; None if it was fitted on others."""
         return self.modality_.image_dtype
+
+    @property
+    def not_exported(self) -> str:
+        """Why it cannot be exported, as the end of a sentence; empty if it can."""
+        return ""
 
     @property
     def uses_pretrained(self) -> bool:

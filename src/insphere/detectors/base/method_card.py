@@ -18,7 +18,7 @@ Family = Literal[
     "combined",
     "supervised",
 ]
-Kind = Literal["images", "tables", "texts", "graphs"]
+Kind = Literal["images", "tables", "series", "texts", "graphs"]
 
 FAMILIES: Mapping[Family, str] = MappingProxyType(
     {
@@ -50,7 +50,7 @@ class MethodCard:
         A key of `FAMILIES`.
     summary : str
         What it does, in one line without a full stop.
-    takes : tuple of {"images", "tables", "texts"}
+    takes : tuple of {"images", "tables", "series", "texts"}
         Kinds of data that it can be fitted to.
     needs_labels : bool
         Whether it needs the class of each training image, of at least two classes. It is then not

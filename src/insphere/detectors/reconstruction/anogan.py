@@ -176,6 +176,14 @@ class AnoGAN(NetworkDetector):
         maps: NDArray[np.float32] = np.concatenate(parts)
         return maps
 
+    @property
+    def not_exported(self) -> str:
+        """Why it cannot be exported."""
+        return (
+            "it searches a latent vector by gradients for each image, which a graph of fixed "
+            "operations cannot do"
+        )
+
     def _module(self) -> nn.Module:
         return SearchedLoss(self.gan_, self.spec_)
 

@@ -103,6 +103,7 @@ def from_products(F: NDArray[Any], share: float) -> tuple[NDArray[Any], NDArray[
     components = np.empty((kept, d))
     for block in blocks:
         components[:, block] = scaled @ (F[:, block] - mean[block])
-    largest = np.abs(components).argmax(axis=1)
-    components *= np.sign(components[np.arange(kept), largest])[:, None]
+    for row in components:
+        if row[np.abs(row).argmax()] < 0:
+            row *= -1
     return mean, components

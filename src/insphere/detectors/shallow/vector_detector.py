@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,11 @@ from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.principal_components import LARGE, principal_components
 from insphere.errors import DataError
 from insphere.resources import rows_within
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from insphere.detectors.shallow.scoring_modules import Projection
 
 Floats = NDArray[np.float64]
 
@@ -81,6 +86,50 @@ class FlatDetector(OneClassDetector):
     def _comparable(self, F: Floats) -> Floats:
         """Return flattened pixels on the scale on which `_expected` compares them."""
         return F
+
+    def _head(self) -> nn.Module:
+        """Return what `_score` computes, as a module on vectors (N, d)."""
+        raise NotImplementedError
+
+    def _scaling(self) -> list[nn.Module]:
+        """Return what `_comparable` computes, as modules."""
+        return []
+
+    def _vector_modules(self) -> list[nn.Module]:
+        """Return the modules from raw samples to the vectors of `_pixels`."""
+        from insphere.detectors.shallow.scoring_modules import Contrast, FlatVectors
+
+        if self.features is not None:
+            return [self.features_.vector_module()]
+        contrast = [] if self.preprocess is None else [Contrast(self.low_, self.high_)]
+        return [FlatVectors(), *contrast]
+
+    def _projection(self) -> Projection | None:
+        from insphere.detectors.shallow.scoring_modules import Projection
+
+        return None if self._share is None else Projection(self.mean_, self.components_)
+
+    def _module(self) -> nn.Module:
+        from torch import nn
+
+        projection = self._projection()
+        between = [*self._scaling()] if projection is None else [projection, *self._scaling()]
+        head = self._head()
+        if self.features is not None:
+            for module in (*between, head):
+                module.to(self.features_.device_)
+        return nn.Sequential(*self._vector_modules(), *between, head).eval()
+
+    def _map_module(self) -> nn.Module | None:
+        from torch import nn
+
+        from insphere.detectors.shallow.scoring_modules import PixelMaps
+
+        head = self._head()
+        if self.features is not None or self.image_shape_ is None or not hasattr(head, "expected"):
+            return None
+        vectors = nn.Sequential(*self._vector_modules(), *self._scaling())
+        return PixelMaps(vectors, self._projection(), head, self.image_shape_)
 
     def _fit(self, X: Array) -> None:
         require(

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 from sklearn.utils.validation import check_is_fitted
+from torch import Tensor, nn
 
 from insphere.data.column_scale import ColumnScale
-from insphere.detectors.base.checks import is_real, require, require_count
-from insphere.detectors.base.estimator import Array, OneClassDetector, batches
+from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
-from insphere.detectors.base.network_state import arrays_of, load_arrays, seed_from
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.score_modules import NearestVectors
+from insphere.detectors.spheres.sphere_ensemble import LEAST, SphereEnsemble
 from insphere.errors import DataError
 from insphere.nets.rows import RowEncoder
-from insphere.training.row_sphere import train_row_sphere
 
 Floats = NDArray[np.float64]
 
 VIEWS = ("standard", "tamed")
 """How the columns are scaled for a member: each view in turn."""
 TAME_FROM = 3.0  # deviations from the mean; beyond them the logarithm counts
-BATCH = 2048
 WIDTH = 64
-LEAST = 1e-3  # of the usual distance: distances below it are alike
 NEAREST_SHOWN = 3
 
 
@@ -67,7 +64,7 @@ class RowReasons:
 
 
 @parameters
-class TableSVDD(OneClassDetector):
+class TableSVDD(SphereEnsemble):
     """Deep SVDD for the rows of tables: an ensemble of small spheres with many centres.
 
     Each member scales the columns by normal rows, maps rows by a small encoder that starts as the
@@ -82,16 +79,8 @@ class TableSVDD(OneClassDetector):
 
     Parameters
     ----------
-    members : int, default=2
-        Spheres of the ensemble.
-    n_neighbors : int, default=3
-        Nearest normal rows over which distances are averaged.
-    steps : int, default=60
-        Batches on which each member is trained; 0 leaves the scaled rows as they are.
-    lr : float, default=1e-3
-        Learning rate.
-    max_rows : int, default=10000
-        Normal rows that are stored at most, chosen at random.
+    members, n_neighbors, steps, lr, max_rows
+        See `insphere.detectors.spheres.sphere_ensemble.SphereEnsemble`.
     contamination, false_alarm_rate, calibration, random_state
         See `OneClassDetector`.
 
@@ -111,56 +100,19 @@ class TableSVDD(OneClassDetector):
         takes=("tables",),
     )
 
-    members: int = 2
-    n_neighbors: int = 3
-    steps: int = 60
-    lr: float = 1e-3
-    max_rows: int = 10_000
-
     def _fit(self, X: Array) -> Floats:
-        self._check()
-        if X.ndim != 2:
+        if self.modality_.key != "tables":
             raise DataError(f"TableSVDD takes tables, but got {self.modality_.noun}; use DeepSVDD.")
-        seed = seed_from(self.random_state)
-        rng = np.random.default_rng(seed)
-        rows = X
-        if len(X) > self.max_rows:
-            rows = X[np.sort(rng.choice(len(X), self.max_rows, replace=False))]
-        self.rows_ = np.ascontiguousarray(rows, dtype=np.float64)
-        self.mean_, self.weights_ = self.rows_.mean(axis=0), self._weights(self.rows_)
-        self.encoders_ = []
-        for member in range(self.members):
-            encoder = train_row_sphere(
-                self._view(self.rows_, member),
-                seed=int(rng.integers(2**31 - 1)),
-                steps=self.steps,
-                width=WIDTH,
-                lr=self.lr,
-            )
-            self.encoders_.append(encoder)
-        self.units_ = np.ones(self.members)
-        self._prepare()
-        own = np.stack([self._own_distances(member) for member in range(self.members)])
-        medians = np.median(own, axis=1)
-        self.units_ = np.where(medians > 0, medians, 1.0)
-        stored: Floats = self._together(own)
-        if len(rows) == len(X):
-            return stored
-        scores: Floats = self._anomaly_score(X)
-        return scores
+        return super()._fit(X)
 
-    def _anomaly_score(self, X: Array) -> Floats:
-        parts = [
-            self._together(np.stack([self._distances(part, m) for m in range(self.members)]))
-            for part in batches(np.asarray(X, dtype=np.float64), BATCH)
-        ]
-        scores: Floats = np.concatenate(parts)
-        return scores
-
-    def _training_scores(self, X: Array) -> Floats:
-        """Return the scores of the stored rows, each without itself."""
-        own = np.stack([self._own_distances(member) for member in range(self.members)])
-        return self._together(own)
+    def _module(self) -> nn.Module:
+        stored = [self._represented(self._view(self.rows_, m), m) for m in range(self.members)]
+        nearest = min(self.n_neighbors, len(self.rows_) - 1)
+        return RowSpheres(
+            (self.mean_, self.weights_, self.units_),
+            self.encoders_,
+            [NearestVectors(np.ascontiguousarray(one), nearest) for one in stored],
+        )
 
     def explain_rows(self, X: Any) -> RowReasons:
         """Return what each column adds to the distance of rows, and the nearest normal rows.
@@ -199,33 +151,28 @@ class TableSVDD(OneClassDetector):
         values = self._texts(origin, len(columns))
         return RowReasons(columns, shares, nearest, distances, tuple(map(_usual, values)), values)
 
-    def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        arrays: dict[str, Any] = {
-            "rows": self.rows_, "mean": self.mean_, "weights": self.weights_, "units": self.units_
-        }  # fmt: skip
-        for member, encoder in enumerate(self.encoders_):
-            arrays |= {f"encoder{member}.{n}": a for n, a in arrays_of(encoder).items()}
-        return arrays, {}
+    # ------------------------------------------------------------------ SphereEnsemble
 
-    def _set_state(self, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-        self.rows_, self.mean_ = np.asarray(arrays["rows"]), np.asarray(arrays["mean"])
-        self.weights_, self.units_ = np.asarray(arrays["weights"]), np.asarray(arrays["units"])
-        self.encoders_ = []
-        for member in range(self.members):
-            prefix = f"encoder{member}."
-            own = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-            encoder = RowEncoder(self.rows_.shape[1], own["wide.weight"].shape[0]).double()
-            load_arrays(encoder, own, torch.device("cpu"))
-            self.encoders_.append(encoder)
-        self._prepare()
+    def _learn_scale(self, rows: Floats) -> None:
+        self.mean_, self.weights_ = rows.mean(axis=0), self._weights(rows)
+
+    def _scale_arrays(self) -> dict[str, Floats]:
+        return {"mean": self.mean_, "weights": self.weights_}
+
+    def _set_scale(self, arrays: Mapping[str, Any]) -> None:
+        self.mean_, self.weights_ = np.asarray(arrays["mean"]), np.asarray(arrays["weights"])
+
+    def _encoder(self, shape: tuple[int, ...]) -> nn.Module:
+        return RowEncoder(shape[0], WIDTH)
+
+    def _view(self, rows: Floats, member: int) -> Floats:
+        scaled: Floats = (rows - self.mean_) * self.weights_
+        if VIEWS[member % len(VIEWS)] == "tamed":
+            beyond = np.maximum(np.abs(scaled) - TAME_FROM, 0)
+            return np.where(beyond > 0, np.sign(scaled) * (TAME_FROM + np.log1p(beyond)), scaled)
+        return scaled
 
     # ------------------------------------------------------------------ inside
-
-    def _check(self) -> None:
-        for name in ("members", "n_neighbors", "max_rows"):
-            require_count(name, getattr(self, name), 1)
-        require_count("steps", self.steps, 0)
-        require(is_real(self.lr) and self.lr > 0, f"lr is above 0, but got {self.lr!r}.")
 
     def _weights(self, rows: Floats) -> Floats:
         """Return what columns are multiplied with; those that stand for one category alike."""
@@ -246,42 +193,6 @@ class TableSVDD(OneClassDetector):
         names = getattr(self, "feature_names_in_", range(n))
         return tuple(str(name) for name in names), np.arange(n)
 
-    def _view(self, rows: Floats, member: int) -> Floats:
-        scaled: Floats = (rows - self.mean_) * self.weights_
-        if VIEWS[member % len(VIEWS)] == "tamed":
-            beyond = np.maximum(np.abs(scaled) - TAME_FROM, 0)
-            return np.where(beyond > 0, np.sign(scaled) * (TAME_FROM + np.log1p(beyond)), scaled)
-        return scaled
-
-    def _represented(self, scaled: Floats, member: int) -> Floats:
-        with torch.inference_mode():
-            z = self.encoders_[member](torch.from_numpy(np.ascontiguousarray(scaled)))
-        represented: Floats = z.numpy()
-        return represented
-
-    def _prepare(self) -> None:
-        """Make the searches for neighbours among the stored rows."""
-        self._searches = []
-        for member in range(self.members):
-            stored = self._represented(self._view(self.rows_, member), member)
-            neighbors = min(self.n_neighbors, len(stored) - 1)
-            self._searches.append(NearestNeighbors(n_neighbors=neighbors).fit(stored))
-
-    def _distances(self, rows: Floats, member: int) -> Floats:
-        z = self._represented(self._view(rows, member), member)
-        distances: Floats = self._searches[member].kneighbors(z)[0].mean(axis=1)
-        return distances
-
-    def _own_distances(self, member: int) -> Floats:
-        distances: Floats = self._searches[member].kneighbors()[0].mean(axis=1)
-        return distances
-
-    def _together(self, distances: Floats) -> Floats:
-        """Return the geometric mean over members of distances (members, n) in their units."""
-        relative = distances / self.units_[:, None]
-        mean: Floats = np.exp(np.log(relative + LEAST).mean(axis=0)) - LEAST
-        return np.maximum(mean, 0.0)
-
     def _texts(self, origin: NDArray[np.int64], n: int) -> tuple[tuple[str, ...], ...]:
         """Return the stored rows in the user's columns, as texts."""
         scale: ColumnScale | None = self.column_scale_
@@ -291,6 +202,49 @@ class TableSVDD(OneClassDetector):
         if found is not None:
             return found
         return tuple(tuple(f"{value:.5g}" for value in column) for column in rows.T)
+
+
+class RowSpheres(nn.Module):
+    """The score of `TableSVDD` as a module on scaled rows, (N, d) to (N,), in float64.
+
+    Parameters
+    ----------
+    scales : three of ndarray
+        Mean and weight of each column, and the unit of each member.
+    encoders : sequence of RowEncoder
+        Of each member.
+    nearest : sequence of NearestVectors
+        From representations to the mean distance to stored ones.
+    """
+
+    mean: Tensor
+    weights: Tensor
+
+    def __init__(
+        self,
+        scales: tuple[Floats, Floats, Floats],
+        encoders: Sequence[nn.Module],
+        nearest: Sequence[nn.Module],
+    ) -> None:
+        super().__init__()
+        mean, weights, units = scales
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("weights", torch.tensor(weights))
+        self.units = [float(unit) for unit in units]
+        self.encoders, self.nearest = nn.ModuleList(encoders), nn.ModuleList(nearest)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score rows."""
+        standard = (x.double() - self.mean) * self.weights
+        beyond = (standard.abs() - TAME_FROM).clamp_min(0)
+        tamed = standard.sign() * (TAME_FROM + (1 + beyond).log())
+        views = {"standard": standard, "tamed": torch.where(beyond > 0, tamed, standard)}
+        total = torch.zeros_like(standard[:, 0])
+        for member, (encode, distance) in enumerate(zip(self.encoders, self.nearest, strict=True)):
+            z = encode(views[VIEWS[member % len(VIEWS)]])
+            total = total + (distance(z) / self.units[member] + LEAST).log()
+        score: Tensor = ((total / len(self.units)).exp() - LEAST).clamp_min(0)
+        return score
 
 
 def _usual(values: tuple[str, ...]) -> str:

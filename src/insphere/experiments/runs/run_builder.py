@@ -132,6 +132,8 @@ def comparable_methods() -> dict[str, str]:
         try:
             if (card := method_card(method)).needs_labels or card.takes_anomalies:
                 continue
+            if "images" not in card.takes:
+                continue
             check_installed(method)
         except MissingExtraError as error:
             found[method] = str(error)

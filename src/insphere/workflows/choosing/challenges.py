@@ -25,7 +25,7 @@ HALVES: tuple[tuple[str, ...], tuple[str, ...]] = (
     ("crack", "fold", "blur-patch", "roughness"),
 )
 """Two halves of the kinds; kinds that resemble each other are in the same half."""
-WHOLE = ("turned", "jigsaw", "double-exposure")
+WHOLE = ("turned",)
 FAR = ("digits",)
 
 
@@ -74,12 +74,9 @@ def make_challenges(held: Images, others: Images, *, seed: int) -> list[Challeng
         )
         visible = (damaged != images).any(axis=(1, 2, 3))
         made.append(Challenge(kind, "local", damaged[visible], origin[visible]))
-    for kind in WHOLE:
-        origin = _some(len(held), rng)
-        others_held = held[(origin + 1) % len(held)]
-        change = partial(_wrong, kind=kind, others=others_held, rng=rng)
-        images = on_contents(held[origin], change)
-        made.append(Challenge(kind, "whole", images, origin))
+    origin = _some(len(held), rng)
+    turned = on_contents(held[origin], partial(_turned, rng=rng))
+    made.append(Challenge("turned", "whole", turned, origin))
     origin = _some(len(held), rng)
     made.append(Challenge("digits", "far", _digits(held[origin].shape, rng), origin))
     return [challenge for challenge in made if len(challenge.images)]
@@ -123,34 +120,15 @@ def _damaged(
     return synthesize(part, kind, strength[rows], seed=own, textures=others).images
 
 
-def _wrong(
-    part: Images, rows: NDArray[np.int64], *, kind: str, others: Images, rng: np.random.Generator
-) -> Images:
-    return _WHOLE[kind](part, others[rows], rng)
+def _turned(part: Images, rows: NDArray[np.int64], *, rng: np.random.Generator) -> Images:
+    """Turn each image: by a quarter to either side where it is square, else upside down.
 
-
-def _turned(images: Images, others: Images, rng: np.random.Generator) -> Images:
-    """Turn each image: by a quarter to either side where it is square, else upside down."""
-    square = images.shape[1] == images.shape[2]
-    turns = rng.integers(1, 4, len(images)) if square else np.full(len(images), 2)
-    return np.stack([np.rot90(i, int(k)) for i, k in zip(images, turns, strict=True)])
-
-
-def _jigsaw(images: Images, others: Images, rng: np.random.Generator) -> Images:
-    """Exchange opposite quarters of each image."""
-    height, width = images.shape[1:3]
-    return np.roll(images, (height // 2, width // 2), axis=(1, 2))
-
-
-def _double_exposure(images: Images, others: Images, rng: np.random.Generator) -> Images:
-    """Mean of two images."""
-    height, width = images.shape[1:3]
-    both = images.astype(np.uint16) + others[:, :height, :width]
-    mean: Images = (both // 2).astype(np.uint8)
-    return mean
-
-
-_WHOLE = {"turned": _turned, "jigsaw": _jigsaw, "double-exposure": _double_exposure}
+    Unlike pieces in disorder or two images over each other, this leaves no seam and no ghost by
+    which it could be told without regard to what the image shows.
+    """
+    square = part.shape[1] == part.shape[2]
+    turns = rng.integers(1, 4, len(part)) if square else np.full(len(part), 2)
+    return np.stack([np.rot90(one, int(k)) for one, k in zip(part, turns, strict=True)])
 
 
 def _digits(shape: Sequence[int], rng: np.random.Generator) -> Images:

@@ -1,0 +1,135 @@
+"""Deep SVDD for series beside simple controls on NAB and two electrocardiograms.
+
+Run ``python benchmarks/series.py --data FOLDER`` with nab.zip and ecg.zip in the folder; rows are
+appended to results/series.jsonl as they come, and what is there is not run again. The first 15 % of
+a series is trained on (of NAB at most 750 points, as NAB does), without its labelled points; all
+later points are the test. Of the electrocardiograms the first 60,000 points are taken. Windows are
+as long for the controls as for Deep SVDD. The score of a window counts at its last point ("end") or
+in its middle ("middle"). There is no point adjustment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import time
+import warnings
+import zipfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+from sklearn.neighbors import NearestNeighbors
+
+from insphere.detectors import SeriesSVDD
+from insphere.modalities.series import TimeSeries
+from insphere.scoring.range_auc import vus_pr
+
+RESULTS = Path(__file__).parent / "results" / "series.jsonl"
+SHARE, MOST_NAB, MOST_ECG, STORED = 0.15, 750, 60_000, 4000
+
+
+def main() -> None:
+    """Measure what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    done = set()
+    if given.out.exists():
+        done = {json.loads(line)["series"] for line in given.out.read_text().splitlines()}
+    for name, values, labels, n_train in all_series(given.data):
+        if name in done or not labels[n_train:].any():
+            continue
+        for row in measured(name, values, labels, n_train):
+            with given.out.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+
+
+def all_series(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
+    """Yield name, values, labels and the number of points to train on."""
+    with zipfile.ZipFile(folder / "nab.zip") as archive:
+        windows = json.loads(archive.read("nab/combined_windows.json"))
+        for name in sorted(n for n in archive.namelist() if n.endswith(".csv")):
+            rows = list(csv.reader(io.StringIO(archive.read(name).decode())))[1:]
+            values = np.array([float(row[1]) for row in rows])
+            times = np.array([datetime.fromisoformat(row[0]).timestamp() for row in rows])
+            labels = np.zeros(len(values), np.int64)
+            short = name.removeprefix("nab/data/")
+            for pair in windows[short]:
+                start, end = (datetime.fromisoformat(stamp).timestamp() for stamp in pair)
+                labels[(times >= start) & (times <= end)] = 1
+            yield short, values, labels, min(int(SHARE * len(values)), MOST_NAB)
+    with zipfile.ZipFile(folder / "ecg.zip") as archive:
+        for name in sorted(n for n in archive.namelist() if n.endswith(".npz")):
+            with np.load(io.BytesIO(archive.read(name)), allow_pickle=False) as data:
+                values = data["values"].astype(np.float64).ravel()[:MOST_ECG]
+                labels = data["labels"].astype(np.int64).ravel()[:MOST_ECG]
+            yield name, values, labels, int(SHARE * len(values))
+
+
+def measured(
+    name: str, values: np.ndarray, labels: np.ndarray, n_train: int
+) -> Iterator[dict[str, Any]]:
+    """Fit and score all methods on one series."""
+    series, normal = TimeSeries(values), np.flatnonzero(labels[:n_train] == 0)
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        detector = SeriesSVDD(random_state=0).fit(series.take(normal))
+        scores = {"series-svdd": detector.anomaly_score(series)}
+        seconds = {"series-svdd": time.perf_counter() - started}
+        train, _ = detector.modality_.learned(series.take(normal), detector)
+        every = detector.modality_.new(series, detector)[:, 0]
+    train = train[:, 0]
+    window = every.shape[1]
+    for method, control in (("sub-pca", sub_pca), ("sub-knn", sub_knn)):
+        started = time.perf_counter()
+        scores[method] = control(train, every)
+        seconds[method] = time.perf_counter() - started
+    scores["moving median"] = np.abs(values - np.median(every, axis=1))
+    scores["random"] = np.random.default_rng(0).random(len(values))
+    truth = labels[n_train:]
+    for method, found in scores.items():
+        for place in ("end", "middle") if method in seconds else ("end",):
+            moved = np.roll(found, -(window // 2)) if place == "middle" else found
+            if place == "middle" and window > 1:
+                moved[-(window // 2) :] = found[-1]
+            test = moved[n_train:]
+            yield {
+                "series": name,
+                "method": method,
+                "place": place,
+                "vus_pr": round(vus_pr(truth, test, window), 5),
+                "auc_pr": round(float(average_precision_score(truth, test)), 5),
+                "seconds": round(seconds.get(method, 0.0), 2),
+                "window": window,
+                "n_train": len(normal),
+                "n_test": len(truth),
+            }
+
+
+def sub_pca(train: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Score by the Mahalanobis distance of windows in principal components of the normal ones."""
+    mean = train.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(train - mean, full_matrices=False)
+    variances = sizes**2 / len(train)
+    least = 1e-3 * variances[0] + 1e-12
+    return (((windows - mean) @ axes.T) ** 2 / (variances + least)).sum(axis=1)
+
+
+def sub_knn(train: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Score by the mean distance to the five nearest normal windows, of at most 4,000."""
+    kept = np.random.default_rng(0).permutation(len(train))[:STORED]
+    search = NearestNeighbors(n_neighbors=5).fit(train[kept])
+    return search.kneighbors(windows)[0].mean(axis=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""What `quote.py` says about series, from the rows in ``results/``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from insphere.experiments.store.jsonl_rows import read_rows
+
+ROWS = Path(__file__).parent / "results" / "series.jsonl"
+TITLES = {
+    "series-svdd": "Deep SVDD for series",
+    "sub-knn": "kNN on windows",
+    "sub-pca": "Sub-PCA",
+    "moving median": "distance from the moving median",
+    "random": "random score",
+}
+
+
+def series() -> str:
+    """Set the mean measures of all methods on NAB and on the electrocardiograms side by side."""
+    rows = read_rows(ROWS)
+    nab = [row for row in rows if row["series"].endswith(".csv")]
+    ecg = [row for row in rows if not row["series"].endswith(".csv")]
+    heads = [f"NAB ({len({row['series'] for row in nab})}): VUS-PR, %", "AUC-PR, %"]
+    if ecg:
+        heads += [f"ECG ({len({row['series'] for row in ecg})}): VUS-PR, %", "AUC-PR, %"]
+    lines = [
+        f"| method | counted at the | {' | '.join(heads)} |",
+        "| --- | --- |" + " ---: |" * len(heads),
+    ]
+    for method, title in TITLES.items():
+        for place in ("end", "middle"):
+            cells = []
+            for part in (nab, ecg) if ecg else (nab,):
+                own = [r for r in part if r["method"] == method and r["place"] == place]
+                for measure in ("vus_pr", "auc_pr"):
+                    cells.append(f"{100 * np.mean([r[measure] for r in own]):.1f}" if own else "")
+            if any(cells):
+                lines.append(f"| {title} | {place} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"series": series}

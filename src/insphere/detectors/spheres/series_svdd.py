@@ -1,0 +1,227 @@
+"""Deep SVDD for series: an ensemble of small spheres on windows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from insphere.detectors.base.checks import require_count
+from insphere.detectors.base.estimator import Array
+from insphere.detectors.base.method_card import MethodCard
+from insphere.detectors.base.parameters import parameters
+from insphere.detectors.spheres.sphere_ensemble import SphereEnsemble
+from insphere.errors import DataError
+from insphere.nets.rows import RowEncoder
+from insphere.nets.series import DilatedEncoder
+
+Floats = NDArray[np.float64]
+
+VIEWS = ("window", "summary")
+"""What a member sees: the window itself, or what `summarised` says of it."""
+WIDTH = 16
+ROWS_AT_ONCE = 512
+
+
+@parameters
+class SeriesSVDD(SphereEnsemble):
+    """Deep SVDD for series: an ensemble of small spheres on windows, a score for each point.
+
+    The score of a point is that of the window that ends there, so that it needs no later values:
+    `score_one` gives the same scores one by one. The first view is the standardised window, with an
+    encoder of dilated causal convolutions (`insphere.nets.series.DilatedEncoder`). The second is a
+    summary of the window: level, deviation, last value against the level, roughness and range of
+    each channel. Both start as the identity and are trained, and score, as in `TableSVDD`.
+
+    Parameters
+    ----------
+    window : int, optional
+        Points of a window; by default the strongest period of the autocorrelation of the training
+        points; see `insphere.modalities.series.time_series.window_length`.
+    max_rows : int, default=4000
+        Normal windows that are stored at most, chosen at random.
+    steps : int, default=20
+        Batches on which each member is trained.
+    members, n_neighbors, lr
+        See `insphere.detectors.spheres.sphere_ensemble.SphereEnsemble`.
+    contamination, false_alarm_rate, calibration, random_state
+        See `OneClassDetector`. Held-out points are whole blocks of time, because windows overlap;
+        what is promised holds for series whose blocks could be exchanged.
+
+    Attributes
+    ----------
+    rows_ : ndarray of float64, shape (n, C, T)
+        The stored normal windows.
+    """
+
+    card = MethodCard(
+        key="series-svdd",
+        title="Deep SVDD for series",
+        family="sphere",
+        summary="an ensemble of small spheres on the windows of a series, a score for each point",
+        takes=("series",),
+    )
+
+    window: int | None = None
+    max_rows: int = 4000
+    steps: int = 20
+
+    def _fit(self, X: Array) -> Floats:
+        if self.modality_.key != "series":
+            raise DataError(
+                f"SeriesSVDD takes series, but got {self.modality_.noun}; wrap values in "
+                "TimeSeries(values)."
+            )
+        if self.window is not None:
+            require_count("window", self.window, 2)
+        self.reset()
+        return super()._fit(X)
+
+    # ------------------------------------------------------------------ public
+
+    def reset(self) -> None:
+        """Forget the values that `score_one` was given; the next one starts a series."""
+        self._past: deque[Floats] = deque()
+
+    def score_one(self, values: ArrayLike) -> float:
+        """Score the next point of a stream.
+
+        The cost does not grow with the number of points. The scores equal those of `anomaly_score`
+        on the series so far, up to rounding.
+
+        Parameters
+        ----------
+        values : array-like of float, shape (C,), or a number for one channel
+            The values of the point; NaN is a missing one, and the last is taken.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        DataError
+            If there are other channels than in training.
+        """
+        check_is_fitted(self)
+        channels, window = self.modality_.sample_shape
+        point = np.atleast_1d(np.asarray(values, dtype=np.float64))
+        if point.shape != (channels,):
+            raise DataError(
+                f"A point has {channels} values, one for each channel, but got {point.shape}."
+            )
+        if np.isnan(point).any():
+            if not self._past:
+                raise DataError("The first point of a stream has no missing values.")
+            point = np.where(np.isnan(point), self._past[-1], point)
+        if not self._past:
+            self._past = deque([point] * window, maxlen=window)
+        else:
+            self._past.append(point)
+        return float(self._score_read(np.stack(self._past, axis=1)[None])[0])
+
+    def nearest_window(self, X: Any) -> Floats:
+        """Return the stored normal window that is nearest to the one of a point, C×T.
+
+        Parameters
+        ----------
+        X : TimeSeries
+            With one point.
+        """
+        check_is_fitted(self)
+        z = self._represented(self._view(self._read(X)[:1], 0), 0)
+        nearest = self._searches[0].kneighbors(z, n_neighbors=1, return_distance=False)
+        window: Floats = self.rows_[int(nearest[0, 0])]
+        return window
+
+    # ------------------------------------------------------------------ SphereEnsemble
+
+    def _learn_scale(self, rows: Floats) -> None:
+        self.mean_ = rows.mean(axis=(0, 2))
+        deviation = rows.std(axis=(0, 2))
+        self.scale_ = np.where(deviation > 0, deviation, 1.0)
+        summary = summarised(self._standardised(rows))
+        spread = summary.std(axis=0)
+        self.summary_mean_ = summary.mean(axis=0)
+        self.summary_scale_ = np.where(spread > 1e-9, spread, 1.0)
+
+    def _scale_arrays(self) -> dict[str, Floats]:
+        return {
+            "mean": self.mean_,
+            "scale": self.scale_,
+            "summary_mean": self.summary_mean_,
+            "summary_scale": self.summary_scale_,
+        }
+
+    def _set_scale(self, arrays: Mapping[str, Any]) -> None:
+        self.mean_, self.scale_ = np.asarray(arrays["mean"]), np.asarray(arrays["scale"])
+        self.summary_mean_ = np.asarray(arrays["summary_mean"])
+        self.summary_scale_ = np.asarray(arrays["summary_scale"])
+        self.reset()
+
+    def _encoder(self, shape: tuple[int, ...]) -> nn.Module:
+        if len(shape) == 1:
+            return RowEncoder(shape[0], WIDTH)
+        return DilatedEncoder(shape[0], shape[1], WIDTH)
+
+    def _member_shape(self, member: int) -> tuple[int, ...]:
+        return self._view(self.rows_[:1], member).shape[1:]
+
+    def _view(self, rows: Floats, member: int) -> Floats:
+        scaled = self._standardised(rows)
+        if VIEWS[member % len(VIEWS)] == "summary":
+            summary: Floats = (summarised(scaled) - self.summary_mean_) / self.summary_scale_
+            return summary
+        return scaled
+
+    def _own_distances(self, member: int) -> Floats:
+        """Return distances of stored windows from those that do not overlap with them."""
+        z = self._represented(self._view(self.rows_, member), member)
+        neighbors = min(self.n_neighbors, len(z) - 1)
+        own = np.empty(len(z))
+        square = np.square(z).sum(axis=1)
+        for start in range(0, len(z), ROWS_AT_ONCE):
+            part = slice(start, start + ROWS_AT_ONCE)
+            gaps = square[part, None] + square[None] - 2 * z[part] @ z.T
+            apart = np.abs(self.places_[part, None] - self.places_[None])
+            gaps[apart < self.rows_.shape[2]] = np.inf
+            nearest = np.sort(np.partition(gaps, neighbors - 1, axis=1)[:, :neighbors], axis=1)
+            own[part] = np.sqrt(np.maximum(nearest, 0)).mean(axis=1)
+        finite = np.isfinite(own)
+        return np.where(finite, own, own[finite].max() if finite.any() else 1.0)
+
+    def _standardised(self, rows: Floats) -> Floats:
+        scaled: Floats = (rows - self.mean_[:, None]) / self.scale_[:, None]
+        return scaled
+
+
+def summarised(rows: Floats) -> Floats:
+    """Return level, deviation, last value, roughness and range of each channel.
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (n, C, T)
+        Standardised windows.
+
+    Returns
+    -------
+    ndarray of float64, shape (n, 5·C)
+        The mean; the standard deviation; the last value minus the mean; the mean absolute step from
+        point to point; the highest value minus the lowest.
+    """
+    level = rows.mean(axis=2)
+    return np.concatenate(
+        [
+            level,
+            rows.std(axis=2),
+            rows[:, :, -1] - level,
+            np.abs(np.diff(rows, axis=2)).mean(axis=2),
+            np.ptp(rows, axis=2),
+        ],
+        axis=1,
+    )

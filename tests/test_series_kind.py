@@ -1,0 +1,222 @@
+"""Series: files and frames, gaps, windows, Deep SVDD for series, streaming, VUS-PR, commands."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
+
+import insphere
+from insphere.cli.app import app
+from insphere.data.read_options import ReadOptions
+from insphere.detectors import SeriesSVDD
+from insphere.errors import DataError
+from insphere.modalities.load import kind_named, load_source
+from insphere.modalities.series import Series, TimeSeries
+from insphere.modalities.series.time_series import window_length
+from insphere.modalities.table import kind_of_input, restored
+from insphere.scoring.range_auc import softened, vus_pr
+
+PERIOD = 24
+
+
+def waves(n: int, seed: int, channels: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    phase = np.arange(n)[:, None] * 2 * np.pi / PERIOD + np.arange(channels)
+    return np.sin(phase) + 0.1 * rng.normal(size=(n, channels))
+
+
+def write_csv(path, n: int = 400, odd: tuple[int, int] | None = None, label: bool = False):
+    import datetime
+
+    values = waves(n, 0)[:, 0]
+    if odd is not None:
+        values[slice(*odd)] = values[odd[0]]
+    start = datetime.datetime(2024, 1, 1)
+    lines = ["stamp,load" + (",fault" if label else "")]
+    for i, value in enumerate(values):
+        line = f"{start + datetime.timedelta(hours=i)},{value:.5f}"
+        if label:
+            line += f",{int(odd is not None and odd[0] <= i < odd[1])}"
+        lines.append(line)
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_windows_end_at_their_point_and_do_not_reach_across_gaps():
+    times = np.r_[np.arange(50.0), np.arange(60.0, 110.0)]
+    series = TimeSeries(np.arange(100.0), times)
+    data, kind = Series.learned(series, SeriesSVDD(window=8))
+    assert (data.shape, kind.window, kind.channels) == ((100, 1, 8), 8, ("value",))
+    assert data[20, 0].tolist() == list(range(13, 21))
+    assert data[2, 0].tolist() == [0, 0, 0, 0, 0, 0, 1, 2]
+    assert data[52, 0].tolist() == [50, 50, 50, 50, 50, 50, 51, 52]
+    assert restored(json.loads(json.dumps(kind.saved()))) == kind
+
+
+def test_training_windows_hold_trained_points_alone_and_new_ones_reach_back():
+    series = TimeSeries(np.arange(60.0))
+    some = series.take(np.r_[np.arange(30), np.arange(40, 60)])
+    estimator = SeriesSVDD(window=8)
+    data, kind = Series.learned(some, estimator)
+    assert data[30, 0].tolist() == [40.0] * 8
+    assert kind.new(series.take(np.array([40])), estimator)[0, 0].tolist() == list(range(33, 41))
+
+
+def test_missing_values_are_the_last_before_them():
+    series = TimeSeries([np.nan, 2.0, np.nan, np.nan, 5.0])
+    assert series.filled[:, 0].tolist() == [2, 2, 2, 2, 5]
+
+
+def test_the_window_is_the_period():
+    assert abs(window_length(waves(600, 0)) - PERIOD) <= 1
+    assert window_length(np.zeros((600, 1))) == 125
+    assert window_length(waves(60, 0)) <= 20
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_odd_stretches_are_found_and_streamed_with_the_same_scores(tmp_path, channels):
+    train, test = waves(500, 0, channels), waves(300, 1, channels)
+    test[150:170] = test[150]
+    detector = SeriesSVDD(random_state=0, false_alarm_rate=0.1).fit(TimeSeries(train))
+    scores = detector.anomaly_score(TimeSeries(test))
+    truth = np.zeros(300, int)
+    truth[155:180] = 1
+    assert roc_auc_score(truth, scores) > 0.95
+    streamed = np.array([detector.score_one(point) for point in test])
+    np.testing.assert_allclose(streamed, scores, atol=1e-6)
+    assert len(detector._past) == detector.modality_.window
+    loaded = insphere.load(detector.save(tmp_path / "m"))
+    np.testing.assert_array_equal(loaded.anomaly_score(TimeSeries(test)), scores)
+    assert loaded.score_one(test[0]) == pytest.approx(scores[0], abs=1e-6)
+    with pytest.raises(DataError, match="one for each channel"):
+        loaded.score_one(np.zeros(7))
+
+
+def test_blocks_of_time_are_held_out_and_the_promise_says_so():
+    detector = SeriesSVDD(random_state=0, false_alarm_rate=0.1).fit(TimeSeries(waves(800, 0)))
+    assert detector.n_calibration_groups_ == 8
+    assert "only 8 groups of points" in detector.guarantee
+    new = TimeSeries(waves(800, 1))
+    assert (detector.predict(new) == -1).mean() < 0.25
+
+
+def test_the_encoder_starts_as_the_identity_and_looks_back_alone():
+    import torch
+
+    from insphere.nets.series import DilatedEncoder
+
+    encoder = DilatedEncoder(2, 20, 4)
+    x = torch.randn(3, 2, 20)
+    assert torch.equal(encoder(x), x)
+    torch.nn.init.normal_(encoder.last.weight)
+    before = encoder(x)
+    later = x.clone()
+    later[:, :, 12:] += 1
+    assert torch.equal(encoder(later)[:, :, :12], before[:, :, :12])
+    first = x.clone()
+    first[:, :, 0] += 1
+    assert not torch.equal(encoder(first)[:, :, -1], before[:, :, -1])
+    assert not encoder(torch.zeros(1, 2, 20)).any()  # no bias
+
+
+def test_vus_pr_against_values_by_hand():
+    truth = np.array([0, 0, 0, 1, 1, 0, 0, 0])
+    assert softened(truth, 4) == pytest.approx(
+        [0, np.sqrt(0.5), np.sqrt(0.75), 1, 1, np.sqrt(0.75), np.sqrt(0.5), 0]
+    )
+    assert vus_pr(truth, truth, 0) == pytest.approx(1)
+    # One of two points is found first: precision 1 up to recall 1/2, then 2/8.
+    assert vus_pr(truth, [0, 0, 0, 1, 0, 0, 0, 0], 0) == pytest.approx(0.5 + 0.5 * 0.25)
+    near, far = np.eye(8)[5], np.eye(8)[7]
+    assert vus_pr(truth, near, 4) > vus_pr(truth, far, 4)
+    rng = np.random.default_rng(0)
+    long = np.zeros(4000, int)
+    long[1000:1400] = 1
+    assert vus_pr(long, rng.random(4000), 50) == pytest.approx(0.1, abs=0.03)
+    with pytest.raises(DataError, match="No point is anomalous"):
+        vus_pr([0, 0], [1, 2], 0)
+
+
+def test_files_of_dates_and_numbers_are_series(tmp_path):
+    write_csv(tmp_path / "s.csv", label=True, odd=(300, 320))
+    series = load_source(tmp_path / "s.csv", ReadOptions(columns={"label": "fault"}))
+    assert isinstance(series, TimeSeries)
+    assert (series.channels, series.class_names) == (("load",), ("0", "1"))
+    assert series.is_test is not None
+    assert series.is_test.tolist() == [False] * 200 + [True] * 200
+    assert series.paths is not None
+    assert series.paths[1] == "2024-01-01 01:00:00"
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n5,6\n7,8\n")
+    assert kind_of_input(str(tmp_path / "t.csv")) is kind_named("table")
+    read = load_source(tmp_path / "t.csv", ReadOptions(kind="series", columns={"time": "a"}))
+    assert isinstance(read, TimeSeries)
+    assert read.times.tolist() == [1, 3, 5, 7]
+
+
+def test_pandas_with_times_is_a_series():
+    pandas = pytest.importorskip("pandas")
+    index = pandas.date_range("2024-01-01", periods=300, freq="h")
+    frame = pandas.DataFrame(waves(300, 0, 2), index=index, columns=["a", "b"])
+    assert kind_of_input(frame) is Series
+    detector = SeriesSVDD(random_state=0, steps=1).fit(frame)
+    assert detector.modality_.channels == ("a", "b")
+    assert detector.modality_.step == 3600
+    assert len(detector.anomaly_score(frame["a"].to_frame().assign(b=0.0))) == 300
+
+
+@pytest.mark.parametrize(
+    ("series", "said"),
+    [
+        (lambda: TimeSeries([1, 2, 3], [0, 2, 1]), "must ascend, but number 3"),
+        (lambda: TimeSeries([1, 2, 3], [0, 1, 1]), "must ascend, but number 3"),
+        (lambda: TimeSeries([[1, np.nan], [2, np.nan]]), "channel 1 has no value at all"),
+        (lambda: TimeSeries([1, np.inf]), "infinite values"),
+        (lambda: TimeSeries([1, 2], [0]), "2 values but 1 time stamps"),
+        (lambda: TimeSeries(["a", "b"]), "holds numbers"),
+        (lambda: SeriesSVDD().fit(TimeSeries(np.arange(20.0))), "take at least 24"),
+    ],
+)
+def test_bad_series_get_one_sentence(series, said):
+    with pytest.raises(DataError, match=said):
+        series()
+
+
+def test_other_kinds_and_channels_are_refused():
+    detector = SeriesSVDD(random_state=0, steps=0).fit(TimeSeries(waves(200, 0)))
+    with pytest.raises(DataError, match=r"trained on 1 channels .value., but this series has 2"):
+        detector.predict(TimeSeries(waves(50, 0, 2)))
+    with pytest.raises(DataError, match=r"trained on a series .* but got a table"):
+        detector.predict(np.zeros((5, 3)))
+    with pytest.raises(DataError, match="takes series, but got a table"):
+        SeriesSVDD().fit(np.random.default_rng(0).normal(size=(50, 3)))
+
+
+@pytest.mark.slow
+def test_the_command_line_from_file_to_decision(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "s.csv", n=800, odd=(600, 630), label=True)
+    write_csv(tmp_path / "new.csv", n=300, odd=(200, 220))
+    run = CliRunner().invoke
+    fitted = run(app, ["fit", "s.csv", "--label", "fault", "--normal", "0", "--out", "m", "--json"])
+    assert fitted.exit_code == 0, fitted.output
+    assert json.loads(fitted.stdout)["method"] == "series-svdd"
+    measured = json.loads(run(app, ["evaluate", "m", "s.csv", "--json"]).stdout)
+    assert measured["evaluation"]["auc"] > 0.9
+    scored = run(app, ["score", "m", "new.csv", "--report", "r.html", "--json"])
+    assert scored.exit_code == 0, scored.output
+    found = json.loads(scored.stdout)
+    assert len(found["scores"]) == 300
+    assert 200 <= (int(found["most_anomalous"][0]["path"][8:10]) - 1) * 24 <= 250
+    page = (tmp_path / "r.html").read_text()
+    assert "nearest" in page
+    assert "points" in page
+
+
+def test_the_demo_runs_on_a_series(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["demo", "--kind", "series", "--json"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["rows"][0]["auc"] > 0.9
