@@ -201,6 +201,7 @@ def words(letters, n, seed):
 
 @pytest.fixture
 def with_words(monkeypatch):
+    monkeypatch.setitem(MODALITIES, "texts", f"{__name__}.Words")  # else these take the strings
     monkeypatch.setitem(MODALITIES, "words", f"{__name__}.Words")
 
 
@@ -250,6 +251,7 @@ def test_a_new_kind_is_told_from_the_others_in_one_sentence(tmp_path):
 
 
 def test_a_model_of_an_unknown_kind_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(MODALITIES, "texts", f"{__name__}.Words")  # else these take the strings
     monkeypatch.setitem(MODALITIES, "words", f"{__name__}.Words")
     detector = DeepSVDD(epochs=1, pretrain_epochs=0, contamination=0.05).fit(words("abc", 20, 0))
     folder = detector.save(tmp_path / "model")

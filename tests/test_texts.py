@@ -150,6 +150,12 @@ def test_other_detectors_say_what_they_take_and_texts_too():
         fitted.predict(np.zeros((2, 3)))
 
 
+def test_detectors_of_other_kinds_name_one_for_texts():
+    for method in ("deep-svdd", "knn", "feature-knn"):
+        with pytest.raises(DataError, match="but got texts; a method for these is text-maha"):
+            build_detector(method, {}, seed=0).fit(HOURS)
+
+
 def test_half_a_surrogate_pair_is_scored():
     fitted = build_detector("text-surprise", {}, seed=0).fit(HOURS)
     assert np.isfinite(fitted.anomaly_score(["bad \ud800 text", "\x00 and \U0001f600"])).all()

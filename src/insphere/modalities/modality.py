@@ -44,6 +44,8 @@ class Modality(ABC):
         One sample in a sentence, such as "row".
     how_to_label : str
         What a user does so that the truth about samples is known.
+    needs_own : bool
+        Whether only detectors whose card names this kind take it.
     rivals : tuple of str
         Methods that the demo shows beside it.
     method : str
@@ -56,6 +58,7 @@ class Modality(ABC):
     has_maps: ClassVar[bool] = False
     singular: ClassVar[str] = "sample"
     how_to_label: ClassVar[str] = "give a source with labels"
+    needs_own: ClassVar[bool] = False
     rivals: ClassVar[tuple[str, ...]] = ("knn", "isolation-forest")
     method: ClassVar[str] = "deep-svdd"
 

@@ -560,6 +560,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     ) -> tuple[TrainingSet, Modality]:
         """Read the training samples with labels, groups and weights, and detect their kind."""
         kind = kind_of_input(X)
+        self._check_kind(kind)
         X = kind.opened(X)
         data, modality = kind.learned(X, self)
         labels, normal = self._labels_of(y)
@@ -574,6 +575,14 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     def _labels_of(self, y: Any) -> tuple[Array | None, NDArray[np.bool_] | None]:
         """Return what `_read_labels` does, or nothing if the detector uses no labels."""
         return self._read_labels(y) if "labels" in self._takes else (None, None)
+
+    def _check_kind(self, kind: type[Modality]) -> None:
+        """Refuse a kind of data that only detectors made for it take."""
+        if kind.needs_own and kind.key not in self.card.takes:
+            raise DataError(
+                f"{type(self).__name__} takes {' and '.join(self.card.takes)}, but got "
+                f"{kind.noun}; a method for these is {kind.method}."
+            )
 
     def _given_weights(self, known: dict[str, Any]) -> NDArray[np.float64] | None:
         """Return the weights from the further arguments of `fit`."""

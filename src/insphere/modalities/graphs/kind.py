@@ -38,6 +38,7 @@ class Graphs(Modality):
     plural: ClassVar[str] = "nodes"
     singular: ClassVar[str] = "node"
     how_to_label: ClassVar[str] = "give each node a label"
+    needs_own: ClassVar[bool] = True
     method: ClassVar[str] = "graph-knn"
     rivals: ClassVar[tuple[str, ...]] = ("ocgnn",)
 

@@ -41,6 +41,7 @@ class Texts(Modality):
     plural: ClassVar[str] = "texts"
     singular: ClassVar[str] = "text"
     how_to_label: ClassVar[str] = "give each text a label and name its field with label="
+    needs_own: ClassVar[bool] = True
     method: ClassVar[str] = "text-mahalanobis"
 
     rivals: ClassVar[tuple[str, ...]] = ("text-knn", "text-svdd", "text-surprise")
