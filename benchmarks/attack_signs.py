@@ -57,9 +57,9 @@ def main(
     stops = np.flatnonzero((labels == STOP) & is_test)
     train = np.concatenate([np.flatnonzero((labels == STOP) & ~is_test), known])
 
-    detector = SoftmaxThreshold(**CLASSIFIER, checkpoint_dir=work, random_state=SEED).fit(
-        images[train], labels[train]
-    )
+    detector = SoftmaxThreshold(
+        **CLASSIFIER, contamination=0.05, checkpoint_dir=work, random_state=SEED
+    ).fit(images[train], labels[train])
     classes = np.array(detector.classes_)
     network = folded(detector.classifier_)
     seen = {"stops": classes[predicted(network, images[stops])],

@@ -31,7 +31,7 @@ from insphere import DeepSVDD, load_dataset
 data = load_dataset("mnist", progress=False)
 train = np.asarray(data.images)[(data.labels == 3) & ~data.is_test]
 started = time.perf_counter()
-detector = DeepSVDD(epochs=1, pretrain_epochs=1, random_state=0).fit(train)
+detector = DeepSVDD(epochs=1, pretrain_epochs=1, contamination=0.05, random_state=0).fit(train)
 seconds = time.perf_counter() - started
 used = resource.getrusage(resource.RUSAGE_SELF)
 row = {{"images": len(train), "wall_seconds": round(seconds, 1)}}

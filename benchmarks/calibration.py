@@ -49,7 +49,8 @@ CROSS = {"2-NN, pixels": "knn", "Mahalanobis": "mahalanobis"}
 
 def split_rates(images: np.ndarray, method: str, params: dict[str, Any]) -> np.ndarray:
     """Return the false-alarm rates of all resamplings, shape (RESAMPLINGS, len(ALPHAS))."""
-    detector = detector_class(method)(**params, random_state=0).fit(images[:200])
+    detector = detector_class(method)(**params, contamination=0.05, random_state=0)
+    detector.fit(images[:200])
     scores = detector.anomaly_score(images[200:])
     rng, rates = np.random.default_rng(0), []
     for _ in range(RESAMPLINGS):

@@ -61,7 +61,7 @@ def told_apart(
     """Return the AUC of the held out training images of a class beside those of each other one."""
     method, params = head
     detector = detector_class(method)(
-        **{"resolution": resolution_of(DATASET)} | params, random_state=0
+        **{"resolution": resolution_of(DATASET)} | params, contamination=0.05, random_state=0
     )
     detector.fit(images[training[normal][:FITTED]])
     scores = {name: detector.anomaly_score(images[own[FITTED:]]) for name, own in training.items()}

@@ -18,9 +18,11 @@ import numpy as np
 
 from ablation_blocks import BLOCKS as ABLATION
 from choosing_blocks import BLOCKS as CHOOSING
+from deploy_blocks import BLOCKS as DEPLOY
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
+from graph_blocks import BLOCKS as GRAPHS
 from inspection_blocks import BLOCKS as INSPECTION
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.experiments.analysis.class_table import auc_by_class
@@ -36,6 +38,7 @@ from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
 from table_blocks import BLOCKS as TABULAR
 from text_blocks import BLOCKS as TEXTS
+from threshold_blocks import BLOCKS as THRESHOLDS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -233,6 +236,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "fashion-mnist-controls": lambda: controls("fashion-mnist"),
     "cifar10-controls": lambda: controls("cifar10"),
     **ABLATION,
+    **DEPLOY,
     **FEATURES,
     **INSPECTION,
     **METHODS,
@@ -245,6 +249,8 @@ TABLES: dict[str, Callable[[], str]] = {
     **STRUCTURED,
     **TABLE1,
     **TEXTS,
+    **GRAPHS,
+    **THRESHOLDS,
 }
 
 

@@ -120,7 +120,7 @@ def several_classes(mnist: Arrays, seed: int) -> Iterator[Run]:
 
 def _one_model(mnist: Arrays, seed: int) -> dict[str, Any]:
     started = time.perf_counter()
-    detector = DeepSVDD(**ONE_MODEL, random_state=seed)
+    detector = DeepSVDD(**ONE_MODEL, contamination=0.05, random_state=seed)
     detector.fit(mnist["x_train"], mnist["y_train"])
     fitted = time.perf_counter() - started
     scores, digit = detector.class_scores(mnist["x_test"]), mnist["y_test"]
@@ -133,7 +133,9 @@ def _one_model(mnist: Arrays, seed: int) -> dict[str, Any]:
 
 def _own_model(mnist: Arrays, normal: int, seed: int) -> dict[str, Any]:
     started = time.perf_counter()
-    detector = DeepSVDD(random_state=seed).fit(mnist["x_train"][mnist["y_train"] == normal])
+    detector = DeepSVDD(contamination=0.05, random_state=seed).fit(
+        mnist["x_train"][mnist["y_train"] == normal]
+    )
     fitted = time.perf_counter() - started
     scores = detector.anomaly_score(mnist["x_test"])
     return {"auc": _auc(mnist["y_test"] != normal, scores), "fit_seconds": round(fitted, 1)}
@@ -153,7 +155,9 @@ def _polluted(mnist: Arrays, normal: int, form: str, seed: int) -> dict[str, Any
     count = round(len(own) * POLLUTED / (1 - POLLUTED))
     others = rng.choice(np.flatnonzero(mnist["y_train"] != normal), count, replace=False)
     index = own if form == "clean" else rng.permutation(np.concatenate([own, others]))
-    detector = DeepSVDD(random_state=seed, **FORMS[form]).fit(mnist["x_train"][index])
+    detector = DeepSVDD(contamination=0.05, random_state=seed, **FORMS[form]).fit(
+        mnist["x_train"][index]
+    )
     return {"auc": _auc(mnist["y_test"] != normal, detector.anomaly_score(mnist["x_test"]))}
 
 

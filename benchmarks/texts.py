@@ -36,7 +36,8 @@ def detector(method: str, params: dict[str, Any]) -> Score:
     """Return the scores of a detector as a function of training and test texts and the seed."""
 
     def score(train: Texts, test: Texts, seed: int) -> np.ndarray:
-        return build_detector(method, params, seed=seed).fit(train).anomaly_score(test)
+        trained = params | {"contamination": 0.05}
+        return build_detector(method, trained, seed=seed).fit(train).anomaly_score(test)
 
     return score
 

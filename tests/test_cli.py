@@ -727,21 +727,39 @@ def test_faults_of_the_program_keep_their_traceback(normals, monkeypatch):
 # ---------------------------------------------------------------------- Ctrl-C
 
 
+# The program with a pause after each checkpoint, so that it is interrupted before it is done.
+UNHURRIED = """
+import sys, time
+from insphere.cli import main
+from insphere.training import loop
+
+write = loop.write_checkpoint
+
+def write_and_wait(*arguments, **options):
+    write(*arguments, **options)
+    time.sleep(0.1)
+
+loop.write_checkpoint = write_and_wait
+sys.argv[0] = "insphere"
+raise SystemExit(main())
+"""
+
+
 def interrupted(arguments: list[str], seen: Callable[[], bool]) -> subprocess.CompletedProcess:
     process = subprocess.Popen(
-        [*PROGRAM, *arguments],
+        [sys.executable, "-c", UNHURRIED, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        # It yields to this process, which must interrupt it before the training is over.
-        preexec_fn=lambda: os.nice(19),
+        # A shell lets what it starts in the background ignore Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while not seen() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
@@ -760,7 +778,7 @@ def one_thread():
 def test_interrupted_training_continues_and_ends_as_if_it_had_not_been(
     own_checkpoints, one_thread, tmp_path, capsys
 ):
-    arguments = ["fit", "digits-8x8", "--normal", "3", "--epochs", "60", "--pretrain-epochs", "5"]
+    arguments = ["fit", "digits-8x8", "--normal", "3", "--epochs", "20", "--pretrain-epochs", "5"]
     place = Path(os.environ["INSPHERE_CACHE"]) / "checkpoints"
     if own_checkpoints:
         place = tmp_path / "mine"

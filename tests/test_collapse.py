@@ -54,7 +54,7 @@ def test_every_unsafe_network_is_refused(threes) -> None:
         detector = DeepSVDD(
             encoder={"widths": (8,), "rep_dim": 4, "kernel": 3, **unsafe},
             pretrain_epochs=0, epochs=1, random_state=0,
-        )  # fmt: skip
+        contamination=0.05)  # fmt: skip
         with pytest.raises(CollapseError):
             detector.fit(threes)
     with pytest.raises(SpecError, match="Unknown scenario 'rust'; use one of plain, bias"):
@@ -73,6 +73,7 @@ def test_a_variance_term_allows_bias_and_keeps_the_spread(threes, tmp_path: Path
     with pytest.raises(CollapseError, match="learns a bias"):
         DeepSVDD(**QUICK, regularizers={"noise": 0.1}).fit(threes)
     settings = {**QUICK, "epochs": 25, "lr": 1e-2, "batch_size": 50, "random_state": 0}
+    settings["contamination"] = 0.05
     bare = DeepSVDD(**settings, allow_collapse=True).fit(threes)
     kept = DeepSVDD(**settings, regularizers={"variance": 1.0, "covariance": 0.1}).fit(threes)
     assert kept.history_[-1]["spread"] > 3 * bare.history_[-1]["spread"]
@@ -85,7 +86,11 @@ def test_a_variance_term_allows_bias_and_keeps_the_spread(threes, tmp_path: Path
 
 
 def test_options_that_are_off_change_no_identity(threes) -> None:
-    spec = DeepSVDD(epochs=1, pretrain_epochs=0, random_state=0).fit(threes[:20]).spec_
+    spec = (
+        DeepSVDD(epochs=1, pretrain_epochs=0, random_state=0, contamination=0.05)
+        .fit(threes[:20])
+        .spec_
+    )
     assert not {"center", "regularizers"} & set(spec.model_dump(mode="json"))
     other = spec.model_copy(update={"center": "zero"})
     assert other.model_dump(mode="json")["center"] == "zero"

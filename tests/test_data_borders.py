@@ -282,7 +282,7 @@ def test_arrays_whose_meaning_is_in_doubt_are_refused(X, message):
     with pytest.raises(DataError, match=message):
         as_images(X)
     with pytest.raises(DataError, match=message):
-        KNNDetector(random_state=0).fit(X)
+        KNNDetector(random_state=0, contamination=0.05).fit(X)
 
 
 def test_arrays_in_order_are_taken():

@@ -184,7 +184,7 @@ def test_16_bits_find_what_8_bits_find(tmp_path):
         return images.astype(np.uint16)
 
     train, good, bad = made(60, 0), made(20, 0), made(20, 120)
-    detector = KNNDetector(random_state=0).fit(train)
+    detector = KNNDetector(random_state=0, contamination=0.05).fit(train)
     assert detector.value_range_.dtype == "uint16"
     assert 1500 < detector.value_range_.low < 1800 < 2000 < detector.value_range_.high < 2300
     scores = detector.anomaly_score(np.concatenate([good, bad]))
@@ -228,21 +228,21 @@ BYTES = (255 * UNIT).astype(np.float32)
 def test_images_on_another_scale_are_refused(trained, new, message):
     new = new.astype(np.uint8) if message.endswith("uint8") else new
     side = trained.shape[1]
-    detector = KNNDetector(random_state=0).fit(trained)
+    detector = KNNDetector(random_state=0, contamination=0.05).fit(trained)
     with pytest.raises(DataError, match=message):
         detector.anomaly_score(new[:, :side, :side])
 
 
 def test_dark_images_are_on_the_same_scale():
-    detector = KNNDetector(random_state=0, normalize=None).fit(BYTES)
+    detector = KNNDetector(random_state=0, normalize=None, contamination=0.05).fit(BYTES)
     assert np.isfinite(detector.anomaly_score(np.zeros((1, 6, 6, 1), np.float32))).all()
-    deep = KNNDetector(random_state=0, normalize=None).fit(camera(20))
+    deep = KNNDetector(random_state=0, normalize=None, contamination=0.05).fit(camera(20))
     assert np.isfinite(deep.anomaly_score(np.zeros((1, 8, 8, 1), np.uint16))).all()
 
 
 def test_models_of_older_versions_divide_by_257():
     train = RNG.integers(0, 256, (20, 6, 6, 1), dtype=np.uint8)
-    detector = KNNDetector(random_state=0).fit(train)
+    detector = KNNDetector(random_state=0, contamination=0.05).fit(train)
     scores = detector.anomaly_score(train)
     detector.value_range_ = None  # as such a model is loaded
     with pytest.warns(UserWarning, match="divided 16-bit values by 257"):
@@ -252,7 +252,7 @@ def test_models_of_older_versions_divide_by_257():
 
 def test_colours_in_reverse_order_are_noticed():
     train = RNG.normal((200, 120, 40), 8, (30, 6, 6, 3)).clip(0, 255).astype(np.uint8)
-    detector = KNNDetector(random_state=0).fit(train)
+    detector = KNNDetector(random_state=0, contamination=0.05).fit(train)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         detector.anomaly_score(train[:5])

@@ -39,7 +39,7 @@ def threes(digits):
 
 @pytest.fixture(scope="module")
 def fitted(threes):
-    return DeepCAE(recipe=QUICK, random_state=0).fit(threes)
+    return DeepCAE(recipe=QUICK, random_state=0, contamination=0.05).fit(threes)
 
 
 def weights_act_on_gradients(estimator):
@@ -66,7 +66,14 @@ def test_auc_on_real_digits_and_training_is_what_makes_it(digits):
     encoder = EncoderSpec(widths=(16, 8), rep_dim=16, kernel=3)
     aucs = []
     for epochs in (1, 60):
-        detector = DeepCAE(encoder=encoder, epochs=epochs, lr=1e-2, batch_size=50, random_state=0)
+        detector = DeepCAE(
+            encoder=encoder,
+            epochs=epochs,
+            lr=1e-2,
+            batch_size=50,
+            random_state=0,
+            contamination=0.05,
+        )
         scores = detector.fit(images[normal[:100]]).anomaly_score(images[test])
         aucs.append(roc_auc_score(target[test] != 2, scores))
     assert detector.history_[-1]["loss"] < 0.5 * detector.history_[0]["loss"]
@@ -77,7 +84,7 @@ def test_auc_on_real_digits_and_training_is_what_makes_it(digits):
 def test_table_of_real_measurements():
     X, y = load_breast_cancer(return_X_y=True)
     malignant, benign = X[y == 0], X[y == 1]
-    detector = DeepCAE(random_state=0).fit(benign[:200])
+    detector = DeepCAE(random_state=0, contamination=0.05).fit(benign[:200])
     scores = detector.anomaly_score(np.vstack([benign[200:], malignant]))
     truth = np.repeat([0, 1], [len(benign) - 200, len(malignant)])
     assert roc_auc_score(truth, scores) > 0.85
@@ -165,7 +172,9 @@ def test_other_settings_get_an_autoencoder_of_their_own(threes, tmp_path):
 
 def test_same_random_state_same_scores(threes):
     first, second, other = (
-        DeepCAE(recipe=QUICK, random_state=seed).fit(threes).anomaly_score(threes)
+        DeepCAE(recipe=QUICK, random_state=seed, contamination=0.05)
+        .fit(threes)
+        .anomaly_score(threes)
         for seed in (4, 4, 5)
     )
     np.testing.assert_array_equal(first, second)
@@ -174,7 +183,7 @@ def test_same_random_state_same_scores(threes):
 
 def test_bias_terms_are_allowed_here(threes):
     encoder = EncoderSpec(widths=(4,), rep_dim=4, bias=True, norm_affine=True)
-    DeepCAE(encoder=encoder, recipe=QUICK).fit(threes)
+    DeepCAE(encoder=encoder, recipe=QUICK, contamination=0.05).fit(threes)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +208,9 @@ def test_bad_settings_get_one_sentence(threes, change, message):
 def test_reload_is_the_same_bit_for_bit(digits, tmp_path, kind):
     images, target = digits
     X = images if kind == "images" else images.reshape(len(images), -1) / 255.0
-    detector = DeepCAE(recipe=QUICK, epochs=2, random_state=0).fit(X[target == 3])
+    detector = DeepCAE(recipe=QUICK, epochs=2, random_state=0, contamination=0.05).fit(
+        X[target == 3]
+    )
     loaded = insphere.load(detector.save(tmp_path / "model"))
     assert type(loaded) is DeepCAE
     for method in ("anomaly_score", "predict", "reconstruct", "transform"):
@@ -210,7 +221,7 @@ def test_reload_is_the_same_bit_for_bit(digits, tmp_path, kind):
 
 def test_weights_of_another_network_are_refused(fitted):
     arrays, meta = fitted._state()
-    other = DeepCAE()
+    other = DeepCAE(contamination=0.05)
     other.modality_ = fitted.modality_
     meta["spec"]["encoder"]["rep_dim"] = 16
     with pytest.raises(ModelError, match="do not belong together"):

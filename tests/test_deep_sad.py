@@ -18,7 +18,7 @@ from insphere.errors import DataError, SpecError
 from insphere.training.batch import Batch
 from insphere.training.labelled_anomalies import LabelledAnomalies
 
-QUICK = {"epochs": 3, "pretrain_epochs": 1, "random_state": 0}
+QUICK = {"epochs": 3, "pretrain_epochs": 1, "random_state": 0, "contamination": 0.05}
 
 
 @pytest.fixture
@@ -92,7 +92,9 @@ def test_anomalies_touch_neither_preprocessing_nor_threshold_nor_centre(rows):
     strange = X.copy()
     strange[y == -1] = 1e3
     detector = DeepSAD(epochs=1, pretrain_epochs=0, lr=1e-12, random_state=0).fit(strange, y)
-    alone = DeepSVDD(epochs=1, pretrain_epochs=0, lr=1e-12, random_state=0).fit(X[y == 0])
+    alone = DeepSVDD(epochs=1, pretrain_epochs=0, lr=1e-12, random_state=0, contamination=0.05).fit(
+        X[y == 0]
+    )
     steps, others = (d.sphere_.preprocessor.state_dict() for d in (detector, alone))
     for name, value in steps.items():
         assert_array_equal(value.numpy(), others[name].numpy())

@@ -28,7 +28,7 @@ QUICK = Recipe(
 @pytest.fixture(scope="module")
 def fitted(digits):
     images, target = digits
-    return DeepSVDD(recipe=QUICK, random_state=0).fit(images[target == 3][:150])
+    return DeepSVDD(recipe=QUICK, random_state=0, contamination=0.05).fit(images[target == 3][:150])
 
 
 def weights_act_on_gradients(estimator):
@@ -56,7 +56,7 @@ def test_auc_on_real_digits(digits, objective):
     normal = np.flatnonzero(target == 0)
     train, held_out = normal[:100], normal[100:]
     test = np.concatenate([held_out, np.flatnonzero(target != 0)])
-    detector = DeepSVDD(objective=objective, random_state=0).fit(images[train])
+    detector = DeepSVDD(objective=objective, random_state=0, contamination=0.05).fit(images[train])
     auc = roc_auc_score(target[test] != 0, detector.anomaly_score(images[test]))
     assert auc > 0.97
 
@@ -78,7 +78,7 @@ def test_training_beats_the_same_network_untrained(digits):
 def test_table_of_real_measurements():
     X, y = load_breast_cancer(return_X_y=True)
     malignant, benign = X[y == 0], X[y == 1]
-    detector = DeepSVDD(random_state=0).fit(benign[:200])
+    detector = DeepSVDD(random_state=0, contamination=0.05).fit(benign[:200])
     scores = detector.anomaly_score(np.vstack([benign[200:], malignant]))
     truth = np.repeat([0, 1], [len(benign) - 200, len(malignant)])
     assert roc_auc_score(truth, scores) > 0.85
@@ -98,7 +98,7 @@ def test_score_is_the_squared_distance_of_the_representation(digits, fitted):
 def test_radius_leaves_nu_of_the_training_normals_outside(digits):
     images, target = digits
     train = images[target == 3]
-    detector = DeepSVDD(recipe=QUICK, nu=0.2, random_state=0).fit(train)
+    detector = DeepSVDD(recipe=QUICK, nu=0.2, random_state=0, contamination=0.05).fit(train)
     outside = np.sqrt(detector.anomaly_score(train)) > detector.radius_ * (1 + 1e-6)
     assert outside.mean() == pytest.approx(0.2, abs=1 / len(train))
 
@@ -113,7 +113,9 @@ def test_history_records_both_phases(fitted):
 
 def test_no_center_among_the_constructor_arguments_and_none_is_changed(digits):
     images, target = digits
-    detector = DeepSVDD(recipe="fast", epochs=1, pretrain_epochs=0, random_state=0)
+    detector = DeepSVDD(
+        recipe="fast", epochs=1, pretrain_epochs=0, random_state=0, contamination=0.05
+    )
     before = dict(detector.get_params())
     detector.fit(images[target == 3])
     assert detector.get_params() == before
@@ -123,8 +125,10 @@ def test_no_center_among_the_constructor_arguments_and_none_is_changed(digits):
 def test_untrained_network_is_the_trained_ones_starting_point(digits):
     images, target = digits
     train = images[target == 3]
-    start = UntrainedDeepSVDD(recipe=QUICK, random_state=7).fit(train)
-    barely = DeepSVDD(recipe=QUICK, pretrain_epochs=0, epochs=1, lr=1e-12, random_state=7)
+    start = UntrainedDeepSVDD(recipe=QUICK, random_state=7, contamination=0.05).fit(train)
+    barely = DeepSVDD(
+        recipe=QUICK, pretrain_epochs=0, epochs=1, lr=1e-12, random_state=7, contamination=0.05
+    )
     barely.fit(train)
     for a, b in zip(
         start.sphere_.encoder.parameters(), barely.sphere_.encoder.parameters(), strict=True
@@ -172,7 +176,7 @@ def test_a_memory_map_is_scored_like_an_array(digits, fitted, tmp_path):
 )
 def test_bad_training_images_get_one_sentence(images, message):
     with pytest.raises(DataError, match=message) as caught:
-        DeepSVDD(recipe=QUICK).fit(images)
+        DeepSVDD(recipe=QUICK, contamination=0.05).fit(images)
     assert "\n" not in str(caught.value)
 
 
@@ -204,8 +208,10 @@ def test_a_network_that_could_collapse_is_refused_unless_asked_for(digits):
     images, target = digits
     encoder = EncoderSpec(widths=(4,), rep_dim=4, bias=True)
     with pytest.raises(CollapseError, match="allow_collapse=True"):
-        DeepSVDD(encoder=encoder, recipe=QUICK).fit(images[target == 3])
-    DeepSVDD(encoder=encoder, recipe=QUICK, allow_collapse=True).fit(images[target == 3])
+        DeepSVDD(encoder=encoder, recipe=QUICK, contamination=0.05).fit(images[target == 3])
+    DeepSVDD(encoder=encoder, recipe=QUICK, allow_collapse=True, contamination=0.05).fit(
+        images[target == 3]
+    )
 
 
 # ---------------------------------------------------------------- scikit-learn's machinery
@@ -214,7 +220,7 @@ def test_a_network_that_could_collapse_is_refused_unless_asked_for(digits):
 def test_clone_pipeline_and_grid_search(digits):
     images, target = digits
     table = images.reshape(len(images), -1) / 255.0
-    detector = clone(DeepSVDD(recipe=QUICK, random_state=0))
+    detector = clone(DeepSVDD(recipe=QUICK, random_state=0, contamination=0.05))
     pipeline = Pipeline([("scale", StandardScaler()), ("svdd", detector)])
     pipeline.fit(table[target == 1])
     assert pipeline.predict(table[:5]).shape == (5,)
@@ -232,10 +238,14 @@ def test_clone_pipeline_and_grid_search(digits):
 def test_same_random_state_same_scores(digits):
     images, target = digits
     train = images[target == 3]
-    a = DeepSVDD(recipe=QUICK, random_state=4)
+    a = DeepSVDD(recipe=QUICK, random_state=4, contamination=0.05)
     first = a.fit(train).anomaly_score(images[:50])
     second = a.fit(train).anomaly_score(images[:50])
-    other = DeepSVDD(recipe=QUICK, random_state=5).fit(train).anomaly_score(images[:50])
+    other = (
+        DeepSVDD(recipe=QUICK, random_state=5, contamination=0.05)
+        .fit(train)
+        .anomaly_score(images[:50])
+    )
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, other)
 
@@ -277,6 +287,7 @@ def test_reload_gives_the_same_scores_bit_for_bit(digits, tmp_path, kind):
         preprocess=["gcn", {"step": "zca", "eps": 0.05}, "minmax"],
         objective="soft-boundary",
         random_state=0,
+        contamination=0.05,
     ).fit(X[target == 3])
     loaded = insphere.load(detector.save(tmp_path / "model"))
     np.testing.assert_array_equal(loaded.anomaly_score(X), detector.anomaly_score(X))
@@ -292,7 +303,7 @@ def test_settings_and_weights_that_do_not_match_are_refused(fitted):
     arrays, meta = fitted._state()
     meta = json.loads(json.dumps(meta))
     meta["spec"]["encoder"]["rep_dim"] = 16
-    other = DeepSVDD()
+    other = DeepSVDD(contamination=0.05)
     other.modality_ = fitted.modality_
     with pytest.raises(ModelError, match="do not belong together"):
         other._set_state(arrays, meta)
@@ -300,7 +311,7 @@ def test_settings_and_weights_that_do_not_match_are_refused(fitted):
 
 def test_knn_rival_has_the_same_face(digits):
     images, target = digits
-    rival = KNNDetector().fit(images[target == 3])
-    ours = DeepSVDD(recipe=QUICK, random_state=0).fit(images[target == 3])
+    rival = KNNDetector(contamination=0.05).fit(images[target == 3])
+    ours = DeepSVDD(recipe=QUICK, random_state=0, contamination=0.05).fit(images[target == 3])
     for name in ("anomaly_score", "score_samples", "decision_function", "predict", "z_score"):
         assert getattr(rival, name)(images[:4]).shape == getattr(ours, name)(images[:4]).shape

@@ -11,11 +11,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from insphere import DeepSVDD
 from insphere.cli.app import app
+from insphere.data import load_dataset
 from insphere.detectors import KNNDetector, MahalanobisDetector, load_detector
 from insphere.errors import SpecError
 from insphere.experiments.runs.spec import RunSpec
-from insphere.scoring.conformal import usual_calibration
+from insphere.scoring import contamination_threshold
+from insphere.scoring.conformal import in_unit_of, usual_calibration
 
 
 def rows(n: int, seed: int = 0) -> np.ndarray:
@@ -26,18 +29,19 @@ def rows(n: int, seed: int = 0) -> np.ndarray:
     ("n", "kind", "rate"),
     [
         (9, "none", None),
-        (10, "in turn", 0.1),
-        (19, "in turn", 0.1),
-        (20, "in turn", 0.05),
-        (94, "in turn", 0.05),
+        (10, "cross-validated", 0.1),
+        (19, "cross-validated", 0.1),
+        (20, "cross-validated", 0.05),
+        (94, "cross-validated", 0.05),
         (95, "held out", 0.05),
     ],
 )
 def test_the_number_of_images_decides(n: int, kind: str, rate: float | None) -> None:
-    detector = MahalanobisDetector(contamination=None, random_state=0)
+    detector = MahalanobisDetector(random_state=0)
     plan = detector.planned_calibration(n)
     assert (plan.kind, plan.rate) == (kind, rate)
-    assert plan.trainings == (6 if kind == "in turn" else 1)
+    assert plan.trainings == (1 + min(n, 20) if kind == "cross-validated" else 1)
+    assert DeepSVDD().planned_calibration(n).trainings == (6 if plan.trainings > 1 else 1)
     detector.fit(rows(n))
     assert detector.calibration_kind_ == kind
     assert detector.judges == (kind != "none")
@@ -48,23 +52,18 @@ def test_groups_decide_too() -> None:
     some = np.repeat(np.arange(5), 40)
     many = np.repeat(np.arange(20), 10)
     kinds = [usual_calibration(200, groups).kind for groups in (few, some, many)]
-    assert kinds == ["none", "in turn", "held out"]
+    assert kinds == ["none", "cross-validated", "held out"]
     with pytest.raises(SpecError, match="groups"):
-        KNNDetector(contamination=None).fit(rows(200), groups=few).predict(rows(3))
+        KNNDetector().fit(rows(200), groups=few).predict(rows(3))
     for groups in (some, many):
-        assert KNNDetector(contamination=None, random_state=0).fit(rows(200), groups=groups).judges
+        assert KNNDetector(random_state=0).fit(rows(200), groups=groups).judges
 
 
 @pytest.mark.parametrize("n", [12, 30, 60, 120])
 @pytest.mark.parametrize("cls", [KNNDetector, MahalanobisDetector])
 def test_new_normal_rows_are_rarely_called_anomalous(cls: Any, n: int) -> None:
     called = [
-        (
-            cls(contamination=None, random_state=0)
-            .fit(rows(n, seed))
-            .predict(rows(400, 1000 + seed))
-            == -1
-        ).mean()
+        (cls(random_state=0).fit(rows(n, seed)).predict(rows(400, 1000 + seed)) == -1).mean()
         for seed in range(20)
     ]
     wanted = 0.1 if n < 20 else 0.05
@@ -72,15 +71,66 @@ def test_new_normal_rows_are_rarely_called_anomalous(cls: Any, n: int) -> None:
 
 
 def test_a_neighbour_is_left_out_without_another_training() -> None:
-    detector = KNNDetector(contamination=None, random_state=0).fit(rows(40))
+    detector = KNNDetector(random_state=0).fit(rows(40))
     assert detector.parts_ == []
     assert (detector.n_train_, detector.n_calibration_) == (40, 40)
     assert "without itself" in detector.guarantee
     assert detector.p_value(rows(5) + 9).max() == pytest.approx(1 / 41)
 
 
+@pytest.mark.parametrize("n", [30, 120])
+def test_scores_are_distances_of_the_detector_that_is_kept(n: int) -> None:
+    """They do not depend on how the threshold was found."""
+    detector = MahalanobisDetector(random_state=0).fit(rows(n))
+    new = rows(50, 1)
+    assert detector.parts_ == []
+    alone = MahalanobisDetector(contamination=0.1).fit(rows(n))
+    if n < 95:  # all rows are trained on
+        np.testing.assert_array_equal(detector.anomaly_score(new), alone.anomaly_score(new))
+    scores = detector.score_samples(new)
+    np.testing.assert_array_equal(detector.decision_function(new), scores - detector.offset_)
+    verdicts = detector.predict(new) == -1
+    np.testing.assert_array_equal(verdicts, detector.anomaly_score(new) > detector.threshold_)
+    np.testing.assert_array_equal(verdicts, detector.p_value(new) <= 0.05)
+    severity = detector.severity(new)
+    assert severity[verdicts].min() >= -np.log10(0.05) - 1e-9
+    assert severity[~verdicts].max() < -np.log10(0.05)
+
+
+@pytest.mark.parametrize("n", [30, 120])
+def test_the_same_images_give_the_same_detector_without_a_seed(n: int) -> None:
+    first, second = (MahalanobisDetector().fit(rows(n)) for _ in range(2))
+    assert first.threshold_ == second.threshold_
+    np.testing.assert_array_equal(first.anomaly_score(rows(9)), second.anomaly_score(rows(9)))
+
+
+def test_scores_of_another_detector_in_its_own_unit() -> None:
+    inside, outside = np.array([1.0, 2.0, 3.0]), np.array([4.0, 8.0])
+    doubled = in_unit_of(outside, inside, 2 * inside)
+    np.testing.assert_allclose(doubled, [8.0, 16.0])  # the unit is twice as large
+    np.testing.assert_array_equal(in_unit_of(outside, inside, inside / 2), outside)
+    logs = in_unit_of(outside - 9, inside - 9, inside - 4)
+    np.testing.assert_allclose(logs, outside - 4)  # logarithms of a density are shifted
+    zero = np.zeros(3)
+    np.testing.assert_array_equal(in_unit_of(outside, zero, zero), outside)
+    assert np.isfinite(in_unit_of(outside, zero, inside)).all()
+
+
+def test_a_few_threes_are_not_called_anomalous() -> None:
+    """A network knows its training images; new ones lie much further out."""
+    data = load_dataset("digits-8x8")
+    threes = data.images[data.labels == 3]
+    train, new = threes[:40], threes[40:]
+    detector = DeepSVDD(pretrain_epochs=10, epochs=10, random_state=0, device="cpu").fit(train)
+    in_sample = contamination_threshold(detector.anomaly_score(train), 0.05)
+    assert (detector.anomaly_score(new) > in_sample).mean() > 0.1
+    assert (detector.predict(new) == -1).mean() < 0.08
+    assert detector.parts_ == []
+    assert "not a promise" in detector.guarantee
+
+
 def test_too_few_images_give_scores_and_no_verdicts(tmp_path: Path) -> None:
-    detector = KNNDetector(contamination=None, random_state=0).fit(rows(6))
+    detector = KNNDetector(random_state=0).fit(rows(6))
     for loaded in (detector, load_detector(detector.save(tmp_path / "model"))):
         assert np.isfinite(loaded.anomaly_score(rows(4, 1))).all()
         assert loaded.threshold_ == np.inf
@@ -100,12 +150,12 @@ def test_what_is_asked_for_comes_first(tmp_path: Path) -> None:
     asked = KNNDetector(false_alarm_rate=0.2, random_state=0).fit(rows(50))
     assert (asked.calibration_kind_, asked.n_calibration_) == ("held out", 10)
     with pytest.raises(SpecError, match="calibration is the share"):
-        KNNDetector(contamination=None, calibration="none").fit(rows(50))
+        KNNDetector(calibration="none").fit(rows(50))
 
 
 def test_a_promise_survives_saving(tmp_path: Path) -> None:
     for n in (15, 40, 120):
-        detector = MahalanobisDetector(contamination=None, random_state=0).fit(rows(n))
+        detector = MahalanobisDetector(random_state=0).fit(rows(n))
         loaded = load_detector(detector.save(tmp_path / str(n)))
         assert loaded.guarantee == detector.guarantee
         assert np.array_equal(loaded.predict(rows(50, 1)), detector.predict(rows(50, 1)))
@@ -114,7 +164,7 @@ def test_a_promise_survives_saving(tmp_path: Path) -> None:
 def test_runs_train_on_all_images() -> None:
     assert RunSpec(dataset="a", normal=("b",)).detector().contamination == 0.05
     held_out = RunSpec(dataset="a", normal=("b",), params={"false_alarm_rate": 0.1}).detector()
-    assert (held_out.contamination, held_out.false_alarm_rate) == (0.05, 0.1)
+    assert (held_out.contamination, held_out.false_alarm_rate) == (None, 0.1)
     assert RunSpec(dataset="a", normal=("b",)).model_dump()["params"] == {}
 
 
@@ -136,7 +186,7 @@ def run(*arguments: str) -> Any:
 def test_the_command_line_says_how_many_trainings(pictures: Path, tmp_path: Path) -> None:
     done = run("fit", str(pictures), "--method", "mahalanobis", "--out", str(tmp_path / "m"))
     assert done.exit_code == 0, done.output
-    assert "6 trainings" in " ".join(done.output.split())
+    assert "13 trainings" in " ".join(done.output.split())
 
 
 def test_the_command_line_leaves_verdicts_out(pictures: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from insphere.detectors import (
 )
 from insphere.nets.draws import Dropout, current_draws, drawing, initial_weights
 
-FEW = {"epochs": 2, "random_state": 0}
+FEW = {"epochs": 2, "random_state": 0, "contamination": 0.05}
 DETECTORS = {
     "deep-svdd": lambda: DeepSVDD(pretrain_epochs=2, **FEW),
     "dropout": lambda: DeepSVDD(
@@ -26,7 +26,9 @@ DETECTORS = {
     ),
     "fcdd": lambda: ConvolutionalSVDD(**FEW),
     "dcae": lambda: DeepCAE(**FEW),
-    "anogan": lambda: AnoGAN(train_steps=4, search_steps=2, width=4, latent_dim=8, random_state=0),
+    "anogan": lambda: AnoGAN(
+        train_steps=4, search_steps=2, width=4, latent_dim=8, random_state=0, contamination=0.05
+    ),
 }
 
 
@@ -86,7 +88,9 @@ def test_a_classifier_trains_where_gradients_are_switched_off():
     X, y = load_digits(return_X_y=True)
     X = (X.reshape(-1, 8, 8) * 15.9375).astype(np.uint8)[:200]
     with torch.no_grad():
-        detector = SoftmaxThreshold(normal=[3], epochs=1, random_state=0).fit(X, y[:200])
+        detector = SoftmaxThreshold(normal=[3], epochs=1, random_state=0, contamination=0.05).fit(
+            X, y[:200]
+        )
     assert np.isfinite(detector.anomaly_score(X)).all()
 
 

@@ -41,7 +41,7 @@ from textures import dataset, write_mvtec
 
 ALL = (FeaturePatchSVDD, FeatureSVDD, FeatureKNN, FeatureMahalanobis, FeaturePCA, PatchMemory)
 WITH_MAPS = (FeaturePatchSVDD, PatchMemory)
-QUICK = {"resolution": 64, "precision": "float32", "random_state": 0}
+QUICK = {"resolution": 64, "precision": "float32", "contamination": 0.05, "random_state": 0}
 
 
 def quick(cls, **changes):

@@ -443,7 +443,7 @@ def texts_of(figure):
 
 def assert_legible(figure, *, overlaps=True):
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()  # places all texts, and paints nothing
     renderer = canvas.get_renderer()
     boxes = [(text.get_text(), corners(text, renderer)) for text in texts_of(figure)]
     width, height = canvas.get_width_height()

@@ -38,6 +38,7 @@ RECIPE = Recipe(
 )
 SETTINGS = {
     "encoder": SMALL, "recipe": RECIPE, "random_state": 0, "precision": "float32", "device": "cpu",
+    "contamination": 0.05,
 }  # fmt: skip
 
 

@@ -39,17 +39,21 @@ from insphere.nets import EncoderSpec
 from insphere.nets.convolutional_sphere import pseudo_huber, spread_over
 
 SMALL = EncoderSpec(widths=(8, 8), rep_dim=8, kernel=3)
-QUICK: dict[str, Any] = {"epochs": 6, "batch_size": 50, "random_state": 0, "precision": "float32"}
+QUICK: dict[str, Any] = {
+    "epochs": 6, "batch_size": 50, "random_state": 0, "precision": "float32", "contamination": 0.05
+}  # fmt: skip
 DETECTORS: dict[str, Any] = {
-    "knn": KNNDetector(),
-    "kde": KDEDetector(),
-    "oc-svm": OCSVMDetector(),
-    "mahalanobis": MahalanobisDetector(),
-    "isolation-forest": IsolationForestDetector(n_estimators=30, random_state=0),
+    "knn": KNNDetector(contamination=0.05),
+    "kde": KDEDetector(contamination=0.05),
+    "oc-svm": OCSVMDetector(contamination=0.05),
+    "mahalanobis": MahalanobisDetector(contamination=0.05),
+    "isolation-forest": IsolationForestDetector(
+        n_estimators=30, random_state=0, contamination=0.05
+    ),
     "dcae": DeepCAE(encoder=SMALL, lr=1e-2, **QUICK | {"epochs": 15}),
     "deep-svdd": DeepSVDD(encoder=SMALL, pretrain_epochs=4, **QUICK),
     "fcdd": ConvolutionalSVDD(encoder=SMALL, pretrain_epochs=4, lr=1e-3, **QUICK),
-    "anogan": AnoGAN(train_steps=20, search_steps=5, width=8, random_state=0),
+    "anogan": AnoGAN(train_steps=20, search_steps=5, width=8, random_state=0, contamination=0.05),
 }
 
 
@@ -101,7 +105,7 @@ def test_maps_that_sum_to_the_score(fitted, zeros) -> None:
 
 
 def test_distance_maps_by_hand(zeros) -> None:
-    detector = KNNDetector(n_neighbors=1, normalize=None).fit(zeros[:50])
+    detector = KNNDetector(n_neighbors=1, normalize=None, contamination=0.05).fit(zeros[:50])
     maps = detector.anomaly_map(zeros[50:60])
     pixels = zeros.reshape(len(zeros), -1) / 255
     for row, image in enumerate(pixels[50:60]):
@@ -201,7 +205,7 @@ def test_wrong_requests_are_one_sentence(zeros, fitted) -> None:
         heat_maps(fitted["isolation-forest"], zeros, "own")
     with pytest.raises(SpecError, match="KNNDetector has no single network"):
         heat_maps(fitted["knn"], zeros, "gradient")
-    table = KNNDetector().fit(np.random.default_rng(0).normal(size=(20, 3)))
+    table = KNNDetector(contamination=0.05).fit(np.random.default_rng(0).normal(size=(20, 3)))
     with pytest.raises(DataError, match="Only images have heat maps"):
         heat_maps(table, np.zeros((2, 3)))
 

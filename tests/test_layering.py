@@ -49,6 +49,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "modalities", "preprocess", "nets", "training", "features", "scoring",
         "synthetic_anomalies",
     },
+    "runtime": {
+        "errors", "resources", "data.file_kinds", "data.files", "data.letterbox", "data.pixels",
+        "data.value_range",
+    },
+    "export": {
+        "errors", "atomic", "runtime", "detectors", "preprocess", "scoring",
+        "data.value_range", "data.column_scale",
+    },
     "explain": {
         "errors", "fingerprint", "data", "preprocess", "nets", "training", "detectors", "scoring",
     },
@@ -60,8 +68,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "web": {"errors", "data"},
     "workflows": {
         "errors", "fingerprint", "storage", "versions", "data", "modalities", "preprocess", "nets",
-        "training", "features", "detectors", "scoring", "explain", "figures", "report",
-        "synthetic_anomalies",
+        "training", "features", "detectors", "scoring", "explain", "export", "runtime", "figures",
+        "report", "synthetic_anomalies",
     },
     "experiments": {
         "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",
@@ -72,6 +80,10 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT["studio"] = {
     "errors", "storage", "safe_text", "data", "nets", "training", "detectors", "scoring", "explain",
     "figures", "report", "web", "workflows", "experiments",
+}  # fmt: skip
+MAY_IMPORT["server"] = {
+    "_version", "errors", "data.pixels", "detectors", "export", "modalities", "runtime", "scoring",
+    "web",
 }  # fmt: skip
 ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
@@ -87,7 +99,15 @@ MAY_IMPORT["__main__"] = {"cli"}
 MAY_IMPORT["__init__"] = {"_version", "data", "detectors", "workflows.choose"}
 
 NO_CIRCLES = ("detectors", "scoring")
-TORCH_FREE = ("data", "modalities", "scoring", "synthetic_anomalies", "figures", "report")
+TORCH_FREE = (
+    "data",
+    "modalities",
+    "runtime",
+    "scoring",
+    "synthetic_anomalies",
+    "figures",
+    "report",
+)
 UNSAFE_MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve"}
 UNSAFE_CALLS = {"torch.load", "torch.save", "joblib.load", "joblib.dump", "yaml.load"}
 

@@ -81,7 +81,10 @@ def test_what_is_known_survives_json(known):
 
 
 def test_a_detector_knows_what_it_was_fitted_to(tmp_path):
-    images, table = KNNDetector().fit(PIXELS), KNNDetector().fit(ROWS)
+    images, table = (
+        KNNDetector(contamination=0.05).fit(PIXELS),
+        KNNDetector(contamination=0.05).fit(ROWS),
+    )
     assert images.modality_ == Images((6, 5, 1), "uint8")
     assert (images.image_shape_, images.image_dtype_) == ((6, 5, 1), "uint8")
     assert table.modality_ == Tables(4)
@@ -114,7 +117,7 @@ def test_models_from_before_kinds_are_read(tmp_path, X, cls):
 def test_a_failed_fit_leaves_an_unfitted_detector():
     from sklearn.exceptions import NotFittedError
 
-    detector = KNNDetector()
+    detector = KNNDetector(contamination=0.05)
     with pytest.raises(DataError, match="All values"):
         detector.fit(np.zeros((9, 4, 4, 1), np.uint8))
     with pytest.raises(NotFittedError):
@@ -198,7 +201,9 @@ def words(letters, n, seed):
 
 @pytest.fixture
 def with_words(monkeypatch):
-    monkeypatch.setitem(MODALITIES, "words", f"{__name__}.Words")
+    """Words come before texts, which are lists of strings as well."""
+    kinds = {"words": f"{__name__}.Words", **MODALITIES}
+    monkeypatch.setattr("insphere.modalities.table.MODALITIES", kinds)
 
 
 @pytest.mark.usefixtures("with_words")
@@ -225,7 +230,9 @@ def test_a_new_kind_needs_its_file_and_a_line_in_the_table(tmp_path, cls):
 
 @pytest.mark.usefixtures("with_words")
 def test_a_new_kind_is_told_from_the_others_in_one_sentence(tmp_path):
-    detector = DeepSVDD(epochs=1, pretrain_epochs=0, random_state=0).fit(words("abc", 20, 0))
+    detector = DeepSVDD(epochs=1, pretrain_epochs=0, random_state=0, contamination=0.05).fit(
+        words("abc", 20, 0)
+    )
     with pytest.raises(DataError, match="trained on words of up to 8 letters, but got a table"):
         detector.predict(ROWS)
     with pytest.raises(DataError, match="trained on words of up to 8 letters, but got images"):
@@ -235,19 +242,20 @@ def test_a_new_kind_is_told_from_the_others_in_one_sentence(tmp_path):
     with pytest.raises(DataError, match="A word is empty"):
         detector.predict(["a", ""])
     with pytest.raises(DataError, match="All words are the same"):
-        DeepSVDD().fit(["abc", "abc"])
+        DeepSVDD(contamination=0.05).fit(["abc", "abc"])
     with pytest.raises(DataError, match="trained on a table, but got words"):
-        KNNDetector().fit(ROWS).predict(["abc"])
+        KNNDetector(contamination=0.05).fit(ROWS).predict(["abc"])
     with pytest.raises(DataError, match="ConvolutionalSVDD takes images, but got words"):
-        ConvolutionalSVDD().fit(words("abc", 20, 0))
+        ConvolutionalSVDD(contamination=0.05).fit(words("abc", 20, 0))
     with pytest.raises(DataError, match="fitted on words"):
         detector._read_images(words("abc", 3, 0))
 
 
 def test_a_model_of_an_unknown_kind_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(MODALITIES, "words", f"{__name__}.Words")
-    detector = DeepSVDD(epochs=1, pretrain_epochs=0).fit(words("abc", 20, 0))
+    kinds = {"words": f"{__name__}.Words", **MODALITIES}
+    monkeypatch.setattr("insphere.modalities.table.MODALITIES", kinds)
+    detector = DeepSVDD(epochs=1, pretrain_epochs=0, contamination=0.05).fit(words("abc", 20, 0))
     folder = detector.save(tmp_path / "model")
-    monkeypatch.delitem(MODALITIES, "words")
+    monkeypatch.delitem(kinds, "words")
     with pytest.raises(ModelError):
         insphere.load(folder)

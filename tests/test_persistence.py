@@ -128,7 +128,7 @@ def test_scores_are_the_same_bit_for_bit(
 def test_another_process_gets_the_same_scores_without_torch(
     digits: np.ndarray, tmp_path: Path
 ) -> None:
-    detector = IsolationForestDetector(random_state=0).fit(digits[:200])
+    detector = IsolationForestDetector(random_state=0, contamination=0.05).fit(digits[:200])
     detector.save(tmp_path / "model")
     np.save(tmp_path / "digits.npy", digits)
     code = (
@@ -146,7 +146,7 @@ def test_another_process_gets_the_same_scores_without_torch(
 
 def test_feature_names_survive(tmp_path: Path) -> None:
     table = pandas.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["a", "b"])
-    detector = KNNDetector(normalize=None).fit(table)
+    detector = KNNDetector(normalize=None, contamination=0.05).fit(table)
     loaded = load_detector(detector.save(tmp_path / "model"))
     assert list(loaded.feature_names_in_) == ["a", "b"]
     with pytest.raises(ValueError, match="feature names"):
@@ -179,7 +179,9 @@ def test_the_folder_explains_itself(model: Path, fitted: OneClassDetector) -> No
 def test_a_generator_as_random_state_is_not_written_down(
     digits: np.ndarray, tmp_path: Path
 ) -> None:
-    detector = KNNDetector(random_state=np.random.RandomState(0)).fit(digits[:50])
+    detector = KNNDetector(random_state=np.random.RandomState(0), contamination=0.05).fit(
+        digits[:50]
+    )
     assert load_detector(detector.save(tmp_path / "model")).random_state is None
 
 
@@ -193,6 +195,7 @@ def test_a_network_survives_and_leaves_its_machine_behind(
         device="cpu",
         checkpoint_dir=tmp_path / "checkpoints",
         random_state=0,
+        contamination=0.05,
     )
     detector.fit(digits[:100].reshape(100, 64) / 16.0)
     loaded = load_detector(detector.save(tmp_path / "model"))
@@ -210,7 +213,7 @@ def test_an_existing_model_is_replaced_only_when_asked(
     model: Path, digits: np.ndarray, tmp_path: Path
 ) -> None:
     before = (model / DESCRIPTION).read_bytes()
-    other = KNNDetector().fit(digits[:50])
+    other = KNNDetector(contamination=0.05).fit(digits[:50])
     with pytest.raises(ModelError, match="exists already"):
         other.save(model)
     assert (model / DESCRIPTION).read_bytes() == before
@@ -225,7 +228,7 @@ def test_other_peoples_files_in_the_folder_stay(model: Path, digits: np.ndarray)
         (model / name).write_bytes(content)
     (model / "photos").mkdir()
     (model / "photos" / "1.png").write_bytes(b"precious")
-    KNNDetector().fit(digits[:50]).save(model, overwrite=True)
+    KNNDetector(contamination=0.05).fit(digits[:50]).save(model, overwrite=True)
     assert isinstance(load_detector(model), KNNDetector)
     assert {name: (model / name).read_bytes() for name in mine} == mine
     assert (model / "photos" / "1.png").read_bytes() == b"precious"
@@ -273,7 +276,7 @@ def save_and_die(detector: OneClassDetector, folder: Path, steps: int) -> int:
 def test_a_writer_killed_at_any_step_leaves_a_model_and_no_rubbish(
     fitted: OneClassDetector, digits: np.ndarray, tmp_path: Path, there: bool
 ) -> None:
-    other = KNNDetector().fit(digits[:50])
+    other = KNNDetector(contamination=0.05).fit(digits[:50])
     folder = tmp_path / "models" / "model"
     for steps in range(60):
         if there:
@@ -298,7 +301,7 @@ def test_a_writer_killed_at_any_step_leaves_a_model_and_no_rubbish(
 def test_readers_get_a_whole_model_while_it_is_replaced(
     model: Path, fitted: OneClassDetector, digits: np.ndarray
 ) -> None:
-    others = [KNNDetector(n_neighbors=k).fit(digits[:50]) for k in (1, 2)]
+    others = [KNNDetector(n_neighbors=k, contamination=0.05).fit(digits[:50]) for k in (1, 2)]
     over = threading.Event()
 
     def replace() -> None:
@@ -341,7 +344,7 @@ def test_a_disk_that_refuses_leaves_everything_as_it_was(
 ) -> None:
     target = model if overwrite else tmp_path / "other"
     before = {file.name: file.read_bytes() for file in model.iterdir()}
-    large = KNNDetector().fit(digits)
+    large = KNNDetector(contamination=0.05).fit(digits)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
@@ -366,14 +369,14 @@ def test_what_cannot_be_saved(digits: np.ndarray, tmp_path: Path) -> None:
         pass
 
     with pytest.raises(NotFittedError):
-        KNNDetector().save(tmp_path / "model")
+        KNNDetector(contamination=0.05).save(tmp_path / "model")
     with pytest.raises(ModelError, match="Mine is not one of the detectors"):
         Mine().fit(digits[:50]).save(tmp_path / "model")
-    broken = KNNDetector().fit(digits[:50])
+    broken = KNNDetector(contamination=0.05).fit(digits[:50])
     broken.training_[0, 0] = np.nan
     with pytest.raises(ModelError, match="training_ holds NaN"):
         broken.save(tmp_path / "model")
-    odd = KNNDetector().fit(digits[:50]).set_params(calibration=object())
+    odd = KNNDetector(contamination=0.05).fit(digits[:50]).set_params(calibration=object())
     with pytest.raises(ModelError, match=r"params\.calibration = .* cannot be saved"):
         odd.save(tmp_path / "model")
     assert names_in(tmp_path) == []

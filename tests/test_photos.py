@@ -143,9 +143,10 @@ def test_usual_scores_count_in_deviations_at_each_place() -> None:
     new = np.full((1, 8, 8), 5.0)
     new[0, 0, 3], new[0, 4, 3] = 80, 8
     placed = usual(new)
-    assert placed[0, 0, 3] == pytest.approx(3, abs=0.4)
-    assert placed[0, 4, 3] == pytest.approx(3, abs=0.4)
-    assert placed[0, 1, 3] == pytest.approx(0, abs=0.2)
+    assert placed[0, 0, 3] == pytest.approx(1 + 3, abs=0.4)
+    assert placed[0, 4, 3] == pytest.approx(1 + 3, abs=0.4)
+    assert placed[0, 1, 3] == pytest.approx(1, abs=0.2)
+    assert (np.diff(usual(np.linspace(0, 9, 64).reshape(64, 1, 1))[:, 0, 0]) > 0).all()
 
 
 def test_a_region_is_a_rectangle_or_a_picture(tmp_path: Path) -> None:
@@ -228,7 +229,9 @@ def test_heads_find_damage_on_photographs_of_different_sizes(detector, tmp_path:
     assert detector.anomaly_score(bad).min() > detector.anomaly_score(new).max()
     maps = detector.anomaly_map(bad)
     assert maps[0, 40:72, 40:72].mean() > detector.anomaly_map(new)[0, 40:72, 40:72].mean()
-    assert (maps[4, 112:] == 0).all()  # padding
+    assert (maps[4, 96:] == 0).all()  # padding
+    assert (maps[4, :, 80:] == 0).all()
+    assert maps[4, 95, 79] > 0
     detector.save(tmp_path / "model")
     again = load_detector(tmp_path / "model")
     np.testing.assert_array_equal(again.anomaly_score(bad), detector.anomaly_score(bad))
@@ -359,3 +362,16 @@ def test_a_whitened_head_starts_at_mahalanobis_and_learns() -> None:
     assert trained.history[-1]["loss"] < trained.history[0]["loss"]
     assert trained.history[-1]["spread"] > 0.5 * untrained.history[-1]["spread"]
     assert "No sign of collapse" in trained.guard.summary()[0]
+
+
+def test_maps_lie_where_the_patches_are() -> None:
+    images = textures(8, 200, 200)
+    detector = PatchGaussian(stages=["s4"], scale=1.28, places="none", smoothing=0.0, **QUICK)
+    detector.fit(images)
+    bad = images[:1].copy()
+    bad[:, 150:175, 50:75] = 255
+    change = (detector.anomaly_map(bad) - detector.anomaly_map(images[:1]))[0]
+    rows, columns = np.indices(change.shape)
+    weight = np.clip(change, 0, None) ** 2
+    found = [float((place * weight).sum() / weight.sum()) for place in (rows, columns)]
+    assert found == pytest.approx([162, 62], abs=4)

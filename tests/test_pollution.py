@@ -50,7 +50,13 @@ def test_refining_wins_back_auc_on_polluted_digits(digits):
         aucs = [
             roc_auc_score(
                 target[test] != normal,
-                DeepSVDD(epochs=40, pretrain_epochs=0, pollution=pollution, random_state=0)
+                DeepSVDD(
+                    epochs=40,
+                    pretrain_epochs=0,
+                    pollution=pollution,
+                    random_state=0,
+                    contamination=0.05,
+                )
                 .fit(images[train])
                 .anomaly_score(images[test]),
             )
@@ -65,11 +71,13 @@ def test_refining_wins_back_auc_on_polluted_digits(digits):
 )
 def test_impossible_shares_are_refused(pollution):
     with pytest.raises(SpecError):
-        DeepSVDD(epochs=1, pollution=pollution).fit(np.random.default_rng(0).normal(size=(20, 3)))
+        DeepSVDD(epochs=1, pollution=pollution, contamination=0.05).fit(
+            np.random.default_rng(0).normal(size=(20, 3))
+        )
 
 
 def test_pollution_and_the_soft_boundary_are_refused_together():
     with pytest.raises(SpecError, match="do not go together"):
-        DeepSVDD(epochs=1, pollution=0.1, objective="soft-boundary").fit(
+        DeepSVDD(epochs=1, pollution=0.1, objective="soft-boundary", contamination=0.05).fit(
             np.random.default_rng(0).normal(size=(20, 3))
         )

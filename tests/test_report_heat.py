@@ -68,7 +68,7 @@ def test_without_truth_the_queue_shows_the_same(scored: Scored) -> None:
 
 def test_a_model_without_calibration_promises_nothing(scored: Scored) -> None:
     images = scored.images
-    detector = KNNDetector().fit(images[:200])
+    detector = KNNDetector(contamination=0.05).fit(images[:200])
     other = score_images(detector, scored.data, scored.index[:300], "some", (), progress=False)
     plain = report_data(other)
     assert plain.p_values is None

@@ -142,12 +142,15 @@ def test_the_batch_used_is_kept_with_the_model(memory):
     memory(2 * GIB)
     images = np.random.default_rng(0).integers(0, 256, (9, 256, 256, 3), dtype=np.uint8)
     with pytest.warns(UserWarning, match="batches of 8"):
-        detector = DeepSVDD(epochs=1, pretrain_epochs=0, random_state=0).fit(images)
+        detector = DeepSVDD(epochs=1, pretrain_epochs=0, random_state=0, contamination=0.05).fit(
+            images
+        )
     assert detector.spec_.recipe.train.batch_size == 8
 
 
 @pytest.mark.parametrize("side", [512])
 def test_a_fit_of_large_images_stays_in_the_memory(side, tmp_path):
+    cache = tmp_path.parent / "cache of large images"
     code = f"""
 import resource, sys, warnings
 import numpy as np
@@ -170,12 +173,13 @@ print(fit.data.images.shape[1], after - before)
 """
     done = subprocess.run(
         [sys.executable, "-W", "always", "-c", code], capture_output=True, text=True, check=True,
-        env=os.environ | {"INSPHERE_CACHE": str(tmp_path.parent / "cache")},
+        env=os.environ | {"INSPHERE_CACHE": str(cache)},
     )  # fmt: skip
     size, grown = map(int, done.stdout.split())
     assert size == 128
     assert f"Images of {side}×{side} are read as 128×128" in done.stderr
     assert grown * 1024 < 512 << 20
+    assert len(list(cache.rglob("images.npy"))) == 1  # nothing was decoded at full size
 
 
 # ---------------------------------------------------------------------- threads

@@ -14,7 +14,7 @@ from insphere.errors import DataError, SpecError
 from insphere.training.batch import Batch
 from insphere.training.heads.centers import CentersSpec
 
-QUICK = {"epochs": 3, "pretrain_epochs": 1, "random_state": 0}
+QUICK = {"epochs": 3, "pretrain_epochs": 1, "random_state": 0, "contamination": 0.05}
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,9 @@ def test_small_clusters_are_dropped_after_training():
 
 def test_classes_are_told_apart_and_what_lies_between_is_anomalous(modes):
     X, names = modes
-    detector = DeepSVDD(epochs=20, pretrain_epochs=0, random_state=0).fit(X, names)
+    detector = DeepSVDD(epochs=20, pretrain_epochs=0, random_state=0, contamination=0.05).fit(
+        X, names
+    )
     assert detector.classes_ == ["bolt", "nut", "washer"]
     assert (detector.predict_class(X) == names).mean() > 0.97
     scores = detector.class_scores(X)
@@ -90,7 +92,9 @@ def test_classes_beat_one_centre_on_real_digits(digits):
     test = np.concatenate([held_out, np.flatnonzero(target >= 4)])
     aucs = {}
     for name, y in (("classes", target[train]), ("one centre", None)):
-        detector = DeepSVDD(epochs=30, pretrain_epochs=5, random_state=0).fit(images[train], y)
+        detector = DeepSVDD(epochs=30, pretrain_epochs=5, random_state=0, contamination=0.05).fit(
+            images[train], y
+        )
         aucs[name] = roc_auc_score(target[test] >= 4, detector.anomaly_score(images[test]))
     assert aucs["classes"] > aucs["one centre"] + 0.02
     assert aucs["classes"] > 0.85
@@ -106,7 +110,9 @@ def test_one_class_is_the_same_as_none(modes):
 def test_centres_are_found_without_classes(modes):
     X, names = modes
     head = {"kind": "centers", "n_centers": 3}
-    detector = DeepSVDD(epochs=10, pretrain_epochs=0, head=head, random_state=0).fit(X)
+    detector = DeepSVDD(
+        epochs=10, pretrain_epochs=0, head=head, random_state=0, contamination=0.05
+    ).fit(X)
     found = detector.predict_class(X)
     agree = [np.bincount(found[names == name]).max() for name in np.unique(names)]
     assert sum(agree) / len(X) > 0.9

@@ -25,7 +25,7 @@ from insphere.detectors import (
     OCSVMDetector,
     OneClassDetector,
 )
-from insphere.detectors.shallow import principal_components
+from insphere.detectors.shallow import principal_components, vector_detector
 from insphere.errors import DataError, SpecError
 from insphere.scoring import evaluate_scores
 
@@ -46,7 +46,15 @@ def expected_failures(detector: OneClassDetector) -> dict[str, str]:
     return {}
 
 
-@parametrize_with_checks([cls() for cls in ALL], expected_failed_checks=expected_failures)
+FEW_TREES = IsolationForestDetector(
+    n_estimators=10, contamination=0.05
+)  # it is trained eleven times for a threshold
+
+
+@parametrize_with_checks(
+    [FEW_TREES if cls is IsolationForestDetector else cls() for cls in ALL],
+    expected_failed_checks=expected_failures,
+)
 def test_scikit_learn_contract(estimator: OneClassDetector, check: Any) -> None:
     check(estimator)
 
@@ -63,7 +71,7 @@ def blobs() -> tuple[np.ndarray, np.ndarray]:
 
 def test_ocsvm_is_scikit_learns(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = blobs
-    ours = OCSVMDetector(nu=0.1, pca=0.95).fit(train)
+    ours = OCSVMDetector(nu=0.1, pca=0.95, contamination=0.05).fit(train)
     scaled_train, scaled_test = map(ours.column_scale_.take, blobs)
     pca = PCA(0.95).fit(scaled_train)
     machine = OneClassSVM(nu=0.1, gamma="scale").fit(pca.transform(scaled_train))
@@ -74,7 +82,7 @@ def test_ocsvm_is_scikit_learns(blobs: tuple[np.ndarray, np.ndarray]) -> None:
 def test_isolation_forest_is_scikit_learns(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = blobs
     forest = IsolationForest(random_state=5, max_samples=256).fit(train)
-    ours = IsolationForestDetector(pca=None, random_state=5).fit(train)
+    ours = IsolationForestDetector(pca=None, contamination=0.05, random_state=5).fit(train)
     np.testing.assert_allclose(ours.anomaly_score(test), -forest.score_samples(test), rtol=1e-12)
 
 
@@ -97,7 +105,7 @@ def test_knn_by_hand() -> None:
 def test_l2_normalising_ignores_brightness() -> None:
     rng = np.random.default_rng(0)
     train = rng.uniform(0.2, 0.5, (40, 5, 5, 1)).astype(np.float32)
-    detector = KNNDetector().fit(train)
+    detector = KNNDetector(contamination=0.05).fit(train)
     np.testing.assert_allclose(
         detector.anomaly_score(train), detector.anomaly_score(train * 2), atol=1e-6
     )
@@ -106,7 +114,7 @@ def test_l2_normalising_ignores_brightness() -> None:
 def test_kde_is_scikit_learns_up_to_a_constant(blobs: tuple[np.ndarray, np.ndarray]) -> None:
     train, test = blobs
     # A wide kernel: with a narrow one its tree loses precision far from the training rows.
-    detector = KDEDetector(bandwidth=4.0, pca=None).fit(train)
+    detector = KDEDetector(bandwidth=4.0, pca=None, contamination=0.05).fit(train)
     scaled_train, scaled_test = map(detector.column_scale_.take, blobs)
     reference = KernelDensity(bandwidth=4.0).fit(scaled_train).score_samples(scaled_test)
     ours = detector.anomaly_score(test)
@@ -115,7 +123,7 @@ def test_kde_is_scikit_learns_up_to_a_constant(blobs: tuple[np.ndarray, np.ndarr
 
 def test_kde_by_hand_even_where_the_density_underflows() -> None:
     train = [[0.0], [4.0], [100.0]]
-    detector = KDEDetector(bandwidth=2.0 * unit_of(train), pca=None).fit(train)
+    detector = KDEDetector(bandwidth=2.0 * unit_of(train), pca=None, contamination=0.05).fit(train)
     near, far = detector.anomaly_score([[1.0], [1000.0]])
     assert near == pytest.approx(-np.log(np.exp(-1 / 8) + np.exp(-9 / 8)))
     assert far == pytest.approx(900**2 / 8)
@@ -126,7 +134,7 @@ def test_kde_by_hand_even_where_the_density_underflows() -> None:
 def test_kde_finds_a_sensible_bandwidth_and_scores_training_rows_without_themselves() -> None:
     rng = np.random.default_rng(0)
     train = rng.normal(size=(2000, 1))
-    detector = KDEDetector(pca=None).fit(train)
+    detector = KDEDetector(pca=None, contamination=0.05).fit(train)
     # Silverman's rule for a normal density gives 0.23.
     assert 0.1 < detector.bandwidth_ < 0.45
     fresh = (detector.predict(rng.normal(size=(4000, 1))) == -1).mean()
@@ -137,7 +145,7 @@ def test_mahalanobis_follows_the_density_of_a_gaussian(
     blobs: tuple[np.ndarray, np.ndarray],
 ) -> None:
     train, test = blobs
-    ours = MahalanobisDetector(pca=0.999999).fit(train).anomaly_score(test)
+    ours = MahalanobisDetector(pca=0.999999, contamination=0.05).fit(train).anomaly_score(test)
     density = multivariate_normal(train.mean(axis=0), np.cov(train.T)).logpdf(test)
     shift = density + ours**2 / 2
     np.testing.assert_allclose(shift, shift[0], rtol=1e-6)
@@ -149,11 +157,11 @@ def test_mahalanobis_follows_the_density_of_a_gaussian(
 @pytest.mark.parametrize(
     ("detector", "least"),
     [
-        (OCSVMDetector(), 0.94),
-        (IsolationForestDetector(random_state=0), 0.92),
-        (KNNDetector(), 0.97),
-        (KDEDetector(), 0.96),
-        (MahalanobisDetector(), 0.95),
+        (OCSVMDetector(contamination=0.05), 0.94),
+        (IsolationForestDetector(contamination=0.05, random_state=0), 0.92),
+        (KNNDetector(contamination=0.05), 0.97),
+        (KDEDetector(contamination=0.05), 0.96),
+        (MahalanobisDetector(contamination=0.05), 0.95),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, OneClassDetector) else "",
 )
@@ -179,11 +187,11 @@ def mnist() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(
     ("detector", "least"),
     [
-        (OCSVMDetector(), 0.77),
-        (IsolationForestDetector(random_state=0), 0.80),
-        (KNNDetector(), 0.91),
-        (KDEDetector(), 0.81),
-        (MahalanobisDetector(), 0.82),
+        (OCSVMDetector(contamination=0.05), 0.77),
+        (IsolationForestDetector(contamination=0.05, random_state=0), 0.80),
+        (KNNDetector(contamination=0.05), 0.91),
+        (KDEDetector(contamination=0.05), 0.81),
+        (MahalanobisDetector(contamination=0.05), 0.82),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, OneClassDetector) else "",
 )
@@ -204,7 +212,7 @@ def test_mnist_digits(
 
 def test_floats_between_0_and_1_score_as_uint8_does(mnist: tuple[np.ndarray, np.ndarray]) -> None:
     images, labels = mnist
-    detector = KNNDetector().fit(images[labels == 4])
+    detector = KNNDetector(contamination=0.05).fit(images[labels == 4])
     np.testing.assert_allclose(
         detector.anomaly_score(images[:50]), detector.anomaly_score(images[:50] / 255.0), rtol=1e-5
     )
@@ -228,7 +236,7 @@ def test_scoring_a_memory_map_needs_little_memory(
     mnist: tuple[np.ndarray, np.ndarray], tmp_path: Path
 ) -> None:
     images, labels = mnist
-    detector = MahalanobisDetector().fit(images[labels == 3])
+    detector = MahalanobisDetector(contamination=0.05).fit(images[labels == 3])
     shape = (60_000, 28, 28, 1)
     mapped = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", dtype=np.uint8, shape=shape)
     tracemalloc.start()
@@ -246,17 +254,26 @@ def test_scoring_a_memory_map_needs_little_memory(
 @pytest.mark.parametrize(
     ("detector", "match"),
     [
-        (OCSVMDetector(nu=0), "nu is in"),
-        (OCSVMDetector(gamma="auto"), 'gamma is "scale" or a positive number'),
-        (OCSVMDetector(gamma=-1.0), 'gamma is "scale" or a positive number'),
-        (OCSVMDetector(pca=1.5), "pca is the share of variance"),
-        (IsolationForestDetector(n_estimators=0), "n_estimators is a whole number from 1 on"),
-        (IsolationForestDetector(max_samples=0.5), "max_samples is a whole number"),  # type: ignore[arg-type]
-        (KNNDetector(n_neighbors=2.0), "n_neighbors is a whole number"),  # type: ignore[arg-type]
-        (KNNDetector(n_neighbors=300), "needs more than 300 training samples, but there are 300"),
-        (KNNDetector(normalize="l1"), 'normalize is "l2" or None'),
-        (KDEDetector(bandwidth=0.0), "bandwidth is a positive number"),
-        (MahalanobisDetector(pca=None), "needs a number for pca"),  # type: ignore[arg-type]
+        (OCSVMDetector(nu=0, contamination=0.05), "nu is in"),
+        (OCSVMDetector(gamma="auto", contamination=0.05), 'gamma is "scale" or a positive number'),
+        (OCSVMDetector(gamma=-1.0, contamination=0.05), 'gamma is "scale" or a positive number'),
+        (OCSVMDetector(pca=1.5, contamination=0.05), "pca is the share of variance"),
+        (
+            IsolationForestDetector(n_estimators=0, contamination=0.05),
+            "n_estimators is a whole number from 1 on",
+        ),
+        (
+            IsolationForestDetector(max_samples=0.5, contamination=0.05),
+            "max_samples is a whole number",
+        ),  # type: ignore[arg-type]
+        (KNNDetector(n_neighbors=2.0, contamination=0.05), "n_neighbors is a whole number"),  # type: ignore[arg-type]
+        (
+            KNNDetector(n_neighbors=300, contamination=0.05),
+            "needs more than 300 training samples, but there are 300",
+        ),
+        (KNNDetector(normalize="l1", contamination=0.05), 'normalize is "l2" or None'),
+        (KDEDetector(bandwidth=0.0, contamination=0.05), "bandwidth is a positive number"),
+        (MahalanobisDetector(pca=None, contamination=0.05), "needs a number for pca"),  # type: ignore[arg-type]
     ],
 )
 def test_bad_parameters(
@@ -292,13 +309,37 @@ def test_principal_components_are_computed_once_for_equal_images(monkeypatch, bl
     principal_components.forget_components()
     train, test = blobs
     scores = [
-        OCSVMDetector(gamma=gamma, pca=0.95).fit(train).anomaly_score(test) for gamma in (0.1, 0.2)
+        OCSVMDetector(gamma=gamma, pca=0.95, contamination=0.05).fit(train).anomaly_score(test)
+        for gamma in (0.1, 0.2)
     ]
-    IsolationForestDetector(pca=0.95, random_state=0).fit(train.copy())
+    IsolationForestDetector(pca=0.95, contamination=0.05, random_state=0).fit(train.copy())
     assert len(fitted) == 1
-    OCSVMDetector(gamma=0.1, pca=0.5).fit(train)
-    OCSVMDetector(gamma=0.1, pca=0.95).fit(test)
+    OCSVMDetector(gamma=0.1, pca=0.5, contamination=0.05).fit(train)
+    OCSVMDetector(gamma=0.1, pca=0.95, contamination=0.05).fit(test)
     assert len(fitted) == 3
-    again = OCSVMDetector(gamma=0.1, pca=0.95).fit(train)
+    again = OCSVMDetector(gamma=0.1, pca=0.95, contamination=0.05).fit(train)
     assert len(fitted) == 4  # only the last two are remembered
     np.testing.assert_array_equal(again.anomaly_score(test), scores[0])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.95, 1 - 1e-9])
+def test_components_of_few_long_rows_need_no_copy(
+    share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    F = rng.normal(size=(12, 3)) @ rng.normal(size=(3, 300)) * 5 + rng.normal(size=(12, 300))
+    expected = PCA(share, svd_solver="full").fit(F)
+    monkeypatch.setattr(principal_components, "BLOCK", 64)
+    mean, components = principal_components.from_products(F, share)
+    np.testing.assert_allclose(mean, expected.mean_)
+    signs = np.sign((components * expected.components_).sum(axis=1))
+    np.testing.assert_allclose(components, signs[:, None] * expected.components_, atol=1e-9)
+    np.testing.assert_allclose(components @ components.T, np.eye(len(components)), atol=1e-9)
+    scores = []
+    for large in (1 << 25, 100):
+        principal_components.forget_components()
+        for module in (principal_components, vector_detector):
+            monkeypatch.setattr(module, "LARGE", large)
+        detector = MahalanobisDetector(pca=share, contamination=0.1).fit(F)
+        scores.append(detector.anomaly_score(F + 0.1))
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-6)

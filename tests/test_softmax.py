@@ -20,7 +20,7 @@ from insphere.training.callbacks import Callback
 
 SMALL = {"precision": "float32",
     "encoder": EncoderSpec(widths=(8, 8), rep_dim=16, kernel=3),
-    "epochs": 15, "lr": 1e-2, "batch_size": 50, "random_state": 0,
+    "epochs": 15, "lr": 1e-2, "batch_size": 50, "random_state": 0, "contamination": 0.05,
 }  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def test_digits_of_unknown_classes_are_anomalous(digits, fitted):
 def test_one_normal_class_among_known_ones(digits):
     images, target = digits
     names = np.array([f"digit {t}" for t in target])
-    detector = SoftmaxThreshold(normal=["digit 8"], contamination=0.1, **SMALL)
+    detector = SoftmaxThreshold(normal=["digit 8"], **SMALL | {"contamination": 0.1})
     detector.fit(images[:900], names[:900])
     scores = detector.anomaly_score(images[900:])
     assert roc_auc_score(target[900:] != 8, scores) > 0.97
@@ -83,7 +83,9 @@ def test_one_normal_class_among_known_ones(digits):
 
 def test_table_of_real_measurements():
     X, y = load_breast_cancer(return_X_y=True)
-    detector = SoftmaxThreshold(normal=[1], random_state=0).fit(X[:300], y[:300])
+    detector = SoftmaxThreshold(normal=[1], random_state=0, contamination=0.05).fit(
+        X[:300], y[:300]
+    )
     assert roc_auc_score(y[300:] == 0, detector.anomaly_score(X[300:])) > 0.95
 
 
@@ -131,7 +133,7 @@ def test_it_says_that_it_is_supervised():
 @pytest.mark.parametrize("y", [None, [3] * 400])
 def test_normals_alone_are_refused(known, y):
     with pytest.raises(DataError, match=r"supervised and needs the class.*such as DeepSVDD") as e:
-        SoftmaxThreshold().fit(known[0], y)
+        SoftmaxThreshold(contamination=0.05).fit(known[0], y)
     assert "\n" not in str(e.value)
 
 
@@ -251,7 +253,9 @@ def test_reload_is_the_same_bit_for_bit(digits, tmp_path, kind):
     images, target = digits
     X = images if kind == "images" else images.reshape(len(images), -1) / 255.0
     y = np.array([f"{t}" for t in target])
-    detector = SoftmaxThreshold(normal=["3", "8"], epochs=1, random_state=0).fit(X, y)
+    detector = SoftmaxThreshold(
+        normal=["3", "8"], epochs=1, random_state=0, contamination=0.05
+    ).fit(X, y)
     loaded = insphere.load(detector.save(tmp_path / "model"))
     assert type(loaded) is SoftmaxThreshold
     np.testing.assert_array_equal(loaded.anomaly_score(X), detector.anomaly_score(X))
@@ -262,7 +266,7 @@ def test_reload_is_the_same_bit_for_bit(digits, tmp_path, kind):
 
 def test_weights_of_another_network_are_refused(fitted):
     arrays, meta = fitted._state()
-    other = SoftmaxThreshold()
+    other = SoftmaxThreshold(contamination=0.05)
     other.modality_ = fitted.modality_
     with pytest.raises(ModelError, match="do not belong together"):
         other._set_state(arrays, meta | {"classes": [0, 1]})
@@ -271,7 +275,8 @@ def test_weights_of_another_network_are_refused(fitted):
 def test_a_one_class_detector_still_ignores_labels(digits):
     images, target = digits
     threes = images[target == 3]
-    with_labels = KNNDetector().fit(threes, np.arange(len(threes)))
+    with_labels = KNNDetector(contamination=0.05).fit(threes, np.arange(len(threes)))
     np.testing.assert_array_equal(
-        with_labels.anomaly_score(threes), KNNDetector().fit(threes).anomaly_score(threes)
+        with_labels.anomaly_score(threes),
+        KNNDetector(contamination=0.05).fit(threes).anomaly_score(threes),
     )

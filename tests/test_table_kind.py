@@ -165,7 +165,10 @@ def test_unknown_values_are_named_and_score_beyond_all_normals():
 def test_other_detectors_take_mixed_tables_too():
     odd = mixed(100, 1)
     odd.column("a")[:] += 5
-    for detector in (KNNDetector(), DeepSVDD(epochs=2, pretrain_epochs=1, random_state=0)):
+    for detector in (
+        KNNDetector(contamination=0.05),
+        DeepSVDD(epochs=2, pretrain_epochs=1, random_state=0, contamination=0.05),
+    ):
         detector.fit(mixed(200, 0))
         scores = np.r_[detector.anomaly_score(mixed(100, 2)), detector.anomaly_score(odd)]
         assert roc_auc_score([0] * 100 + [1] * 100, scores) > 0.8

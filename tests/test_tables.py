@@ -125,7 +125,7 @@ def test_a_column_is_named_as_the_table_names_it() -> None:
     pd = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
     train = pd.DataFrame({"heat": rng.normal(size=50), "valve": 3.0})
-    detector = KNNDetector().fit(train)
+    detector = KNNDetector(contamination=0.05).fit(train)
     assert detector.changed_columns(train.assign(valve=4.0)) == {"valve": 50}
 
 
@@ -160,7 +160,10 @@ def test_the_module_takes_rows_in_their_own_units() -> None:
     rng = np.random.default_rng(4)
     train = np.c_[three_columns(60, rng), np.ones(60)]
     new = np.c_[three_columns(20, rng), np.r_[np.ones(10), np.full(10, 2.0)]]
-    for detector in (DeepSVDD(epochs=1, pretrain_epochs=0, random_state=0), DeepCAE(epochs=1)):
+    for detector in (
+        DeepSVDD(epochs=1, pretrain_epochs=0, random_state=0, contamination=0.05),
+        DeepCAE(epochs=1, contamination=0.05),
+    ):
         detector.fit(train)
         with pytest.warns(UserWarning, match="column 3"):
             expected = detector.anomaly_score(new)
@@ -171,7 +174,7 @@ def test_the_module_takes_rows_in_their_own_units() -> None:
 def test_reconstructions_are_in_the_units_of_the_table() -> None:
     rng = np.random.default_rng(5)
     train = np.c_[three_columns(300, rng), np.full(300, 4.0)]
-    restored = DeepCAE(epochs=60, random_state=0).fit(train).reconstruct(train)
+    restored = DeepCAE(epochs=60, random_state=0, contamination=0.05).fit(train).reconstruct(train)
     assert abs(restored[:, 0].mean() - 1000) < 50
     assert abs(restored[:, 1].mean()) < 0.01
     assert (restored[:, 3] == 4.0).all()
@@ -180,7 +183,10 @@ def test_reconstructions_are_in_the_units_of_the_table() -> None:
 def test_rows_of_a_table_keep_their_length() -> None:
     rng = np.random.default_rng(6)
     train = rng.normal(size=(100, 4))
-    scores = [KNNDetector(normalize=n).fit(train).anomaly_score(3 * train) for n in ("l2", None)]
+    scores = [
+        KNNDetector(normalize=n, contamination=0.05).fit(train).anomaly_score(3 * train)
+        for n in ("l2", None)
+    ]
     assert np.array_equal(*scores)
 
 

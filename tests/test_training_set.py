@@ -24,7 +24,9 @@ from insphere.training.recipe import Phase
 from insphere.training.training_set import TrainingSet
 
 CPU = torch.device("cpu")
-QUICK = {"epochs": 2, "pretrain_epochs": 1, "batch_size": 20, "random_state": 0}
+QUICK = {
+    "epochs": 2, "pretrain_epochs": 1, "batch_size": 20, "random_state": 0, "contamination": 0.05,
+}  # fmt: skip
 ENCODER = EncoderSpec(widths=(6, 4), rep_dim=8, kernel=3)
 
 
@@ -163,7 +165,7 @@ def test_weights_are_refused_in_one_sentence_where_they_cannot_be_used(table):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.ones(59), "60 images, but 59 weights"),
+        (np.ones(59), "60 rows, but 59 weights"),
         (np.ones((60, 1)), "one finite number from 0 on"),
         (np.full(60, -1.0), "one finite number from 0 on"),
         (np.full(60, np.nan), "one finite number from 0 on"),
@@ -198,7 +200,7 @@ def test_groups_do_what_those_of_an_image_set_do(threes, calibration):
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        (np.arange(59), "60 images, but 59 groups"),
+        (np.arange(59), "60 rows, but 59 groups"),
         (np.zeros((60, 2), int), "groups holds one whole number or string"),
         (np.linspace(0, 1, 60), "groups holds one whole number or string"),
     ],

@@ -15,6 +15,7 @@ def array_fingerprint(X: NDArray[Any]) -> str:
     An array of objects holds texts.
     """
     digest = hashlib.sha256(f"{X.shape} {X.dtype.str}".encode())
+    digest.update(getattr(X, "context_key", b""))  # the graph that nodes are of
     if X.dtype == object:
         for key in row_keys(X):
             digest.update(key)

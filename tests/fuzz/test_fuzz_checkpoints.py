@@ -87,7 +87,7 @@ def forged(draw: Drawn, path: Path) -> tuple[dict[str, torch.Tensor], str]:
     return tensors, json.dumps(meta, default=str)
 
 
-@tries(40)
+@tries(30)
 @given(data=st.data())
 def test_other_content_with_a_true_digest_breaks_nothing(data, checkpoint, tmp_path):
     tensors, text = data.draw(forged(checkpoint))

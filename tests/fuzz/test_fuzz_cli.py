@@ -120,7 +120,7 @@ def run(arguments: list[str]) -> tuple[int, str, str]:
     return code, *told
 
 
-@tries(150)
+@tries(90)
 @given(arguments=command_lines())
 @example(arguments=["studio", "--port", "99999"])
 @example(arguments=["score", "model", "loop", "--out", "a\0b"])

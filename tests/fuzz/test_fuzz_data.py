@@ -80,7 +80,7 @@ def zipped() -> bytes:
 ZIP = zipped()
 
 
-@tries(80)
+@tries(50)
 @given(data=st.data())
 def test_damaged_zips_are_read_or_refused(tmp_path, data):
     file = tmp_path / "set.zip"
@@ -117,7 +117,7 @@ def spoil(file: Path, data: st.DataObject) -> None:
         file.mkdir()
 
 
-@tries(60)
+@tries(40)
 @given(data=st.data())
 def test_a_changed_cache_of_images_is_made_again(tmp_path, data):
     cache = tmp_path / "cache"
@@ -167,7 +167,7 @@ def remembering(extractor: Extractor) -> Remembering:
     return Remembering(extractor)
 
 
-@tries(40)
+@tries(30)
 @given(data=st.data())
 def test_changed_blocks_of_features_are_made_again(tmp_path, remembering, monkeypatch, data):
     monkeypatch.setattr(feature_store, "BLOCK", 64)
@@ -200,7 +200,7 @@ ARRAYS = {kind: arrays_file(kind) for kind in ("npy", "npz", "compressed.npz")}
 
 
 @pytest.mark.parametrize("kind", sorted(ARRAYS))
-@tries(80)
+@tries(50)
 @given(data=st.data())
 def test_damaged_arrays_are_read_or_refused(kind, tmp_path, data):
     file = tmp_path / f"set.{kind}"

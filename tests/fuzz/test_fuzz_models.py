@@ -63,7 +63,7 @@ def write(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-@tries(60)
+@tries(40)
 @given(data=st.data())
 def test_changed_bytes_are_refused_or_change_no_score(name, models, tmp_path, data):
     files = {part: (models[name] / part).read_bytes() for part in (DESCRIPTION, WEIGHTS)}
@@ -115,7 +115,7 @@ def forged(draw: Drawn, description: dict[str, Any], weights: bytes) -> dict[str
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-@tries(80)
+@tries(50)
 @given(data=st.data())
 def test_a_forged_model_is_refused_or_scores(name, models, tmp_path, data):
     description = json.loads((models[name] / DESCRIPTION).read_bytes())

@@ -83,7 +83,7 @@ def ask(guard: Guard, scope: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("token", [None, TOKEN])
-@tries(300)
+@tries(150)
 @given(scope=requests())
 @example(scope={"type": "http", "method": "GET", "path": "//evil.com/",
 "query_string": b"token=a-token",

@@ -64,7 +64,7 @@ def check(read: Any) -> None:
             check_sentence(str(error), 600)
 
 
-@tries(200)
+@tries(100)
 @given(content=texts(FIT))
 @example(content=b"options: &a {b: *a}")
 @example(content=b"seed: 2024-99-99")
@@ -75,7 +75,7 @@ def test_settings_of_fit(content, tmp_path):
     check(lambda: make_config({}, read_config(file), "fit.yaml"))
 
 
-@tries(200)
+@tries(100)
 @given(content=texts(SWEEP))
 @example(content=b"seeds: 10000000000")
 @example(content=b"methods: &a [*a]")

@@ -99,7 +99,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ask, str]
     loop.call_soon_threadsafe(loop.stop)
 
 
-@tries(60)
+@tries(40)
 @given(address=addresses())
 @example(address="/?epochs=" + "9" * 5000 + "&seed=" + "9" * 5000)
 @example(address="/experiments?compare=" + "9" * 5000)

@@ -23,6 +23,11 @@ COMMANDS: dict[str, dict[str, str]] = {
         "drift": "drift:drift",
         "cache": "cache:cache",
     },
+    "Out of the door": {
+        "export": "export:export",
+        "verify": "export:verify",
+        "serve": "serve:serve",
+    },
     "Many runs": {
         "sweep": "sweep:sweep",
         "figures": "figures:figures",

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from insphere.data.file_kinds import reads_heif
+from insphere.data.metadata import without_metadata
 
 Pixels = NDArray[Any]
 Box = tuple[float, float, float, float]
@@ -62,6 +63,8 @@ def _formats() -> tuple[str, ...]:
 def open_image(data: bytes) -> Image.Image:
     """Read the header of an image; its pixels are decoded when they are first used.
 
+    If its metadata cannot be read, it is read without them.
+
     Raises
     ------
     OSError
@@ -69,7 +72,13 @@ def open_image(data: bytes) -> Image.Image:
     PIL.Image.DecompressionBombError
         If it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
-    image = Image.open(io.BytesIO(data), formats=_formats())
+    try:
+        image = Image.open(io.BytesIO(data), formats=_formats())
+    except (UnidentifiedImageError, ValueError):
+        plain = without_metadata(data)
+        if plain is None or len(plain) == len(data):
+            raise
+        image = Image.open(io.BytesIO(plain), formats=_formats())
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise Image.DecompressionBombError(
@@ -86,6 +95,11 @@ def pages(image: Image.Image) -> int:
         return int(getattr(image, "n_frames", 1))
     except Exception:  # a damaged list of pages says nothing about the first
         return 1
+
+
+def has_colours(image: Image.Image) -> bool:
+    """Whether pixels will have three channels, from the header; True for palettes."""
+    return image.mode not in ("1", "L", "LA", "La", "F") and not image.mode.startswith("I")
 
 
 def image_to_array(
@@ -242,13 +256,8 @@ def _deep_pixels(image: Image.Image) -> Pixels | None:
     raw = tiles[0].args if isinstance(tiles[0].args, str) else (tiles[0].args or ("",))[0]
     if raw in ("LA;16B", "LA;16L"):
         raise ValueError("grey of 16 bits with transparency is not read: save it without")
-    if tiles[0].codec_name == "ppm" and tuple(tiles[0].args) == ("RGB", 65535):
-        content = _content(image)[tiles[0].offset :]
-        count = 3 * image.height * image.width
-        if len(content) < 2 * count:
-            raise OSError("image file is truncated")
-        colours = np.frombuffer(content, ">u2", count).astype(np.uint16)
-        return colours.reshape(image.height, image.width, 3)
+    if image.format == "PPM" and image.mode == "RGB" and _largest_of_ppm(tiles[0]) > 255:
+        return _deep_ppm(image, tiles[0])
     if raw not in OTHER_BYTE:
         return None
     other = Image.open(io.BytesIO(_content(image)), formats=_formats())
@@ -258,6 +267,27 @@ def _deep_pixels(image: Image.Image) -> Pixels | None:
         share = deep[..., 3:].astype(np.float64) / 65535
         deep = np.rint(deep[..., :3] * share).astype(np.uint16)
     return deep
+
+
+def _largest_of_ppm(tile: Any) -> int:
+    """Return the largest value that a PPM may hold, as its header says."""
+    args = tile.args if isinstance(tile.args, tuple) else (tile.args,)
+    return next((value for value in args if isinstance(value, int)), 255)
+
+
+def _deep_ppm(image: Image.Image, tile: Any) -> Pixels:
+    """Return the colours of a PPM of more than 8 bits, of which Pillow keeps 8."""
+    content = _content(image)[tile.offset :]
+    count = 3 * image.height * image.width
+    if tile.codec_name == "ppm_plain":
+        colours = np.array(content.split()[:count], dtype=np.int64)
+    else:
+        colours = np.frombuffer(content, ">u2", min(count, len(content) // 2)).astype(np.int64)
+    if len(colours) < count:
+        raise OSError("image file is truncated")
+    if colours.max(initial=0) > _largest_of_ppm(tile):
+        raise ValueError("it holds values beyond the largest that its header names")
+    return colours.astype(np.uint16).reshape(image.height, image.width, 3)
 
 
 def _content(image: Image.Image) -> bytes:

@@ -27,6 +27,8 @@ MARGIN = 0.25  # of the range, added at either end for what is brighter or darke
 TOLERANCE = 1e-6  # by which floats may leave 0…1 through rounding
 OTHER_SCALE = 2.0  # floats beyond it do not lie between 0 and 1, however noisy
 FACTOR = 50.0  # between the largest values of two scales
+MOSTLY = 0.9  # share of values outside the range from which images are on another scale
+SIGNED = 0.01  # share of values well below zero that images between 0 and 1 do not have
 SAMPLED = 64  # images whose colours are looked at
 VALUES = 1 << 20  # values looked at to tell a scale
 CHUNK = 1 << 24  # values converted at a time
@@ -96,9 +98,13 @@ class ValueRange:
         DataError
             If the images are of another type or on another scale.
         """
+        self.check(images)
+        return self.take(images)
+
+    def check(self, images: Images) -> None:
+        """Check that images fit the training images; see `read`."""
         self._check(images)
         self._look_at_colours(images)
-        return self.take(images)
 
     def take(self, images: Images) -> Images:
         """Return images as `read` does, of which it is known that they fit."""
@@ -139,12 +145,14 @@ class ValueRange:
                 f"The detector was trained on {self.dtype} images, but these are {found}; convert "
                 "them in the same way as the training images."
             )
+        if self.rescales and len(images):
+            self._check_inside(images)
         if found != "float32":
             return
         low, high = float(images.min()), float(images.max())
         size = _most(images)
         if self._is_unit:
-            wrong = size > OTHER_SCALE
+            wrong = size > OTHER_SCALE or _share_below(images, -0.25) > SIGNED
         else:
             most = max(abs(self.low), abs(self.high))
             small = (
@@ -152,12 +160,38 @@ class ValueRange:
                 and self.high - self.low > FACTOR / 5
                 and not np.array_equal(images, np.round(images))
             )
-            wrong = small or size > FACTOR * most
+            darkest = self.low + MARGIN / (1 + 2 * MARGIN) * (self.high - self.low)
+            signed = darkest < -0.15 * (self.high - self.low)  # much of the range is below zero
+            unsigned = signed and 0 <= low < 0.4 and high <= 1
+            wrong = small or unsigned or size > FACTOR * most
         if wrong:
             raise DataError(
                 f"The detector was trained on values in {self.low:.6g}…{self.high:.6g}, but these "
                 f"lie in {low:.6g}…{high:.6g}: bring them to the scale of the training images."
             )
+
+    def _check_inside(self, images: Images) -> None:
+        """Refuse images of a larger bit depth, which would all be clipped to one value.
+
+        Images below the range may be dark, as with a covered lens: these are warned of. What has
+        one value alone has no scale.
+        """
+        flat = images.reshape(len(images), -1)
+        varied = flat[flat.max(axis=1) > flat.min(axis=1)].reshape(-1)
+        sample = varied[:: max(1, -(-len(varied) // VALUES))]
+        if not len(sample):
+            return
+        above, below = float((sample > self.high).mean()), float((sample < self.low).mean())
+        said = (
+            f"{100 * (above + below):.0f} % of the values of these images, which lie in "
+            f"{float(sample.min()):.6g}…{float(sample.max()):.6g}, are outside the range of the "
+            f"training images, {self.low:.6g}…{self.high:.6g}: bring them to the scale of the "
+            "training images, or train with images such as these."
+        )
+        if above > MOSTLY:
+            raise DataError(said)
+        if above + below > MOSTLY:
+            warnings.warn(said, stacklevel=5)
 
     def _look_at_colours(self, images: Images) -> None:
         """Warn if the colours would fit those of the training images in reverse order."""
@@ -247,6 +281,11 @@ def _most(images: Images) -> float:
     sample = images.reshape(-1)
     sample = sample[:: -(-len(sample) // VALUES)]
     return float(np.quantile(np.abs(sample), 0.99))
+
+
+def _share_below(images: Images, value: float) -> float:
+    sample = images.reshape(-1)
+    return float((sample[:: -(-len(sample) // VALUES)] < value).mean())
 
 
 def _robust_range(images: Iterable[Images]) -> tuple[float, float]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # For type checkers; written by `python benchmarks/quote.py` from the table of methods.
 if TYPE_CHECKING:
     from insphere.detectors.combined.combination import Combination as Combination
+    from insphere.detectors.graphs.graph_knn import GraphKNN as GraphKNN
+    from insphere.detectors.graphs.ocgnn import OCGNN as OCGNN
     from insphere.detectors.pretrained.feature_knn import FeatureKNN as FeatureKNN
     from insphere.detectors.pretrained.feature_mahalanobis import (
         FeatureMahalanobis as FeatureMahalanobis,

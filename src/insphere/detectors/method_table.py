@@ -69,6 +69,8 @@ METHODS = {
     "text-mahalanobis": Entry("texts.text_mahalanobis:TextMahalanobis", ("text",)),
     "text-knn": Entry("texts.text_knn:TextKNN"),
     "text-svdd": Entry("texts.text_svdd:TextSVDD"),
+    "graph-knn": Entry("graphs.graph_knn:GraphKNN", ("graph",)),
+    "ocgnn": Entry("graphs.ocgnn:OCGNN"),
     "text-surprise": Entry("texts.text_surprise:TextSurprise"),
     "combination": Entry("combined.combination:Combination", ("fisher",)),
     "softmax": Entry("supervised.softmax:SoftmaxThreshold"),

@@ -62,13 +62,18 @@ def save_detector(
     return detector.save(path, overwrite=overwrite)
 
 
-def load_detector(path: str | PathLike[str]) -> OneClassDetector:
+def load_detector(
+    path: str | PathLike[str], *, device: str | None = None, precision: str | None = None
+) -> OneClassDetector:
     """Read a detector that `save_detector` wrote; its scores are the same bit for bit.
 
     Parameters
     ----------
     path : path
         The model folder.
+    device, precision : str, optional
+        Where and in which number format networks compute, instead of what the model says; for
+        detectors that have such a parameter.
 
     Returns
     -------
@@ -87,7 +92,7 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
     assert method is not None  # `read_description` refuses others
     cls = detector_class(method)
     try:
-        detector = cls(**description.params)
+        detector = cls(**_computing(description.params, cls, device, precision))
         fitted = description.fitted
         detector.modality_ = fitted.modality
         for name, value in fitted.model_dump(exclude_unset=True, exclude=_OF_KIND).items():
@@ -114,6 +119,18 @@ def load_detector(path: str | PathLike[str]) -> OneClassDetector:
     ) as error:
         damaged(folder / DESCRIPTION, f"its contents do not make a {cls.__name__}", error)
     return detector
+
+
+def _computing(
+    params: dict[str, Any], cls: type, device: str | None, precision: str | None
+) -> dict[str, Any]:
+    """Return parameters with another device and number format, also for its features."""
+    wanted = {"device": device, "precision": precision}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    changed = params | {name: value for name, value in wanted.items() if hasattr(cls, name)}
+    if changed.get("features"):
+        changed["features"] = dict(changed["features"]) | wanted
+    return changed
 
 
 def describe_model(path: str | PathLike[str]) -> dict[str, Any]:
@@ -163,7 +180,8 @@ def _load_parts(
         prefix = part_prefix(position)
         own = {name: arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
         own = {name.removeprefix(prefix): array for name, array in own.items()}
-        part = type(whole)(**description.params | {"false_alarm_rate": None, "contamination": 0.0})
+        params = whole.get_params(deep=False) | {"false_alarm_rate": None, "contamination": 0.0}
+        part = type(whole)(**params)
         fitted = description.fitted.model_dump(exclude_unset=True, exclude=_OF_KIND)
         fitted |= {"trained_on_": None}
         for name, value in fitted.items():

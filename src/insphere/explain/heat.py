@@ -39,7 +39,7 @@ def heat_method(detector: OneClassDetector) -> str:
     """
     if hasattr(detector, "anomaly_map"):
         return "own"
-    if not hasattr(detector, "scoring_module") or detector.uses_pretrained:
+    if not detector.has_gradients or detector.uses_pretrained:
         return "occlusion"
     return "gradient" if find_spec("captum") is None else "integrated-gradients"
 

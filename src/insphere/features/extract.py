@@ -81,6 +81,11 @@ class Extractor:
         side = int(self.resolution)  # one value for each number in a row of an image
         self._scale, self._shift = (1 / (255 * std)).repeat(side), (-mean / std).repeat(side)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width to which images are resized."""
+        return int(self.resolution), int(self.resolution)
+
     def settings(self) -> dict[str, Any]:
         """Return all settings that features depend on besides image and form, as JSON values."""
         return {
@@ -126,9 +131,15 @@ class Extractor:
         """Resize and normalise a batch N×C×H×W on the device, as `prepare`, without its check."""
         if x.dtype != torch.uint8:
             x = x * 255
-        size = (int(self.resolution), int(self.resolution))
-        if x.shape[2:] != size:
-            x = F.interpolate(x, size, mode=self.resampling, align_corners=False, antialias=True)
+        if x.shape[2:] != self.size:
+            x = F.interpolate(
+                x, self.size, mode=self.resampling, align_corners=False, antialias=True
+            )
+        return self.normalise_tensor(x)
+
+    def normalise_tensor(self, x: Tensor) -> Tensor:
+        """Normalise a resized batch N×C×R×R, bytes or floats from 0 to 255, as RGB."""
+        size = self.size
         if x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
         # Row by row, because broadcasting over three channels at a time is slow on CPUs.

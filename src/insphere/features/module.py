@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from insphere.features.adapted import map_form
 from insphere.features.extract import Extractor
 from insphere.features.form import LARGEST, Form, joined
+from insphere.features.resizing import Resizing
 from insphere.nets.backbones.network import Tail
 
 
@@ -30,10 +31,28 @@ class FeatureModule(nn.Module):
         self.tail = tail
         self.form = form
         self._extractor = extractor
+        self.resizing: Resizing | None = None
+
+    def export_for(self, size: tuple[int, int], *, whole: bool) -> None:
+        """Resize as matrices, which an exported graph can hold; see `Resizing`.
+
+        Parameters
+        ----------
+        size : (int, int)
+            Height and width of all images to come.
+        whole : bool
+            Whether they are bytes.
+        """
+        found = self._extractor
+        self.resizing = Resizing(size, found.size, found.resampling, whole=whole)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map raw images N×C×H×W, uint8 or floats between 0 and 1, to float16 features."""
-        prepared = self._extractor.prepare_tensor(x)
+        if self.resizing is None:
+            prepared = self._extractor.prepare_tensor(x)
+        else:
+            x = x if self.resizing.whole else x * 255
+            prepared = self._extractor.normalise_tensor(self.resizing(x))
         if self.tail is None:
             maps = self._extractor.maps(prepared, self.form.stages)
             if self.form.stride is None:

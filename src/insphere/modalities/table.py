@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from insphere.modalities.modality import Modality
 
 MODALITIES = {
+    "graphs": "insphere.modalities.graphs.kind.Graphs",
     "texts": "insphere.modalities.texts.kind.Texts",
     "series": "insphere.modalities.series.Series",
     "tables": "insphere.modalities.tables.Tables",

@@ -24,6 +24,7 @@ from insphere.scoring.thresholds import conformal_calibration_size, false_alarm_
 Groups = NDArray[np.int64] | None
 
 USUAL_RATE, SMALL_RATE = 0.05, 0.1  # false-alarm rates of the default, for many and few images
+Kind = Literal["training", "held out", "in turn", "left out", "cross-validated", "none"]
 USUAL_SHARE, USUAL_PARTS = 0.2, 5
 ENOUGH_TO_HOLD_OUT, ENOUGH, FEW = 95, 20, 10  # normal images
 
@@ -34,28 +35,34 @@ class Calibration:
 
     Parameters
     ----------
-    kind : {"training", "held out", "in turn", "left out", "none"}
-        From the training images; from a share that is held out; from detectors trained without one
-        part each; from scores of training images that the detector gives as if each were new; or
-        not at all.
+    kind : {"training", "held out", "in turn", "left out", "cross-validated", "none"}
+        From the training images; from a share that is held out; by comparing each image with
+        detectors trained without one part each; from scores of training images that the detector
+        gives as if each were new; from scores by detectors trained without one part each, in the
+        units of the one that is kept; or not at all.
     rate : float or None
         False-alarm rate wanted.
     amount : float or int
         Share held out, or number of parts.
     """
 
-    kind: Literal["training", "held out", "in turn", "left out", "none"]
+    kind: Kind
     rate: float | None = None
     amount: float = 0.0
 
     @property
     def trainings(self) -> int:
         """How many detectors are trained."""
-        return 1 + int(self.amount) if self.kind == "in turn" else 1
+        return 1 + int(self.amount) if self.needs_parts else 1
+
+    @property
+    def needs_parts(self) -> bool:
+        """Whether detectors are trained without one part each."""
+        return self.kind in ("in turn", "cross-validated")
 
     def sentence(self) -> str:
         """Say what will be done, if it takes more than one training; else nothing."""
-        if self.kind != "in turn":
+        if not self.needs_parts:
             return ""
         return (
             f"{self.trainings} trainings: to find a threshold that holds for new images, one on "
@@ -64,12 +71,17 @@ class Calibration:
 
 
 def usual_calibration(
-    n: int, groups: Groups = None, *, in_turn: bool = True, left_out: bool = False
+    n: int,
+    groups: Groups = None,
+    *,
+    parts: int = USUAL_PARTS,
+    in_turn: bool = True,
+    left_out: bool = False,
 ) -> Calibration:
     """Choose by the number of images, where nothing was asked for.
 
-    From 95 normal images on a fifth is held out for a rate of 5 %; from 20 on they are left out in
-    turn, for 5 %, and from 10 on for 10 %; fewer promise nothing.
+    From 95 normal images on a fifth is held out for a rate of 5 %; from 20 on the threshold is
+    cross-validated, for 5 %, and from 10 on for 10 %; of fewer nothing can be said.
 
     Parameters
     ----------
@@ -77,6 +89,9 @@ def usual_calibration(
         Number of normal images.
     groups : ndarray of int64, shape (n,), optional
         Images of one group stay together.
+    parts : int
+        Number of parts of a cross-validation. The more, the closer the detectors without one are
+        to the one on all images.
     in_turn : bool
         Whether the detector can be trained without parts of the images.
     left_out : bool
@@ -90,7 +105,9 @@ def usual_calibration(
     rate = USUAL_RATE if n >= ENOUGH else SMALL_RATE
     if left_out and groups is None:
         return Calibration("left out", rate)
-    return Calibration("in turn", rate, USUAL_PARTS) if in_turn else Calibration("none")
+    return (
+        Calibration("cross-validated", rate, min(parts, units)) if in_turn else Calibration("none")
+    )
 
 
 def _can_hold_out(n: int, groups: Groups) -> bool:
@@ -199,6 +216,35 @@ def deal(
     return [place == part for part in range(int(n_parts))]
 
 
+def in_unit_of(
+    scores: NDArray[np.float64], inside: NDArray[np.float64], final: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Bring scores by one detector to the unit of another.
+
+    The unit of a distance can grow with the number of training images, for example with the
+    dimensions that more of them span. The images that both detectors were trained on tell by how
+    much. Of a score as it is and in the other unit the higher is taken, so that an estimate from
+    them errs towards fewer false alarms.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (m,)
+        By the first detector.
+    inside : ndarray, shape (n,)
+        Of the images that both were trained on, by the first detector.
+    final : ndarray, shape (n,)
+        Of the same n images, by the other detector.
+
+    Returns
+    -------
+    ndarray of float64, shape (m,)
+    """
+    unit, own = float(np.median(inside)), float(np.median(final))
+    if min(inside.min(), final.min(), scores.min()) < 0 or not unit > 0 or not own > 0:
+        return np.maximum(scores, scores + own - unit)  # no distances, but the log of something
+    return np.maximum(scores, scores * (own / unit))
+
+
 def cross_scores(
     scores: Sequence[NDArray[np.float64]], scales: Sequence[SeverityScale]
 ) -> NDArray[np.float64]:
@@ -254,6 +300,12 @@ def guarantee(n_calibration: int, how: Calibration) -> str:
             f"About {wanted} of new normal images are called anomalous, and on average never more "
             f"than about {200 * how.rate:g} %, if they are like the {n_calibration:,} "
             "training images."
+        )
+    if how.kind == "cross-validated":
+        return (
+            f"About {wanted} of new normal images are called anomalous, if they are like the "
+            f"{n_calibration:,} training images: an estimate from detectors that were each trained "
+            "without a part of them, not a promise."
         )
     if how.kind == "left out":
         return (

@@ -7,6 +7,7 @@ name the right host, and must not come from a page of another origin.
 from __future__ import annotations
 
 import hmac
+import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
@@ -53,10 +54,23 @@ class Guard:
         Largest size of a request in bytes.
     program : str
         The command that serves, for messages.
+    as_json : bool
+        Refuse with a JSON object instead of a page, and keep no token in a cookie.
+    open_paths : tuple of str
+        Beginnings of paths that anyone may ask for.
     """
 
-    def __init__(self, app: App, token: str | None, limit: int, program: str = "studio") -> None:
+    def __init__(
+        self,
+        app: App,
+        token: str | None,
+        limit: int,
+        program: str = "studio",
+        as_json: bool = False,
+        open_paths: tuple[str, ...] = (),
+    ) -> None:
         self.app, self.token, self.limit, self.program = app, token, limit, program
+        self.as_json, self.open_paths = as_json, open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
@@ -66,15 +80,18 @@ class Guard:
         headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
         refusal = self._refusal(scope, headers)
         if refusal is not None:
-            await _refuse(scope, receive, send, self.program, *refusal)
+            await _refuse(scope, receive, send, self.program, *refusal, as_json=self.as_json)
             return
         given = parse_qs(scope["query_string"].decode("latin-1"))
-        if self.token is not None and "token" in given and scope["type"] == "http":
+        keeps = self.token is not None and not self.as_json
+        if keeps and "token" in given and scope["type"] == "http":
             await self._keep_token(scope, given, send)
             return
         await self.app(scope, _limited(receive, self.limit), _guarded(send))
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str, str] | None:
+        if self.open_paths and scope["path"].startswith(self.open_paths):
+            return None
         host = headers.get("host", "")
         if self.token is None and _name(f"//{host}") not in LOCAL:
             return (
@@ -91,8 +108,10 @@ class Guard:
             return 413, "Too large", f"An upload can have at most {limit} MB."
         if self.token is not None and not self._has_token(scope, headers):
             text = (
-                f"Open the address that <code>insphere {self.program}</code> printed. It contains "
-                "the token."
+                "Send the token in the header Authorization, as Bearer TOKEN."
+                if self.as_json
+                else f"Open the address that <code>insphere {self.program}</code> printed. It "
+                "contains the token."
             )
             return 401, "A token is needed", text
         return None
@@ -101,6 +120,9 @@ class Guard:
         token = (self.token or "").encode()
         query = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         given = [query, *_cookies(headers.get("cookie", ""), COOKIE)]
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            given.append(bearer.strip())
         checks = [hmac.compare_digest(one.encode(), token) for one in given]
         return any(checks)
 
@@ -182,14 +204,18 @@ async def _refuse(
     status: int,
     title: str,
     text: str,
+    *,
+    as_json: bool = False,
 ) -> None:
     if scope["type"] == "websocket":
         await receive()
         await send({"type": "websocket.close", "code": 1008})
         return
-    body = _PAGE.format(program=program, title=title, text=text).encode()
+    page = _PAGE.format(program=program, title=title, text=text)
+    body = (json.dumps({"error": text}) if as_json else page).encode()
+    kind = b"application/json" if as_json else b"text/html; charset=utf-8"
     headers = [
-        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-type", kind),
         (b"content-length", str(len(body)).encode()),
         *HEADERS.items(),
     ]

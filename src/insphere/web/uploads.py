@@ -5,9 +5,10 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from numpy.typing import NDArray
 from PIL import Image
@@ -83,7 +84,7 @@ def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMI
         ) from error
 
 
-def check_zip(file: Path, limits: Limits = LIMITS) -> None:
+def check_zip(file: Path | IO[bytes], limits: Limits = LIMITS) -> None:
     """Check a zip of images against the limits, before any of them is decoded.
 
     Raises
@@ -92,7 +93,7 @@ def check_zip(file: Path, limits: Limits = LIMITS) -> None:
         If it is not a zip, encrypted, without images, or exceeds a limit.
     """
     Image.MAX_IMAGE_PIXELS = limits.pixels
-    if file.stat().st_size > limits.bytes:
+    if isinstance(file, Path) and file.stat().st_size > limits.bytes:
         raise DataError(f"The file is larger than {limits.bytes // 1_000_000} MB.")
     try:
         with zipfile.ZipFile(file) as archive:
@@ -122,26 +123,39 @@ def size_in_zip(file: Path, limits: Limits = LIMITS) -> tuple[int, int]:
     Only the headers of the images are read, so that too many pixels are refused before any image
     is decoded.
     """
-    sizes: Counter[tuple[int, int]] = Counter()
+    sizes = Counter((image.height, image.width) for _, _, image in headers(file, limits))
+    height, width = sizes.most_common(1)[0][0]
+    scale = min(1.0, limits.side / max(height, width))
+    return max(8, round(height * scale)), max(8, round(width * scale))
+
+
+def headers(
+    file: Path | IO[bytes], limits: Limits = LIMITS
+) -> Iterator[tuple[str, bytes, Image.Image]]:
+    """Yield name, content and header of each image of a zip, until there are too many pixels.
+
+    Raises
+    ------
+    DataError
+        If a member is no image, or all images have too many pixels.
+    """
     pixels = 0
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             if not is_image_name(member.filename):
                 continue
             try:
-                image = open_image(archive.read(member))
+                content = archive.read(member)
+                image = open_image(content)
             except Image.DecompressionBombError as error:
                 raise DataError(f"{member.filename[:80]} is too large: {error}.") from error
             except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, zlib.error,
                     NotImplementedError, zipfile.BadZipFile) as error:  # fmt: skip
                 raise DataError(f"{member.filename[:80]} in the zip is no image.") from error
-            sizes[image.height, image.width] += 1
             pixels += image.height * image.width
             if pixels > limits.all_pixels:
                 raise DataError(
                     f"The images of the zip have more than {limits.all_pixels // 1_000_000:,} "
                     "million pixels together; make them smaller, or upload fewer."
                 )
-    height, width = sizes.most_common(1)[0][0]
-    scale = min(1.0, limits.side / max(height, width))
-    return max(8, round(height * scale)), max(8, round(width * scale))
+            yield member.filename, content, image

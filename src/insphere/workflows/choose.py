@@ -224,7 +224,7 @@ def choose(
     held = held[_some(len(held), HELD, seed)]
     train = train[_some(len(train), MOST, seed)]
     challenges = make_challenges(held, train, seed=seed)
-    record = _Record(folder, train, held, seed)
+    record = _Record(folder, [train, held, *(one.images for one in challenges)], seed)
     say = progress or (lambda sentence: None)
 
     scores: dict[str, Scores] = {}
@@ -363,10 +363,8 @@ def _trials(candidate: Candidate) -> Iterator[tuple[dict[str, Any], set[str] | N
 class _Record:
     """Scores of finished candidates, one line of JSON for each."""
 
-    def __init__(
-        self, folder: Path | None, train: NDArray[np.uint8], held: NDArray[np.uint8], seed: int
-    ) -> None:
-        words = [array_fingerprint(train), array_fingerprint(held), str(seed)]
+    def __init__(self, folder: Path | None, images: Sequence[NDArray[np.uint8]], seed: int) -> None:
+        words = [*map(array_fingerprint, images), str(seed)]
         self._data = hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
         place = cache_dir() / "choices" if folder is None else Path(folder)
         self._folder = place / self._data

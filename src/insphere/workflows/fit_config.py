@@ -138,15 +138,8 @@ class FitConfig(ReadOptions):
         return {name: value for name, value in own.items() if value is not None} | self.options
 
     def detector(self, **extra: Any) -> OneClassDetector:
-        """Return the unfitted detector; see `insphere.detectors.registry.build_detector`.
-
-        Where neither `contamination` nor `false_alarm_rate` is given, the threshold is calibrated
-        by the number of normal images; see `insphere.scoring.conformal.usual_calibration`.
-        """
-        params = self.params
-        if params.get("false_alarm_rate") is None and "contamination" not in params:
-            params = params | {"contamination": None}
-        return build_detector(self.method, params, seed=self.seed, **extra)
+        """Return the unfitted detector; see `insphere.detectors.registry.build_detector`."""
+        return build_detector(self.method, self.params, seed=self.seed, **extra)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that differ from the defaults, as plain values, the source first."""

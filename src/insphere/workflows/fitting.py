@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
+from insphere.data.peek import peek
 from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import SpecError
@@ -104,19 +105,7 @@ def fit_source(
     auto = config.method == AUTO
     if not auto:
         config.detector()  # report an unknown method or option before reading any image
-    data = kind.load(config.source, config, progress=progress)
-    smaller = None
-    if config.size is None and isinstance(data, ImageSet) and not auto:
-        smaller = smaller_size(config.detector(), data)
-    if smaller is not None and isinstance(data, ImageSet):
-        height, width = data.images.shape[1:3]
-        warnings.warn(
-            f"Images of {height}×{width} are read as {smaller[0]}×{smaller[1]}, so that a batch "
-            f"fits the memory for training; size={height}x{width} keeps them as they are.",
-            stacklevel=2,
-        )
-        config = config.model_copy(update={"size": smaller})
-        data = config.load(config.source, progress=progress)
+    config, data = _read(config, kind, progress)
     images, normal, held_out, classes = _training_part(data, config)
     choice = None
     if auto and not asked and len(training_index(images)) < FEWEST_TO_CHOOSE:
@@ -184,7 +173,71 @@ def _chosen(
     return choose(samples, minutes=config.choose_minutes, seed=config.seed, progress=choosing)
 
 
-def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] | None:
+def keep_golden_images(fitted: Fit) -> None:
+    """Keep some normal training images and their scores in the saved model; of tables none.
+
+    Parameters
+    ----------
+    fitted : Fit
+        Whose detector was saved to the folder that its settings name.
+    """
+    from insphere.export.golden import drop_golden, keep_golden
+
+    images = _training_part(fitted.data, fitted.config)[0]
+    if isinstance(images, ImageSet):
+        keep_golden(fitted.config.out, images.take(training_index(images)))
+    else:
+        drop_golden(fitted.config.out)
+
+
+def _read(
+    config: FitConfig, kind: type[Modality], progress: bool | None
+) -> tuple[FitConfig, SampleSet]:
+    """Read the samples; images smaller if a network could not be trained on them as they are.
+
+    The headers of large files tell their size, so that these are decoded once.
+    """
+    detector = None if config.method == AUTO or config.size is not None else config.detector()
+    seen = None
+    if detector is not None and kind.key == "images" and _trains_network(detector):
+        seen = peek(config.source, follow_links=config.follow_links)
+    if detector is not None and seen is not None:
+        channels = seen.channels if config.channels is None else config.channels
+        config = _with_smaller(config, detector, seen.n, (seen.height, seen.width, channels))
+    data = kind.load(config.source, config, progress=progress)
+    if detector is None or config.size is not None or not isinstance(data, ImageSet):
+        return config, data
+    smaller = _with_smaller(config, detector, len(data), data.images.shape[1:])
+    if smaller is config:
+        return config, data
+    return smaller, kind.load(smaller.source, smaller, progress=progress)
+
+
+def _with_smaller(
+    config: FitConfig, detector: OneClassDetector, n: int, shape: tuple[int, ...]
+) -> FitConfig:
+    """Return the settings with the size to read images of this shape at, and say so."""
+    smaller = smaller_size(detector, n, shape)
+    if smaller is None:
+        return config
+    height, width = shape[:2]
+    warnings.warn(
+        f"Images of {height}×{width} are read as {smaller[0]}×{smaller[1]}, so that a batch "
+        f"fits the memory for training; size={height}x{width} keeps them as they are.",
+        stacklevel=4,
+    )
+    return config.model_copy(update={"size": smaller})
+
+
+def _trains_network(detector: OneClassDetector) -> bool:
+    """Whether a network of its own is trained on the images, in batches that are chosen for it."""
+    given = detector.get_params(deep=False)
+    return {"encoder", "recipe", "batch_size"} <= set(given) and given["batch_size"] is None
+
+
+def smaller_size(
+    detector: OneClassDetector, n: int, shape: tuple[int, ...]
+) -> tuple[int, int] | None:
     """Return the size to which large images shrink so that a network can be trained on them.
 
     Height and width are halved until a batch of `FEWEST` fits the memory for a step (see
@@ -194,8 +247,10 @@ def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] 
     ----------
     detector : OneClassDetector
         Not fitted.
-    data : ImageSet
-        All images of the source.
+    n : int
+        Number of images.
+    shape : tuple (H, W, C)
+        Of an image.
 
     Returns
     -------
@@ -203,23 +258,21 @@ def smaller_size(detector: OneClassDetector, data: ImageSet) -> tuple[int, int] 
         Height and width; None where the images may stay as they are, the method trains no network
         of its own on them, or the user gave a batch size.
     """
-    given = detector.get_params(deep=False)
-    if not {"encoder", "recipe", "batch_size"} <= set(given) or given["batch_size"] is not None:
-        return None
-    if data.images.ndim != 4:
+    if not _trains_network(detector):
         return None
     from insphere.detectors.base.network_state import encoder_spec
     from insphere.modalities.table import kind_of
     from insphere.resources import rows_within
     from insphere.training.step_memory import SMALL_PIXELS, step_bytes
 
-    few = min(FEWEST, len(data))
-    _, height, width, channels = data.images.shape
+    encoder = detector.get_params(deep=False)["encoder"]
+    few = min(FEWEST, n)
+    height, width, channels = shape
     size = (height, width)
     while few * size[0] * size[1] > SMALL_PIXELS:
         image = np.zeros((1, *size, channels), dtype=np.uint8)
         modality = kind_of(image).of(image)
-        spec = encoder_spec(given["encoder"], modality)
+        spec = encoder_spec(encoder, modality)
         if rows_within(step_bytes(spec, modality.sample_shape, decoder=True), few) == few:
             break
         size = (size[0] // 2, size[1] // 2)

@@ -183,6 +183,15 @@ def fit(
             metavar="FILE.html",
         ),
     ] = None,
+    golden: Annotated[
+        bool,
+        typer.Option(
+            "--golden/--no-golden",
+            help="Keep a few training images and their scores in the model folder, with which "
+            "exports are verified, or none.",
+            rich_help_panel=_FILES,
+        ),
+    ] = True,
     config: Annotated[
         str | None,
         typer.Option(
@@ -235,18 +244,19 @@ def fit(
         console.note(
             f"{name}: {_word(now)} from the command line, not {_word(before)} from {config}"
         )
-    fitted = _fit_and_save(settings, show=not quiet, as_json=as_json)
+    fitted = _fit_and_save(settings, show=not quiet, golden=golden)
     if as_json:
         console.print_json(_summary(fitted) | {"overridden": sorted(overridden)})
     elif not quiet:
         _print_result(fitted)
 
 
-def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
+def _fit_and_save(settings: FitConfig, *, show: bool, golden: bool) -> Fit:
     from insphere.data.cache import cache_dir
     from insphere.detectors.model_folder import check_destination
+    from insphere.export.golden import drop_golden
     from insphere.training.progress_bar import ProgressBar
-    from insphere.workflows.fitting import fit_source
+    from insphere.workflows.fitting import fit_source, keep_golden_images
 
     check_destination(settings.out, overwrite=settings.overwrite)
     if settings.report is not None and Path(settings.report).is_dir():
@@ -269,6 +279,10 @@ def _fit_and_save(settings: FitConfig, *, show: bool, as_json: bool) -> Fit:
         if settings.report is not None:
             _write_report(fitted, Path(settings.report), show)
         fitted.detector.save(settings.out, overwrite=settings.overwrite)
+        if golden:
+            keep_golden_images(fitted)
+        else:
+            drop_golden(settings.out)
     except KeyboardInterrupt:
         raise console.Stopped(_stopped(folder)) from None
     if own:

@@ -16,6 +16,7 @@ from insphere.data.layouts.mvtec import MVTec, MVTec3D, MVTecLOCO
 from insphere.data.layouts.parts import Parts
 from insphere.data.layouts.plain import ClassFolders, Flat, FlatParts
 from insphere.data.layouts.tree import Tree
+from insphere.data.layouts.unnamed_masks import refuse_unnamed_masks
 from insphere.data.layouts.visa import Visa
 from insphere.data.listing import Listing
 
@@ -44,5 +45,6 @@ def list_images(files: ImageFiles) -> Listing:
         If there are no images, or their layout is ambiguous.
     """
     tree = Tree(files, tell_kinds(files))
+    refuse_unnamed_masks(tree)
     layout = next(layout for layout in LAYOUTS if layout.fits(tree))
     return layout.read(tree)

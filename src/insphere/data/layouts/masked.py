@@ -8,6 +8,7 @@ from insphere.data.layouts.content import is_empty_mask
 from insphere.data.layouts.tree import Tree
 from insphere.data.layouts.vocabulary import IMAGE_FOLDERS
 from insphere.data.listing import Listing
+from insphere.errors import DataError
 
 NORMAL, DEFECTIVE = "normal", "defective"
 
@@ -39,12 +40,25 @@ class Masked:
         return [folder for folder in parts[:-1] if folder.lower() not in IMAGE_FOLDERS]
 
     def read(self, tree: Tree) -> Listing:
-        """Look into the masks; an image without one is normal."""
+        """Look into the masks; an image without one is normal.
+
+        Raises
+        ------
+        DataError
+            If no training image is normal.
+        """
         classes = []
         for name in tree.images:
             masks = tree.matched.masks.get(name, ())
             empty = all(is_empty_mask(tree.files, mask) for mask in masks)
             classes.append((name, NORMAL if empty else DEFECTIVE))
+        training = [kind for name, kind in classes if not tree.is_test(name)]
+        if training and NORMAL not in training:
+            raise DataError(
+                f"All {len(training)} training images of {tree.path} have masks with pixels set, "
+                "so that none of them is normal: if the masks outline objects and not defects, "
+                "move them away."
+            )
         return tree.listing(
             self.name,
             classes,

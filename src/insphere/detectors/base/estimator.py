@@ -6,14 +6,14 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from insphere.data.column_scale import changed_sentence, fitted_columns
+from insphere.data.column_scale import RESOLUTION, changed_sentence, fitted_columns
 from insphere.data.inputs import as_images, training_groups
 from insphere.data.value_range import fitted_range, read_values
 from insphere.detectors.base.calibrated_scores import CalibratedScores
@@ -25,12 +25,14 @@ from insphere.modalities.modality import Modality
 from insphere.modalities.table import kind_of_input
 from insphere.resources import within_cores
 from insphere.scoring.conformal import (
+    USUAL_PARTS,
     USUAL_SHARE,
     Calibration,
     cross_scores,
     cross_tail,
     deal,
     held_out,
+    in_unit_of,
     is_cross,
     no_threshold,
     usual_calibration,
@@ -43,6 +45,9 @@ from insphere.scoring.thresholds import (
 )
 from insphere.scoring.zscores import score_scale
 from insphere.training.training_set import TrainingSet
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Array = NDArray[Any]
 
@@ -59,15 +64,17 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     Parameters
     ----------
-    contamination : float or None, default=0.05
+    contamination : float, optional
         Share of the training normals that may lie outside the threshold, in [0, 0.5]: a threshold
         on the training images, which promises nothing about new ones. Used if `false_alarm_rate`
-        is None. If both are None, as in ``insphere fit`` without settings, the
-        threshold is calibrated by the number of normal images; see
-        `insphere.scoring.conformal.usual_calibration`.
+        is None.
     false_alarm_rate : float, optional
         Wanted probability, in (0, 1), that a new normal image is called anomalous. Holds out a
-        part of the training images and puts the threshold on their scores.
+        part of the training images and puts the threshold on their scores. If neither this nor
+        `contamination` is given, the number of normal images decides: from 95 on, a fifth is held
+        out for a rate of 5 %; from 10 on, the threshold is estimated with detectors trained
+        without a part of the images; fewer give scores without verdicts. See
+        `insphere.scoring.conformal.usual_calibration`.
     calibration : float, int or "auto", default="auto"
         Share of the training images held out, in (0, 1); "auto" is a fifth; or, for small
         sets, a number of parts from 2 on (cross-conformal): for each part a detector is trained on
@@ -119,7 +126,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
 
     card: ClassVar[MethodCard] = MethodCard()
 
-    contamination: float | None = 0.05
+    contamination: float | None = None
     false_alarm_rate: float | None = None
     calibration: float | int | str = "auto"
     random_state: Any = None
@@ -131,8 +138,16 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     # `fit` of `insphere.detectors.base.weights.WeightedDetector`.
     _takes: ClassVar[tuple[str, ...]] = ()
 
+    # Whether `scoring_module` has gradients that say which pixels make a score high.
+    has_gradients: ClassVar[bool] = False
+
     # Whether `_training_scores` gives scores that each image would get were it not trained on.
     _scores_as_if_new: ClassVar[bool] = False
+
+    # Parts of a cross-validation of the threshold; and whether the unit of the scores is that of
+    # the first weights, whatever is trained on.
+    _folds: ClassVar[int] = USUAL_PARTS
+    _fixed_unit: ClassVar[bool] = False
 
     @abstractmethod
     def _fit(self, X: Array) -> Array | None:
@@ -183,6 +198,20 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """
         return self._anomaly_score(X)
 
+    def _module(self) -> nn.Module:
+        """Return the module that `scoring_module` documents, on scaled columns for tables.
+
+        Raises
+        ------
+        SpecError
+            If scoring is more than one pass through a module; the message says why.
+        """
+        raise SpecError(f"{type(self).__name__} has no form as one module.")
+
+    def _map_module(self) -> nn.Module | None:
+        """Return the module that `map_module` documents."""
+        return None
+
     # ------------------------------------------------------------------ public
 
     @within_cores()
@@ -223,6 +252,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """Train on samples that were read, and place the threshold."""
         how = self.planned_calibration(len(train.normals), train.normals.groups)
         rate, in_turn = how.rate, how.kind == "in turn"
+        in_parts = how.kind == "cross-validated"
         mask = self._held_out(train.normals, how)
         self.data_fingerprint_ = train.fingerprint
         among = train.normal if mask is None else train.among_all(~mask)
@@ -234,13 +264,14 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             train = replace(train, data=self.column_scale_.take(train.data))
         normals = train.normals
         self.modality_, self.trained_on_ = modality.prepared(train.data), None
-        self.parts_ = self._trained_parts(train, how, modality) if in_turn else []
+        parts, masks = self._trained_parts(train, how, modality) if how.needs_parts else ([], [])
+        self.parts_ = parts if in_turn else []
         held = None if mask is None else normals.take(mask)
         train = train if mask is None else train.take(~train.among_all(mask))
         self.n_train_ = len(train)
         scores = self._fit(train.data, **train.known(self._takes))
 
-        if how.kind in ("training", "left out", "none"):
+        if how.kind in ("training", "left out", "cross-validated", "none"):
             if scores is None:
                 scores = self._training_scores(train.normals.data)
             elif train.normal is not None:
@@ -258,7 +289,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             self.calibration_scores_ = np.empty(0)
             self.threshold_, self.threshold_rule_ = float("inf"), no_threshold(len(reference))
         else:
-            if how.kind == "left out":
+            if in_parts:
+                held = normals
+                reference = self._as_if_new(normals.data, reference, parts, masks)
+                said = f"about {100 * rate:g} % on normals scored by others (cross-validated"
+            elif how.kind == "left out":
                 held = normals
                 said = f"about {100 * rate:g} % on normals scored without themselves (left out"
             elif held is None:
@@ -353,7 +388,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             check_contamination(self.contamination)
             return Calibration("training")
         return usual_calibration(
-            n, groups, in_turn=not self.card.needs_labels, left_out=self._scores_as_if_new
+            n,
+            groups,
+            parts=self._folds,
+            in_turn=not self.card.needs_labels,
+            left_out=self._scores_as_if_new,
         )
 
     def outside_range(self, X: Any) -> NDArray[np.bool_]:
@@ -380,6 +419,60 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """Return +1 for each normal and -1 for each anomalous image."""
         return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int64)
 
+    def scoring_module(self) -> nn.Module:
+        """Return the torch module from raw samples to anomaly scores, preprocessing included.
+
+        Use it for attribution, attacks and export. Its values equal those of `anomaly_score`,
+        except for rounding in the number format of the network.
+        With a number of parts as `calibration`, it is the score of the detector trained on all
+        images, which `anomaly_score` compares with that of the parts.
+
+        Returns
+        -------
+        torch.nn.Module
+            In evaluation mode, on the detector's device; it shares its weights with the detector.
+            Takes images N×C×H×W, uint8 or floats from 0 to 1 (on the scale of the training images
+            if these were floats), or rows N×F of a table; returns (N,). Any N; height, width and
+            channels are those of the training images. Floats have gradients, except for isolation
+            forests.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the detector is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import torch
+        >>> from insphere import DeepSVDD
+        >>> rows = np.random.default_rng(0).normal(size=(50, 4))
+        >>> detector = DeepSVDD(epochs=1, pretrain_epochs=0, random_state=0).fit(rows)
+        >>> scores = detector.scoring_module()(torch.from_numpy(rows))
+        >>> bool(np.allclose(scores.detach(), detector.anomaly_score(rows)))
+        True
+        """
+        check_is_fitted(self)
+        module, columns = self._module(), self.column_scale_
+        if columns is not None:
+            from insphere.preprocess.columns import OnScaledColumns
+
+            module = OnScaledColumns(columns.saved(), RESOLUTION, module)
+        return module.eval()
+
+    def map_module(self) -> nn.Module | None:
+        """Return the torch module from raw images to heat maps; None if there is none.
+
+        Returns
+        -------
+        torch.nn.Module or None
+            Takes what `scoring_module` takes; returns the values of ``anomaly_map``, float32,
+            (N, H, W).
+        """
+        check_is_fitted(self)
+        module = self._map_module() if self.image_shape_ is not None else None
+        return None if module is None else module.eval()
+
     @property
     def image_shape_(self) -> tuple[int, int, int] | None:
         """Height, width and channels of one training image; None if it was fitted on others."""
@@ -389,6 +482,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     def image_dtype_(self) -> str | None:
         """Name of the number format of the training images; None if it was fitted on others."""
         return self.modality_.image_dtype
+
+    @property
+    def not_exported(self) -> str:
+        """Why it cannot be exported, as the end of a sentence; empty if it can."""
+        return ""
 
     @property
     def uses_pretrained(self) -> bool:
@@ -497,15 +595,32 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if how.kind != "held out":
             return None
         assert how.rate is not None
-        return held_out(len(normals), how.rate, how.amount, self.random_state, normals.groups)
+        return held_out(len(normals), how.rate, how.amount, self._split_seed, normals.groups)
+
+    @property
+    def _split_seed(self) -> Any:
+        """What decides which samples are held out: by default always the same.
+
+        So a method that draws nothing itself gives the same detector again without a seed.
+        """
+        by_number = self.false_alarm_rate is None
+        return 0 if by_number and self.random_state is None else self.random_state
 
     def _trained_parts(
         self, train: TrainingSet, how: Calibration, modality: Modality
-    ) -> list[OneClassDetector]:
-        """Train one detector for each part of the normal samples, on the others."""
+    ) -> tuple[list[OneClassDetector], list[NDArray[np.bool_]]]:
+        """Train one detector for each part of the normal samples, on the others.
+
+        Returns
+        -------
+        parts : list of OneClassDetector
+            With the scores of their own parts as calibration.
+        masks : list of ndarray of bool, shape (n,)
+            Which of the normal samples each was not trained on.
+        """
         assert how.rate is not None
         parts, normals = int(how.amount), train.normals
-        masks = deal(len(normals), how.rate, parts, self.random_state, normals.groups)
+        masks = deal(len(normals), how.rate, parts, self._split_seed, normals.groups)
         params = self.get_params(deep=False) | {"false_alarm_rate": None, "contamination": 0.0}
         if "callbacks" in params:
             params["callbacks"] = ()  # they follow the training on all images
@@ -521,7 +636,24 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             part.n_calibration_ = int(mask.sum())
             part.tail_ = fit_tail(part.calibration_scores_)
             found.append(part)
-        return found
+        return found, masks
+
+    def _as_if_new(
+        self,
+        normals: Array,
+        own: NDArray[np.float64],
+        parts: list[OneClassDetector],
+        masks: list[NDArray[np.bool_]],
+    ) -> NDArray[np.float64]:
+        """Estimate the score of each normal sample had this detector not been trained on it."""
+        scores = np.empty(len(normals))
+        for part, mask in zip(parts, masks, strict=True):
+            outside = part._score_read(part._on_scale(normals[mask]))
+            if not self._fixed_unit:
+                inside = part._training_scores(part._on_scale(normals[~mask]))
+                outside = in_unit_of(outside, inside, own[~mask])
+            scores[mask] = outside
+        return scores
 
     def _checked(self, scores: Array, n: int) -> NDArray[np.float64]:
         values = np.asarray(scores, dtype=np.float64)

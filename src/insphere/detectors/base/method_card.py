@@ -14,10 +14,11 @@ Family = Literal[
     "pretrained",
     "shallow",
     "texts",
+    "graphs",
     "combined",
     "supervised",
 ]
-Kind = Literal["images", "tables", "series", "texts"]
+Kind = Literal["images", "tables", "series", "texts", "graphs"]
 
 FAMILIES: Mapping[Family, str] = MappingProxyType(
     {
@@ -27,6 +28,7 @@ FAMILIES: Mapping[Family, str] = MappingProxyType(
         "pretrained": "Features of a pretrained network",
         "shallow": "Raw pixels or tables, without a network",
         "texts": "Texts: a frozen language model, and the characters",
+        "graphs": "Graphs: nodes with features and neighbours",
         "combined": "Several methods together",
         "supervised": "Supervised: with labels of several classes",
     }

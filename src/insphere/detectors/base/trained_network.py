@@ -25,6 +25,8 @@ class TrainedNetworkDetector(NetworkDetector):
         See the concrete detectors.
     """
 
+    _fixed_unit = True
+
     encoder: str | EncoderSpec | Mapping[str, Any] | None = None
     preprocess: str | Sequence[Any] | None = None
     recipe: str | Recipe | Mapping[str, Any] = "fast"

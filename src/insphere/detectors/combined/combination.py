@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from insphere.errors import SpecError
 from insphere.scoring.conformal import held_out
 from insphere.scoring.severity import SeverityScale, Tail
 from insphere.training.callbacks import Callback
+
+if TYPE_CHECKING:
+    from torch import nn
 
 Array = NDArray[Any]
 SHARE = 0.2
@@ -143,6 +146,24 @@ class Combination(OneClassDetector):
         ]
         mean: Array = np.mean(severities, axis=0)
         return mean
+
+    def _module(self) -> nn.Module:
+        from insphere.detectors.base.score_modules import MeanSeverity
+
+        return MeanSeverity([member.scoring_module() for member in self.members_], self._scales)
+
+    def _map_module(self) -> nn.Module | None:
+        from insphere.detectors.base.score_modules import MeanMap
+
+        used = [
+            (member.map_module(), scale)
+            for member, scale in zip(self.members_, self._map_scales, strict=True)
+            if scale is not None
+        ]
+        modules = [module for module, _ in used if module is not None]
+        if not used or len(modules) < len(used):
+            return None
+        return MeanMap(modules, [scale for _, scale in used])
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays: dict[str, Array] = {}

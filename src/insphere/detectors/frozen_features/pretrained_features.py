@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
+import torch
 from sklearn.base import TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from insphere.data.inputs import as_images, training_images
 from insphere.detectors.base.parameters import parameters
@@ -68,6 +70,16 @@ class PretrainedFeatures(TransformerMixin, PooledFeatures):  # type: ignore[misc
         images = as_images(X)
         require_images(images, self)
         return self._pooled(images)
+
+    def vector_module(self) -> nn.Module:
+        """Return `transform` as a torch module on raw images N×C×H×W."""
+        check_is_fitted(self)
+        return self._vector_module()
+
+    @property
+    def device_(self) -> torch.device:
+        """Device of the network."""
+        return self._extractor.device
 
     def state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the state for `restore`: arrays and JSON values, by name."""

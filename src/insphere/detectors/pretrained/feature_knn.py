@@ -8,9 +8,9 @@ from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.neighbors import check_neighbors, mean_distance
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.score_modules import NearestVectors
 from insphere.detectors.frozen_features.pooled_features import Floats
 from insphere.detectors.pretrained.pooled_detector import PooledDetector
-from insphere.detectors.pretrained.scoring_heads import NearestVectors
 
 
 @parameters

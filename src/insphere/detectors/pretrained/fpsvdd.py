@@ -27,7 +27,7 @@ from insphere.detectors.frozen_features.pretrained_network import (
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector, of_head
 from insphere.detectors.pretrained.patch_head import Start, head_spec, number_of_centers
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
-from insphere.detectors.pretrained.scoring_heads import SphereOfPatches
+from insphere.detectors.pretrained.scoring_heads import ScoresOfPatches, SphereOfPatches
 from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
 from insphere.training.device import resolve_device
@@ -113,6 +113,7 @@ class FeaturePatchSVDD(PatchDetector):
         See `PretrainedNetwork` and `PatchDetector`.
     """
 
+    _fixed_unit = True
     card = MethodCard(
         key="fpsvdd",
         title="FPSVDD",
@@ -174,6 +175,9 @@ class FeaturePatchSVDD(PatchDetector):
 
     def _head(self) -> nn.Module:
         return SphereOfPatches(self.sphere_, self.spec_.unit, self.scales_, self._pooling())
+
+    def _patch_head(self) -> nn.Module:
+        return ScoresOfPatches(self.sphere_)
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         meta = {

@@ -24,12 +24,13 @@ from insphere.detectors.pretrained.patch_scores import (
     Floats,
     Pooling,
     check_pooling,
+    enlargements,
     image_maps,
     pool_patches,
 )
 from insphere.detectors.pretrained.places import Places, UsualScores
 from insphere.detectors.pretrained.regions import Mask, Region, judged, read_region
-from insphere.detectors.pretrained.scoring_heads import PatchPooling, PlacedScores
+from insphere.detectors.pretrained.scoring_heads import PatchMaps, PatchPooling, PlacedScores
 from insphere.errors import DataError
 from insphere.features import Form
 from insphere.features.extract import BATCH
@@ -42,6 +43,7 @@ from insphere.training.device import resolve_device
 Half = NDArray[np.float16]
 REGION, USUAL = OWN = ("region", "usual")  # names of arrays in a saved model
 SHORTER_SIDE = 336  # pixels of photographs as the network sees them, by default
+MOST_ENLARGED = 16.0
 SURVEYED = 200  # photographs whose sizes are looked at
 ENLARGED = 4  # enlargement from which images have no detail for the finest feature map
 
@@ -142,7 +144,24 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         for part in batches(data, max(few, BATCH)):
             scores = self._placed(self._patch_scores(self._patches(part)))
             grids = scores.reshape(len(part), *self.form_.shape)
-            parts.append(image_maps(grids, (height, width), self.smoothing))
+            if self.scale_ is None:
+                parts.append(image_maps(grids, (height, width), self.smoothing))
+                continue
+            # The last row and column of patches reach beyond the images.
+            side = (self.form_.stride or 1) / self.scale_
+            covered = [max(n, round(side * count)) for n, count in
+                       zip((height, width), self.form_.shape, strict=True)]  # fmt: skip
+            maps = image_maps(grids, (covered[0], covered[1]), self.smoothing)
+            off = round(self.backbone_.offset * side)
+            down, across = (
+                np.clip(np.arange(n) - off, 0, m - 1)
+                for n, m in zip((height, width), covered, strict=True)
+            )
+            maps = maps[:, down][:, :, across]
+            for one, image in zip(maps, part, strict=True):
+                lower, right = content_size(image)
+                one[lower:], one[:, right:] = 0, 0
+            parts.append(maps)
         return np.concatenate(parts)
 
     def _begin(self, X: Array) -> None:
@@ -170,7 +189,7 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
             return float(self.scale)
         some = X[:: max(1, len(X) // SURVEYED)]
         shorter = float(np.median([min(content_size(image)) for image in some]))
-        return max(1.0, round(SHORTER_SIDE / shorter, 2))
+        return min(MOST_ENLARGED, max(1.0, round(SHORTER_SIDE / shorter, 2)))
 
     def _open(self) -> None:
         if self.scale_ is None:
@@ -195,12 +214,40 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         head = self._head().to(self._extractor.device)
         return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), head).eval()
 
+    def _patch_head(self) -> nn.Module:
+        """Return what `_patch_scores` computes, as a module on patches (N, G, G, C)."""
+        raise NotImplementedError
+
+    @property
+    def not_exported(self) -> str:
+        """Why it cannot be exported: only images that are resized as a whole can be."""
+        if self.scale_ is not None:
+            return (
+                "it looks at photographs at their own scale, in parts and without what fills "
+                "their canvas; fit it with scale=None and a resolution"
+            )
+        return "" if self.region_ is None else "it leaves out a region; fit it without"
+
+    def _map_module(self) -> nn.Module:
+        size = (self.modality_.sample_shape[1], self.modality_.sample_shape[2])
+        enlarging = enlargements(self.form_.shape, size, self.smoothing)
+        scores = self._patch_head()
+        if (placing := self._placing()) is not None:
+            scores = nn.Sequential(scores, placing)
+        maps = PatchMaps(scores, *enlarging).to(self._extractor.device)
+        return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), maps).eval()
+
+    def _placing(self) -> nn.Module | None:
+        """Return what `_placed` computes, as a module; None if it changes nothing."""
+        if self.usual_ is None:
+            return None
+        mean, deviation = self.usual_.grids(np.ones(self.form_.shape, bool))
+        return PlacedScores(mean.ravel(), deviation.ravel())
+
     def _pooling(self) -> nn.Module:
         pooling = PatchPooling(self.pooling, self.top_share)
-        if self.usual_ is None:
-            return pooling
-        mean, deviation = self.usual_.grids(np.ones(self.form_.shape, bool))
-        return nn.Sequential(PlacedScores(mean.ravel(), deviation.ravel()), pooling)
+        placing = self._placing()
+        return pooling if placing is None else nn.Sequential(placing, pooling)
 
     def _learn_places(self, scores: Floats) -> None:
         """Measure what scores (N, P) are usual at each place, if wanted."""

@@ -152,9 +152,12 @@ class PatchGaussian(PatchDetector):
         return scores
 
     def _head(self) -> nn.Module:
+        return nn.Sequential(self._patch_head(), self._pooling())
+
+    def _patch_head(self) -> nn.Module:
         known = np.ones(self.form_.shape, bool)
         where = places_in(known).ravel() if self._n_places > 1 else np.zeros(known.size, np.int64)
-        return nn.Sequential(GaussianPatches(self.means_, self.whitenings_, where), self._pooling())
+        return GaussianPatches(self.means_, self.whitenings_, where)
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         own = {"means": self.means_, "whitenings": self.whitenings_}

@@ -104,7 +104,10 @@ class PatchMemory(PatchDetector):
         return self._nearest(F)
 
     def _head(self) -> nn.Module:
-        return nn.Sequential(NearestPatches(self.bank_, self._around), self._pooling())
+        return nn.Sequential(self._patch_head(), self._pooling())
+
+    def _patch_head(self) -> nn.Module:
+        return NearestPatches(self.bank_, self._around)
 
     def _nearest(self, F: Half, owners: NDArray[np.int64] | None = None) -> Floats:
         """Return the distance of each patch to the memory, without the patches of its own image."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
+from scipy.ndimage import distance_transform_edt, gaussian_filter, gaussian_filter1d, zoom
 
 from insphere.detectors.base.checks import is_real, require
 
@@ -93,6 +93,32 @@ def image_maps(
         if not known.all():
             maps[i] *= _enlarged(known.astype(np.float64), size, order=0)
     return maps
+
+
+def enlargements(
+    grid: tuple[int, int], size: tuple[int, int], smoothing: float | None = None
+) -> list[Floats]:
+    """Return what `image_maps` does along each side as a matrix, as it is linear in the scores.
+
+    Parameters
+    ----------
+    grid : (int, int)
+        Rows and columns of patches, all of which there are.
+    size, smoothing
+        As in `image_maps`.
+
+    Returns
+    -------
+    list of ndarray of float64, shapes (H, rows) and (W, columns)
+        The map is the first, times the scores, times the second transposed.
+    """
+    found = []
+    for places, side in zip(grid, size, strict=True):
+        apart = side / places
+        enlarged = zoom(np.eye(places), (apart, 1), order=1, mode="nearest", grid_mode=True)
+        sigma = apart / 2 if smoothing is None else smoothing
+        found.append(gaussian_filter1d(enlarged, sigma, axis=0, mode="nearest"))
+    return found
 
 
 def _enlarged(values: Floats, size: tuple[int, int], order: int) -> Floats:

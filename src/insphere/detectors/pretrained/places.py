@@ -66,7 +66,8 @@ def places_in(known: NDArray[np.bool_]) -> NDArray[np.int64]:
 class UsualScores:
     """Mean and deviation of the scores of normal patches at each place.
 
-    A score then counts in standard deviations above what is usual at its place. Edges, corners and
+    A score then counts by its standard deviations z above what is usual at its place: 1 + z above
+    the mean, and eᶻ below it, so that it is never negative and keeps the order. Edges, corners and
     a frame score high in every photograph, and would hide what happens inside.
 
     Parameters
@@ -107,9 +108,10 @@ class UsualScores:
         return self.mean[where], self.deviation[where]
 
     def __call__(self, scores: NDArray[Any]) -> Floats:
-        """Return scores (N, rows, columns) in deviations above the mean, at least 0."""
+        """Return scores (N, rows, columns) as they count at their places."""
         out = np.empty(scores.shape)
         for i, grid in enumerate(scores):
             mean, deviation = self.grids(~np.isnan(grid))
-            out[i] = np.maximum((grid - mean) / deviation, 0)
+            z = (grid - mean) / deviation
+            out[i] = np.where(z > 0, 1 + z, np.exp(np.minimum(z, 0)))
         return out

@@ -11,26 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from insphere.detectors.base.score_modules import distances
 from insphere.detectors.pretrained.patch_scores import Pooling
 from insphere.nets.patches import PatchSphere
-
-PRODUCTS = "use_mm_for_euclid_dist"  # "if necessary" would tie an exported graph to small batches
-
-
-class NearestVectors(nn.Module):
-    """Mean distance to the nearest stored vectors, (N, d) to (N,)."""
-
-    training_vectors: Tensor
-
-    def __init__(self, vectors: NDArray[Any], n_neighbors: int) -> None:
-        super().__init__()
-        self.register_buffer("training_vectors", torch.from_numpy(vectors))
-        self.n_neighbors = n_neighbors
-
-    def forward(self, F: Tensor) -> Tensor:
-        """Score vectors."""
-        distances = torch.cdist(F, self.training_vectors, compute_mode=PRODUCTS)
-        return distances.topk(self.n_neighbors, dim=1, largest=False).values.mean(dim=1)
 
 
 class WhitenedDistance(nn.Module):
@@ -104,7 +87,7 @@ class PatchPooling(nn.Module):
 
 
 class PlacedScores(nn.Module):
-    """Scores of patches (N, P) in deviations above the mean at their places, at least 0."""
+    """Scores of patches (N, P) as they count at their places; see `UsualScores`."""
 
     mean: Tensor
     deviation: Tensor
@@ -116,7 +99,7 @@ class PlacedScores(nn.Module):
 
     def forward(self, scores: Tensor) -> Tensor:
         """Place."""
-        placed: Tensor = ((scores.double() - self.mean) / self.deviation).clamp_min(0)
+        placed: Tensor = 1 + nn.functional.elu((scores.double() - self.mean) / self.deviation)
         return placed
 
 
@@ -175,11 +158,11 @@ class NearestPatches(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """Score patches."""
-        distances = torch.cdist(patches.flatten(1, 2).double(), self.bank, compute_mode=PRODUCTS)
+        found = distances(patches.flatten(1, 2).double(), self.bank)
         if self.around is None:
-            return distances.amin(dim=2)
-        nearest, which = distances.min(dim=2)
-        near = distances.gather(2, self.around[which])
+            return found.amin(dim=2)
+        nearest, which = found.min(dim=2)
+        near = found.gather(2, self.around[which])
         weighted: Tensor = nearest * (1 - near.softmax(dim=2)[..., 0])
         return weighted
 
@@ -218,3 +201,43 @@ class SphereOfPatches(nn.Module):
         if self.unit == "patch":
             return pooled
         return pooled / self.scales[0] + images / self.scales[1]
+
+
+class ScoresOfPatches(nn.Module):
+    """Squared distances of patches to the centre of a head, patches (N, G, G, C) to (N, P)."""
+
+    def __init__(self, sphere: PatchSphere) -> None:
+        super().__init__()
+        self.sphere = sphere
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Score patches."""
+        of_patches: Tensor = self.sphere(patches.flatten(1, 2))[0]
+        return of_patches
+
+
+class PatchMaps(nn.Module):
+    """Heat maps from patches, (N, G, G, C) to (N, H, W), float32.
+
+    Parameters
+    ----------
+    scores : torch.nn.Module
+        From patches to their scores, (N, P).
+    rows, columns : ndarray, shapes (H, G) and (W, G)
+        See `insphere.detectors.pretrained.patch_scores.enlargements`.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, scores: nn.Module, rows: NDArray[Any], columns: NDArray[Any]) -> None:
+        super().__init__()
+        self.scores = scores
+        self.register_buffer("rows", torch.from_numpy(rows))
+        self.register_buffer("columns", torch.from_numpy(columns))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Compute the maps of a batch."""
+        grids = self.scores(patches).double().unflatten(1, patches.shape[1:3])
+        maps: Tensor = (self.rows @ grids @ self.columns.T).float()
+        return maps

@@ -101,6 +101,7 @@ class AnoGAN(NetworkDetector):
         See `OneClassDetector`.
     """
 
+    _fixed_unit = True  # differences of pixels
     card = MethodCard(
         key="anogan",
         title="AnoGAN",
@@ -174,6 +175,14 @@ class AnoGAN(NetworkDetector):
             parts.append(sized[:, 0].cpu().numpy())
         maps: NDArray[np.float32] = np.concatenate(parts)
         return maps
+
+    @property
+    def not_exported(self) -> str:
+        """Why it cannot be exported."""
+        return (
+            "it searches a latent vector by gradients for each image, which a graph of fixed "
+            "operations cannot do"
+        )
 
     def _module(self) -> nn.Module:
         return SearchedLoss(self.gan_, self.spec_)

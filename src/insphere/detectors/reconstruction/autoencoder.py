@@ -25,6 +25,7 @@ from insphere.detectors.base.network_state import (
     settings,
 )
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.score_modules import Applied
 from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import SpecError
@@ -191,6 +192,9 @@ class DeepCAE(
 
     def _module(self) -> nn.Module:
         return self.autoencoder_
+
+    def _map_module(self) -> nn.Module:
+        return Applied(self.autoencoder_, self.autoencoder_.error_map)
 
     # ------------------------------------------------------------------ OneClassDetector
 

@@ -21,6 +21,7 @@ from insphere.detectors.base.network_state import (
     settings,
 )
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.score_modules import Applied
 from insphere.nets.segmenter import AnomalySegmenter, SegmentationNet, output_stride
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
 from insphere.resources import rows_within
@@ -155,6 +156,9 @@ class AnomalySegmentation(NetworkDetector):
 
     def _module(self) -> nn.Module:
         return self.segmenter_
+
+    def _map_module(self) -> nn.Module:
+        return Applied(self.segmenter_, self.segmenter_.heat)
 
     # ------------------------------------------------------------------ OneClassDetector
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.ensemble import IsolationForest
@@ -13,6 +13,9 @@ from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.vector_detector import ALL_THAT_VARY, FlatDetector, Floats
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @parameters
@@ -40,6 +43,7 @@ class IsolationForestDetector(FlatDetector):
         See `OneClassDetector`; `random_state` also draws the trees.
     """
 
+    _folds = 10  # a forest takes longer than the others
     card = MethodCard(
         key="isolation-forest",
         title="Isolation forest",
@@ -97,6 +101,13 @@ class IsolationForestDetector(FlatDetector):
                 raise ValueError("a tree leads outside of its table")
         if not 0 <= self.depth_ <= n:
             raise ValueError("trees are deeper than they have nodes")
+
+    def _head(self) -> nn.Module:
+        from insphere.detectors.shallow.scoring_modules import Forest
+
+        names = ("roots", "feature", "cut", "left", "right", "path_length")
+        tables = {name: getattr(self, f"{name}_") for name in names}
+        return Forest(tables, self.depth_, self.usual_path_length_)
 
     def _score(self, F: Floats) -> Floats:
         values = F.astype(np.float32)  # the precision of the cuts

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.vector_detector import BATCH, FlatDetector, Floats, of_pixels
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FOLDS = 5
 
@@ -94,6 +97,11 @@ class KDEDetector(FlatDetector):
 
     def _score(self, F: Floats) -> Floats:
         return self._minus_log_density(self._squared_distances(F), self.bandwidth_)
+
+    def _head(self) -> nn.Module:
+        from insphere.detectors.shallow.scoring_modules import KernelDensity
+
+        return KernelDensity(self.training_, self.bandwidth_)
 
     def _training_scores(self, X: Array) -> Floats:
         parts = [

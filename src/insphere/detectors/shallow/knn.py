@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.neighbors import check_neighbors, mean_distance
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.vector_detector import FlatDetector, Floats, of_pixels
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @parameters
@@ -65,6 +68,17 @@ class KNNDetector(FlatDetector):
 
     def _score(self, F: Floats) -> Floats:
         return mean_distance(self.training_, self._scaled(F), self.n_neighbors)
+
+    def _head(self) -> nn.Module:
+        from insphere.detectors.base.score_modules import NearestVectors
+
+        return NearestVectors(self.training_, self.n_neighbors)
+
+    def _scaling(self) -> list[nn.Module]:
+        from insphere.detectors.shallow.scoring_modules import UnitLength
+
+        plain = self.normalize is None or self.column_scale_ is not None
+        return [] if plain else [UnitLength()]
 
     def _training_scores(self, X: Array) -> Floats:
         return mean_distance(self.training_, None, self.n_neighbors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from insphere.detectors.shallow.vector_detector import (
     Floats,
     of_pixels,
 )
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @parameters
@@ -54,6 +57,22 @@ class MahalanobisDetector(FlatDetector):
     def _score(self, F: Floats) -> Floats:
         distance: Floats = np.linalg.norm(F / self.deviation_, axis=1)
         return distance
+
+    def _head(self) -> nn.Module:
+        from insphere.detectors.shallow.scoring_modules import ScaledLength
+
+        return ScaledLength(self.deviation_)
+
+    def _map_module(self) -> nn.Module | None:
+        from torch import nn
+
+        from insphere.detectors.shallow.scoring_modules import MahalanobisMaps
+
+        projection = self._projection()
+        if self.features is not None or self.image_shape_ is None or projection is None:
+            return None
+        vectors = nn.Sequential(*self._vector_modules())
+        return MahalanobisMaps(vectors, projection, self.deviation_, self.image_shape_)
 
     @of_pixels
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.vector_detector import FlatDetector, Floats, of_pixels
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @parameters
@@ -80,6 +83,11 @@ class OCSVMDetector(FlatDetector):
         kernel = rbf_kernel(F, self.support_vectors_, gamma=self.gamma_)
         score: Floats = -(kernel @ self.dual_coef_) - self.intercept_
         return score
+
+    def _head(self) -> nn.Module:
+        from insphere.detectors.shallow.scoring_modules import SupportVectors
+
+        return SupportVectors(self.support_vectors_, self.dual_coef_, self.intercept_, self.gamma_)
 
     @of_pixels
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,14 @@ from sklearn.utils.metaestimators import available_if
 from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.estimator import Array, OneClassDetector, batches
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.shallow.principal_components import principal_components
+from insphere.detectors.shallow.principal_components import LARGE, principal_components
 from insphere.errors import DataError
 from insphere.resources import rows_within
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from insphere.detectors.shallow.scoring_modules import Projection
 
 Floats = NDArray[np.float64]
 
@@ -59,6 +64,7 @@ class FlatDetector(OneClassDetector):
     preprocess: str | None = field(init=False, default=None)
     _stored: ClassVar[tuple[str, ...]]
     _table_share: ClassVar[float | None] = None
+    _folds = 20  # they are fitted in no time
 
     @property
     def uses_pretrained(self) -> bool:
@@ -80,6 +86,50 @@ class FlatDetector(OneClassDetector):
     def _comparable(self, F: Floats) -> Floats:
         """Return flattened pixels on the scale on which `_expected` compares them."""
         return F
+
+    def _head(self) -> nn.Module:
+        """Return what `_score` computes, as a module on vectors (N, d)."""
+        raise NotImplementedError
+
+    def _scaling(self) -> list[nn.Module]:
+        """Return what `_comparable` computes, as modules."""
+        return []
+
+    def _vector_modules(self) -> list[nn.Module]:
+        """Return the modules from raw samples to the vectors of `_pixels`."""
+        from insphere.detectors.shallow.scoring_modules import Contrast, FlatVectors
+
+        if self.features is not None:
+            return [self.features_.vector_module()]
+        contrast = [] if self.preprocess is None else [Contrast(self.low_, self.high_)]
+        return [FlatVectors(), *contrast]
+
+    def _projection(self) -> Projection | None:
+        from insphere.detectors.shallow.scoring_modules import Projection
+
+        return None if self._share is None else Projection(self.mean_, self.components_)
+
+    def _module(self) -> nn.Module:
+        from torch import nn
+
+        projection = self._projection()
+        between = [*self._scaling()] if projection is None else [projection, *self._scaling()]
+        head = self._head()
+        if self.features is not None:
+            for module in (*between, head):
+                module.to(self.features_.device_)
+        return nn.Sequential(*self._vector_modules(), *between, head).eval()
+
+    def _map_module(self) -> nn.Module | None:
+        from torch import nn
+
+        from insphere.detectors.shallow.scoring_modules import PixelMaps
+
+        head = self._head()
+        if self.features is not None or self.image_shape_ is None or not hasattr(head, "expected"):
+            return None
+        vectors = nn.Sequential(*self._vector_modules(), *self._scaling())
+        return PixelMaps(vectors, self._projection(), head, self.image_shape_)
 
     def _fit(self, X: Array) -> None:
         require(
@@ -173,8 +223,11 @@ class FlatDetector(OneClassDetector):
     def _features(self, F: Floats) -> Floats:
         if self._share is None:
             return F
-        projected: Floats = (F - self.mean_) @ self.components_.T
-        return projected
+        if F.size <= LARGE:
+            projected: Floats = (F - self.mean_) @ self.components_.T
+            return projected
+        rows = [(row - self.mean_) @ self.components_.T for row in F]  # no copy of all of them
+        return np.array(rows)
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays = {name: np.asarray(getattr(self, name)) for name in self._names()}

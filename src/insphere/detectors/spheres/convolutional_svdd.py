@@ -22,6 +22,7 @@ from insphere.detectors.base.network_state import (
     settings,
 )
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.score_modules import Applied
 from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.nets.build import build_encoder
 from insphere.nets.convolutional_sphere import ConvolutionalSphere
@@ -121,6 +122,9 @@ class ConvolutionalSVDD(TrainedNetworkDetector):
 
     def _module(self) -> nn.Module:
         return self.sphere_
+
+    def _map_module(self) -> nn.Module:
+        return Applied(self.sphere_, self.sphere_.heat)
 
     # ------------------------------------------------------------------ OneClassDetector
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
+from torch import Tensor, nn
 
 from insphere.data.column_scale import ColumnScale
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.spheres.sphere_ensemble import SphereEnsemble
+from insphere.detectors.base.score_modules import NearestVectors
+from insphere.detectors.spheres.sphere_ensemble import LEAST, SphereEnsemble
 from insphere.errors import DataError
 from insphere.nets.rows import RowEncoder
 
@@ -102,6 +104,15 @@ class TableSVDD(SphereEnsemble):
         if self.modality_.key != "tables":
             raise DataError(f"TableSVDD takes tables, but got {self.modality_.noun}; use DeepSVDD.")
         return super()._fit(X)
+
+    def _module(self) -> nn.Module:
+        stored = [self._represented(self._view(self.rows_, m), m) for m in range(self.members)]
+        nearest = min(self.n_neighbors, len(self.rows_) - 1)
+        return RowSpheres(
+            (self.mean_, self.weights_, self.units_),
+            self.encoders_,
+            [NearestVectors(np.ascontiguousarray(one), nearest) for one in stored],
+        )
 
     def explain_rows(self, X: Any) -> RowReasons:
         """Return what each column adds to the distance of rows, and the nearest normal rows.
@@ -191,6 +202,49 @@ class TableSVDD(SphereEnsemble):
         if found is not None:
             return found
         return tuple(tuple(f"{value:.5g}" for value in column) for column in rows.T)
+
+
+class RowSpheres(nn.Module):
+    """The score of `TableSVDD` as a module on scaled rows, (N, d) to (N,), in float64.
+
+    Parameters
+    ----------
+    scales : three of ndarray
+        Mean and weight of each column, and the unit of each member.
+    encoders : sequence of RowEncoder
+        Of each member.
+    nearest : sequence of NearestVectors
+        From representations to the mean distance to stored ones.
+    """
+
+    mean: Tensor
+    weights: Tensor
+
+    def __init__(
+        self,
+        scales: tuple[Floats, Floats, Floats],
+        encoders: Sequence[nn.Module],
+        nearest: Sequence[nn.Module],
+    ) -> None:
+        super().__init__()
+        mean, weights, units = scales
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("weights", torch.tensor(weights))
+        self.units = [float(unit) for unit in units]
+        self.encoders, self.nearest = nn.ModuleList(encoders), nn.ModuleList(nearest)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score rows."""
+        standard = (x.double() - self.mean) * self.weights
+        beyond = (standard.abs() - TAME_FROM).clamp_min(0)
+        tamed = standard.sign() * (TAME_FROM + (1 + beyond).log())
+        views = {"standard": standard, "tamed": torch.where(beyond > 0, tamed, standard)}
+        total = torch.zeros_like(standard[:, 0])
+        for member, (encode, distance) in enumerate(zip(self.encoders, self.nearest, strict=True)):
+            z = encode(views[VIEWS[member % len(VIEWS)]])
+            total = total + (distance(z) / self.units[member] + LEAST).log()
+        score: Tensor = ((total / len(self.units)).exp() - LEAST).clamp_min(0)
+        return score
 
 
 def _usual(values: tuple[str, ...]) -> str:

@@ -177,7 +177,7 @@ class SoftmaxThreshold(WeightedDetector, TrainedNetworkDetector):
 
     def _trained_parts(
         self, train: TrainingSet, how: Calibration, modality: Modality
-    ) -> list[OneClassDetector]:
+    ) -> tuple[list[OneClassDetector], list[NDArray[np.bool_]]]:
         raise SpecError(
             "SoftmaxThreshold is calibrated on held-out images only; give calibration as a share, "
             "such as 0.2."

@@ -36,6 +36,16 @@ class Cost:
     auc: Spread
 
 
+def front(costs: Sequence[Cost], baseline: str | None = None) -> list[Cost]:
+    """Return the baseline and the options for which no faster one has an AUC as high."""
+    return [
+        one
+        for one in sorted(costs, key=lambda cost: cost.seconds)
+        if one.option == baseline
+        or not any(o.seconds < one.seconds and o.auc.mean >= one.auc.mean for o in costs)
+    ]
+
+
 def _costs(collection: RunCollection) -> list[Content]:
     """AUC and time of each option, for each dataset."""
     found = []
@@ -52,22 +62,32 @@ def _costs(collection: RunCollection) -> list[Content]:
             found.append(
                 Content(
                     (data,), f"{data}: AUC and time of training",
-                    "Mean over classes and seeds; the axis of time is logarithmic. Times were "
-                    "taken on the machine of each run and can be compared only if these are alike.",
-                    shown, (costs,),
+                    "Mean over classes and seeds; the axis of time is logarithmic. Named are the "
+                    "baseline and the options for which no faster one has an AUC as high; others "
+                    "are grey. Times were taken on the machine of each run and can be compared "
+                    "only if these are alike.",
+                    shown, (costs, collection.baseline),
                 )
             )  # fmt: skip
     return found
 
 
-def draw(costs: Sequence[Cost], title: str = "") -> Figure:
+def draw(costs: Sequence[Cost], baseline: str | None = None, title: str = "") -> Figure:
     """Draw a point for each option."""
-    figure, (ax,) = layout.panels(1, width=6.6, height=4.6)
-    for place, cost in enumerate(costs):
+    named = front(costs, baseline)
+    names = [layout.wrapped(cost.option, 30) for cost in named]
+    lines = sum(1 + name.count("\n") for name in names)
+    figure, (ax,) = layout.panels(1, width=6.6, height=3.9 + 0.11 * lines)
+    others = [cost for cost in costs if cost not in named]
+    ax.plot(
+        [cost.seconds for cost in others], [cost.auc.mean for cost in others], linestyle="none",
+        marker="o", markersize=4, color=style.BASELINE,
+    )  # fmt: skip
+    for place, (cost, name) in enumerate(zip(named, names, strict=True)):
         look = style.look(place)
         ax.plot(
             [cost.seconds], [cost.auc.mean], linestyle="none", marker=look.marker, markersize=8,
-            color=look.colour, label=layout.wrapped(cost.option, 30),
+            color=look.colour, label=name,
         )  # fmt: skip
     ax.set_xscale("log")
     style.label(ax, x=TIME_AXIS, y=AUC_AXIS)
@@ -76,16 +96,19 @@ def draw(costs: Sequence[Cost], title: str = "") -> Figure:
     return figure
 
 
-def show(costs: Sequence[Cost], title: str = "") -> Any:
-    """Show the same on the screen."""
+def show(costs: Sequence[Cost], baseline: str | None = None, title: str = "") -> Any:
+    """Show the same on the screen, where every point says its name."""
     from insphere.figures.interactive.style import axes, go, mark, new_figure, plain
 
     figure = new_figure(title)
-    for place, cost in enumerate(costs):
+    named = front(costs, baseline)
+    for cost in [*(cost for cost in costs if cost not in named), *named]:
+        known = cost in named
+        look = style.look(named.index(cost)) if known else style.FIRST
         figure.add_trace(
             go.Scatter(
                 x=[cost.seconds], y=[cost.auc.mean], mode="markers", name=plain(cost.option),
-                marker=mark(style.look(place), 11, 1.0),
+                showlegend=known, marker=mark(look, 11 if known else 6, 1.0),
                 hovertemplate="%{x:.3g} s, %{y:.1f} %",
             )
         )  # fmt: skip

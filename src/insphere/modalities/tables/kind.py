@@ -19,6 +19,7 @@ from insphere.modalities.exhibit import Exhibit
 from insphere.modalities.modality import Array, Modality
 from insphere.modalities.tables.encode import Column, Schema
 from insphere.modalities.tables.explain import row_exhibits
+from insphere.modalities.tables.faults import fault
 from insphere.modalities.tables.files import is_table_file
 from insphere.modalities.tables.frame import Frame, as_frame, check_width, is_frame
 from insphere.modalities.tables.table_set import TableSet, read_table, table_set
@@ -180,9 +181,10 @@ class Tables(Modality):
             table: Array = validate_data(
                 estimator, data, dtype=np.float64, reset=fitting, ensure_min_samples=1 + fitting
             )
-        except (TypeError, ValueError) as error:  # the message of scikit-learn, in one line
+        except (TypeError, ValueError) as error:
             kind = DataTypeError if isinstance(error, TypeError) else DataError
-            raise kind(" ".join(str(error).split())) from error
+            # Else the message of scikit-learn, in one line.
+            raise kind(fault(data) or " ".join(str(error).split())) from error
         check_magnitude(table, "Tables")
         return table
 

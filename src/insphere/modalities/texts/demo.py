@@ -62,7 +62,7 @@ def demo_texts() -> TextSet:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line for line in path.read_text(encoding="latin-1").splitlines() if line.strip()]
 
 
 def _plain(text: str) -> str:

@@ -56,6 +56,10 @@ class BackboneCard:
         Extra of the package that brings it.
     multiple : int
         The input's height and width are multiples of this.
+    offset : float
+        By how many strides the middle of what a position sees lies behind the middle of its share
+        of the input: half a stride if strided convolutions pad below and to the right alone, as in
+        TensorFlow; less half a stride if they pad on both sides.
     pretrained : bool
         False if the weights are random.
     """
@@ -73,6 +77,7 @@ class BackboneCard:
     multiple: int = 32
     pretrained: bool = True
     default_deep: tuple[str, ...] = ()
+    offset: float = 0.0
 
     def stage(self, name: str) -> Stage:
         """Return the stage of that name."""

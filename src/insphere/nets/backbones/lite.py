@@ -34,6 +34,7 @@ def _card(number: int) -> BackboneCard:
         stages=tuple(map(Stage, _NAMES, channels, _STRIDES)),
         default_patches=("s3", "s5"),
         default_deep=("s6",),
+        offset=0.5,
         default_pooled=("s5", "s6", "s7", "head"),
         extra="pretrained",
     )

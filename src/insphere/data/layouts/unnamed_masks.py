@@ -1,0 +1,81 @@
+"""Masks that no name shows: files named as photographs elsewhere, with next to no grey values."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+from insphere.data.layouts.content import FEW_VALUES, looks_like_mask, mask_values
+from insphere.data.layouts.tree import Tree
+from insphere.errors import DataError
+
+LOOKED_AT = 3  # files of a folder whose pixels are looked at, with their namesakes
+LEAST = 2  # files that make a folder of masks
+MOST_FOLDERS = 50  # more are classes of a large data set
+_ENDING = re.compile(r"(?P<stem>.+?)[_\-. ]+(?P<word>[a-z][a-z0-9]*)")
+
+
+def refuse_unnamed_masks(tree: Tree) -> None:
+    """Refuse a tree in which images of a class are masks, though no name says so.
+
+    All files of a folder, or all with one ending, have the name of an image elsewhere; those
+    looked at hold few grey values, and their namesakes many.
+
+    Raises
+    ------
+    DataError
+        If there are such files.
+    """
+    for where, twins in _namesakes(tree.images).items():
+        names = sorted(twins)[:: max(1, len(twins) // LOOKED_AT)][:LOOKED_AT]
+        if all(_is_mask_of(tree, name, twins[name]) for name in names):
+            raise DataError(
+                f"{tree.path} has {len(twins)} files {where} that look like masks of images of the "
+                f"same names ({names[0]} of {twins[names[0]]}): move them into a folder masks/, or "
+                "away."
+            )
+
+
+def _is_mask_of(tree: Tree, name: str, image: str) -> bool:
+    values = mask_values(tree.files, name)
+    if values is None or len(set(values[::4, ::4].ravel().tolist())) > FEW_VALUES:
+        return False
+    low, high = values.min(), values.max()
+    two_levels = low < high and bool(((values == low) | (values == high)).all())
+    return two_levels and not looks_like_mask(tree.files, image)
+
+
+def _namesakes(images: list[str]) -> dict[str, dict[str, str]]:
+    """Return groups of files that may be masks, and for each file the image of the same name."""
+    folders: dict[str, list[str]] = defaultdict(list)
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for name in images:
+        folder, stem = _split(name)
+        folders[folder].append(name)
+        by_stem[stem].append(name)
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    if len(folders) <= MOST_FOLDERS:
+        for folder, names in folders.items():
+            twins = {name: _elsewhere(name, folder, by_stem) for name in names}
+            if len(names) >= LEAST and all(twins.values()):
+                groups[f"in {folder}/"] = {name: twin for name, twin in twins.items() if twin}
+    ended: dict[str, dict[str, str]] = defaultdict(dict)
+    for name in images:
+        folder, stem = _split(name)
+        found = _ENDING.fullmatch(stem)
+        own = [] if found is None else by_stem.get(found["stem"], [])
+        twin = next((other for other in own if _split(other)[0] == folder), None)
+        if found is not None and twin is not None:
+            ended[f"ending in {found['word']}"][name] = twin
+    return groups | {where: twins for where, twins in ended.items() if len(twins) >= LEAST}
+
+
+def _elsewhere(name: str, folder: str, by_stem: dict[str, list[str]]) -> str | None:
+    same = by_stem[_split(name)[1]]
+    return next((other for other in same if _split(other)[0] != folder), None)
+
+
+def _split(name: str) -> tuple[str, str]:
+    folder, _, file = name.rpartition("/")
+    stem, dot, _ = file.rpartition(".")
+    return folder, (stem if dot else file).lower()

@@ -1,0 +1,181 @@
+"""Torch modules that several families of detectors score with.
+
+Each computes in torch what a detector computes in NumPy. The two agree except for rounding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from insphere.scoring.severity import SeverityScale
+
+LN10 = math.log(10)
+TINY = 1e-300  # keeps the gradient of a root finite at 0
+
+
+def squared_distances(F: Tensor, stored: Tensor) -> Tensor:
+    """Return the squared Euclidean distances of rows (…, N, d) to stored rows (M, d), (…, N, M).
+
+    As products, because differences of all pairs would take d times the memory.
+    """
+    products = F @ stored.T
+    own = F.square().sum(dim=-1, keepdim=True)
+    return (own - 2 * products + stored.square().sum(dim=1)).clamp_min(0)
+
+
+def distances(F: Tensor, stored: Tensor) -> Tensor:
+    """Return the Euclidean distances of rows (…, N, d) to stored rows (M, d), (…, N, M)."""
+    return squared_distances(F, stored).clamp_min(TINY).sqrt()
+
+
+class Applied(nn.Module):
+    """A function of a network as a module.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Whose weights the function uses.
+    compute : callable
+        From a batch to its values.
+    """
+
+    def __init__(self, network: nn.Module, compute: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.network, self.compute = network, compute
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the function to a batch."""
+        return self.compute(x)
+
+
+class NearestVectors(nn.Module):
+    """Mean distance to the nearest stored vectors, (N, d) to (N,).
+
+    Parameters
+    ----------
+    vectors : ndarray, shape (M, d)
+        The stored vectors.
+    n_neighbors : int
+        Number of nearest ones.
+    """
+
+    training_vectors: Tensor
+
+    def __init__(self, vectors: NDArray[Any], n_neighbors: int) -> None:
+        super().__init__()
+        self.register_buffer("training_vectors", torch.from_numpy(vectors))
+        self.n_neighbors = n_neighbors
+
+    def forward(self, F: Tensor) -> Tensor:
+        """Score vectors."""
+        found = distances(F, self.training_vectors)
+        return found.topk(self.n_neighbors, dim=1, largest=False).values.mean(dim=1)
+
+    def expected(self, F: Tensor) -> Tensor:
+        """Return the mean of the nearest stored vectors of each, (N, d)."""
+        found = squared_distances(F, self.training_vectors)
+        index = found.topk(self.n_neighbors, dim=1, largest=False).indices
+        mean: Tensor = self.training_vectors[index].mean(dim=1)
+        return mean
+
+
+class Severity(nn.Module):
+    """A `SeverityScale` as a module, (N,) to (N,).
+
+    Parameters
+    ----------
+    scale : SeverityScale
+        What to compute.
+    """
+
+    knots: Tensor
+    heights: Tensor
+
+    def __init__(self, scale: SeverityScale) -> None:
+        super().__init__()
+        ordered = scale.calibration_scores
+        n, knots = len(ordered), np.unique(ordered)
+        at_or_above = n - np.searchsorted(ordered, knots, side="left")
+        self.register_buffer("knots", torch.tensor(knots))
+        self.register_buffer("heights", torch.tensor(-np.log10((1 + at_or_above) / (n + 1))))
+        self.top, self.rounding = float(ordered[-1]), scale.rounding
+        self.resolution, self.tail = scale.resolution, scale.tail
+        self.at_top = self._excess(self.top)
+
+    def _excess(self, score: float) -> float:
+        excess = max(score - self.tail.start, 0.0) / self.tail.scale
+        shape = self.tail.shape
+        return -(excess if shape == 0 else math.log1p(shape * excess) / shape) / LN10
+
+    def forward(self, score: Tensor) -> Tensor:
+        """Turn scores into severities."""
+        last = len(self.knots) - 1
+        passed = (self.knots <= score[:, None]).sum(dim=1)
+        low, high = (passed - 1).clamp_min(0), passed.clamp_max(last)
+        width = self.knots[high] - self.knots[low]
+        share = (score - self.knots[low]) / torch.where(width > 0, width, torch.ones_like(width))
+        between = self.heights[low] + share * (self.heights[high] - self.heights[low])
+        between = torch.where(width > 0, between, self.heights[low])
+        body = torch.where(passed > 0, between, torch.zeros_like(between))
+        beyond = score > self.top + self.rounding
+        inside = torch.where(beyond, score, torch.full_like(score, self.top))
+        excess = ((inside - self.tail.start).clamp_min(0) / self.tail.scale).clamp_max(1e300)
+        if self.tail.shape:
+            excess = torch.log(1 + self.tail.shape * excess) / self.tail.shape
+        growth = (self.at_top + excess / LN10).clamp_min(0)
+        return torch.where(beyond, self.resolution + growth, body)
+
+
+class MeanSeverity(nn.Module):
+    """The mean severity of a sample by several detectors.
+
+    Parameters
+    ----------
+    scores : sequence of torch.nn.Module
+        From raw samples to the score of each detector.
+    scales : sequence of SeverityScale
+        From the scores that each gave to held-out normal samples.
+    """
+
+    def __init__(self, scores: Sequence[nn.Module], scales: Sequence[SeverityScale]) -> None:
+        super().__init__()
+        self.scores = nn.ModuleList(scores)
+        self.severities = nn.ModuleList(Severity(scale) for scale in scales)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score samples."""
+        found = [
+            severity(score(x).double())
+            for score, severity in zip(self.scores, self.severities, strict=True)
+        ]
+        return torch.stack(found).mean(dim=0)
+
+
+class MeanMap(nn.Module):
+    """The mean of several heat maps, each on the scale of its normal images.
+
+    Parameters
+    ----------
+    maps : sequence of torch.nn.Module
+        From raw images to maps.
+    scales : sequence of (float, float)
+        Mean and standard deviation of the pixels of each on normal images.
+    """
+
+    def __init__(self, maps: Sequence[nn.Module], scales: Sequence[tuple[float, float]]) -> None:
+        super().__init__()
+        self.maps, self.scales = nn.ModuleList(maps), list(scales)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the maps of a batch."""
+        found = [
+            (one(x) - mean) / std for one, (mean, std) in zip(self.maps, self.scales, strict=True)
+        ]
+        return torch.stack(found).mean(dim=0).clamp_min(0)

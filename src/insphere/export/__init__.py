@@ -1,0 +1,1 @@
+"""A fitted detector as one ONNX file with everything inside, and the proof that it scores alike."""

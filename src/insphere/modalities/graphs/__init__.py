@@ -1,0 +1,1 @@
+"""Graphs: nodes with features, connected by edges; a sample is a node."""

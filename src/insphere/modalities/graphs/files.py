@@ -1,0 +1,142 @@
+"""Graphs in files: arrays in .npz, nodes and edges in JSON."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from insphere.data.files import read_regular
+from insphere.errors import DataError
+from insphere.modalities.graphs.graph import Graph
+from insphere.modalities.graphs.graph_set import GraphSet
+
+SPARSE = ("data", "indices", "indptr", "shape")
+_HEAD = 4096
+
+
+def looks_like_a_graph(source: str) -> bool:
+    """Whether a path is surely one of a graph: .npz with edges, or JSON that begins with nodes."""
+    path = Path(source)
+    if path.suffix.lower() not in (".npz", ".json") or not path.is_file():
+        return False
+    try:
+        if path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return "edges.npy" in archive.namelist()
+        return b'"nodes"' in read_regular(path, _HEAD)
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def read_graph(source: str) -> GraphSet:
+    """Read a graph from a file.
+
+    Parameters
+    ----------
+    source : str
+        ``.npz``: `edges` (pairs of nodes), and `features` (dense) or the parts of a CSR matrix
+        (`data`, `indices`, `indptr`, `shape`); perhaps `labels`, with −1 for nodes without one.
+        ``.json``: `nodes`, each with an `id`, perhaps a `label`, and numbers; and `edges` (or
+        `links`): pairs of ids, or objects with `source` and `target`.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or holds no such graph.
+    """
+    path = Path(source)
+    try:
+        if path.suffix.lower() == ".npz":
+            with np.load(path, allow_pickle=False) as archive:
+                return _from_arrays({name: archive[name] for name in archive.files}, path)
+        return _from_json(json.loads(read_regular(path)), path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (UnicodeDecodeError, RecursionError, zipfile.BadZipFile, EOFError) as error:
+        raise DataError(f"{path} is damaged and holds no graph: save it again.") from error
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{path} holds no graph: {str(error).splitlines()[0]}.") from error
+
+
+def _from_arrays(arrays: Mapping[str, Any], path: Path) -> GraphSet:
+    if "edges" not in arrays:
+        raise DataError(f"{path} holds no edges: save pairs of nodes as edges.")
+    if all(name in arrays for name in SPARSE):
+        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+        features: Any = sparse.csr_matrix(parts, shape=tuple(map(int, arrays["shape"])))
+        features.check_format()
+    elif "features" in arrays:
+        features = np.asarray(arrays["features"], np.float64)
+        if features.ndim != 2:
+            raise DataError(f"The features in {path} are no table with a row for each node.")
+    elif "labels" in arrays:
+        features = len(arrays["labels"])
+    else:
+        features = int(np.max(arrays["edges"], initial=-1)) + 1
+    graph = Graph.of(features, arrays["edges"])
+    labels = arrays.get("labels")
+    if labels is not None and np.shape(labels) != (len(graph),):
+        raise DataError(f"{path} has {len(graph):,} nodes but {np.size(labels):,} labels.")
+    words = None if labels is None else [_label(value) for value in labels.tolist()]
+    return labelled(graph, words, path.stem)
+
+
+def _from_json(found: Any, path: Path) -> GraphSet:
+    nodes = found.get("nodes") if isinstance(found, dict) else None
+    if not isinstance(nodes, list) or not nodes or not all(isinstance(n, dict) for n in nodes):
+        raise DataError(f'{path} holds no graph: it needs "nodes", a list of objects, and "edges".')
+    if not all("id" in node for node in nodes):
+        raise DataError(f"A node in {path} has no id: give each of them one.")
+    ids = [str(node["id"]) for node in nodes]
+    places = {name: i for i, name in enumerate(ids)}
+    if len(places) < len(ids):
+        raise DataError(f"Two nodes in {path} have the same id: give each its own.")
+    columns = [k for k in nodes[0] if k not in ("id", "label") and _is_number(nodes[0][k])]
+    for node in nodes:
+        for name in columns:
+            if not _is_number(node.get(name)):
+                raise DataError(f"The node {node['id']} in {path} lacks a number for {name!r}.")
+    edges = []
+    for edge in found.get("edges", found.get("links", [])):
+        ends = [edge.get("source"), edge.get("target")] if isinstance(edge, dict) else edge
+        if not isinstance(ends, list) or len(ends) < 2:
+            raise DataError(f"An edge in {path} is no pair of ids: {str(edge)[:80]}.")
+        for end in ends[:2]:
+            if str(end) not in places:
+                raise DataError(f"An edge in {path} leads to the unknown node {str(end)[:80]!r}.")
+        edges.append([places[str(end)] for end in ends[:2]])
+    rows: Any = len(ids)
+    if columns:
+        rows = np.array([[float(node[name]) for name in columns] for node in nodes])
+    graph = Graph.of(rows, np.array(edges, np.int64).reshape(-1, 2), ids, columns or ids)
+    labels = [node.get("label") for node in nodes]
+    words = [None if v is None else str(v) for v in labels]
+    return labelled(graph, words if any(w is not None for w in words) else None, path.stem)
+
+
+def labelled(graph: Graph, words: list[str | None] | None, name: str) -> GraphSet:
+    """Return a graph with the labels of its nodes; nodes without one are left out of the set."""
+    if words is None:
+        every = np.arange(len(graph))
+        return GraphSet(graph, every, np.zeros(len(graph), np.int64), ("normal",), name=name)
+    known = [i for i, word in enumerate(words) if word is not None]
+    classes = sorted({str(words[i]) for i in known})
+    places = {word: i for i, word in enumerate(classes)}
+    labels = np.array([places[str(words[i])] for i in known], np.int64)
+    return GraphSet(graph, np.array(known, np.int64), labels, tuple(classes), name=name)
+
+
+def _label(value: Any) -> str | None:
+    return None if value == -1 else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,293 @@
+"""The scorer: an exported model in a session of ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from insphere.data.value_range import ValueRange
+from insphere.errors import DataError, ModelError, require
+from insphere.resources import usable_cores
+from insphere.runtime.description import CARD_KEY, Description
+from insphere.runtime.reading import (
+    check_shape,
+    image_files,
+    in_batches,
+    pixels_of,
+    read_image,
+    stacked,
+)
+
+MOST_AT_ONCE = 256  # samples
+VALUES_AT_ONCE = 1 << 22  # values of the samples of a batch
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What a model says of some samples, in their order.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n,)
+        Higher is more anomalous.
+    verdicts : ndarray of bool, shape (n,), or None
+        True is anomalous; None if the model has no threshold and none was given.
+    p_values, severities : ndarray of float64, shape (n,), or None
+        None for models without calibration images.
+    z_scores : ndarray of float64, shape (n,)
+        Standard deviations above the mean of normal samples.
+    heat_maps : ndarray of float32, shape (n, H, W), or None
+        None if the model has none.
+    names : tuple of str
+        Names of the files; empty for arrays.
+    """
+
+    scores: Floats
+    verdicts: NDArray[np.bool_] | None
+    p_values: Floats | None
+    severities: Floats | None
+    z_scores: Floats
+    heat_maps: NDArray[np.float32] | None = None
+    names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+class Scorer:
+    """An exported model that scores samples; its scores are those of the model folder.
+
+    It may be used from several threads at once.
+
+    Parameters
+    ----------
+    model : path or bytes
+        The file that ``insphere export`` wrote, or its content.
+    threads : int, optional
+        Threads for one batch; by default one for each core that the process may use.
+    providers : sequence of str, optional
+        Execution providers of ONNX Runtime; by default the CPU alone, whose scores were verified.
+
+    Attributes
+    ----------
+    description : Description
+        What the model says of itself.
+    card : str
+        Its card, in Markdown.
+
+    Raises
+    ------
+    ModelError
+        If the file is not an exported model, or damaged.
+
+    Examples
+    --------
+    .. code-block:: python
+
+        scorer = Scorer("model.onnx")
+        found = scorer.score("photos/new")
+        scorer.score(images, threshold=2.5).verdicts
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | bytes,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        runtime = require("onnxruntime", "runtime", "The runtime of exported models")
+        name = "The model" if isinstance(model, bytes) else str(model)
+        if not isinstance(model, bytes) and not Path(model).is_file():
+            raise ModelError(f"There is no file {name}.")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or usable_cores()
+        # Threads that spin while they wait starve other programs, and each other.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        given = model if isinstance(model, bytes) else os.fspath(model)
+        try:
+            self._session = runtime.InferenceSession(given, options, providers=list(providers))
+        except Exception as error:  # ONNX Runtime has errors of its own for each cause
+            raise ModelError(f"{name} is no ONNX model, or a damaged one.") from error
+        notes = self._session.get_modelmeta().custom_metadata_map
+        self.description = Description.of(notes, name)
+        self.card: str = notes.get(CARD_KEY, "")
+        self._input: str = self._session.get_inputs()[0].name
+        values = self.description.values
+        self._values = None if values is None else ValueRange(**_with_tuples(values))
+
+    @property
+    def batch(self) -> int:
+        """Number of samples that are scored at once."""
+        each = int(np.prod(self.description.shape))
+        return max(1, min(MOST_AT_ONCE, VALUES_AT_ONCE // each))
+
+    def score(self, X: Any, *, threshold: float | None = None) -> Scores:
+        """Score images or rows.
+
+        Parameters
+        ----------
+        X : path, list of paths, array, or list of arrays or pictures of Pillow
+            A folder, a zip or an image file; or images N×H×W×C (N×H×W if grey) in the number
+            format of the training images; or rows N×d for a model of tables.
+        threshold : float, optional
+            Scores above it are anomalous; by default the threshold of the model.
+
+        Returns
+        -------
+        Scores
+
+        Raises
+        ------
+        DataError
+            If something cannot be read, or does not fit the model.
+        """
+        if isinstance(X, (str, os.PathLike)):
+            return self._score_files(X, threshold)
+        if isinstance(X, (list, tuple)) and X and isinstance(X[0], (str, os.PathLike)):
+            parts = [self._score_files(path, threshold) for path in X]
+            return joined(parts)
+        data = self.samples(X)
+        parts = [
+            self.run(data[start : start + self.batch], threshold)
+            for start in range(0, len(data), self.batch)
+        ]
+        return joined(parts)
+
+    def samples(self, X: Any) -> NDArray[Any]:
+        """Return images or rows as one array that fits the model.
+
+        Raises
+        ------
+        DataError
+            If they do not fit.
+        """
+        model = self.description
+        if model.kind == "tables":
+            return self._rows(X)
+        if isinstance(X, Image.Image):
+            X = [X]
+        if isinstance(X, (list, tuple)):
+            if not X:
+                raise DataError("There are no images in an empty list.")
+            X = stacked([self._single(item) for item in X], model)
+        images: NDArray[Any] = np.asarray(X)
+        images = images[..., None] if images.ndim == 3 else images
+        if images.ndim != 4 or not len(images):
+            raise DataError(
+                f"Images are an array N×H×W×C, but got one of shape {images.shape}; one single "
+                "image is images[None]."
+            )
+        check_shape(images.shape[1:], model, "the image")
+        return self.checked(images)
+
+    def checked(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Check number format and values of images (N, H, W, C)."""
+        model = self.description
+        if images.dtype.kind == "f" and model.dtype == "float32":
+            images = images.astype(np.float32, copy=False)
+            if not np.isfinite(images).all():
+                raise DataError("Images contain NaN or infinite values: replace or remove them.")
+        if images.dtype.name != model.dtype:
+            raise DataError(
+                f"The model takes {model.dtype} images, but these are {images.dtype.name}; convert "
+                "them in the same way as the training images."
+            )
+        if self._values is not None:
+            self._values.check(images)
+        return images
+
+    def run(self, data: NDArray[Any], threshold: float | None = None) -> Scores:
+        """Score samples that fit the model, all at once."""
+        given: dict[str, Any] = {self._input: np.ascontiguousarray(data)}
+        if threshold is not None:
+            given["threshold"] = np.asarray(threshold, np.float64)
+        names = self.description.outputs
+        found = dict(zip(names, self._session.run(names, given), strict=True))
+        judged = self.description.threshold is not None or threshold is not None
+        return Scores(
+            scores=found["score"],
+            verdicts=found["verdict"] if judged else None,
+            p_values=found.get("p_value"),
+            severities=found.get("severity"),
+            z_scores=found["z_score"],
+            heat_maps=found.get("heat_map"),
+        )
+
+    def score_in_turn(
+        self, source: str | os.PathLike[str], *, threshold: float | None = None
+    ) -> Iterator[Scores]:
+        """Yield the scores of the images of a source, batch by batch, so that memory stays small.
+
+        Parameters
+        ----------
+        source : path
+            A folder, a zip or an image file.
+        threshold : float, optional
+            As in `score`.
+
+        Raises
+        ------
+        DataError
+            If an image cannot be read, or does not fit the model.
+        """
+        model = self.description
+        if model.kind != "images":
+            raise DataError("This model scores rows of numbers: give it an array N×d.")
+        files, names = image_files(source)
+        for part in in_batches(names, self.batch):
+            images = stacked([read_image(files.read(name), model, name) for name in part], model)
+            found = self.run(self.checked(images), threshold)
+            yield Scores(**{**vars(found), "names": tuple(part)})
+
+    def _score_files(self, source: str | os.PathLike[str], threshold: float | None) -> Scores:
+        return joined(list(self.score_in_turn(source, threshold=threshold)))
+
+    def _single(self, item: Any) -> NDArray[Any]:
+        """Return one picture or array as an image H×W×C that fits the model."""
+        model = self.description
+        if isinstance(item, Image.Image):
+            item = pixels_of(item, model)
+        image: NDArray[Any] = np.asarray(item)
+        image = image[..., None] if image.ndim == 2 else image
+        check_shape(image.shape, model, "an image in the list")
+        return image
+
+    def _rows(self, X: Any) -> NDArray[Any]:
+        width = self.description.shape[0]
+        try:
+            rows = np.asarray(X, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError("A table holds numbers in rows of one length.") from error
+        if rows.ndim != 2 or rows.shape[1] != width or not len(rows):
+            raise DataError(
+                f"The model takes rows of {width} numbers, an array N×{width}, but got one of "
+                f"shape {rows.shape}."
+            )
+        if not np.isfinite(rows).all():
+            raise DataError("Tables contain NaN or infinite values: replace or remove them.")
+        return rows
+
+
+def joined(parts: Sequence[Scores]) -> Scores:
+    """Return several scores one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    columns: dict[str, Any] = {}
+    for name in ("scores", "verdicts", "p_values", "severities", "z_scores", "heat_maps"):
+        values = [getattr(part, name) for part in parts]
+        columns[name] = None if any(v is None for v in values) else np.concatenate(values)
+    return Scores(**columns, names=tuple(name for part in parts for name in part.names))
+
+
+def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
