@@ -186,7 +186,8 @@ def controls_of(spec: RunSpec) -> list[RunSpec]:
     network = {k: v for k, v in spec.params.items() if k in _NETWORK}
     found = []
     for control in METHODS:
-        if method_card(control).is_control:
+        card = method_card(control)
+        if card.is_control and "images" in card.takes:
             same = takes_options(spec.method) and takes_options(control)
             found.append(_changed(spec, control, held_out | (network if same else {})))
     return found
