@@ -255,6 +255,6 @@ def test_a_model_of_an_unknown_kind_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(MODALITIES, "words", f"{__name__}.Words")
     detector = DeepSVDD(epochs=1, pretrain_epochs=0, contamination=0.05).fit(words("abc", 20, 0))
     folder = detector.save(tmp_path / "model")
-    monkeypatch.delitem(kinds, "words")
+    monkeypatch.delitem(MODALITIES, "words")
     with pytest.raises(ModelError):
         insphere.load(folder)
