@@ -521,12 +521,17 @@ def test_arrays_that_are_no_images(tmp_path, capsys):
     refused(capsys, *knn(str(tmp_path / "cut.zip")), says="cut.zip")
 
 
-def test_mixed_sizes_are_refused_with_a_way_out_and_mixed_colours_become_rgb(
+def test_mixed_sizes_lie_on_a_canvas_that_is_said_and_mixed_colours_become_rgb(
     normals, tmp_path, capsys
 ):
     Image.new("L", (9, 12), 40).save(normals / "other.png")
-    refused(capsys, *knn(str(normals)), says="--size")
-    assert main([*knn(str(normals)), "--size", "8", "-q"]) == 0
+    assert main([*knn(str(normals)), "-q"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "on a canvas of 12×9 pixels" in said
+    assert "size=12x9 or another resizes them" in said
+    assert load_detector("model").image_shape_ == (12, 9, 1)
+    assert main([*knn(str(normals)), "--size", "8", "--overwrite", "-q"]) == 0
+    assert load_detector("model").image_shape_ == (8, 8, 1)
     mixed = write_digits(tmp_path / "mixed", {0: ""}, 5)
     Image.new("RGB", (8, 8), (200, 10, 10)).save(mixed / "red.png")
     assert main([*knn(str(mixed)), "--overwrite", "-q"]) == 0

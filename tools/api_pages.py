@@ -16,7 +16,12 @@ from pkgutil import iter_modules
 from types import ModuleType
 
 NOT_DOCUMENTED = ("insphere.cli", "insphere.studio", "insphere.__main__")
-ALSO = ("insphere.data.perturb", "insphere.figures.measured", "insphere.detectors.registry")
+ALSO = (
+    "insphere.runtime.tables",
+    "insphere.data.perturb",
+    "insphere.figures.measured",
+    "insphere.detectors.registry",
+)
 """Modules below a package with an ``__all__`` that are public all the same."""
 
 

@@ -139,7 +139,7 @@ class FeaturePatchSVDD(PatchDetector):
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _fit(self, X: Array) -> None:
+    def _fit(self, X: Array) -> Floats:
         require_images(X, self)
         keep_freed_memory()
         spec = self._resolve()
@@ -159,11 +159,8 @@ class FeaturePatchSVDD(PatchDetector):
         patches, images = self._distances(F)
         self._learn_places(patches)
         self.scales_ = (_positive(self._pooled(patches).mean()), _positive(images.mean()))
-        self._reference = self._joined(patches, images)
-        self.radius_ = float(radius_quantile(torch.from_numpy(self._reference), spec.nu))
-
-    def _training_scores(self, X: Array) -> Floats:
-        scores: Floats = self.__dict__.pop("_reference")
+        scores = self._joined(patches, images)
+        self.radius_ = float(radius_quantile(torch.from_numpy(scores), spec.nu))
         return scores
 
     def _anomaly_score(self, X: Array) -> Floats:

@@ -84,7 +84,7 @@ class PatchGaussian(PatchDetector):
     pooling: Pooling = "top"
     top_share: float = 0.03
 
-    def _fit(self, X: Array) -> None:
+    def _fit(self, X: Array) -> Floats:
         require_images(X, self)
         require(
             self.covariance in get_args(Covariance),
@@ -110,8 +110,8 @@ class PatchGaussian(PatchDetector):
         again = kept if size <= KEPT_BYTES else self._parts(X)
         scores = np.concatenate([self._patch_scores(F) for F in again])
         self._learn_places(scores)
-        self._reference = self._pooled(scores)
         self.guard_findings_ = self._findings()
+        return self._pooled(scores)
 
     def _default_stages(self, card: BackboneCard) -> tuple[str, ...]:
         return card.default_deep or card.default_patches[-1:]
@@ -132,10 +132,6 @@ class PatchGaussian(PatchDetector):
         for i, one in enumerate(known):
             where[i][one] = places_in(one)[one] if self._n_places > 1 else 0
         return where.reshape(len(F), -1)
-
-    def _training_scores(self, X: Array) -> Floats:
-        scores: Floats = self.__dict__.pop("_reference")
-        return scores
 
     def _anomaly_score(self, X: Array) -> Floats:
         parts = [self._pooled(self._patch_scores(F)) for F in self._parts(X)]

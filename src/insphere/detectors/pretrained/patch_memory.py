@@ -73,7 +73,7 @@ class PatchMemory(PatchDetector):
     bank_size: int = 2000
     reweighting: int = 0
 
-    def _fit(self, X: Array) -> None:
+    def _fit(self, X: Array) -> Floats:
         require_images(X, self)
         require_count("bank_size", self.bank_size, 1)
         require_count("reweighting", self.reweighting, 0)
@@ -89,12 +89,8 @@ class PatchMemory(PatchDetector):
         self._around = _neighbours(self.bank_, self.reweighting)
         scores = self._nearest(F, owners=rows[chosen] // patches)
         self._learn_places(scores)
-        self._reference = self._pooled(scores)
         self.guard_findings_ = self._findings()
-
-    def _training_scores(self, X: Array) -> Floats:
-        scores: Floats = self.__dict__.pop("_reference")
-        return scores
+        return self._pooled(scores)
 
     def _anomaly_score(self, X: Array) -> Floats:
         parts = [self._pooled(self._nearest(self._patches(p))) for p in batches(X, CHUNK)]
