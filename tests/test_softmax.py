@@ -52,7 +52,9 @@ def needs_no_labels(estimator):
     return weights | dict.fromkeys(("check_outliers_train", "check_outliers_fit_predict"), reason)
 
 
-@parametrize_with_checks([SoftmaxThreshold(epochs=3)], expected_failed_checks=needs_no_labels)
+@parametrize_with_checks(
+    [SoftmaxThreshold(epochs=3, contamination=0.05)], expected_failed_checks=needs_no_labels
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
