@@ -213,5 +213,5 @@ def test_training_on_several_classes_needs_a_choice(tmp_path):
 def test_training_needs_a_training_part():
     images = np.zeros((2, 3, 3, 1), np.uint8)
     data = ImageSet(images, np.zeros(2, np.int64), ("a",), is_test=np.ones(2, bool))
-    with pytest.raises(DataError, match="no images to train on"):
+    with pytest.raises(DataError, match="nothing to train on"):
         training_images(data)

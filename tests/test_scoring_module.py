@@ -26,6 +26,7 @@ TINY = {
     "feature-mahalanobis": {"finetune": {"stages": 1, "epochs": 1}},
     "feature-pca": {"normalize": "l2", "focus": 0.5, "mirrored": True},
     "patch-memory": {"bank_size": 50, "pooling": "top"},
+    "patch-gaussian": {"scale": None},
 }
 NOT_EXPORTED = {"anogan": "it searches by gradients while it scores"}
 
