@@ -91,7 +91,8 @@ def test_anomalies_touch_neither_preprocessing_nor_threshold_nor_centre(rows):
     X, y = rows
     strange = X.copy()
     strange[y == -1] = 1e3
-    detector = DeepSAD(epochs=1, pretrain_epochs=0, lr=1e-12, random_state=0).fit(strange, y)
+    untouched = {"epochs": 1, "pretrain_epochs": 0, "lr": 1e-12, "contamination": 0.05}
+    detector = DeepSAD(**untouched).fit(strange, y)
     alone = DeepSVDD(epochs=1, pretrain_epochs=0, lr=1e-12, random_state=0, contamination=0.05).fit(
         X[y == 0]
     )

@@ -101,7 +101,8 @@ def test_deep_svdd_for_tables_beats_one_sphere_on_real_rows():
 
 def test_a_row_equal_to_a_normal_one_scores_lowest_and_training_rows_as_if_new():
     X = np.random.default_rng(0).normal(size=(200, 5))
-    detector = TableSVDD(random_state=0, steps=0, members=1, n_neighbors=1).fit(X)
+    settings = {"steps": 0, "members": 1, "n_neighbors": 1, "contamination": 0.05}
+    detector = TableSVDD(random_state=0, **settings).fit(X)
     own = np.sort(np.linalg.norm((X[:, None] - X[None]) / X.std(axis=0), axis=2), axis=1)[:, 1]
     expected = own / np.median(own)
     np.testing.assert_allclose(detector._training_scores(X), expected, rtol=1e-6)
