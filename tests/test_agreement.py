@@ -282,6 +282,7 @@ def test_a_way_of_reading_is_the_same_from_python_a_file_and_the_command(capsys,
         detector = load_detector(folder)
         assert detector.trained_on_.model_dump(exclude={"name", "fingerprint"}) == {
             "normal": ["3"], "size": [8, 8], "channels": 1, "test_size": 0.25, "seed": 7,
+            "fit": "stretch",
         }  # fmt: skip
         assert score_source(detector, DIGITS).index.tolist() == expected.test.tolist()
 

@@ -33,7 +33,7 @@ def test_identity_depends_on_every_setting_and_on_nothing_else():
 
 
 def test_unknown_method_and_option_name_the_known_ones():
-    with pytest.raises(SpecError, match="deep-svdd, untrained, "):
+    with pytest.raises(SpecError, match=r"use one of deep-svdd, .*untrained, "):
         spec(method="crystal-ball").detector()
     with pytest.raises(SpecError, match=r"no option depth.*objective"):
         spec(params={"depth": 3}).detector()

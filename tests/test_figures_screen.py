@@ -156,7 +156,7 @@ def test_both_kinds_share_colours_and_every_name():
     )
     only_printed = {"collapse_curves", "dataset_preview", "drift_chart", "guard_curves",
                     "has_guard_curves", "heat_key", "heat_overlay", "image_grid",
-                    "images_by_score", "to_inline_svg", "to_png", "to_svg",
+                    "images_by_score", "stretches", "to_inline_svg", "to_png", "to_svg",
                     "training_curves"}  # fmt: skip
     assert set(figures.__all__) - only_printed == set(interactive.__all__) - {"to_html"}
 

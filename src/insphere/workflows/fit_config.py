@@ -157,6 +157,8 @@ class FitConfig(ReadOptions):
         places |= {name for name in _ALSO_OPTIONS if getattr(self, name) is None}
         later = ("fit", "kind", "columns", "anomalies", "by_class")
         places |= {name for name in later if not getattr(self, name)}  # the same
+        if self.method != AUTO:
+            places.add("choose_minutes")
         text = json.dumps([source, self.model_dump(mode="json", exclude=places)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
