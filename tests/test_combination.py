@@ -21,7 +21,9 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def fitted(digits) -> Combination:
     images, labels = digits
     members = ["mahalanobis", {"method": "knn", "params": {"n_neighbors": 3}}]
-    return Combination(members=members, random_state=0).fit(images[labels == 3][:120])
+    return Combination(members=members, contamination=0.05, random_state=0).fit(
+        images[labels == 3][:120]
+    )
 
 
 def test_the_score_is_the_mean_severity_of_the_members(fitted, digits) -> None:
