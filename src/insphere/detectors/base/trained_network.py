@@ -1,4 +1,4 @@
-"""The base of detectors that train an encoder of their own: the parameters that they share."""
+"""The bases of detectors that train a network of their own: the parameters that they share."""
 
 from __future__ import annotations
 
@@ -15,21 +15,16 @@ from insphere.training.recipe import Recipe
 
 
 @parameters
-class TrainedNetworkDetector(NetworkDetector):
-    """A detector that trains an encoder by a recipe.
+class TrainingDetector(NetworkDetector):
+    """A detector that trains a network.
 
     Parameters
     ----------
-    encoder, preprocess, recipe, epochs, lr, batch_size, device, precision, checkpoint_dir,
-    callbacks, verbose
+    preprocess, epochs, lr, batch_size, device, precision, checkpoint_dir, callbacks, verbose
         See the concrete detectors.
     """
 
-    _fixed_unit = True
-
-    encoder: str | EncoderSpec | Mapping[str, Any] | None = None
     preprocess: str | Sequence[Any] | None = None
-    recipe: str | Recipe | Mapping[str, Any] = "fast"
     epochs: int | None = None
     lr: float | None = None
     batch_size: int | None = None
@@ -38,3 +33,21 @@ class TrainedNetworkDetector(NetworkDetector):
     checkpoint_dir: str | PathLike[str] | None = None
     callbacks: Sequence[Callback] = ()
     verbose: bool = False
+
+
+@parameters
+class TrainedNetworkDetector(TrainingDetector):
+    """A detector that trains an encoder by a recipe.
+
+    Parameters
+    ----------
+    encoder, recipe
+        See the concrete detectors.
+    preprocess, epochs, lr, batch_size, device, precision, checkpoint_dir, callbacks, verbose
+        See `TrainingDetector`.
+    """
+
+    _fixed_unit = True
+
+    encoder: str | EncoderSpec | Mapping[str, Any] | None = None
+    recipe: str | Recipe | Mapping[str, Any] = "fast"

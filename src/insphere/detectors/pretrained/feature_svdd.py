@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,12 @@ import torch
 from torch import nn
 
 from insphere.detectors.base.estimator import Array
+from insphere.detectors.base.how_to_train import how_to_train
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
     load_arrays,
     matching_weights,
-    seed_from,
 )
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pooled_features import Floats
@@ -29,7 +28,6 @@ from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
 from insphere.training.device import resolve_device
 from insphere.training.patches import DEFAULT_PHASE, PatchSpec, train_patches, untrained_patches
-from insphere.training.progress_bar import ProgressBar
 
 PHASE = DEFAULT_PHASE.model_copy(update={"batch_size": 200})
 
@@ -100,11 +98,7 @@ class FeatureSVDD(PooledDetector):
         trained = train_patches(
             F[:, None].astype(np.float16),
             spec,
-            seed=seed_from(self.random_state),
-            device=resolve_device(self.device),
-            precision=self.precision,
-            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
-            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+            **how_to_train(self),
         )
         self._adopt(spec, trained.sphere, trained.history)
         self._seen = trained.guard.summary()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,12 @@ import torch
 from torch import nn
 
 from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.how_to_train import how_to_train
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
     load_arrays,
     matching_weights,
-    seed_from,
 )
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pretrained_network import (
@@ -41,7 +40,6 @@ from insphere.training.patches import (
     untrained_patches,
     without_gaps,
 )
-from insphere.training.progress_bar import ProgressBar
 
 SCORED_AT_ONCE = 1 << 15  # patches
 
@@ -148,11 +146,7 @@ class FeaturePatchSVDD(PatchDetector):
         trained = train_patches(
             F,
             spec,
-            seed=seed_from(self.random_state),
-            device=resolve_device(self.device),
-            precision=self.precision,
-            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
-            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+            **how_to_train(self),
         )
         self._adopt(spec, trained.sphere, trained.history)
         self.guard_findings_ = self._findings() + trained.guard.summary()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from insphere.detectors.base.how_to_train import how_to_train
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
@@ -21,7 +21,6 @@ from insphere.detectors.base.network_state import (
     load_arrays,
     matching_weights,
     preprocess_steps,
-    seed_from,
     settings,
 )
 from insphere.detectors.base.parameters import parameters
@@ -42,7 +41,6 @@ from insphere.training.pretraining.autoencoder import (
     bounded_output,
 )
 from insphere.training.pretraining.pretraining import pretrain
-from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import parse_recipe
 from insphere.training.start import StageSpec
 from insphere.training.step_memory import fitting_recipe
@@ -205,11 +203,7 @@ class DeepCAE(
             TrainingSet(X, weights=weights),
             spec,
             AutoencoderPretraining(),
-            seed=seed_from(self.random_state),
-            device=resolve_device(self.device),
-            precision=self.precision,
-            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
-            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+            **how_to_train(self),
         )
         assert isinstance(trained.objective, Reconstruction)  # there is at least one epoch
         decoder = trained.objective.decoder

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 from torch import nn
 
+from insphere.detectors.base.how_to_train import how_to_train
 from insphere.detectors.base.method_card import MethodCard
-from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
     load_arrays,
     matching_weights,
-    seed_from,
     settings,
 )
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.base.score_modules import Applied
+from insphere.detectors.base.trained_network import TrainingDetector
 from insphere.nets.segmenter import AnomalySegmenter, SegmentationNet, output_stride
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
 from insphere.resources import rows_within
 from insphere.synthetic_anomalies import KINDS
-from insphere.training.callbacks import Callback
-from insphere.training.device import Precision, resolve_device
+from insphere.training.device import resolve_device
 from insphere.training.memory import keep_freed_memory
-from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import Phase
 from insphere.training.segmentation import SegmentationSpec, train_segmenter
 
@@ -38,7 +34,7 @@ KEPT_BYTES = 600
 
 
 @parameters
-class AnomalySegmentation(NetworkDetector):
+class AnomalySegmentation(TrainingDetector):
     """A small U-Net, trained to find synthetic anomalies in the normal images.
 
     In each epoch three quarters of the images are damaged anew, in ways and at strengths drawn at
@@ -123,18 +119,9 @@ class AnomalySegmentation(NetworkDetector):
     flips: bool = True
     widths: Sequence[int] = (16, 32, 64, 128)
     top: float = 0.01
-    preprocess: str | Sequence[Any] | None = None
     crop: int = 128
     steps: int = 2500
-    epochs: int | None = None
-    lr: float | None = None
-    batch_size: int | None = None
-    device: str = "auto"
-    precision: Precision = "auto"
-    checkpoint_dir: str | PathLike[str] | None = None
     allow_collapse: bool = False
-    callbacks: Sequence[Callback] = ()
-    verbose: bool = False
 
     # ------------------------------------------------------------------ public
 
@@ -169,11 +156,7 @@ class AnomalySegmentation(NetworkDetector):
         self.segmenter_, self.history_, guard = train_segmenter(
             X,
             spec,
-            seed=seed_from(self.random_state),
-            device=resolve_device(self.device),
-            precision=self.precision,
-            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
-            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+            **how_to_train(self),
         )
         self.spec_ = spec
         self.guard_findings_ = guard.summary()

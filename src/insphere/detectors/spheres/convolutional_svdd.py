@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from insphere.detectors.base.how_to_train import how_to_train
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
@@ -18,7 +18,6 @@ from insphere.detectors.base.network_state import (
     load_arrays,
     matching_weights,
     preprocess_steps,
-    seed_from,
     settings,
 )
 from insphere.detectors.base.parameters import parameters
@@ -31,7 +30,6 @@ from insphere.training.convolutional import convolutional_head, train_places
 from insphere.training.deep_svdd import SphereSpec
 from insphere.training.device import resolve_device
 from insphere.training.memory import keep_freed_memory
-from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import parse_recipe
 from insphere.training.step_memory import fitting_recipe
 
@@ -135,11 +133,7 @@ class ConvolutionalSVDD(TrainedNetworkDetector):
         sphere, history, guard = train_places(
             X,
             spec,
-            seed=seed_from(self.random_state),
-            device=resolve_device(self.device),
-            precision=self.precision,
-            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
-            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+            **how_to_train(self),
         )
         self.spec_, self.sphere_, self.history_ = spec, sphere, history
         self.guard_findings_ = guard.summary()

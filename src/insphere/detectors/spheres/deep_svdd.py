@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -14,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from insphere.detectors.base.class_labels import class_codes
+from insphere.detectors.base.how_to_train import how_to_train
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
@@ -22,7 +22,6 @@ from insphere.detectors.base.network_state import (
     load_arrays,
     matching_weights,
     preprocess_steps,
-    seed_from,
     settings,
 )
 from insphere.detectors.base.parameters import parameters
@@ -44,7 +43,6 @@ from insphere.training.objectives import radius_quantile
 from insphere.training.pollution import Pollution
 from insphere.training.pretraining.parse import parse_pretraining
 from insphere.training.pretraining.pretraining import Pretraining
-from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import parse_recipe
 from insphere.training.regularizers import Regularizers
 from insphere.training.step_memory import fitting_recipe
@@ -333,17 +331,7 @@ class DeepSVDD(
         return TrainingSet(X, labels=labels, weights=weights)
 
     def _train(self, train: TrainingSet, spec: SphereSpec) -> TrainedSphere:
-        checkpoints = None if self.checkpoint_dir is None else Path(self.checkpoint_dir)
-        progress = [ProgressBar()] if self.verbose else []
-        return train_sphere(
-            train,
-            spec,
-            seed=seed_from(self.random_state),
-            device=resolve_device(self.device),
-            precision=self.precision,
-            checkpoints=checkpoints,
-            callbacks=[*self.callbacks, *progress],
-        )
+        return train_sphere(train, spec, **how_to_train(self))
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
         return batched(X, self._scorer, self._scorer, self.precision)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import nn
 
 from insphere.detectors.base.class_labels import class_codes
 from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.base.how_to_train import how_to_train
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
@@ -21,7 +21,6 @@ from insphere.detectors.base.network_state import (
     load_arrays,
     matching_weights,
     preprocess_steps,
-    seed_from,
     settings,
 )
 from insphere.detectors.base.parameters import parameters
@@ -36,7 +35,6 @@ from insphere.scoring.conformal import Calibration
 from insphere.training.classifier import ClassifierSpec, train_classifier
 from insphere.training.device import resolve_device
 from insphere.training.memory import keep_freed_memory
-from insphere.training.progress_bar import ProgressBar
 from insphere.training.recipe import parse_recipe
 from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
@@ -197,11 +195,7 @@ class SoftmaxThreshold(WeightedDetector, TrainedNetworkDetector):
         network, history = train_classifier(
             TrainingSet(X, labels=labels, weights=weights).take(normals_first),
             spec,
-            seed=seed_from(self.random_state),
-            device=resolve_device(self.device),
-            precision=self.precision,
-            checkpoints=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
-            callbacks=[*self.callbacks, *([ProgressBar()] if self.verbose else [])],
+            **how_to_train(self),
         )
         self.spec_, self.classifier_, self.history_ = spec, network, history
 
