@@ -346,3 +346,18 @@ def _plain(value: Any, where: str = "") -> Any:
     if isinstance(value, int) and abs(value) > _LARGEST:
         raise ParseError(f"holds {named}a whole number that is too large")
     return value
+
+
+def is_number(text: str) -> bool:
+    """Say whether Python reads a text as a number; ``nan`` and ``inf`` are some.
+
+    Examples
+    --------
+    >>> is_number("-1e3"), is_number("3 mm")
+    (True, False)
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -8,7 +8,7 @@ import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from os import PathLike
 from pathlib import Path
@@ -18,11 +18,11 @@ import torch
 
 from insphere.atomic import write_atomic
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.method_table import method_of_class
 from insphere.detectors.model_folder import load_detector
-from insphere.detectors.persistence.model_format import CARD, check_model_path, read_description
+from insphere.detectors.persistence.model_format import CARD, check_model_path
 from insphere.errors import ModelError, SpecError, require
-from insphere.export.exported import ExportedModel, example, raw_type
+from insphere.export.describe import describe
+from insphere.export.exported import ExportedModel, example
 from insphere.runtime.description import CARD_KEY, KEY, Description
 
 OPSET = 18
@@ -101,7 +101,13 @@ def export_onnx(
     require_onnx()
     detector = load_for_export(model)
     module = ExportedModel(detector, maps=maps)
-    description = describe(detector, module, model)
+    description = describe(
+        detector,
+        model,
+        outputs=module.outputs,
+        rounding=module.rounding,
+    )
+    description = replace(description, versions=description.versions | _versions())
     content = to_bytes(detector, module, description, card_of(model))
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(target, content)
@@ -128,38 +134,6 @@ def card_of(model: str | PathLike[str]) -> str:
     """Return the card of a model folder; empty if it was removed."""
     file = check_model_path(model) / CARD
     return file.read_text("utf-8", errors="replace") if file.is_file() else ""
-
-
-def describe(
-    detector: OneClassDetector, module: ExportedModel, model: str | PathLike[str]
-) -> Description:
-    """Return what an exported model says of itself."""
-    saved = read_description(check_model_path(model))
-    trained, values = detector.trained_on_, detector.value_range_
-    names = getattr(detector, "feature_names_in_", None)
-    return Description(
-        detector=saved.detector,
-        method=method_of_class(saved.detector) or "",
-        title=detector.card.title,
-        kind="images" if detector.image_shape_ is not None else "tables",
-        shape=list(detector.image_shape_ or detector.modality_.sample_shape),
-        dtype=raw_type(detector),
-        columns=None if names is None else [str(name) for name in names],
-        values=None if values is None else saved.fitted.model_dump()["value_range_"],
-        reading=None if trained is None else trained.model_dump(),
-        outputs=module.outputs,
-        threshold=float(detector.threshold_) if detector.judges else None,
-        threshold_rule=detector.threshold_rule_,
-        guarantee=detector.guarantee,
-        false_alarm_rate=getattr(detector, "false_alarm_rate_", None),
-        n_train=detector.n_train_,
-        score_mean=detector.score_mean_,
-        score_std=detector.score_std_,
-        calibration_scores=detector.calibration_scores_.tolist(),
-        rounding=module.rounding,
-        model_sha256=saved.sha256,
-        versions=saved.versions | _versions(),
-    )
 
 
 def to_bytes(

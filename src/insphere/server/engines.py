@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.model_folder import load_detector
-from insphere.detectors.persistence.model_format import DESCRIPTION, check_model_path
-from insphere.detectors.persistence.model_format import read_description as read_folder
+from insphere.detectors.persistence.model_format import DESCRIPTION
 from insphere.errors import ModelError
 from insphere.runtime.description import Description
 from insphere.runtime.scorer import Scorer, Scores
@@ -130,36 +129,19 @@ def _of_folder(name: str, path: Path, stamp: tuple[Any, ...]) -> Engine:
 
 def describe_detector(detector: OneClassDetector, path: Path) -> Description:
     """Return the description of a loaded model folder, in the form of exported models."""
-    from insphere.export.exported import raw_type
+    from insphere.export.describe import describe
 
-    saved = read_folder(check_model_path(path))
-    images = detector.image_shape_ is not None
-    calibrated = ["p_value", "severity"] if detector.n_calibration_ else []
     names = getattr(detector, "feature_names_in_", None)
     frames = bool(getattr(detector.modality_, "columns", ()))
     shape = detector.image_shape_ or detector.modality_.sample_shape
-    return Description(
-        detector=saved.detector,
-        method=detector.card.key,
-        title=detector.card.title,
-        kind="images" if images else "tables",
+    calibrated = ["p_value", "severity"] if detector.n_calibration_ else []
+    return describe(
+        detector,
+        path,
         shape=[len(names)] if frames and names is not None else list(shape),
-        dtype=raw_type(detector),
-        columns=None if names is None else [str(one) for one in names],
-        values=None,
-        reading=None if detector.trained_on_ is None else detector.trained_on_.model_dump(),
+        values=None,  # the detector itself brings values to its range
         outputs=["score", "verdict", *calibrated, "z_score"],
-        threshold=float(detector.threshold_) if detector.judges else None,
-        threshold_rule=detector.threshold_rule_,
-        guarantee=detector.guarantee,
-        false_alarm_rate=getattr(detector, "false_alarm_rate_", None),
-        n_train=detector.n_train_,
-        score_mean=detector.score_mean_,
-        score_std=detector.score_std_,
-        calibration_scores=detector.calibration_scores_.tolist(),
         rounding=0.0,
-        model_sha256=saved.sha256,
-        versions=saved.versions,
     )
 
 

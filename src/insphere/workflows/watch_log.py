@@ -10,7 +10,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -45,6 +45,11 @@ class Identity(NamedTuple):
     path: str
     size: int
     modified: int
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Self:
+        """Return the identity of the file that a row of the log is about."""
+        return cls(str(row["path"]), int(row["bytes"]), int(row["modified_ns"]))
 
 
 def logged_path(relative: str) -> str:
@@ -125,7 +130,7 @@ class WatchLog:
             self._file.write("".join(map(self._line, rows)).encode())
             self._file.flush()
             os.fsync(self._file.fileno())
-        self.seen.update(map(_identity, rows))
+        self.seen.update(map(Identity.of, rows))
 
     @property
     def _is_csv(self) -> bool:
@@ -150,7 +155,7 @@ class WatchLog:
             self._file.flush()
             return
         self.rows = self._parsed(whole)
-        self.seen = set(map(_identity, self.rows))
+        self.seen = set(map(Identity.of, self.rows))
 
     def _parsed(self, content: bytes) -> list[dict[str, Any]]:
         other = DataError(
@@ -170,7 +175,3 @@ class WatchLog:
             return rows
         except (UnicodeDecodeError, csv.Error, ParseError, TypeError) as error:
             raise other from error
-
-
-def _identity(row: dict[str, Any]) -> Identity:
-    return Identity(str(row["path"]), int(row["bytes"]), int(row["modified_ns"]))

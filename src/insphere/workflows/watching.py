@@ -150,9 +150,7 @@ class Watcher:
         self._waiting: dict[Identity, float] = {}
         self._scores = [float(row["score"]) for row in log.rows if row.get("score") is not None]
         self._unfinished = {
-            Identity(str(row["path"]), int(row["bytes"]), int(row["modified_ns"]))
-            for row in log.rows
-            if row.get("verdict") == "anomalous"
+            Identity.of(row) for row in log.rows if row.get("verdict") == "anomalous"
         }
         log.rows = []
 

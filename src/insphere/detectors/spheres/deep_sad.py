@@ -14,7 +14,6 @@ from insphere.detectors.spheres.deep_svdd import DeepSVDD
 from insphere.errors import DataError
 from insphere.training.deep_svdd import SphereSpec
 from insphere.training.labelled_anomalies import LabelledAnomalies
-from insphere.training.training_set import TrainingSet
 
 _ADVICE = (
     "y holds 0 for an unlabelled, 1 for a normal and -1 for an anomalous sample; for the class of "
@@ -94,15 +93,6 @@ class DeepSAD(DeepSVDD):
                 f"All samples are labelled as anomalous, so nothing is normal; {_ADVICE}."
             )
         return labels, labels >= 0
-
-    def _known(
-        self,
-        X: NDArray[Any],
-        labels: NDArray[np.int64] | None,
-        weights: NDArray[np.float64] | None,
-    ) -> TrainingSet:
-        normal = None if labels is None else labels >= 0
-        return TrainingSet(X, labels=labels, weights=weights, normal=normal)
 
     def _resolve(self, several: bool = False) -> SphereSpec:
         spec = super()._resolve(several)

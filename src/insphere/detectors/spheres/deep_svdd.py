@@ -315,20 +315,12 @@ class DeepSVDD(
     ) -> NDArray[Any]:
         keep_freed_memory()
         spec = self._resolve(several=bool(self.classes_))
-        self._adopt(spec, self._train(self._known(X, labels, weights), spec))
+        normal = None if spec.labelled is None or labels is None else labels >= 0
+        self._adopt(spec, self._train(TrainingSet(X, labels, None, weights, normal), spec))
         distances = self._anomaly_score(X)
-        normal = slice(None) if spec.labelled is None or labels is None else labels >= 0
-        self.radius_ = float(radius_quantile(torch.from_numpy(distances[normal]), spec.nu))
+        of_normals = distances if normal is None else distances[normal]
+        self.radius_ = float(radius_quantile(torch.from_numpy(of_normals), spec.nu))
         return distances
-
-    def _known(
-        self,
-        X: NDArray[Any],
-        labels: NDArray[np.int64] | None,
-        weights: NDArray[np.float64] | None,
-    ) -> TrainingSet:
-        """Return the training set; classes are used by heads with several centres alone."""
-        return TrainingSet(X, labels=labels, weights=weights)
 
     def _train(self, train: TrainingSet, spec: SphereSpec) -> TrainedSphere:
         return train_sphere(train, spec, **how_to_train(self))

@@ -17,6 +17,7 @@ from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError, SpecError
 from insphere.modalities.tables.files import read_frame
 from insphere.modalities.tables.frame import Frame
+from insphere.parsing import is_number
 
 ROLES = ("time", "label", "drop")
 BLOCKS = 40  # in which points stay together when some are held out
@@ -225,7 +226,7 @@ def looks_like_series(path: Path) -> bool:
             return False
         rows = [row for row in rows if row != [""]]
         times = np.array([_parsed(row[0]) for row in rows])
-        numbers = [cell == "" or _is_number(cell) for row in rows for cell in row[1:]]
+        numbers = [cell == "" or is_number(cell) for row in rows for cell in row[1:]]
     except (ValueError, IndexError, OSError, UnicodeDecodeError):
         return False
     return bool((np.diff(times) > 0).all()) and all(numbers)
@@ -278,14 +279,6 @@ def _stamp(value: float | str | None) -> str:
     if value is None or value != value:
         return "missing"
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def window_length(values: Floats) -> int:

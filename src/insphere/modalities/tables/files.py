@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from insphere.errors import DataError, require
 from insphere.modalities.tables.frame import Frame, as_frame, check_width
+from insphere.parsing import is_number
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "nil"})
 """What stands for a missing value in a CSV file, in small letters."""
@@ -65,7 +66,7 @@ def _read_csv(path: Path) -> Frame:
             raise DataError(f"{path} is empty: its first line names the columns.")
         check_width(len(head))
         names = [name.strip() or f"column {i}" for i, name in enumerate(head)]
-        if sum(_is_number(name) for name in names) > len(names) / 2:
+        if sum(is_number(name) for name in names) > len(names) / 2:
             raise DataError(
                 f"The first line of {path} holds numbers and not the names of columns: add a line "
                 "with names."
@@ -112,11 +113,3 @@ def _number(cell: str) -> float:
 
 def _refuse() -> float:
     raise ValueError("1_000 is a text")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
