@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from sklearn.metrics import roc_auc_score
 
 from insphere.data.load import load_dataset
 from insphere.detectors.registry import build_detector
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.versions import versions
 from insphere.workflows.choose import choose
 from insphere.workflows.choosing.candidates import CANDIDATES, applicable
@@ -242,15 +242,11 @@ def main() -> None:
     parser.add_argument("--without", action="append", default=[])
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
-    done = set()
-    if given.out.exists():
-        lines = map(json.loads, given.out.read_text().splitlines())
-        done = {(row["set"], row["candidate"]) for row in lines}
+    done = {(row["set"], row["candidate"]) for row in read_rows(given.out)}
     for name in given.sets:
         for task in SETS[name](given.data):
             for row in measured(task, done, given.without):
-                with given.out.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+                append_row(given.out, row)
 
 
 if __name__ == "__main__":

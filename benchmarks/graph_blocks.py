@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from insphere.experiments.store.jsonl_rows import read_rows
+from tables_of_rows import methods_by_set
 
 ROWS = Path(__file__).parent / "results" / "graphs.jsonl"
 SETS = {"cora": "Cora", "citeseer": "Citeseer"}
@@ -31,25 +30,7 @@ TITLES = {
 
 def graphs() -> str:
     """Set out mean and standard deviation over the seeds of the mean AUC over the classes."""
-    rows = read_rows(ROWS)
-    lines = [
-        "| method | " + " | ".join(SETS.values()) + " | seeds |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for method, title in TITLES.items():
-        found = {
-            name: [100 * r["auc"] for r in rows if (r["set"], r["method"]) == (name, method)]
-            for name in SETS
-        }
-        cells = [_cell(values) for values in found.values()]
-        lines.append(f"| {title} | " + " | ".join(cells) + f" | {min(map(len, found.values()))} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(values: list[float]) -> str:
-    if len(values) < 2:
-        return f"{values[0]:.1f}" if values else "–"
-    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+    return methods_by_set(read_rows(ROWS), TITLES, SETS)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"graphs": graphs}

@@ -10,9 +10,7 @@ words as they are or weighted by how rare they are in the graph (TF-IDF).
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import time
 import zipfile
 from pathlib import Path
@@ -27,6 +25,7 @@ from insphere.detectors.graphs.node_features import NodeScale
 from insphere.detectors.registry import build_detector
 from insphere.modalities.graphs.graph import Graph
 from insphere.versions import versions
+from missing_rows import arguments, measure_missing
 
 RESULTS = Path(__file__).parent / "results" / "graphs.jsonl"
 DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -80,28 +79,11 @@ def read(content: bytes) -> tuple[Graph, np.ndarray]:
 
 def main() -> None:
     """Measure what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--methods", nargs="+", default=[*DETECTORS, *CONTROLS])
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    done = set()
-    if given.out.exists():
-        rows = map(json.loads, given.out.read_text().splitlines())
-        done = {(row["set"], row["seed"], row["method"]) for row in rows}
+    given = arguments(__doc__, [*DETECTORS, *CONTROLS], RESULTS)
     with zipfile.ZipFile(given.data / "citation-graphs.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".npz"))
         sets = {Path(name).stem: read(archive.read(name)) for name in names}
-    for seed in range(given.seeds):
-        for title, (graph, labels) in sets.items():
-            for method in given.methods:
-                if (title, seed, method) in done:
-                    continue
-                row = measured(title, seed, method, graph, labels)
-                with given.out.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                print(row, flush=True)
+    measure_missing(given, sets, lambda name, seed: sets[name], measured)
 
 
 def measured(

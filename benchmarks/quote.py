@@ -37,6 +37,7 @@ from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
 from table1_blocks import BLOCKS as TABLE1
 from table_blocks import BLOCKS as TABULAR
+from tables_of_rows import markdown, spread
 from text_blocks import BLOCKS as TEXTS
 from threshold_blocks import BLOCKS as THRESHOLDS
 
@@ -46,20 +47,6 @@ PAGES = (HERE.parent / "README.md", *sorted((HERE.parent / "docs").glob("*.md"))
 EXPORTS = HERE.parent / "src" / "insphere" / "detectors" / "__init__.py"
 EXPORTED = re.compile(r"(of methods\.\n).*?(# end\n)", re.DOTALL)
 BLOCK = re.compile(r"(<!-- results: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """Lay out a Markdown table whose first column is text and whose others are numbers."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows]) + "\n"
-
-
-def spread(values: list[float]) -> str:
-    """Write a mean, with its standard deviation where there are several values."""
-    if not values:
-        return "–"
-    mean = f"{np.mean(values):.1f}"
-    return mean if len(values) == 1 else f"{mean} ± {np.std(values, ddof=1):.1f}"
 
 
 def seeds(rows: list[dict[str, Any]]) -> str:

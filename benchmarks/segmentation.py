@@ -21,6 +21,7 @@ import numpy as np
 from choosing import tiles, truth_of
 from insphere.detectors import AnomalySegmentation, load_detector
 from insphere.detectors.registry import build_detector
+from insphere.experiments.store.jsonl_rows import append_row
 from insphere.scoring.pixels import evaluate_maps
 from insphere.scoring.severity import SeverityScale
 from insphere.synthetic_anomalies import KINDS, synthesize
@@ -56,8 +57,7 @@ def main() -> None:
         other = build_detector(given.other, {"contamination": 0.05}, seed=0)
         other.fit(task.train[~held])
         for row in both(detector, other, given.other, task, task.train[held], given.data):
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            append_row(RESULTS, row)
         return
     row = measured(detector, task, task.train[held][::2], tile_masks(given.data))
     seconds = sum(record["seconds"] for record in detector.history_)
@@ -69,8 +69,7 @@ def main() -> None:
         "fit_wall_seconds": round(seconds),
         "versions": versions(),
     }
-    with RESULTS.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    append_row(RESULTS, row)
     print(json.dumps(row, indent=1))
 
 

@@ -27,6 +27,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.neighbors import NearestNeighbors
 
 from insphere.detectors import SeriesSVDD
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.modalities.series import TimeSeries
 from insphere.scoring.range_auc import vus_pr
 
@@ -40,15 +41,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
-    done = set()
-    if given.out.exists():
-        done = {json.loads(line)["series"] for line in given.out.read_text().splitlines()}
+    done = {row["series"] for row in read_rows(given.out)}
     for name, values, labels, n_train in all_series(given.data):
         if name in done or not labels[n_train:].any():
             continue
         for row in measured(name, values, labels, n_train):
-            with given.out.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            append_row(given.out, row)
         print(row, flush=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,17 +23,9 @@ FORMS = {
 }
 
 
-def rows(suite: str) -> list[dict[str, Any]]:
-    """Return the rows of a suite."""
-    path = RESULTS / f"{suite}.jsonl"
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def few_labels() -> str:
     """AUC by the share of labelled anomalies: on all, on the labelled digit, on unseen digits."""
-    found = rows("few-labels")
+    found = read_rows(RESULTS / "few-labels.jsonl")
     if not found:
         return UNMEASURED
     lines = [
@@ -53,7 +44,7 @@ def few_labels() -> str:
 
 def several_classes() -> str:
     """One model with ten spheres beside ten models."""
-    found = rows("several-classes")
+    found = read_rows(RESULTS / "several-classes.jsonl")
     if not found:
         return UNMEASURED
     one = next(row["measured"] for row in found if row["models"] == 1)
@@ -85,7 +76,7 @@ def several_classes() -> str:
 
 def dirty_normals() -> str:
     """AUC of each form of training on a polluted set, and the share of the loss won back."""
-    found = rows("dirty-normals")
+    found = read_rows(RESULTS / "dirty-normals.jsonl")
     if not found:
         return UNMEASURED
     forms = {(row["normal"], row["form"]): row["measured"]["auc"] for row in found}

@@ -13,7 +13,6 @@ Each finished run is appended to results/SUITE.jsonl; started again, the script 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from sklearn.metrics import roc_auc_score
 
 from insphere import DeepSVDD
 from insphere.detectors import DeepSAD, HypersphereClassifier
+from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -55,17 +55,17 @@ def main() -> None:
     with np.load(given.data / "mnist.npz", allow_pickle=False) as archive:
         mnist = {name: archive[name] for name in archive.files}
     path = RESULTS / f"{given.suite}.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    done = [{k: v for k, v in row.items() if k not in ("measured", "versions")} for row in rows]
+    done = [
+        {k: v for k, v in row.items() if k not in ("measured", "versions")}
+        for row in read_rows(path)
+    ]
     for seed in range(given.seeds):
         for what, measure in SUITES[given.suite](mnist, seed):
             if what in done or what.get("normal", given.normal[0]) not in given.normal:
                 continue
             started = time.perf_counter()
             measured = measure() | {"seconds": round(time.perf_counter() - started, 1)}
-            row = what | {"measured": measured, "versions": versions()}
-            with path.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+            append_row(path, what | {"measured": measured, "versions": versions()})
             print(what, measured, flush=True)
 
 

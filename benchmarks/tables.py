@@ -9,9 +9,7 @@ pyod``), and runs as PyOD ships it.
 
 from __future__ import annotations
 
-import argparse
 import io
-import json
 import time
 import warnings
 import zipfile
@@ -26,6 +24,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from insphere.detectors import TableSVDD
+from missing_rows import arguments, measure_missing
 
 RESULTS = Path(__file__).parent / "results" / "tables.jsonl"
 MOST = 10_000
@@ -77,31 +76,17 @@ METHODS: dict[str, Score] = {
 
 def main() -> None:
     """Measure what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    done = set()
-    if given.out.exists():
-        rows = map(json.loads, given.out.read_text().splitlines())
-        done = {(row["set"], row["seed"], row["method"]) for row in rows}
+    given = arguments(__doc__, list(METHODS), RESULTS)
     with zipfile.ZipFile(given.data / "adbench.zip") as archive:
-        names = [name for name in archive.namelist() if name.endswith(".npz")]
-        names.sort(key=lambda name: archive.getinfo(name).file_size)
-        for seed in range(given.seeds):
-            for name in names:
-                title = Path(name).stem
-                missing = [m for m in given.methods if (title, seed, m) not in done]
-                if missing:
-                    with np.load(io.BytesIO(archive.read(name)), allow_pickle=False) as data:
-                        parts = split(data["X"].astype(np.float64), data["y"], seed)
-                    for method in missing:
-                        row = measured(title, seed, method, *parts)
-                        with given.out.open("a") as file:
-                            file.write(json.dumps(row) + "\n")
-                        print(row, flush=True)
+        files = [name for name in archive.namelist() if name.endswith(".npz")]
+        files.sort(key=lambda name: archive.getinfo(name).file_size)
+        sets = {Path(name).stem: name for name in files}
+
+        def opened(name: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+            with np.load(io.BytesIO(archive.read(sets[name])), allow_pickle=False) as data:
+                return split(data["X"].astype(np.float64), data["y"], seed)
+
+        measure_missing(given, sets, opened, measured)
 
 
 def split(X: np.ndarray, y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

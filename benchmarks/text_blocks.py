@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from insphere.experiments.store.jsonl_rows import read_rows
+from tables_of_rows import methods_by_set
 
 ROWS = Path(__file__).parent / "results" / "texts.jsonl"
 SETS = {"smsspam": "SMS", "covid_fake": "news"}
@@ -29,23 +28,7 @@ TITLES = {
 
 def texts() -> str:
     """Set out mean and standard deviation over the seeds, for each method and set."""
-    rows = read_rows(ROWS)
-    lines = [
-        "| method | " + " | ".join(SETS.values()) + " | seeds |",
-        "| --- | ---: | ---: | ---: |",
-    ]
-    for method, title in TITLES.items():
-        found = {
-            name: [row["auc"] for row in rows if (row["set"], row["method"]) == (name, method)]
-            for name in SETS
-        }
-        cells = [
-            f"{100 * np.mean(v):.1f} ± {100 * np.std(v, ddof=1):.1f}" if len(v) > 1 else "–"
-            for v in found.values()
-        ]
-        seeds = min(map(len, found.values()))
-        lines.append(f"| {title} | " + " | ".join(cells) + f" | {seeds} |")
-    return "\n".join(lines) + "\n"
+    return methods_by_set(read_rows(ROWS), TITLES, SETS)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"texts": texts}

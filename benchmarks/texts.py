@@ -9,7 +9,6 @@ and with a one-class SVM (RBF, ν = 0.1); and the length of the text alone.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import time
@@ -25,6 +24,7 @@ from sklearn.svm import OneClassSVM
 
 from insphere.detectors.registry import build_detector
 from insphere.versions import versions
+from missing_rows import arguments, measure_missing
 
 RESULTS = Path(__file__).parent / "results" / "texts.jsonl"
 Texts = list[str]
@@ -85,28 +85,11 @@ METHODS: dict[str, Score] = {
 
 def main() -> None:
     """Measure what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
-    parser.add_argument("--out", type=Path, default=RESULTS)
-    given = parser.parse_args()
-    done = set()
-    if given.out.exists():
-        rows = map(json.loads, given.out.read_text().splitlines())
-        done = {(row["set"], row["seed"], row["method"]) for row in rows}
+    given = arguments(__doc__, list(METHODS), RESULTS)
     with zipfile.ZipFile(given.data / "texts.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jsonl"))
         sets = {Path(name).stem: read(archive.read(name)) for name in names}
-    for seed in range(given.seeds):
-        for title, (texts, truth) in sets.items():
-            for method in given.methods:
-                if (title, seed, method) in done:
-                    continue
-                row = measured(title, seed, method, texts, truth)
-                with given.out.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
-                print(row, flush=True)
+    measure_missing(given, sets, lambda name, seed: sets[name], measured)
 
 
 def read(content: bytes) -> tuple[np.ndarray, np.ndarray]:
