@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.request
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -430,7 +431,9 @@ def together(app, requests):
         ):
             return await asyncio.gather(*(client.post(SCORE, content=one) for one in requests))
 
-    return asyncio.run(send())
+    # In a thread of its own: the browser of other tests leaves a loop running in this one.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, send()).result()
 
 
 def test_requests_are_scored_in_shared_batches_and_each_gets_its_own(paths, digits, detector):
