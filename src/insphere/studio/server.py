@@ -6,10 +6,20 @@ from typing import Any
 
 from nicegui import app, ui
 
-from insphere.studio import downloads
+from insphere.studio import downloads, photo_routes
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import FAVICON
-from insphere.studio.pages import compare, experiments, inspect, models, run
+from insphere.studio.pages import (
+    compare,
+    experiments,
+    inspect,
+    inspection,
+    models,
+    photos,
+    review,
+    run,
+    start,
+)
 from insphere.web.access import Guard
 from insphere.web.disconnects import EndAbandonedAnswers
 from insphere.web.place import Place
@@ -32,9 +42,10 @@ def serve(studio: Studio, place: Place, *, show: bool) -> None:
         Whether to open a browser.
     """
     studio.prepare()
-    for page in (compare, run, experiments, models, inspect):
+    for page in (start, photos, inspection, review, compare, run, experiments, models, inspect):
         page.register(studio)
     downloads.register(studio)
+    photo_routes.register(studio)
     guard: Any = Guard
     app.add_middleware(guard, token=place.token, limit=LIMITS.bytes + _MARGIN)
     end_abandoned: Any = EndAbandonedAnswers

@@ -1,4 +1,4 @@
-"""The start page: select images, the normal class and a method, and train."""
+"""The page *Compare*: select images, the normal class and a method, and train."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RECIPES = {
 def register(studio: Studio) -> None:
     """Register the page at its address."""
 
-    @ui.page("/", response_timeout=PATIENCE)
+    @ui.page("/compare", response_timeout=PATIENCE)
     async def compare(
         dataset: str = "",
         normal: str = "",
@@ -59,7 +59,7 @@ def register(studio: Studio) -> None:
             "recipe": recipe, "epochs": epochs, "pretrain": pretrain, "seed": seed,
             "threshold": threshold, "pretraining": pretraining, "head": head,
         }  # fmt: skip
-        with frame(studio, "Compare", "/"):
+        with frame(studio, "Compare", "/compare"):
             html("<h1>What is normal?</h1>")
             html(
                 '<p class="lead">Pick the normal class. A detector is trained on its images alone '
