@@ -80,6 +80,10 @@ def test_a_table_says_the_same_as_the_folders(place):
         writer.writerow(["not/reviewed.png", "0.1", ""])
     assert read_reviews(table).good == read_reviews(place / "reviews").good
     assert read_reviews(table).anomalous == read_reviews(place / "reviews").anomalous
+    elsewhere = place / "tables" / "reviews.csv"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(table.read_bytes())
+    assert read_reviews(elsewhere, place) == read_reviews(table)
     table.write_text("path,review\na.png,perhaps\n")
     with pytest.raises(DataError, match=r"Line 2 .* calls a photo 'perhaps': write good or"):
         read_reviews(table)

@@ -30,8 +30,8 @@ from insphere.studio.pages import compare, experiments, inspect, models, run
 Ask = Callable[[str], httpx.Response]
 
 QUERIES = {
-    "/compare": ("dataset", "normal", "method", "objective", "options", "recipe", "epochs", "pretrain",
-          "threshold", "seed"),
+    "/compare": ("dataset", "normal", "method", "objective", "options", "recipe", "epochs",
+          "pretrain", "threshold", "seed"),
     "/experiments": ("compare", "figure", "group", "search", "state", "sort"),
     "/models": ("model",),
     "/look": ("model",),

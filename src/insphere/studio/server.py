@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import app, ui
@@ -26,10 +30,13 @@ from insphere.web.place import Place
 from insphere.web.uploads import LIMITS
 
 LOOK_AFTER_SECONDS = 2.0
+ANSWER_SECONDS = 120.0
 _MARGIN = 1_000_000  # bytes around an upload
 
 
-def serve(studio: Studio, place: Place, *, show: bool) -> None:
+def serve(
+    studio: Studio, place: Place, *, show: bool, ready: Callable[[], None] = lambda: None
+) -> None:
     """Run the server until the program is ended.
 
     Parameters
@@ -40,6 +47,8 @@ def serve(studio: Studio, place: Place, *, show: bool) -> None:
         From `insphere.web.place.find_place`.
     show : bool
         Whether to open a browser.
+    ready : callable
+        Called once, in a thread of its own, when the server answers.
     """
     studio.prepare()
     for page in (start, photos, inspection, review, compare, run, experiments, models, inspect):
@@ -52,6 +61,11 @@ def serve(studio: Studio, place: Place, *, show: bool) -> None:
     app.add_middleware(end_abandoned)
     app.on_startup(lambda: app.timer(LOOK_AFTER_SECONDS, studio.look_after, immediate=True))
     app.on_startup(studio.warm_up)
+    app.on_startup(
+        lambda: threading.Thread(
+            target=tell_when_answered, args=(place, ready), daemon=True
+        ).start()
+    )
     app.on_shutdown(studio.close)
     ui.run(
         host=place.host,
@@ -67,3 +81,21 @@ def serve(studio: Studio, place: Place, *, show: bool) -> None:
         show_welcome_message=False,
         reconnect_timeout=10.0,
     )
+
+
+def tell_when_answered(place: Place, ready: Callable[[], None]) -> None:
+    """Ask the server until it answers, whatever the answer is, and then call `ready`."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(place.host, place.host)
+    end = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < end:
+        connection = http.client.HTTPConnection(host, place.port, timeout=5)
+        try:
+            connection.request("GET", "/photo-files/")
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.05)
+            continue
+        finally:
+            connection.close()
+        ready()
+        return

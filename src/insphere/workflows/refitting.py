@@ -105,7 +105,7 @@ class Refit:
         return said
 
 
-def read_reviews(source: str | PathLike[str]) -> Reviews:
+def read_reviews(source: str | PathLike[str], photos: str | PathLike[str] | None = None) -> Reviews:
     """Read the reviews of photos.
 
     Parameters
@@ -113,7 +113,9 @@ def read_reviews(source: str | PathLike[str]) -> Reviews:
     source : path
         A folder with the subfolders ``good`` and ``anomalous``; or a CSV file with the columns
         ``path`` and ``review``, with one of `GOOD` or `ANOMALOUS` (rows without a review are left
-        out). Paths are relative to the file.
+        out).
+    photos : path, optional
+        Folder to which the paths in a CSV file are relative; by default that of the file.
 
     Raises
     ------
@@ -124,7 +126,7 @@ def read_reviews(source: str | PathLike[str]) -> Reviews:
     if place.is_dir():
         found = Reviews(_images(place / "good"), _images(place / "anomalous"))
     elif place.suffix.lower() == ".csv" and place.is_file():
-        found = _from_table(place)
+        found = _from_table(place, place.parent if photos is None else Path(photos))
     else:
         raise DataError(
             f"{shown_path(place)} holds no reviews: give a folder with the subfolders good and "
@@ -142,7 +144,7 @@ def _images(folder: Path) -> tuple[Path, ...]:
     return tuple(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
-def _from_table(path: Path) -> Reviews:
+def _from_table(path: Path, folder: Path) -> Reviews:
     try:
         text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(text), strict=True))
@@ -161,7 +163,7 @@ def _from_table(path: Path) -> Reviews:
                 f"Line {number} of {shown_path(path)} calls a photo {word[:40]!r}: write good or "
                 "anomalous."
             )
-        (good if word in GOOD else anomalous).append(path.parent / (row["path"] or ""))
+        (good if word in GOOD else anomalous).append(folder / (row["path"] or ""))
     return Reviews(tuple(good), tuple(anomalous))
 
 
@@ -170,6 +172,7 @@ def refit(
     normals: str | PathLike[str],
     reviews: Reviews | str | PathLike[str],
     *,
+    photos: str | PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Refit:
     """Train a detector again with reviewed good photos among its normals.
@@ -188,6 +191,8 @@ def refit(
         The normal photos that it was trained on.
     reviews : Reviews or path
         See `read_reviews`.
+    photos : path, optional
+        See `read_reviews`.
     progress : bool, optional
         Show bars; by default if stderr is a terminal.
 
@@ -204,7 +209,7 @@ def refit(
     """
     before = model if isinstance(model, OneClassDetector) else load_detector(model)
     shape = trained_image_shape(before)
-    found = reviews if isinstance(reviews, Reviews) else read_reviews(reviews)
+    found = reviews if isinstance(reviews, Reviews) else read_reviews(reviews, photos)
     if not found.good:
         raise SpecError(
             "None of the reviewed photos is called good, so there is nothing to add; give the "

@@ -31,6 +31,14 @@ def refit(
             show_default=False,
         ),
     ],
+    photos: Annotated[
+        str | None,
+        typer.Option(
+            help="Folder to which the paths in a .csv file of reviews are relative (default: that "
+            "of the file).",
+            metavar="FOLDER",
+        ),
+    ] = None,
     out: Annotated[
         str, typer.Option(help="Folder for the new model.", metavar="MODEL")
     ] = "insphere-model-2",
@@ -61,7 +69,8 @@ def refit(
     if Path(out).resolve() == Path(model).resolve():
         raise SpecError("The new model needs another folder than the old one: name it with --out.")
     check_destination(out, overwrite=overwrite)
-    done = train_again(model, normals, reviews, progress=False if quiet or as_json else None)
+    bars = False if quiet or as_json else None
+    done = train_again(model, normals, reviews, photos=photos, progress=bars)
     done.detector.save(out, overwrite=overwrite)
     if as_json:
         console.print_json(_summary(done, out))
