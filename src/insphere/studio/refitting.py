@@ -61,7 +61,7 @@ def train_again(store: str, identity: str) -> str:
     from insphere.experiments.store.run_store import Store
 
     inspections = Inspections(Store(store))
-    before = inspections._need(identity)
+    before = inspections.need(identity)
     partial_folder = inspections.root / f".refit-{identity}-{os.getpid()}"
     shutil.rmtree(partial_folder, ignore_errors=True)
     photos, defects = partial_folder / "photos", partial_folder / "anomalies"
