@@ -49,9 +49,11 @@ class KNNDetector(FlatDetector):
         title="2-nearest-neighbour on pixels",
         family="shallow",
         summary="distance to the nearest normal images, on raw pixels",
+        takes_classes=True,
         is_control=True,
     )
     pca = None
+    _takes = ("labels",)
     _scores_as_if_new = True
     _stored = ("training_",)
 
@@ -80,7 +82,7 @@ class KNNDetector(FlatDetector):
         plain = self.normalize is None or self.column_scale_ is not None
         return [] if plain else [UnitLength()]
 
-    def _training_scores(self, X: Array) -> Floats:
+    def _as_new(self, X: Array) -> Floats:
         return mean_distance(self.training_, None, self.n_neighbors)
 
     @of_pixels
@@ -97,7 +99,10 @@ class KNNDetector(FlatDetector):
         ndarray of float32, shape (n, H, W)
             0 or more; higher is more anomalous.
         """
-        return self._pixel_distances(X)
+        return self._maps_of_nearest(X) if self.members_ else self._own_map(self._read_images(X))
+
+    def _own_map(self, data: Array) -> NDArray[np.float32]:
+        return self._pixel_distances(data)
 
     def _comparable(self, F: Floats) -> Floats:
         return self._scaled(F)
