@@ -79,6 +79,9 @@ def _score_some(
         if len(alarms):
             images = data.take(alarms)
             keys = [some[int(place)].key for place in alarms]
+            for place in alarms:
+                file, key = folder / "photos" / some[int(place)].file, some[int(place)].key
+                thumbnail(file, folder / "larges" / f"{key}.jpg", LARGE)
             draw_maps(detector, images, keys, folder / "maps", _scale(inspection))
     for photo, reason in bad:
         rows.append((photo.key, {"error": reason}))
