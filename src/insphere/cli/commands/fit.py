@@ -50,6 +50,13 @@ def fit(
             metavar="NAME",
         ),
     ] = None,
+    choose_minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Time in which --method auto compares methods; the fit follows (default 10).",
+            metavar="MINUTES",
+        ),
+    ] = None,
     contamination: Annotated[
         float | None,
         typer.Option(
@@ -220,6 +227,7 @@ def fit(
         **reading,
         "source": source,
         "method": method,
+        "choose_minutes": choose_minutes,
         "anomalies": anomalies,
         "by_class": by_class,
         "group_by": group_by,
