@@ -33,6 +33,7 @@ from insphere.training.pretraining.table import PRETRAININGS
 RECIPES = {
     "fast": ("Fast", "one-cycle schedule, the default"),
     "paper": ("Paper", "as published: slightly better and much slower"),
+    "best": ("Best", "learns from turned images first: Deep SVDD on images at its best"),
 }
 
 
@@ -186,7 +187,8 @@ class ComparePage:
                 ("head", "Head", HEADS),
             ):
                 if name in own:
-                    named = [(kind, kind.replace("-", " ")) for kind in kinds]
+                    named = [("auto", "by recipe")]
+                    named += [(kind, kind.replace("-", " ")) for kind in kinds]
                     now = getattr(form, name)
                     controls.select(title, named, now, partial(self._set, name))
 
