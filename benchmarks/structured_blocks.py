@@ -93,6 +93,47 @@ def dirty_normals() -> str:
     return "\n".join(lines) + "\n"
 
 
+DATA = {"mnist": "MNIST by digit", "tiles": "magnetic tiles by exposure"}
+METHODS = {
+    "knn": "2-NN, pixels",
+    "mahalanobis": "Mahalanobis",
+    "deep-svdd": "Deep SVDD",
+    "feature-knn": "2-NN on features",
+    "patch-gaussian": "Gaussian patches",
+}
+
+
+def groups() -> str:
+    """Show the worst group, with one threshold for all and with one for each group."""
+    found = read_rows(RESULTS / "groups.jsonl")
+    if not found:
+        return UNMEASURED
+    lines = [
+        "| data, detector | promised | one threshold: worst group | one a group: worst group |",
+        "| --- |" + " ---: |" * 3,
+    ]
+    for row in found:
+        name = f"{DATA[row['data']]}, {METHODS[row['method']]}"
+        for rate in row["rates"]:
+            cells = [name, f"{100 * rate['rate']:g} %", _worst(rate, "one"), _worst(rate, "own")]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _worst(rate: dict[str, Any], title: str) -> str:
+    known = [
+        (value, error, name)
+        for value, error, name in zip(
+            rate[title], rate[f"{title}_error"], rate["groups"], strict=True
+        )
+        if value is not None
+    ]
+    if len(known) < len(rate["groups"]) and title == "own" and not known:
+        return f"needs {rate['needed']} in each group"
+    value, error, name = max(known)
+    return f"{100 * value:.2f} ± {100 * error:.2f} % ({name})"
+
+
 def _mean(measured: list[dict[str, Any]], key: str) -> str:
     return f"{100 * np.mean([values[key] for values in measured]):.1f}"
 
@@ -101,4 +142,5 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "few-labels": few_labels,
     "several-classes": several_classes,
     "dirty-normals": dirty_normals,
+    "groups": groups,
 }

@@ -163,4 +163,4 @@ def _kind(value: Any) -> str | None:
 def _address(values: dict[str, Any]) -> str:
     """Return an address without the values that are the defaults."""
     changed = {k: v for k, v in values.items() if v not in (None, "", _DEFAULTS.get(k))}
-    return "/?" + urlencode(changed)
+    return "/compare?" + urlencode(changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,9 @@ def report_data(
         singular=modality.singular,
         plural=modality.plural,
         sample_size="" if exhibits is None else modality.size,
+        verdicts=None if scored.groups is None else scored.flagged,
+        groups=[asdict(one) | {"rate": one.rate} for one in scored.group_rates],
+        group_notes=detector.group_sentences,
         history=getattr(detector, "history_", ()),
         findings=getattr(detector, "guard_findings_", ()),
         comparison=comparison,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insphere.cli import console
-from insphere.cli.options import Json, Quiet, Reading, reads_images
+from insphere.cli.options import GroupBy, Json, Quiet, Reading, reads_images
 from insphere.detectors.method_table import METHODS
 from insphere.durations import duration
 from insphere.errors import SpecError
@@ -81,6 +81,7 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    group_by: GroupBy = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -222,6 +223,7 @@ def fit(
         "method": method,
         "anomalies": anomalies,
         "by_class": by_class,
+        "group_by": group_by,
         "contamination": contamination,
         "false_alarm_rate": false_alarm_rate,
         "options": _options(option, region),
@@ -340,6 +342,7 @@ def _summary(fitted: Fit) -> dict[str, Any]:
         "size": detector.modality_.size,
         "threshold": detector.threshold_ if detector.judges else None,
         "threshold_rule": detector.threshold_rule_,
+        "by_group": detector.group_sentences,
         "findings": list(getattr(detector, "guard_findings_", ())),
         "seconds": round(fitted.seconds, 3),
         "settings": fitted.config.settings(),
@@ -367,6 +370,8 @@ def _print_result(fitted: Fit) -> None:
         "threshold": _threshold(detector),
         "promise": detector.guarantee,
     }
+    if by_group := detector.group_sentences:
+        rows["by group"] = " ".join(by_group)
     if fitted.choice is not None:
         rows["chosen"] = fitted.choice.sentence
     if fitted.n_anomalies:

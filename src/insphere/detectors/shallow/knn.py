@@ -55,9 +55,11 @@ class KNNDetector(FlatDetector):
         title="2-nearest-neighbour on pixels",
         family="shallow",
         summary="distance to the nearest normal images, on raw pixels",
+        takes_classes=True,
         is_control=True,
     )
     pca = None
+    _takes = ("labels",)
     _scores_as_if_new = True
     _stored = ("training_",)
 
@@ -65,7 +67,7 @@ class KNNDetector(FlatDetector):
     blur: float = 0.0
     normalize: str | None = "l2"
 
-    def _fit(self, X: Array) -> None:
+    def _fit(self, X: Array, *, labels: NDArray[np.int64] | None = None) -> Array | None:
         require(
             is_real(self.blur) and 0 <= self.blur <= MOST_BLUR,
             f"blur is a number of pixels from 0 to {MOST_BLUR}, but got {self.blur!r}.",
@@ -74,7 +76,7 @@ class KNNDetector(FlatDetector):
             self.blur == 0 or (self.features is None and self.image_shape_ is not None),
             "blur is for images that are compared pixel by pixel; leave it out.",
         )
-        super()._fit(X)
+        return super()._fit(X, labels=labels)
 
     def _vectors(self, X: Array) -> Floats:
         if self.blur == 0 or self.features is not None:
@@ -111,7 +113,7 @@ class KNNDetector(FlatDetector):
         plain = self.normalize is None or self.column_scale_ is not None
         return [] if plain else [UnitLength()]
 
-    def _training_scores(self, X: Array) -> Floats:
+    def _as_new(self, X: Array) -> Floats:
         return mean_distance(self.training_, None, self.n_neighbors)
 
     @of_pixels
@@ -128,7 +130,10 @@ class KNNDetector(FlatDetector):
         ndarray of float32, shape (n, H, W)
             0 or more; higher is more anomalous.
         """
-        return self._pixel_distances(X)
+        return self._maps_of_nearest(X) if self.members_ else self._own_map(self._read_images(X))
+
+    def _own_map(self, data: Array) -> NDArray[np.float32]:
+        return self._pixel_distances(data)
 
     def _comparable(self, F: Floats) -> Floats:
         return self._scaled(F)

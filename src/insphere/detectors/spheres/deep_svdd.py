@@ -184,13 +184,19 @@ class DeepSVDD(
     # ------------------------------------------------------------------ public
 
     def fit(  # type: ignore[override]  # see WeightedDetector
-        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        groups: Any = None,
+        strata: Any = None,
+        sample_weight: Any = None,
     ) -> Self:
         """Train on normal samples and place the threshold.
 
         Parameters
         ----------
-        X, groups, sample_weight
+        X, groups, strata, sample_weight
             As in `OneClassDetector.fit` and `WeightedDetector.fit`.
         y : array, shape (n,), optional
             Class of each normal sample, such as a product or a camera: whole numbers or strings.
@@ -201,7 +207,7 @@ class DeepSVDD(
         -------
         self
         """
-        return super().fit(X, y, groups=groups, sample_weight=sample_weight)
+        return super().fit(X, y, groups=groups, strata=strata, sample_weight=sample_weight)
 
     def predict_class(self, X: Any) -> NDArray[Any]:
         """Return the class whose sphere is nearest, in units of its radius.
