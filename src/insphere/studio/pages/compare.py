@@ -30,7 +30,7 @@ from insphere.studio.image_sources import Source
 from insphere.training.heads.table import HEADS
 from insphere.training.pretraining.table import PRETRAININGS
 
-RECIPES = {"fast": "One cycle", "paper": "As published"}
+RECIPES = {"fast": "One cycle", "paper": "As published", "best": "Pretrained on turned images"}
 
 
 def register(studio: Studio) -> None:
@@ -184,7 +184,8 @@ class ComparePage:
                 ("head", "Head", HEADS),
             ):
                 if name in own:
-                    named = [(kind, kind.replace("-", " ")) for kind in kinds]
+                    named = [("auto", "by recipe")]
+                    named += [(kind, kind.replace("-", " ")) for kind in kinds]
                     now = getattr(form, name)
                     controls.select(title, named, now, partial(self._set, name))
 
