@@ -50,6 +50,13 @@ def fit(
             metavar="NAME",
         ),
     ] = None,
+    choose_minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Time in which --method auto compares methods; the fit follows (default 10).",
+            metavar="MINUTES",
+        ),
+    ] = None,
     contamination: Annotated[
         float | None,
         typer.Option(
@@ -102,7 +109,8 @@ def fit(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe, a named set of epochs and learning rates: fast or paper (default fast).",
+            help="Recipe, a named set of epochs and learning rates: fast, paper, or for Deep SVDD "
+            "on images best, which pretrains without labels (default fast).",
             rich_help_panel=_TRAINING,
             metavar="NAME",
         ),
@@ -113,14 +121,14 @@ def fit(
     ] = None,
     pretrain_epochs: Annotated[
         int | None,
-        typer.Option(
-            help="Epochs of pretraining as an autoencoder; 0 for none.", rich_help_panel=_TRAINING
-        ),
+        typer.Option(help="Epochs of pretraining; 0 for none.", rich_help_panel=_TRAINING),
     ] = None,
     pretraining: Annotated[
         str | None,
         typer.Option(
-            help="Kind of pretraining: " + ", ".join(PRETRAININGS) + " (default autoencoder).",
+            help="Kind of pretraining: "
+            + ", ".join(PRETRAININGS)
+            + " (default: that of the recipe, else autoencoder).",
             rich_help_panel=_TRAINING,
             metavar="KIND",
         ),
@@ -220,6 +228,7 @@ def fit(
         **reading,
         "source": source,
         "method": method,
+        "choose_minutes": choose_minutes,
         "anomalies": anomalies,
         "by_class": by_class,
         "group_by": group_by,

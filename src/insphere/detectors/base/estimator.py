@@ -308,7 +308,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             )
         elif rate is None:
             self.calibration_scores_ = np.empty(0)
-            self.threshold_, self.threshold_rule_ = float("inf"), no_threshold(len(reference))
+            said = no_threshold(len(reference)).replace("images", self.modality_.plural)
+            self.threshold_, self.threshold_rule_ = float("inf"), said
         else:
             if in_parts:
                 held = normals
