@@ -317,9 +317,11 @@ def _write_report(fitted: Fit, path: Path, show: bool) -> None:
     from insphere.report import write_report
     from insphere.workflows.reporting import report_data
     from insphere.workflows.score_source import score_data
+    from insphere.workflows.suspicious import most_suspicious
 
     scored = score_data(fitted.detector, fitted.data, progress=None if show else False)
-    write_report(report_data(scored, spec=fitted.config.settings()), path)
+    suspects = most_suspicious(fitted)
+    write_report(report_data(scored, spec=fitted.config.settings(), suspects=suspects), path)
 
 
 def _values(fitted: Fit) -> str:
