@@ -15,7 +15,7 @@ from insphere.data.read_options import ReadOptions
 from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError
 from insphere.modalities.exhibit import Curve, Exhibit
-from insphere.modalities.modality import Array, Modality, forget_columns
+from insphere.modalities.modality import Array, Example, Modality, forget_columns
 from insphere.modalities.series.time_series import (
     TimeSeries,
     looks_like_series,
@@ -56,6 +56,9 @@ class Series(Modality):
     )
     method: ClassVar[str] = "series-svdd"
     rivals: ClassVar[tuple[str, ...]] = ()
+    example: ClassVar[Example] = Example(
+        "share-prices", "Prices of a share up to the crash of 2008", "matplotlib"
+    )
 
     @classmethod
     def reads(cls, X: Any) -> bool:

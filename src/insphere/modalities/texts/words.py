@@ -23,10 +23,12 @@ def text_exhibits(detector: Any, texts: Array) -> list[Exhibit]:
     """
     return [
         Exhibit(
-            title=_short(str(text), LONGEST_TITLE),
+            title=shortened(str(text), LONGEST_TITLE),
             words=_shares(words),
             head=("Nearest normal texts", "Cosine") if near else (),
-            rows=tuple((_short(other, LONGEST_SHOWN), f"{cosine:.2f}") for other, cosine in near),
+            rows=tuple(
+                (shortened(other, LONGEST_SHOWN), f"{cosine:.2f}") for other, cosine in near
+            ),
             note=_note(words),
         )
         for text, words, near in zip(
@@ -43,12 +45,13 @@ def _shares(words: list[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
 
 def _note(words: list[tuple[str, float]]) -> str:
     most = sorted(words, key=lambda item: -item[1])[:3]
-    lifted = [f"“{_short(word, 40)}” (+{change:.2f})" for word, change in most if change > 0]
+    lifted = [f"“{shortened(word, 40)}” (+{change:.2f})" for word, change in most if change > 0]
     if not lifted:
         return "No single word lifts the score of this text."
     return f"Lift the score most, each by what it falls without them: {', '.join(lifted)}."
 
 
-def _short(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
+    """Return a text in one line of at most so many characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"
