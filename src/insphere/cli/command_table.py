@@ -20,6 +20,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "methods": "methods:methods",
         "info": "info:info",
         "watch": "watch:watch",
+        "refit": "refit:refit",
         "drift": "drift:drift",
         "cache": "cache:cache",
     },

@@ -30,12 +30,15 @@ class Labelled:
         Samples with the same number are held out together.
     n_anomalies : int
         Number of labelled anomalies.
+    strata : ndarray of str, shape (n,), or None
+        The group in which each normal sample's false alarms are counted.
     """
 
     X: Any
     y: NDArray[Any] | None = None
     groups: NDArray[np.int64] | None = None
     n_anomalies: int = 0
+    strata: NDArray[np.str_] | None = None
 
 
 def labelled_samples(
@@ -44,6 +47,7 @@ def labelled_samples(
     config: FitConfig,
     detector: OneClassDetector,
     *,
+    strata: NDArray[np.str_] | None = None,
     progress: bool | None = None,
 ) -> Labelled:
     """Return the samples to fit on, with their classes or with labelled anomalies if asked for.
@@ -58,6 +62,8 @@ def labelled_samples(
         ``config.by_class`` and ``config.anomalies`` say what is wanted.
     detector : OneClassDetector
         Not fitted.
+    strata : ndarray of str, shape (n,), optional
+        The group of each, if false alarms are counted by group.
     progress : bool, optional
         Show a bar while anomalies are decoded.
 
@@ -79,9 +85,9 @@ def labelled_samples(
                 "by-class gives each normal class a sphere of its own, but there is one normal "
                 "class: name several, such as --normal bolt --normal nut."
             )
-        return Labelled(normals, classes)
+        return Labelled(normals, classes, strata=strata)
     if config.anomalies is None:
-        return Labelled(normals)
+        return Labelled(normals, strata=strata)
     if not detector.card.takes_anomalies:
         raise SpecError(
             f"{detector.card.title} learns from normal images alone: leave out the anomalies, or "
@@ -99,7 +105,9 @@ def labelled_samples(
         start = int(groups.max()) + 1
         groups = np.concatenate([groups, start + np.arange(len(bad))])
     y = np.repeat(np.array([0, -1]), [len(good), len(bad)])
-    return Labelled(np.concatenate([good, bad]), y, groups, len(bad))
+    if strata is not None:  # only those of normal samples count
+        strata = np.concatenate([strata, np.repeat(strata[:1], len(bad))])
+    return Labelled(np.concatenate([good, bad]), y, groups, len(bad), strata)
 
 
 def _anomalies(normals: SampleSet, config: FitConfig, progress: bool | None) -> NDArray[Any]:

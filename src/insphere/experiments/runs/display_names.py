@@ -68,6 +68,7 @@ _FIRST = ("recipe", "objective")  # parameters that come first in a name
 _WORDS = {
     ("objective", "soft-boundary"): "soft boundary",
     ("recipe", "paper"): "paper recipe",
+    ("recipe", "best"): "best recipe",
     ("gamma", "labelled-holdout"): "tuned on labelled test images",
     ("nu", "labelled-holdout"): "",  # tuned together with γ
 }

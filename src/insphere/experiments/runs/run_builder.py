@@ -21,10 +21,12 @@ from insphere.modalities.examples import kind_of_example
 from insphere.scoring.thresholds import conformal_calibration_size
 from insphere.training.recipe import parse_recipe
 
+RecipeName = Literal["fast", "paper", "best"]
 BASELINE = "deep-svdd"
 UNTRAINED = "untrained"
-PRETRAINING, HEAD = "autoencoder", "center"  # the defaults
+PRETRAINING, HEAD = "auto", "auto"  # the defaults
 _NETWORK = ("encoder", "preprocess", "allow_collapse")
+_BEST = ("recipe", "pretrain_epochs", "pretraining", "head")  # with the recipe of this name
 _KEPT = ("recipe", "epochs", "pretrain_epochs", "objective", "nu", "false_alarm_rate")
 _RATES = (0.05, 0.1)
 
@@ -44,14 +46,15 @@ class RunChoice(BaseModel):
         Objective of Deep SVDD.
     options : tuple of str
         Keys of `OPTIONS`, for methods that accept them.
-    recipe : {"fast", "paper"}
+    recipe : {"fast", "paper", "best"}
         Recipe of the schedule.
     epochs, pretrain_epochs : int, optional
         Override those of the recipe.
     pretraining : str
-        Kind of pretraining; see `insphere.training.pretraining.table.PRETRAININGS`.
+        Kind of pretraining; see `insphere.training.pretraining.table.PRETRAININGS`. "auto" is that
+        of the recipe.
     head : str
-        Kind of head; see `insphere.training.heads.table.HEADS`.
+        Kind of head; see `insphere.training.heads.table.HEADS`. "auto" is that of the recipe.
     false_alarm_rate : float, optional
         Hold out normal images, and place the threshold for this rate.
     seed : int
@@ -65,7 +68,7 @@ class RunChoice(BaseModel):
     method: MethodName = BASELINE
     objective: Literal["one-class", "soft-boundary"] = "one-class"
     options: tuple[str, ...] = ()
-    recipe: Literal["fast", "paper"] = "fast"
+    recipe: RecipeName = "fast"
     epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int | None = Field(default=None, ge=0)
     pretraining: str = PRETRAINING
@@ -85,8 +88,8 @@ class RunChoice(BaseModel):
             "recipe": None if self.recipe == "fast" else self.recipe,
             "epochs": self.epochs,
             "pretrain_epochs": self.pretrain_epochs,
-            "pretraining": None if self.pretraining == PRETRAINING else self.pretraining,
-            "head": None if self.head == HEAD else self.head,
+            "pretraining": self._chosen(self.pretraining, "autoencoder"),
+            "head": self._chosen(self.head, "center"),
             "objective": None if self.objective == "one-class" else self.objective,
             "false_alarm_rate": self.false_alarm_rate,
         }
@@ -101,6 +104,11 @@ class RunChoice(BaseModel):
             params=params,
             seed=self.seed,
         )
+
+    def _chosen(self, kind: str, usual: str) -> str | None:
+        """Return a kind of pretraining or head; None where it is what the recipe takes anyway."""
+        by_recipe = kind == "auto" or (kind == usual and self.recipe != "best")
+        return None if by_recipe else kind
 
     def specs(self) -> list[RunSpec]:
         """Return the run, its baseline and its controls, in this order and without repetitions."""
@@ -197,7 +205,8 @@ def controls_of(spec: RunSpec) -> list[RunSpec]:
     if (kind := kind_of_example(spec.dataset)) is not None:
         known = comparable_methods(kind.key)
         return [_changed(spec, m, held_out) for m in kind.rivals if not known.get(m, "missing")]
-    network = {k: v for k, v in spec.params.items() if k in _NETWORK}
+    names = _NETWORK + (_BEST if spec.params.get("recipe") == "best" else ())
+    network = {k: v for k, v in spec.params.items() if k in names}
     found = []
     for control in METHODS:
         card = method_card(control)

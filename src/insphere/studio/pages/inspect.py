@@ -76,7 +76,7 @@ class InspectPage:
         """Build the page."""
         if self.run is None:
             html(
-                '<p class="gap muted">There are no models yet. <a href="/">Train one first</a>.</p>'
+                '<p class="gap muted">There is no model yet. <a href="/compare">Train one</a>.</p>'
             )
             return
         with ui.element("div").classes("side look"):

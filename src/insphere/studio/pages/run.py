@@ -34,10 +34,12 @@ def register(studio: Studio) -> None:
     @ui.page("/runs/{identity}", response_timeout=PATIENCE)
     async def show(identity: str, image: str = "", threshold: str = "", scores: str = "") -> None:
         found = studio.run(identity)
-        with frame(studio, "Run" if found is None else studio.names()[identity], "/"):
+        with frame(studio, "Run" if found is None else studio.names()[identity], "/compare"):
             if found is None:
                 html("<h1>There is no such run</h1>")
-                html('<p class=lead>It may be in another store. <a href="/">Start a run</a>.</p>')
+                html(
+                    '<p class=lead>Perhaps in another store. <a href="/compare">Start one</a>.</p>'
+                )
                 return
             page = RunPage(studio, found, threshold, scores)
             await page.build()
@@ -111,8 +113,8 @@ class RunPage:
         if self.kind is not None:
             spec = self.found.spec
             values = {"dataset": spec.dataset, "normal": spec.normal[0], "method": spec.method}
-            return "/?" + urlencode(values)
-        return "/" if self.source is None else address_of(self.source, self.found.spec)
+            return "/compare?" + urlencode(values)
+        return "/compare" if self.source is None else address_of(self.source, self.found.spec)
 
     # ------------------------------------------------------------------ what is there
 
