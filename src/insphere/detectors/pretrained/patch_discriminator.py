@@ -24,7 +24,7 @@ from insphere.detectors.base.network_state import (
     settings,
 )
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.frozen_features.pretrained_network import CHUNK, require_images
+from insphere.detectors.frozen_features.pretrained_network import CHUNK
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector, of_head
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
 from insphere.detectors.pretrained.scoring_heads import DiscriminatorOfPatches
@@ -107,6 +107,7 @@ class PatchDiscriminator(PatchDetector):
         See `PatchDetector` and `PretrainedNetwork`.
     """
 
+    _takes = ()  # one network for all
     card = MethodCard(
         key="patch-discriminator",
         title="Patch discriminator (SimpleNet)",
@@ -139,11 +140,13 @@ class PatchDiscriminator(PatchDetector):
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _fit(self, X: Array) -> None:
-        require_images(X, self)
+    def _prepare(self, X: Array) -> None:
         keep_freed_memory()
+        self._resolve()  # report a wrong setting before any work
+        super()._prepare(X)
+
+    def _learn_from(self, X: Array) -> None:
         spec = self._resolve()
-        self._begin(X)
         rows, damaged = self._examples(X, spec)
         network, history, guard = train_discriminator(
             rows, damaged, self._sizes, spec, **how_to_train(self)
@@ -159,9 +162,11 @@ class PatchDiscriminator(PatchDetector):
         fine = [name for name in names if card.stage(name).stride >= FINEST_STRIDE]
         return tuple(fine) or card.default_patches
 
-    def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._pooled(self._patch_scores(part)) for part in self._parts(X)]
-        return np.concatenate(parts) if parts else np.empty(0)
+    def _as_new(self, X: Array) -> Floats:
+        return self._anomaly_score(X)
+
+    def _at_once(self, X: Array) -> int:
+        return self._few
 
     def _patch_scores(self, F: Half) -> Floats:
         known = ~np.isnan(F[..., 0])
