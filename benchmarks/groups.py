@@ -38,11 +38,11 @@ TILES = "magnetic-tiles.zip"
 Scored = tuple[NDArray[np.float64], NDArray[np.str_], NDArray[np.int64]]
 
 RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("mnist", "knn", {}),
     ("mnist", "mahalanobis", {}),
-    ("mnist", "deep-svdd", {"epochs": 5, "pretrain_epochs": 5}),
+    ("mnist", "knn", {}),
     ("tiles", "feature-knn", {}),
     ("tiles", "patch-gaussian", {}),
+    ("mnist", "deep-svdd", {"epochs": 5, "pretrain_epochs": 5}),
 )
 
 

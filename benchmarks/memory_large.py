@@ -33,7 +33,7 @@ RANDOM = ["--option", "weights=random"]
 METHODS = {
     "auto": ["--choose-minutes", "60"],
     "deep-svdd": SHORT,
-    "anogan": ["--epochs", "1"],
+    "anogan": ["--option", "train_steps=3", "--option", "search_steps=2"],
     "fcdd": SHORT,
     "knn": [],
     "feature-knn": RANDOM,

@@ -1,10 +1,17 @@
 """A server under load: ``python benchmarks/serve.py --seconds 30``.
 
-Starts ``insphere serve`` with one model in a process of its own. Clients send images one after the
-other, each as fast as it gets answers, and every score is compared with the library's. Measured are
-the latency of one client alone, then of all together, throughput beside scoring in a loop with the
-best batch, and the memory of the server. Rows go to results/serve.jsonl, one a model and number of
-clients.
+Starts ``insphere serve`` with one model in a process of its own. Every score is compared with the
+library's. Measured are, in each of some rounds:
+
+- scoring in a loop in this process, with the best of some batch sizes, from the same PNG files;
+- one client alone, that sends a request as soon as it has its answer;
+- all clients, each as fast as it gets answers: what the server can carry at most. The time of an
+  answer is then the number of clients divided by the throughput, whatever the server does;
+- half of that throughput at a fixed rate, whether earlier requests are answered or not: how long
+  an answer takes at a load that the server can carry.
+
+A request holds one PNG, a zip of PNGs, or a binary tensor of the Open Inference Protocol. Rows go
+to results/serve.jsonl.
 """
 
 from __future__ import annotations
@@ -20,14 +27,16 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 from PIL import Image
 
+from http_load import Answered, closed_loop, open_loop, request
 from insphere.data.load import load_dataset
 from insphere.detectors.model_folder import load_detector
 from insphere.detectors.registry import build_detector
@@ -36,6 +45,7 @@ from machine import machine
 RESULTS = Path(__file__).parent / "results" / "serve.jsonl"
 POOL = 512
 TOLERANCE = 1e-5
+RATE = 0.5
 
 
 def png(image: np.ndarray) -> bytes:
@@ -54,45 +64,55 @@ def zipped(contents: list[bytes]) -> bytes:
     return file.getvalue()
 
 
-async def load(
-    address: str, bodies: list[bytes], wanted: list[np.ndarray], clients: int, seconds: float
+def tensor_request(path: str, images: np.ndarray) -> bytes:
+    """Return a request of the Open Inference Protocol with a binary tensor, answered so too."""
+    raw = images.tobytes()
+    asked = {
+        "inputs": [
+            {
+                "name": "images",
+                "datatype": "UINT8",
+                "shape": list(images.shape),
+                "parameters": {"binary_data_size": len(raw)},
+            }
+        ],
+        "outputs": [{"name": "score"}],
+        "parameters": {"binary_data_output": True},
+    }
+    said = json.dumps(asked).encode()
+    length = ("Inference-Header-Content-Length", str(len(said)))
+    return request(path, said + raw, "application/octet-stream", [length])
+
+
+def scores_of(answer: Answered, form: str) -> np.ndarray:
+    """Return the scores in an answer."""
+    if form != "tensor":
+        return np.array([one["score"] for one in json.loads(answer.body)["results"]])
+    length = int(answer.head.partition(b"inference-header-content-length:")[2].split(b"\r\n")[0])
+    return np.frombuffer(answer.body[length:], "<f8")
+
+
+def judged(
+    answers: list[Answered], took: float, wanted: list[np.ndarray], form: str
 ) -> dict[str, Any]:
-    """Send requests for some seconds; latencies, and how many answers were wrong."""
-    times: list[float] = []
-    images = wrong = refused = 0
-    end = time.perf_counter() + seconds
-    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
-
-    async def client(first: int, session: httpx.AsyncClient) -> None:
-        nonlocal images, wrong, refused
-        place = first
-        while time.perf_counter() < end:
-            place = (place + 1) % len(bodies)
-            started = time.perf_counter()
-            answer = await session.post(address, content=bodies[place])
-            times.append(time.perf_counter() - started)
-            if answer.status_code == 429:
-                refused += 1
-                await asyncio.sleep(0.05)
-                continue
-            found = np.array([one["score"] for one in answer.json()["results"]])
-            images += len(found)
-            right = np.allclose(found, wanted[place], rtol=TOLERANCE, atol=0)
-            wrong += 0 if answer.status_code == 200 and right else 1
-
-    async with httpx.AsyncClient(limits=limits, timeout=60) as session:
-        began = time.perf_counter()
-        await asyncio.gather(*(client(7 * i, session) for i in range(clients)))
-        took = time.perf_counter() - began
+    """Return speed and latencies, and how many answers were wrong."""
+    good = [one for one in answers if one.status == 200]
+    wrong = images = 0
+    for one in good:
+        found = scores_of(one, form)
+        images += len(found)
+        wrong += not np.allclose(found, wanted[one.place], rtol=TOLERANCE, atol=0)
+    times = 1000 * np.array([one.seconds for one in good])
+    refused = sum(one.status == 429 for one in answers)
     return {
         "seconds": round(took, 2),
-        "requests": len(times),
+        "requests": len(answers),
         "images": images,
-        "wrong": wrong,
+        "wrong": wrong + len(answers) - len(good) - refused,
         "refused": refused,
         "images_per_second": round(images / took, 1),
-        "median_ms": round(1000 * float(np.median(times)), 2),
-        "p99_ms": round(1000 * float(np.quantile(times, 0.99)), 2),
+        "median_ms": round(float(np.median(times)), 2),
+        "p99_ms": round(float(np.quantile(times, 0.99)), 2),
     }
 
 
@@ -135,14 +155,18 @@ def loop_speed(model: Path, contents: list[bytes], seconds: float) -> tuple[floa
 def main() -> None:
     """Measure and add the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seconds", type=float, default=30, help="in all, of each load")
+    parser.add_argument("--rounds", type=int, default=3, help="parts, with the loop between them")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--method", default="deep-svdd")
-    parser.add_argument("--zip", type=int, default=0, help="images of a request, as a zip")
+    parser.add_argument("--form", choices=("image", "zip", "tensor"), default="image")
+    parser.add_argument("--each", type=int, default=64, help="images of a zip or tensor")
     given = parser.parse_args()
     digits = load_dataset("mnist-5k", progress=False)
     three = digits.labels == digits.class_index("3")
     images = digits.images[:: len(digits) // POOL][:POOL]
+    size = 1 if given.form == "image" else given.each
+    starts = range(0, POOL, size)
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "digits"
         params: dict[str, Any] = {"false_alarm_rate": 0.05}
@@ -150,54 +174,93 @@ def main() -> None:
         build_detector(given.method, params, seed=0).fit(digits.images[three]).save(model)
         scores = load_detector(model).anomaly_score(images)
         contents = [png(image) for image in images]
-        size = given.zip or 1
-        starts = range(0, POOL, size)
-        bodies = [zipped(contents[s : s + size]) if given.zip else contents[s] for s in starts]
+        score, infer = "/v1/models/digits/score", "/v2/models/digits/infer"
+        make: dict[str, Callable[[int], bytes]] = {
+            "image": lambda s: request(score, contents[s], "image/png"),
+            "zip": lambda s: request(score, zipped(contents[s : s + size]), "application/zip"),
+            "tensor": lambda s: tensor_request(infer, images[s : s + size]),
+        }
+        requests = [make[given.form](s) for s in starts]
         wanted = [scores[s : s + size] for s in starts]
-        loop, loop_cpu = loop_speed(model, contents, 3)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "insphere", "serve", str(model), "--port", str(port)]
+        command += ["--threads", "1"]  # as the loop
         quiet = subprocess.DEVNULL
         server = subprocess.Popen(command, env=dict(os.environ), stdout=quiet, stderr=quiet)
+        rows, each = [], given.seconds / given.rounds
         try:
-            base = f"http://127.0.0.1:{port}"
             for _ in range(600):
                 try:
-                    httpx.get(f"{base}/v2/health/ready")
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready")
                     break
-                except httpx.TransportError:
+                except OSError:
                     time.sleep(0.2)
-            address = f"{base}/v1/models/digits/score"
-            asyncio.run(load(address, bodies, wanted, 4, 2))  # warm
-            alone = asyncio.run(load(address, bodies, wanted, 1, min(5, given.seconds)))
-            before, used = resident_mb(server.pid), cpu_seconds(server.pid)
-            found = asyncio.run(load(address, bodies, wanted, given.clients, given.seconds))
-            after, used = resident_mb(server.pid), cpu_seconds(server.pid) - used
+            asyncio.run(closed_loop(port, requests, 4, 2))  # warm
+            for _ in range(given.rounds):
+                rows.append(one_round(given, server.pid, port, model, contents, requests, wanted,
+                                      each))  # fmt: skip
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(60)
     row = {
         "model": given.method,
+        "form": given.form,
         "clients": given.clients,
         "images_in_a_request": size,
-        **found,
-        "alone_ms": alone["median_ms"],
-        "alone_p99_ms": alone["p99_ms"],
-        "wrong_alone": alone["wrong"],
-        "loop_images_per_second": round(loop, 1),
-        "cpu_ms_per_image": round(1000 * used / max(1, found["images"]), 3),
-        "loop_cpu_ms_per_image": round(loop_cpu, 3),
-        "memory_mb": round(after, 1),
-        "memory_grew_mb": round(after - before, 1),
+        **{key: median_or_sum(key, [one[key] for one in rows]) for key in rows[0]},
+        "rounds": given.rounds,
+        "cores": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
         "command": f"python benchmarks/serve.py {' '.join(sys.argv[1:])}".strip(),
-        "machine": machine("fastapi", "uvicorn", "httpx"),
+        "machine": machine("fastapi", "uvicorn", "uvloop", "httptools"),
     }
     with RESULTS.open("a", encoding="utf-8") as out:
         out.write(json.dumps(row) + "\n")
     print({key: value for key, value in row.items() if key != "machine"})
+
+
+SUMS = ("seconds", "requests", "images", "wrong", "refused", "wrong_alone", "memory_grew_mb")
+
+
+def median_or_sum(key: str, values: list[float]) -> float:
+    """Add counts of the rounds, and take the middle of everything else."""
+    return round(sum(values) if key in SUMS else float(np.median(values)), 3)
+
+
+def one_round(
+    given: argparse.Namespace, process: int, port: int, model: Path, contents: list[bytes],
+    requests: list[bytes], wanted: list[np.ndarray], seconds: float,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure the loop, one client alone, all clients, and a fixed rate that can be carried."""
+    loop, loop_cpu = loop_speed(model, contents, min(2.0, seconds))
+    alone = judged(*asyncio.run(closed_loop(port, requests, 1, min(3.0, seconds))), wanted,
+                   given.form)  # fmt: skip
+    before, used = resident_mb(process), cpu_seconds(process)
+    answers = asyncio.run(closed_loop(port, requests, given.clients, seconds))
+    used = cpu_seconds(process) - used
+    found = judged(*answers, wanted, given.form)
+    after = resident_mb(process)
+    rate = RATE * found["requests"] / found["seconds"]
+    steady = judged(*asyncio.run(open_loop(port, requests, rate, seconds, given.clients)), wanted,
+                    given.form)  # fmt: skip
+    return {
+        **found,
+        "wrong": found["wrong"] + steady["wrong"],
+        "alone_ms": alone["median_ms"],
+        "alone_p99_ms": alone["p99_ms"],
+        "wrong_alone": alone["wrong"],
+        "steady_requests_per_second": round(rate, 1),
+        "steady_median_ms": steady["median_ms"],
+        "steady_p99_ms": steady["p99_ms"],
+        "loop_images_per_second": round(loop, 1),
+        "share_of_loop": found["images_per_second"] / loop,
+        "cpu_ms_per_image": 1000 * used / max(1, found["images"]),
+        "loop_cpu_ms_per_image": loop_cpu,
+        "memory_mb": after,
+        "memory_grew_mb": after - before,
+    }
 
 
 if __name__ == "__main__":

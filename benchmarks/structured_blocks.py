@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from insphere.experiments.store.jsonl_rows import read_rows
 
@@ -134,6 +135,46 @@ def _worst(rate: dict[str, Any], title: str) -> str:
     return f"{100 * value:.2f} ± {100 * error:.2f} % ({name})"
 
 
+STATISTICS = {
+    "far": "share beyond the upper quartile by 3 widths between quartiles",
+    "far_log": "share of log scores beyond it by 1.5 widths",
+    "mirrored": "upper tail of the log scores against the lower one, mirrored",
+    "reach": "99 % quantile of the log scores, in widths between quartiles",
+    "tail": "shape of the tail (generalised Pareto)",
+}
+
+
+def suspicious() -> str:
+    """Show how well statistics of the scores tell clean training sets from dirty ones."""
+    found = read_rows(RESULTS / "suspicious.jsonl")
+    if not found:
+        return UNMEASURED
+    shares = sorted({row["share"] for row in found} - {0})
+    clean = [row for row in found if not row["share"]]
+    head = [f"AUC, clean against {100 * share:g} % dirty" for share in shares]
+    lines = ["| statistic of the scores | " + " | ".join(head) + " |"]
+    lines.append("| --- |" + " ---: |" * len(shares))
+    for key, title in STATISTICS.items():
+        cells = [title]
+        for share in shares:
+            dirty = [row for row in found if row["share"] == share]
+            values = [row["statistics"][key] for row in (*clean, *dirty)]
+            truth = np.repeat([0, 1], [len(clean), len(dirty)])
+            cells.append(f"{100 * roc_auc_score(truth, values):.0f} %")
+        lines.append("| " + " | ".join(cells) + " |")
+    lines.append("")
+    parts = []
+    for share in shares:
+        dirty = [row for row in found if row["share"] == share]
+        top, expected = np.mean([row["in_top_ten"] for row in dirty]), 10 * share
+        parts.append(
+            f"with {100 * share:g} % anomalies {top:.1f} of the ten are anomalous, where "
+            f"{expected:.1f} would be by chance"
+        )
+    lines.append(f"{len(clean)} tables. In the mean over tables, {'; '.join(parts)}.")
+    return "\n".join(lines) + "\n"
+
+
 def _mean(measured: list[dict[str, Any]], key: str) -> str:
     return f"{100 * np.mean([values[key] for values in measured]):.1f}"
 
@@ -143,4 +184,5 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "several-classes": several_classes,
     "dirty-normals": dirty_normals,
     "groups": groups,
+    "suspicious": suspicious,
 }

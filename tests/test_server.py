@@ -438,7 +438,7 @@ def together(app, requests):
 
 def test_requests_are_scored_in_shared_batches_and_each_gets_its_own(paths, digits, detector):
     images = digits[0][:60]
-    app = make_app(paths, replace(SETTINGS, wait_ms=30))
+    app = make_app(paths, SETTINGS)
     answers = together(app, [png(image) for image in images])
     scores = detector.anomaly_score(images)
     found = [answer.json()["results"][0]["score"] for answer in answers]

@@ -185,6 +185,10 @@ def mask_to_array(image: Image.Image, size: tuple[int, int]) -> NDArray[np.uint8
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation; 1, upright, if there is none or the metadata are broken."""
     try:
+        if image.format == "PNG":
+            image.load()  # metadata may stand behind the pixels
+            if not image.info:
+                return 1
         return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # whatever the rest of the metadata leads Pillow to
         return 1

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from insphere.detectors.spheres.table_svdd import TableSVDD as TableSVDD
     from insphere.detectors.spheres.untrained import UntrainedDeepSVDD as UntrainedDeepSVDD
     from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold
+    from insphere.detectors.texts.cvdd import CVDD as CVDD
     from insphere.detectors.texts.text_knn import TextKNN as TextKNN
     from insphere.detectors.texts.text_mahalanobis import TextMahalanobis as TextMahalanobis
     from insphere.detectors.texts.text_surprise import TextSurprise as TextSurprise

@@ -75,6 +75,7 @@ METHODS = {
     "graph-knn": Entry("graphs.graph_knn:GraphKNN", ("graph",)),
     "ocgnn": Entry("graphs.ocgnn:OCGNN"),
     "text-surprise": Entry("texts.text_surprise:TextSurprise"),
+    "cvdd": Entry("texts.cvdd:CVDD"),
     "combination": Entry("combined.combination:Combination", ("fisher",)),
     "softmax": Entry("supervised.softmax:SoftmaxThreshold"),
 }

@@ -21,6 +21,25 @@ def _now() -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class Suspect:
+    """A normal training sample that does not look normal.
+
+    Parameters
+    ----------
+    name : str
+        Where it came from.
+    score : float
+        Its anomaly score, as if it were new.
+    image : ndarray of uint8, shape (H, W, C), or None
+        The image, if it is one.
+    """
+
+    name: str
+    score: float
+    image: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class ReportData:
     """Contents of a report: images, scores, threshold, truth, history and settings.
 
@@ -90,6 +109,8 @@ class ReportData:
         ``rate``, ``low``, ``high`` (shares, 0…1).
     group_notes : sequence of str
         What is known of false alarms by group, as sentences.
+    suspects : sequence of Suspect
+        Normal training samples that do not look normal, the most suspicious first.
     method : str
         Name of the method that gave the scores.
     created : str
@@ -131,6 +152,7 @@ class ReportData:
     verdicts: NDArray[np.bool_] | None = None
     groups: Sequence[Mapping[str, Any]] = ()
     group_notes: Sequence[str] = ()
+    suspects: Sequence[Suspect] = ()
     method: str = "Deep SVDD"
     created: str = field(default_factory=_now)
 

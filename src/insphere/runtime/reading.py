@@ -44,7 +44,12 @@ def image_files(source: str | os.PathLike[str]) -> tuple[ImageFiles, tuple[str, 
     return files, names
 
 
-def read_image(content: bytes, model: Description, name: str = "the image") -> NDArray[Any]:
+def read_image(
+    content: bytes,
+    model: Description,
+    name: str = "the image",
+    opened: Image.Image | None = None,
+) -> NDArray[Any]:
     """Decode one file as the training images were decoded.
 
     Parameters
@@ -55,6 +60,8 @@ def read_image(content: bytes, model: Description, name: str = "the image") -> N
         Says which size and channels.
     name : str
         What the image is called in messages.
+    opened : PIL.Image.Image, optional
+        The file, if its header has been read already.
 
     Returns
     -------
@@ -66,7 +73,7 @@ def read_image(content: bytes, model: Description, name: str = "the image") -> N
         If it is no image, or does not fit.
     """
     try:
-        pixels = pixels_of(open_image(content), model, content)
+        pixels = pixels_of(opened or open_image(content), model, content)
     except Image.DecompressionBombError as error:
         raise DataError(f"{name} is too large: {error}.") from error
     except (OSError, ValueError, SyntaxError, MemoryError, EOFError, OverflowError) as error:

@@ -128,8 +128,7 @@ class Scorer:
     @property
     def batch(self) -> int:
         """Number of samples that are scored at once."""
-        each = int(np.prod(self.description.shape))
-        return max(1, min(MOST_AT_ONCE, VALUES_AT_ONCE // each))
+        return most_at_once(self.description)
 
     def score(self, X: Any, *, threshold: float | None = None, group: str | None = None) -> Scores:
         """Score images or rows.
@@ -285,6 +284,11 @@ class Scorer:
         if not np.isfinite(rows).all():
             raise DataError("Tables contain NaN or infinite values: replace or remove them.")
         return rows
+
+
+def most_at_once(model: Description) -> int:
+    """Return how many samples of a model are scored at once, so that memory stays small."""
+    return max(1, min(MOST_AT_ONCE, VALUES_AT_ONCE // int(np.prod(model.shape))))
 
 
 def joined(parts: Sequence[Scores]) -> Scores:

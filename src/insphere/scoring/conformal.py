@@ -65,8 +65,8 @@ class Calibration:
         if not self.needs_parts:
             return ""
         return (
-            f"{self.trainings} trainings: to find a threshold that holds for new images, one on "
-            f"all images comes after {int(self.amount)}, each without another part of them"
+            f"{self.trainings} trainings: to find a threshold that holds for new samples, one on "
+            f"all of them comes after {int(self.amount)}, each without another part of them"
         )
 
 

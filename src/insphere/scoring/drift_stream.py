@@ -56,12 +56,11 @@ class DriftStream:
     def _start(self) -> None:
         self._seen = list(self._reference)
         self._chance = np.random.default_rng(self._seed)
-        self._parts = np.full(len(BETS), 1 / len(BETS))
+        self._parts = [1 / len(BETS)] * len(BETS)
         self.log10_capital, self.highest, self.count = 0.0, 0.0, 0
 
     def add(self, scores: Iterable[float]) -> float:
         """Take in scores, the oldest first, and return `log10_capital` after them."""
-        bets = np.array(BETS)
         for score in scores:
             if not math.isfinite(score):
                 continue
@@ -71,10 +70,13 @@ class DriftStream:
             equal = len(self._seen) - above - bisect_left(self._seen, score)
             p = (above + self._chance.random() * (equal + 1)) / (len(self._seen) + 1)
             insort(self._seen, score)
-            parts = ((1 - JUMP) * self._parts + JUMP / len(bets)) * (1 + bets * (p - 0.5))
-            total = parts.sum()
+            parts = [
+                ((1 - JUMP) * part + JUMP / len(BETS)) * (1 + bet * (p - 0.5))
+                for part, bet in zip(self._parts, BETS, strict=True)
+            ]
+            total = sum(parts)
             self.log10_capital += math.log10(total)
-            self._parts = parts / total
+            self._parts = [part / total for part in parts]
             self.highest = max(self.highest, self.log10_capital)
             self.count += 1
         return self.log10_capital

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import log1p
 from scipy.stats import genpareto
 
 from insphere.errors import DataError
@@ -113,6 +114,11 @@ class SeverityScale:
         self.tail = fit_tail(self.calibration_scores) if tail is None else tail
         self.resolution = math.log10(len(self.calibration_scores) + 1)
         self.rounding = ROUNDING * float(np.ptp(self.calibration_scores))
+        ordered, n = self.calibration_scores, len(self.calibration_scores)
+        self._knots = np.unique(ordered)
+        at_or_above = n - np.searchsorted(ordered, self._knots, side="left")
+        self._at_knots = -np.log10((1 + at_or_above) / (n + 1))
+        self._log_chance_top = self._log_chance(ordered[-1])
 
     def __call__(self, scores: ArrayLike) -> NDArray[np.float64]:
         """Return the severity of each score.
@@ -132,13 +138,10 @@ class SeverityScale:
             0 or more; finite for finite scores.
         """
         values = np.asarray(scores, dtype=np.float64)
-        ordered = self.calibration_scores
-        n, top = len(ordered), ordered[-1]
-        knots = np.unique(ordered)
-        at_or_above = n - np.searchsorted(ordered, knots, side="left")
-        body = np.interp(values, knots, -np.log10((1 + at_or_above) / (n + 1)), left=0.0)
+        top = self.calibration_scores[-1]
+        body = np.interp(values, self._knots, self._at_knots, left=0.0)
         beyond = values > top + self.rounding  # the same image in another batch is not beyond
-        growth = self._log_chance(top) - self._log_chance(np.where(beyond, values, top))
+        growth = self._log_chance_top - self._log_chance(np.where(beyond, values, top))
         return np.where(beyond, self.resolution + np.maximum(growth, 0.0), body)
 
     def _log_chance(self, scores: ArrayLike) -> NDArray[np.float64]:
@@ -146,8 +149,11 @@ class SeverityScale:
         tail = self.tail
         with np.errstate(over="ignore"):
             excess = np.maximum(np.asarray(scores, np.float64) - tail.start, 0.0) / tail.scale
-        log_chance: NDArray[np.float64] = genpareto.logsf(np.minimum(excess, 1e300), tail.shape)
-        return log_chance / math.log(10)
+        excess = np.minimum(excess, 1e300)
+        # What scipy.stats.genpareto.logsf computes, without a millisecond for its checks.
+        negative = log1p(tail.shape * excess) / tail.shape if tail.shape else excess
+        log_chance: NDArray[np.float64] = -negative / math.log(10)
+        return log_chance
 
 
 def severity_step(severity: float) -> str:

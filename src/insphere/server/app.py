@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
+import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -18,7 +20,14 @@ from insphere._version import __version__
 from insphere.errors import DataError, InsphereError
 from insphere.runtime.scorer import Scores
 from insphere.server import protocol
-from insphere.server.decoding import Given, decode_files, decode_json, heat_png, multipart_files
+from insphere.server.decoding import (
+    Given,
+    decode_files,
+    decode_json,
+    heat_png,
+    is_small,
+    multipart_files,
+)
 from insphere.server.engines import Engine
 from insphere.server.measured import OPEN_PATHS, Measured
 from insphere.server.metrics import Metrics
@@ -29,6 +38,7 @@ from insphere.web.access import Guard
 
 log = logging.getLogger("insphere.server")
 FEW = 64
+FIELDS = ("name", "score", "verdict", "p_value", "severity", "z_score")
 _MARGIN = 100_000  # bytes around the files of a multipart body
 _BODY: dict[str, Any] = {
     "requestBody": {
@@ -125,7 +135,7 @@ def _register(app: FastAPI, service: Service) -> None:
         summary="Score an image, several, a zip of images, or rows of a table",
         openapi_extra=_BODY,
     )
-    async def score(name: str, request: Request) -> JSONResponse:
+    async def score(name: str, request: Request) -> Response:
         model = service.model(name)
         asked = _asked(request)
         body = await service.body(request)
@@ -133,13 +143,14 @@ def _register(app: FastAPI, service: Service) -> None:
             _decode, request.headers.get("content-type", ""), body, model.engine,
             service.settings,
         )  # fmt: skip
-        given: Given = await service.decoded(decode)
+        given: Given = decode() if is_small(body) else await service.decoded(decode)
         maps = asked["heat_map"] and model.engine.has_maps
         engine, found = await service.scored(model, given.samples, maps=maps)
         request.state.samples = len(given.names)
         answer = partial(_answer, engine, found, given.names, asked["threshold"], maps)
         few = len(given.names) <= FEW and not maps  # a thread would take longer than the answer
-        return JSONResponse(answer() if few else await service.decoded(answer))
+        found_json: bytes = answer() if few else await service.decoded(answer)
+        return Response(found_json, media_type="application/json")
 
 
 def _decode(kind: str, body: bytes, engine: Engine, settings: ServerSettings) -> Given:
@@ -174,32 +185,32 @@ def _asked(request: Request) -> dict[str, Any]:
 
 def _answer(
     engine: Engine, found: Scores, names: list[str], threshold: float | None, maps: bool
-) -> dict[str, Any]:
-    """Return the answer to a scoring request."""
+) -> bytes:
+    """Return the answer to a scoring request, as JSON."""
     if threshold is None:
         threshold = engine.description.threshold
         verdicts = found.verdicts
     else:
         verdicts = found.scores > threshold
-    results = []
-    for row, name in enumerate(names):
-        one: dict[str, Any] = {
-            "name": name,
-            "score": float(found.scores[row]),
-            "verdict": None if verdicts is None else ("anomalous" if verdicts[row] else "normal"),
-            "p_value": None if found.p_values is None else float(found.p_values[row]),
-            "severity": None if found.severities is None else float(found.severities[row]),
-            "z_score": float(found.z_scores[row]),
-        }
-        if maps and found.heat_maps is not None:
-            one["heat_map"], one["heat_map_top"] = heat_png(found.heat_maps[row])
-        results.append(one)
-    return {
+    nothing = [None] * len(names)
+    words = None if verdicts is None else np.where(verdicts, "anomalous", "normal")
+    columns = [
+        nothing if values is None else values.tolist()
+        for values in (found.scores, words, found.p_values, found.severities, found.z_scores)
+    ]
+    results: list[dict[str, Any]] = [
+        dict(zip(FIELDS, row, strict=True)) for row in zip(names, *columns, strict=True)
+    ]
+    if maps and found.heat_maps is not None:
+        for one, heat in zip(results, found.heat_maps, strict=True):
+            one["heat_map"], one["heat_map_top"] = heat_png(heat)
+    answer = {
         "model": engine.name,
         "version": engine.version,
         "threshold": threshold,
         "results": results,
     }
+    return orjson.dumps(answer)
 
 
 def _about(model: ServedModel) -> dict[str, Any]:

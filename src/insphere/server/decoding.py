@@ -25,6 +25,7 @@ from insphere.server.engines import Engine, Samples
 from insphere.web.uploads import Limits, check_zip, headers
 
 NAME_LENGTH = 200
+SMALL_BYTES, SMALL_PIXELS = 16_384, 128 * 128
 MOST_NUMBERS = 16_000_000
 
 
@@ -42,6 +43,20 @@ class Given:
 
     samples: Samples
     names: list[str]
+
+
+def is_small(body: bytes) -> bool:
+    """Whether a body is decoded in less time than handing it to another thread takes.
+
+    That is a small image in the format PNG, which says its size in its first bytes, or a small
+    JSON object.
+    """
+    if len(body) > SMALL_BYTES:
+        return False
+    if body[:8] == b"\x89PNG\r\n\x1a\n":
+        width, height = (int.from_bytes(body[at : at + 4], "big") for at in (16, 20))
+        return width * height <= SMALL_PIXELS
+    return body[:1] == b"{" and b'"images"' not in body
 
 
 def decode_files(files: Sequence[tuple[str, bytes]], engine: Engine, limits: Limits) -> Given:
@@ -85,7 +100,7 @@ def decode_files(files: Sequence[tuple[str, bytes]], engine: Engine, limits: Lim
                 f"{limits.all_pixels // 1_000_000:,} million pixels; send fewer at a time."
             )
         names.append(name)
-        images.append(read_image(content, model, name))
+        images.append(read_image(content, model, name, image))
 
     for title, content in files:
         shown = _shown(title) or f"image {len(names)}"

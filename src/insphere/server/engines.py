@@ -103,22 +103,26 @@ def _of_folder(name: str, path: Path, stamp: tuple[Any, ...]) -> Engine:
     own_map: Any = getattr(detector, "anomaly_map", None)
 
     tables = said.kind == "tables"
+    calibrated = detector.n_calibration_ > 0
+    severity = detector.severity_scale if calibrated else None
 
     def score(samples: Samples, maps: bool) -> Scores:
         scores = detector._score_read(samples) if tables else detector.anomaly_score(samples)
-        calibrated = detector.n_calibration_ > 0
         return Scores(
             scores=scores,
             verdicts=scores > detector.threshold_ if detector.judges else None,
             p_values=conformal_p_values(detector.calibration_scores_, scores)
             if calibrated
             else None,
-            severities=detector.severity_scale(scores) if calibrated else None,
+            severities=None if severity is None else severity(scores),
             z_scores=z_scores(scores, detector.score_mean_, detector.score_std_),
             heat_maps=own_map(samples) if maps and own_map is not None else None,
         )
 
     def check(samples: Any) -> Samples:
+        if not tables and samples.dtype.kind == "u":  # their shape has been checked
+            detector._on_scale(samples)
+            return np.asarray(samples)
         read = detector._read(samples)
         return read if tables else samples
 

@@ -68,8 +68,7 @@ class Measured:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        self.metrics.requests.labels(route, str(status)).inc()
-        self.metrics.seconds.labels(route).observe(seconds)
+        self.metrics.answered(route, status, seconds)
         fields = {
             "method": scope["method"],
             "route": route,

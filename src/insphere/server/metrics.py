@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+@dataclass(frozen=True)
+class ModelMeters:
+    """The measurements of one model, found once."""
+
+    batches: Histogram
+    scoring: Histogram
+    waiting: Gauge
+    samples: dict[str, Counter]
 
 
 class Metrics:
@@ -58,6 +70,29 @@ class Metrics:
             "insphere_model_loads", "Versions taken up, or refused.", ["model", "result"],
             registry=registry,
         )  # fmt: skip
+
+        self._of_route: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        found = self._of_route.get((route, status))
+        if found is None:  # looking labels up takes longer than counting
+            found = self.requests.labels(route, str(status)), self.seconds.labels(route)
+            self._of_route[route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def of_model(self, name: str) -> ModelMeters:
+        """Return the measurements of one model."""
+        return ModelMeters(
+            batches=self.batches.labels(name),
+            scoring=self.scoring.labels(name),
+            waiting=self.waiting.labels(name),
+            samples={
+                verdict: self.samples.labels(name, verdict)
+                for verdict in ("normal", "anomalous", "none")
+            },
+        )
 
     def text(self) -> bytes:
         """Return all measurements in the text format of Prometheus."""

@@ -1,7 +1,8 @@
 """The models of a server: loaded, scored in shared batches, and exchanged for new versions.
 
-Requests for one model wait in one queue. While a batch is being scored, those that arrive form the
-next one. All scoring of a server runs in one thread, so that models do not fight for cores.
+Requests for one model wait in one queue. An idle model scores the first at once; while a batch is
+being scored, those that arrive form the next one. So nobody waits for company, and batches grow
+with the load. All scoring of a server runs in one thread, so that models do not fight for cores.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from insphere.errors import InsphereError
-from insphere.runtime.scorer import Scores
+from insphere.runtime.scorer import Scores, joined, most_at_once
 from insphere.scoring.drift_stream import DriftStream
 from insphere.server.engines import Engine, Samples, open_engine, stamp_of, taken
 from insphere.server.metrics import Metrics
@@ -80,6 +81,7 @@ class ServedModel:
     ) -> None:
         self.name, self.path, self.settings, self.metrics = name, path, settings, metrics
         self._scoring = scoring
+        self._meters = metrics.of_model(name)
         self._queue: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
         self._count = 0
@@ -103,6 +105,11 @@ class ServedModel:
         """The version in use."""
         assert self._engine is not None
         return self._engine
+
+    @property
+    def batch(self) -> int:
+        """Most samples that are scored together."""
+        return self.settings.batch or most_at_once(self.engine.description)
 
     async def score(self, samples: Samples, *, maps: bool = False) -> tuple[Engine, Scores]:
         """Score checked samples together with those of other requests.
@@ -128,15 +135,13 @@ class ServedModel:
 
     def _changed(self, count: int) -> None:
         self._count += count
-        self.metrics.waiting.labels(self.name).set(self._count)
+        self._meters.waiting.set(self._count)
 
     async def work(self) -> None:
         """Score batches until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
-            if sum(len(one.samples) for one in self._queue) < self.settings.batch:
-                await asyncio.sleep(self.settings.wait_ms / 1000)
             batch = self._next_batch()
             if not self._queue:
                 self._arrived.clear()
@@ -146,12 +151,10 @@ class ServedModel:
     def _next_batch(self) -> list[_Waiting]:
         """Take requests from the queue, at least one and at most as many as fit a batch."""
         batch: list[_Waiting] = []
-        size = 0
+        size, most = 0, self.batch
         while self._queue:
             first = self._queue[0]
-            fits = not batch or (
-                size + len(first.samples) <= self.settings.batch and first.maps == batch[0].maps
-            )
+            fits = not batch or (size + len(first.samples) <= most and first.maps == batch[0].maps)
             if not fits:
                 break
             self._queue.popleft()
@@ -164,20 +167,21 @@ class ServedModel:
 
     async def _score_batch(self, loop: asyncio.AbstractEventLoop, batch: list[_Waiting]) -> None:
         engine, started = self.engine, time.perf_counter()
-        samples = np.concatenate([one.samples for one in batch])
+        count = sum(len(one.samples) for one in batch)
         try:
             found = await loop.run_in_executor(
-                self._scoring, _in_parts, engine, samples, batch[0].maps, self.settings.batch
-            )
+                self._scoring, _in_parts, engine, [one.samples for one in batch], batch[0].maps,
+                self.batch,
+            )  # fmt: skip
         except Exception as error:
             for one in batch:
                 if not one.answer.done():
                     one.answer.set_exception(error)
             return
         finally:
-            self._changed(-len(samples))
+            self._changed(-count)
         seconds = time.perf_counter() - started
-        self._rate = 0.7 * self._rate + 0.3 * len(samples) / max(seconds, 1e-6)
+        self._rate = 0.7 * self._rate + 0.3 * count / max(seconds, 1e-6)
         self._record(found, seconds)
         start = 0
         for one in batch:
@@ -187,14 +191,15 @@ class ServedModel:
             start = stop
 
     def _record(self, found: Scores, seconds: float) -> None:
-        self.metrics.batches.labels(self.name).observe(len(found))
-        self.metrics.scoring.labels(self.name).observe(seconds)
+        meters = self._meters
+        meters.batches.observe(len(found))
+        meters.scoring.observe(seconds)
         if found.verdicts is None:
-            self.metrics.samples.labels(self.name, "none").inc(len(found))
+            meters.samples["none"].inc(len(found))
         else:
             anomalous = int(found.verdicts.sum())
-            self.metrics.samples.labels(self.name, "anomalous").inc(anomalous)
-            self.metrics.samples.labels(self.name, "normal").inc(len(found) - anomalous)
+            meters.samples["anomalous"].inc(anomalous)
+            meters.samples["normal"].inc(len(found) - anomalous)
         if self._drift is not None:
             self.metrics.drift.labels(self.name).set(self._drift.add(found.scores.tolist()))
             self.metrics.drift_highest.labels(self.name).set(self._drift.highest)
@@ -228,10 +233,9 @@ class ServedModel:
         return True
 
 
-def _in_parts(engine: Engine, samples: Samples, maps: bool, size: int) -> Scores:
+def _in_parts(engine: Engine, given: list[Samples], maps: bool, size: int) -> Scores:
     """Score samples, at most `size` at once, so that one large request needs no more memory."""
-    from insphere.runtime.scorer import joined
-
+    samples = given[0] if len(given) == 1 else np.concatenate(given)
     starts = range(0, len(samples), size)
     return joined([engine.score(samples[start : start + size], maps) for start in starts])
 

@@ -19,10 +19,8 @@ class ServerSettings:
         Samples that may wait for one model. Beyond, requests are refused with 429.
     requests : int
         Requests that may be in progress at a time; beyond, they are refused with 429.
-    batch : int
-        Most samples that are scored together.
-    wait_ms : float
-        Time for which a batch waits for more requests while nothing is being scored.
+    batch : int, optional
+        Most samples that are scored together; by default as many as `most_at_once` says.
     timeout : float
         Seconds after which a request is given up.
     threads : int
@@ -42,8 +40,7 @@ class ServerSettings:
     )
     queue: int = 2048
     requests: int = 256
-    batch: int = 64
-    wait_ms: float = 2.0
+    batch: int | None = None
     timeout: float = 30.0
     threads: int = 1
     decoders: int = 2

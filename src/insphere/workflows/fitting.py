@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,8 @@ class Fit:
         Number of labelled anomalies that were trained on besides.
     choice : Choice, optional
         How the method was chosen, if it was "auto".
+    index : ndarray of int64, shape (n,)
+        Positions of the normal training samples in `data`.
     """
 
     config: FitConfig
@@ -61,6 +63,7 @@ class Fit:
     seconds: float
     n_anomalies: int = 0
     choice: Choice | None = None
+    index: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 def fit_source(
@@ -137,7 +140,7 @@ def fit_source(
     detector.trained_on_ = trained_on(
         data, config, normal, held_out=held_out, kind=kind.key, group_by=config.group_by
     )
-    return Fit(config, data, normal, detector, seconds, known.n_anomalies, choice)
+    return Fit(config, data, normal, detector, seconds, known.n_anomalies, choice, index)
 
 
 def choose_for(

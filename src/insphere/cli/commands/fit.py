@@ -50,6 +50,13 @@ def fit(
             metavar="NAME",
         ),
     ] = None,
+    choose_minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Time in which --method auto compares methods; the fit follows (default 10).",
+            metavar="MINUTES",
+        ),
+    ] = None,
     contamination: Annotated[
         float | None,
         typer.Option(
@@ -68,8 +75,9 @@ def fit(
     anomalies: Annotated[
         str | None,
         typer.Option(
-            help="Folder or zip of images that are known to be anomalous, for a method that learns "
-            "from them (default deep-sad; see insphere methods). They do not change the threshold.",
+            help="Folder or zip of images that are known to be anomalous, or a .csv file with the "
+            "columns path and review (see insphere label-queue), for a method that learns from "
+            "them (default deep-sad; see insphere methods). They do not change the threshold.",
             metavar="SOURCE",
         ),
     ] = None,
@@ -102,7 +110,8 @@ def fit(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe, a named set of epochs and learning rates: fast or paper (default fast).",
+            help="Recipe, a named set of epochs and learning rates: fast, paper, or for Deep SVDD "
+            "on images best, which pretrains without labels (default fast).",
             rich_help_panel=_TRAINING,
             metavar="NAME",
         ),
@@ -113,14 +122,14 @@ def fit(
     ] = None,
     pretrain_epochs: Annotated[
         int | None,
-        typer.Option(
-            help="Epochs of pretraining as an autoencoder; 0 for none.", rich_help_panel=_TRAINING
-        ),
+        typer.Option(help="Epochs of pretraining; 0 for none.", rich_help_panel=_TRAINING),
     ] = None,
     pretraining: Annotated[
         str | None,
         typer.Option(
-            help="Kind of pretraining: " + ", ".join(PRETRAININGS) + " (default autoencoder).",
+            help="Kind of pretraining: "
+            + ", ".join(PRETRAININGS)
+            + " (default: that of the recipe, else autoencoder).",
             rich_help_panel=_TRAINING,
             metavar="KIND",
         ),
@@ -220,6 +229,7 @@ def fit(
         **reading,
         "source": source,
         "method": method,
+        "choose_minutes": choose_minutes,
         "anomalies": anomalies,
         "by_class": by_class,
         "group_by": group_by,
@@ -308,9 +318,11 @@ def _write_report(fitted: Fit, path: Path, show: bool) -> None:
     from insphere.report import write_report
     from insphere.workflows.reporting import report_data
     from insphere.workflows.score_source import score_data
+    from insphere.workflows.suspicious import most_suspicious
 
     scored = score_data(fitted.detector, fitted.data, progress=None if show else False)
-    write_report(report_data(scored, spec=fitted.config.settings()), path)
+    suspects = most_suspicious(fitted)
+    write_report(report_data(scored, spec=fitted.config.settings(), suspects=suspects), path)
 
 
 def _values(fitted: Fit) -> str:

@@ -33,8 +33,13 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.", min=1, max=65535)] = 8422,
     batch: Annotated[
-        int, typer.Option(help="Most samples that are scored together.", min=1, max=4096)
-    ] = 64,
+        int | None,
+        typer.Option(
+            help="Most samples that are scored together (default: 256, fewer if they are large).",
+            min=1,
+            max=4096,
+        ),
+    ] = None,
     queue: Annotated[
         int,
         typer.Option(
@@ -64,7 +69,7 @@ def serve(
         insphere serve model
         insphere serve screws=model.onnx --host 0.0.0.0
     """
-    for module in ("fastapi", "uvicorn", "prometheus_client", "python_multipart"):
+    for module in ("fastapi", "uvicorn", "orjson", "prometheus_client", "python_multipart"):
         require(module, "serve", "The server")
     from dataclasses import replace
 

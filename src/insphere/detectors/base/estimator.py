@@ -288,6 +288,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         held = None if mask is None else normals.take(mask)
         train = train if mask is None else train.take(~train.among_all(mask))
         self.n_train_, self.by_group_ = len(train), None
+        self._held_out_of_normals, self._scores_of_normals = mask, None
         scores = self._fit(train.data, **train.known(self._takes))
 
         if how.kind in ("training", "left out", "cross-validated", "none"):
@@ -297,6 +298,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                 scores = scores[train.normal]
             reference = self._checked(scores, len(train.normals))
             self._weigh_changes(reference)
+            self._scores_of_normals = reference
         if how.kind == "training":
             assert self.contamination is not None
             self.calibration_scores_ = np.empty(0)
@@ -306,11 +308,13 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             )
         elif rate is None:
             self.calibration_scores_ = np.empty(0)
-            self.threshold_, self.threshold_rule_ = float("inf"), no_threshold(len(reference))
+            said = no_threshold(len(reference)).replace("images", self.modality_.plural)
+            self.threshold_, self.threshold_rule_ = float("inf"), said
         else:
             if in_parts:
                 held = normals
                 reference = self._as_if_new(normals.data, reference, parts, masks)
+                self._scores_of_normals = reference
                 said = f"about {100 * rate:g} % on normals scored by others (cross-validated"
             elif how.kind == "left out":
                 held = normals
@@ -366,6 +370,44 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if counts := {p: n for p, n in counts.items() if not self.modality_.announced(p)}:
             warnings.warn(self._changed_sentence(counts, len(data)), stacklevel=2)
         return self._score_read(data)
+
+    def scores_of_normals(self, X: Any) -> NDArray[np.float64]:
+        """Return the scores of the normal samples that `fit` got, as if each were new.
+
+        A detector that stores training images would find each among them. Right after `fit` only:
+        which samples were held out is not saved.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            The samples of `fit`, without labelled anomalies.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            As far as the detector can tell: a network that was trained on a sample scores it a
+            little lower than a new one.
+
+        Raises
+        ------
+        DataError
+            If they are not as many as `fit` got.
+        """
+        check_is_fitted(self)
+        if (known := getattr(self, "_scores_of_normals", None)) is not None:
+            return np.array(known)
+        data = self._read(X)
+        mask = getattr(self, "_held_out_of_normals", None)
+        if mask is None:
+            return self._checked(self._training_scores(data), len(data))
+        if len(mask) != len(data):
+            raise DataError(
+                f"fit got {len(mask)} normal samples, but got {len(data)} here: give the same."
+            )
+        scores = np.empty(len(data))
+        scores[mask] = self._score_read(data[mask])
+        scores[~mask] = self._checked(self._training_scores(data[~mask]), int((~mask).sum()))
+        return scores
 
     def changed_columns(self, X: Any) -> dict[str | int, int]:
         """Return which columns of a table were constant in training and are not in these rows.

@@ -37,6 +37,7 @@ class FeatureKNN(PooledDetector):
         family="pretrained",
         summary="distance to the nearest normal images in pretrained features",
         takes=("images",),
+        takes_classes=True,
         needs_pretrained=True,
     )
 
@@ -54,5 +55,5 @@ class FeatureKNN(PooledDetector):
     def _head(self) -> nn.Module:
         return NearestVectors(self.training_, self.n_neighbors)
 
-    def _training_scores(self, X: Array) -> Floats:
+    def _as_new(self, X: Array) -> Floats:
         return mean_distance(self.training_, None, self.n_neighbors)
