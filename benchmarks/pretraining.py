@@ -63,7 +63,10 @@ def untrained(data: Any, name: str, seed: int) -> dict[str, Any]:
     split = OneClassSplit(data, name, random_state=seed)
     detector = UntrainedDeepSVDD(recipe="best", random_state=seed, contamination=0.05)
     found = parts_of(detector.fit(split.X_train), split.X_test, split.truth)
-    return {"set": data.name, "normal": name, "seed": seed, "auc": {"untrained": found["best"]}}
+    values = {
+        "untrained" if part == "best" else f"untrained {part}": a for part, a in found.items()
+    }
+    return {"set": data.name, "normal": name, "seed": seed, "auc": values}
 
 
 def measured(data: Any, name: str, seed: int, every: bool, checkpoints: Path) -> dict[str, Any]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from insphere.detectors.pretrained.feature_pca import FeaturePCA as FeaturePCA
     from insphere.detectors.pretrained.feature_svdd import FeatureSVDD as FeatureSVDD
     from insphere.detectors.pretrained.fpsvdd import FeaturePatchSVDD as FeaturePatchSVDD
+    from insphere.detectors.pretrained.patch_discriminator import (
+        PatchDiscriminator as PatchDiscriminator,
+    )
     from insphere.detectors.pretrained.patch_gaussian import PatchGaussian as PatchGaussian
     from insphere.detectors.pretrained.patch_memory import PatchMemory as PatchMemory
     from insphere.detectors.reconstruction.anogan import AnoGAN as AnoGAN

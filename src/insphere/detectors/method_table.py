@@ -59,6 +59,9 @@ METHODS = {
     "feature-pca": Entry("pretrained.feature_pca:FeaturePCA"),
     "patch-memory": Entry("pretrained.patch_memory:PatchMemory", ("patchcore",)),
     "patch-gaussian": Entry("pretrained.patch_gaussian:PatchGaussian", ("padim",)),
+    "patch-discriminator": Entry(
+        "pretrained.patch_discriminator:PatchDiscriminator", ("simplenet", "glass")
+    ),
     "oc-svm": Entry("shallow.oc_svm:OCSVMDetector", ("svm", "one-class-svm")),
     "isolation-forest": Entry(
         "shallow.isolation_forest:IsolationForestDetector", ("if", "iforest")
