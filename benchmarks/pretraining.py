@@ -1,11 +1,12 @@
 """Self-supervised pretraining beside what it has to beat: ``python benchmarks/pretraining.py SET``.
 
 For each class of MNIST, Fashion-MNIST or CIFAR-10 and each seed one row is appended to
-``results/pretraining-SET.jsonl``: the AUC of the best recipe, of each part of its head alone, of
-the same untrained, and of nearest neighbours on blurred pixels. All parts are measured on one
-pretrained encoder. With ``--sphere`` rows of ``results/pretraining-sphere-SET.jsonl`` say what a
-sphere on this encoder adds over distances in the same representation. Started again, it continues
-where it was stopped.
+``results/pretraining-SET.jsonl``: the AUC of the best recipe, of each part of its head alone, and
+of nearest neighbours on blurred pixels. All parts are measured on one pretrained encoder. With
+``--untrained`` rows of ``results/pretraining-untrained-SET.jsonl`` hold the control, the same
+network and head without training (some rows of the first kind hold it too). With ``--sphere`` rows
+of ``results/pretraining-sphere-SET.jsonl`` say what a sphere on this encoder adds over distances in
+the same representation. Started again, it continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -57,6 +58,17 @@ def parts_of(detector: DeepSVDD, X: np.ndarray, truth: np.ndarray) -> dict[str, 
     return {name: auc(truth, column) for name, column in zip(names, columns, strict=True)}
 
 
+def untrained(data: Any, name: str, seed: int) -> dict[str, Any]:
+    """Measure the network and head of the best recipe without training."""
+    split = OneClassSplit(data, name, random_state=seed)
+    detector = UntrainedDeepSVDD(recipe="best", random_state=seed, contamination=0.05)
+    found = parts_of(detector.fit(split.X_train), split.X_test, split.truth)
+    values = {
+        "untrained" if part == "best" else f"untrained {part}": a for part, a in found.items()
+    }
+    return {"set": data.name, "normal": name, "seed": seed, "auc": values}
+
+
 def measured(data: Any, name: str, seed: int, every: bool, checkpoints: Path) -> dict[str, Any]:
     """Measure one class with one seed."""
     split = OneClassSplit(data, name, random_state=seed)
@@ -69,8 +81,6 @@ def measured(data: Any, name: str, seed: int, every: bool, checkpoints: Path) ->
     fitted = time.perf_counter()
     found = parts_of(detector, test, truth)
     scored = time.perf_counter()
-    untrained = UntrainedDeepSVDD(**options).fit(train)
-    found["untrained"] = parts_of(untrained, test, truth)["best"]
     if "pixels" not in found:  # which are the same distances
         ruler = KNNDetector(blur=1.0, contamination=None).fit(train)
         found["pixels"] = auc(truth, ruler.anomaly_score(test))
@@ -116,10 +126,12 @@ def main() -> None:
         "--parts", action="store_true", help="Measure every part, also unused ones."
     )
     parser.add_argument("--sphere", action="store_true", help="Measure spheres on the encoder.")
+    parser.add_argument("--untrained", action="store_true", help="Measure the control.")
     parser.add_argument("--checkpoints", type=Path, default=Path("runs"))
     given = parser.parse_args()
     data = load_dataset(given.dataset)
-    out = RESULTS / f"pretraining{'-sphere' if given.sphere else ''}-{given.dataset}.jsonl"
+    kind = "-sphere" if given.sphere else "-untrained" if given.untrained else ""
+    out = RESULTS / f"pretraining{kind}-{given.dataset}.jsonl"
     done = {(row["normal"], row["seed"], row.get("how")) for row in read_rows(out)}
     folder = given.checkpoints / f"pretraining-{given.dataset}"
     for seed in range(given.seeds):
@@ -127,11 +139,12 @@ def main() -> None:
             for how in SPHERES if given.sphere else (None,):
                 if (name, seed, how) in done:
                     continue
-                row = (
-                    measured(data, name, seed, given.parts, folder)
-                    if how is None
-                    else enclosed(data, name, seed, how, folder)
-                )
+                if how is not None:
+                    row = enclosed(data, name, seed, how, folder)
+                elif given.untrained:
+                    row = untrained(data, name, seed)
+                else:
+                    row = measured(data, name, seed, given.parts, folder)
                 append_row(out, row)
                 print(row, flush=True)
 

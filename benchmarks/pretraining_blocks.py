@@ -25,8 +25,13 @@ COLUMNS = {
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:
-    """Return the rows of a data set."""
-    return list(read_rows(RESULTS / f"pretraining-{name}.jsonl"))
+    """Return the rows of a data set, each with the control if it is there."""
+    found = list(read_rows(RESULTS / f"pretraining-{name}.jsonl"))
+    for control in read_rows(RESULTS / f"pretraining-untrained-{name}.jsonl"):
+        for row in found:
+            if (row["normal"], row["seed"]) == (control["normal"], control["seed"]):
+                row["auc"] |= control["auc"]
+    return found
 
 
 def mean_of(name: str, column: str) -> str:

@@ -130,7 +130,7 @@ def headline() -> str:
     for title, dataset in (("MNIST", "mnist"), ("Fashion-MNIST", "fashion-mnist")):
         measured = [mean_of(dataset, column) for column in ("best", "untrained", "pixels")]
         if measured[0] != "–" and "classes" not in measured[0]:
-            best, untrained, blurred = measured
+            best, untrained, blurred = ("–" if "classes" in mean else mean for mean in measured)
             beside = [untrained, f"{blurred}, blurred", chosen_mean(dataset)]
             rows.append([f"{title}, best recipe", best, "–", *beside])
     for title, dataset, recipe, objective in (

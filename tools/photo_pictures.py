@@ -18,7 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from studio_pictures import FLAGS, LONGEST, keep, opened, running_studio
 
-GOOD, NEW = 150, 90  # tiles
+GOOD, NEW = 65, 41  # tiles
 READY = "document.querySelector('[data-test=photos]')?.ready"
 
 
@@ -61,7 +61,6 @@ def main() -> None:
         page = opened(browser, f"{address}/photos")
         give(page, good)
         page.wait_for_selector("text=/about .* here/")
-        keep(page, "photos-new.png", 1250)
         page.fill("input[name=title]", "Magnetic tiles, line 2")
         page.press("input[name=title]", "Tab")
         page.click("[data-test=train-photos]")
@@ -74,7 +73,7 @@ def main() -> None:
         for scheme, name in (("light", "photos-queue.png"), ("dark", "photos-queue-dark.png")):
             page = opened(browser, queue, scheme)
             page.wait_for_selector("[data-test=shot-map]")
-            keep(page, name, 1180)
+            keep(page, name, 1085)
         page.set_default_timeout(LONGEST)
         for key in "rrf":
             before = page.inner_text("[data-test=place]")
@@ -84,7 +83,7 @@ def main() -> None:
             )
         page = opened(browser, detector)
         page.evaluate("document.querySelectorAll('img').forEach((i) => { i.loading = 'eager' })")
-        keep(page, "photos-known.png", 1500)
+        keep(page, "photos-known.png", 730)
         page = opened(browser, queue)
         page.set_viewport_size({"width": 390, "height": 844})
         page.wait_for_timeout(2500)

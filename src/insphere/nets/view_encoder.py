@@ -93,6 +93,7 @@ class ViewEncoder(nn.Module):
         self.encoder = encoder
         self.rep_dim = rep_dim
         self.plan = plan
+        self.shape = tuple(shape)
         self.surprised = True
         self.classifiers = nn.ModuleDict(
             {name: nn.Linear(rep_dim, classes) for name, classes in plan.classes.items()}

@@ -34,6 +34,7 @@ class Arrivals:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder
+        self._taken: dict[str, tuple[int, int]] = {}  # photos and bytes by ticket
 
     def ticket(self) -> str:
         """Return a new ticket, and remove what was forgotten."""
@@ -101,29 +102,27 @@ class Arrivals:
         is_zip = name.lower().endswith(".zip")
         if not is_zip and not name.lower().endswith(SUFFIXES):
             raise DataError(f"{name} is no photo.")
-        target = folder.parent / f"{uuid4().hex}.zip" if is_zip else self._place(folder, name)
+        count, size = self._taken.get(ticket, (0, 0))
+        if count >= MOST_PHOTOS or size >= MOST_BYTES:
+            raise DataError(f"At most {MOST_PHOTOS:,} photos and 20 GB are taken at once.")
         partial = folder.parent / f".{uuid4().hex}"
         try:
             with partial.open("wb") as file:
                 async for chunk in content:
                     file.write(chunk)
-            if not partial.stat().st_size:
+            if not (arrived := partial.stat().st_size):
                 raise DataError(f"{name} is empty.")
+            # From here on nothing is awaited, so no other file takes the same name.
+            place = free_place(folder, name)
+            target = folder.parent / f"{uuid4().hex}.zip" if is_zip else place
             partial.rename(target)
+            count, size = self._taken.get(ticket, (0, 0))
+            self._taken[ticket] = count + 1, size + arrived
         finally:
             partial.unlink(missing_ok=True)
         if not is_zip:
             _note(folder, target.name, name)
         return target
-
-    def _place(self, folder: Path, name: str) -> Path:
-        count, size = 0, 0
-        for path in folder.iterdir():
-            count += 1
-            size += path.stat().st_size if count % 50 == 1 else 0
-        if count >= MOST_PHOTOS or 50 * size > MOST_BYTES:
-            raise DataError(f"At most {MOST_PHOTOS:,} photos and 20 GB are taken at once.")
-        return free_place(folder, name)
 
 
 def unpack(file: Path, folder: Path) -> int:

@@ -23,15 +23,16 @@ def offer(studio: Studio, found: Inspection) -> None:
     bad = len(studio.inspections.reviewed(found.identity, "anomalous"))
     if not good:
         return
-    kept = f" The {bad:,} defects are kept apart and are not trained on." if bad else ""
+    kept = f" Confirmed defects ({bad:,}) are kept apart and are not trained on." if bad else ""
+    photos = "photo" if good == 1 else "photos"
     html(
-        f'<p data-test="would-add">A new training adds the <b>{good:,} photos that you called '
-        f"good</b> to the others, for training and for the alarm. The result is a new detector; "
+        f'<p data-test="would-add">A new training adds the <b>{good:,} {photos} that you called '
+        "good</b> to the others, for training and for the alarm. The result is a new detector; "
         f"this one stays as it is.{kept}</p>"
     )
     with ui.element("div").classes("row"):
         controls.button(
-            f"Train again with {good:,} more photos", partial(_again, studio, found), "go",
+            f"Train again with {good:,} more {photos}", partial(_again, studio, found), "go",
             data_test="train-again",
         )  # fmt: skip
 
@@ -61,7 +62,7 @@ def train_again(store: str, identity: str) -> str:
     from insphere.experiments.store.run_store import Store
 
     inspections = Inspections(Store(store))
-    before = inspections._need(identity)
+    before = inspections.need(identity)
     partial_folder = inspections.root / f".refit-{identity}-{os.getpid()}"
     shutil.rmtree(partial_folder, ignore_errors=True)
     photos, defects = partial_folder / "photos", partial_folder / "anomalies"

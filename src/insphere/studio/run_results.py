@@ -17,6 +17,7 @@ from insphere.durations import duration
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.store.run_record import Run
 from insphere.figures.interactive import live
+from insphere.modalities.examples import kind_of_example
 from insphere.scoring.thresholds import false_alarm_interval
 from insphere.studio import controls, formatting, run_widgets
 from insphere.studio.app_state import Studio, split_of
@@ -66,6 +67,8 @@ class RunResults:
     ) -> None:
         self.studio, self.found, self.actions = studio, found, actions
         self.threshold, self.unit = threshold, scores
+        self.kind = kind_of_example(found.dataset)
+        self.plural = "images" if self.kind is None else self.kind.plural
 
     def show(self) -> None:
         """Build the view."""
@@ -90,7 +93,7 @@ class RunResults:
                 controls.button("Train again and save the model", self.actions.again, "small")
         self._threshold()
         with ui.element("section").classes("card stack"):
-            html("<h2>Images <small>click one to inspect it</small></h2>")
+            html(f"<h2>{self.plural.capitalize()} <small>click one to inspect it</small></h2>")
             run_widgets.galleries(self.studio, self.found, self.actions.open_image)
         self._training()
         self._settings()
@@ -135,7 +138,7 @@ class RunResults:
                     except DataError:
                         pass  # imported without its scores: it has an AUC but no curve
                 ui.plotly(live.roc(curves)).classes("plot tall")
-                html(f"<small>{_measured(self.found)}</small>")
+                html(f"<small>{_measured(self.found).replace('images', self.plural)}</small>")
 
     def _few(self) -> str:
         """Say what a small number of held-out images does to the threshold; else nothing."""
@@ -202,7 +205,7 @@ class RunResults:
         with ui.element("section").classes("card stack"):
             html("<h2>Origin</h2>")
             facts = [
-                ("trained on", f"{found.n_train:,} images" if found.n_train else "–"),
+                ("trained on", f"{found.n_train:,} {self.plural}" if found.n_train else "–"),
                 ("training time", duration(found.seconds)),
                 ("finished", formatting.ago(found.finished)),
                 ("seed", str(found.seed)),
@@ -213,8 +216,9 @@ class RunResults:
                 if self.studio.has_model(found.identity):
                     controls.link("Download the model", f"/download/models/{found.identity}.zip",
                                   "btn small", download=True)  # fmt: skip
-                    controls.link("Inspect an image of your own", f"/look?model={found.identity}",
-                                  "btn small")  # fmt: skip
+                    if self.kind is None:
+                        controls.link("Inspect an image of your own",
+                                      f"/look?model={found.identity}", "btn small")  # fmt: skip
             with ui.element("details"):
                 with ui.element("summary"):
                     html("The same run from the command line")

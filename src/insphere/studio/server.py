@@ -90,7 +90,7 @@ def tell_when_answered(place: Place, ready: Callable[[], None]) -> None:
     while time.monotonic() < end:
         connection = http.client.HTTPConnection(host, place.port, timeout=5)
         try:
-            connection.request("GET", "/photo-files/")
+            connection.request("GET", "/favicon.ico")
             connection.getresponse().read()
         except (OSError, http.client.HTTPException):
             time.sleep(0.05)

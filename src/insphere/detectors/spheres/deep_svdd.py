@@ -332,9 +332,12 @@ class DeepSVDD(
     ) -> NDArray[Any]:
         keep_freed_memory()
         spec = self._resolve(several=bool(self.classes_))
-        form = spec.pretraining.for_samples(X)
-        if form != spec.pretraining:
-            spec = spec.model_copy(update={"pretraining": form})
+        form, head = (
+            spec.pretraining.for_samples(X),
+            spec.head.for_shape(self.modality_.sample_shape),
+        )
+        if (form, head) != (spec.pretraining, spec.head):
+            spec = spec.model_copy(update={"pretraining": form, "head": head})
         normal = None if spec.labelled is None or labels is None else labels >= 0
         trained = self._train(TrainingSet(X, labels, None, weights, normal), spec)
         self._adopt(spec, trained)

@@ -33,6 +33,7 @@ from insphere.explain.heat import heat_maps
 from insphere.workflows.inspecting import InspectionPlan, InspectionResult, inspect_photos
 
 LOOK_SECONDS = 0.25
+IDLE_SECONDS = 60.0  # after which an idle process ends, and gives its memory back
 NICENESS = 5  # programs that a user waits for come first
 
 
@@ -91,12 +92,14 @@ def work(path: str, job: Job, threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
-        inspections._again(job)
+        inspections.again(job)
+        idle = time.monotonic()
         while True:
             identity = inspections.take(job)
             if identity is not None:
                 do(inspections, job, identity)
-            elif queue.wanted():
+                idle = time.monotonic()
+            elif queue.wanted() and time.monotonic() - idle < IDLE_SECONDS:
                 time.sleep(LOOK_SECONDS)
             else:
                 break

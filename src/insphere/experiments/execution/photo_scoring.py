@@ -79,6 +79,9 @@ def _score_some(
         if len(alarms):
             images = data.take(alarms)
             keys = [some[int(place)].key for place in alarms]
+            for photo in (some[int(row)] for row in alarms):
+                large = folder / "larges" / f"{photo.key}.jpg"
+                thumbnail(folder / "photos" / photo.file, large, LARGE)
             draw_maps(detector, images, keys, folder / "maps", _scale(inspection))
     for photo, reason in bad:
         rows.append((photo.key, {"error": reason}))

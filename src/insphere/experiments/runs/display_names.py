@@ -18,6 +18,7 @@ from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.figures.measured import Measured
+from insphere.modalities.examples import kind_of_example
 
 Row = Mapping[str, Any]
 
@@ -312,6 +313,8 @@ def dataset_titles(datasets: Iterable[str]) -> dict[str, str]:
 
 
 def _dataset_title(name: str, parts: int) -> str:
+    if (kind := kind_of_example(name)) is not None and kind.example is not None:
+        return kind.example.title
     if name not in DATASETS:
         title = "/".join(_parts(name)[-parts:]) or name
         return next((title.removesuffix(end) for end in _ARCHIVES if title.endswith(end)), title)

@@ -17,6 +17,7 @@ from insphere.detectors.registry import (
 from insphere.errors import MissingExtraError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.experiments.runs.spec import RunSpec
+from insphere.modalities.examples import kind_of_example
 from insphere.scoring.thresholds import conformal_calibration_size
 from insphere.training.recipe import parse_recipe
 
@@ -127,8 +128,13 @@ def takes_options(method: str) -> bool:
 
 
 @cache
-def comparable_methods() -> dict[str, str]:
-    """Return the methods that are trained on normal images alone, and what each needs.
+def comparable_methods(kind: str = "images") -> dict[str, str]:
+    """Return the methods that are trained on normal samples alone, and what each needs.
+
+    Parameters
+    ----------
+    kind : str
+        Key of the kind of data that they take, by their cards.
 
     Returns
     -------
@@ -140,7 +146,7 @@ def comparable_methods() -> dict[str, str]:
         try:
             if (card := method_card(method)).needs_labels or card.takes_anomalies:
                 continue
-            if "images" not in card.takes:
+            if kind not in card.takes:
                 continue
             check_installed(method)
         except MissingExtraError as error:
@@ -179,7 +185,12 @@ def baseline_of(spec: RunSpec) -> RunSpec:
     >>> spec = RunSpec(dataset="mnist", normal=("3",), params={"encoder": {"residual": True}})
     >>> baseline_of(spec).params
     {}
+
+    For other kinds of data than images, it is the method that is usual there.
     """
+    if (kind := kind_of_example(spec.dataset)) is not None:
+        held_out = {k: v for k, v in spec.params.items() if k == "false_alarm_rate"}
+        return _changed(spec, kind.method, spec.params if spec.method == kind.method else held_out)
     kept = _KEPT if spec.method == BASELINE else ("recipe", "false_alarm_rate")
     params = {key: value for key, value in spec.params.items() if key in kept}
     return _changed(spec, BASELINE, params)
@@ -191,6 +202,9 @@ def controls_of(spec: RunSpec) -> list[RunSpec]:
     A control that accepts processing options gets the network of the run.
     """
     held_out = {k: v for k, v in spec.params.items() if k == "false_alarm_rate"}
+    if (kind := kind_of_example(spec.dataset)) is not None:
+        known = comparable_methods(kind.key)
+        return [_changed(spec, m, held_out) for m in kind.rivals if not known.get(m, "missing")]
     names = _NETWORK + (_BEST if spec.params.get("recipe") == "best" else ())
     network = {k: v for k, v in spec.params.items() if k in names}
     found = []

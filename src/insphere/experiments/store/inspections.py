@@ -23,6 +23,7 @@ from insphere.experiments.store.inspection_models import (
     TABLES,
     Batch,
     Inspection,
+    JobState,
     Photo,
     Review,
     ReviewStep,
@@ -113,7 +114,7 @@ class Inspections:
         )  # fmt: skip
         with self.store.writing() as session:
             session.add(found)
-        return self._need(identity)
+        return self.need(identity)
 
     def all(self) -> list[Inspection]:
         """Return all inspections, the latest first."""
@@ -178,10 +179,15 @@ class Inspections:
     def recover(self, job: Job) -> None:
         """Let what a dead process left unfinished wait again."""
         lock = self.job_lock(job)
-        with suppress(Timeout), lock.acquire(timeout=0):
-            self._again(job)
+        if self._count_in(job, "running"):
+            with suppress(Timeout), lock.acquire(timeout=0):
+                self.again(job)
 
-    def _again(self, job: Job) -> None:
+    def again(self, job: Job) -> None:
+        """Let everything that is marked as running wait again; for the process that holds the lock.
+
+        Nobody else can be at work on it.
+        """
         table = Inspection if job == "train" else Batch
         with self.store.writing() as session:
             query = update(table).where(table.state == "running").values(state="waiting")
@@ -196,10 +202,13 @@ class Inspections:
 
     def waiting(self, job: Job) -> bool:
         """Whether there is something to do."""
+        return self._count_in(job, "waiting") > 0
+
+    def _count_in(self, job: Job, state: JobState) -> int:
         table = Inspection if job == "train" else Batch
         with self.store.reading() as session:
             query = select(func.count()).select_from(table)
-            return bool(session.scalar(query.where(table.state == "waiting")))
+            return int(session.scalar(query.where(table.state == state)) or 0)
 
     def take(self, job: Job) -> str | None:
         """Mark the first waiting inspection or batch as running, and return its identity."""
@@ -388,7 +397,14 @@ class Inspections:
                 for photo, batch in session.execute(query).tuples()
             ]
 
-    def _need(self, identity: str) -> Inspection:
+    def need(self, identity: str) -> Inspection:
+        """Return an inspection.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
         found = self.get(identity)
         if found is None:
             raise DataError(f"There is no inspection {identity} in this store.")

@@ -355,14 +355,30 @@ def window_length(values: Floats) -> int:
     values : ndarray of float64, shape (L, C)
         Normal values without gaps.
     """
-    x = values[:20_000, 0] - values[:20_000, 0].mean()
     most = max(8, min(125, len(values) // 3))
-    found = 125
-    if x.std() > 0:
-        spectrum = np.fft.rfft(x, 2 * len(x))
-        lags = np.fft.irfft(spectrum * np.conj(spectrum))[: min(len(x), 302)]
-        inner = np.arange(3, len(lags) - 1)
-        peaks = inner[(lags[inner] > lags[inner - 1]) & (lags[inner] >= lags[inner + 1])]
-        if len(peaks) and lags[best := peaks[int(np.argmax(lags[peaks]))]] > 0:
-            found = int(best)
-    return int(np.clip(found, 8, most))
+    period, strength = strongest_period(values)
+    return int(np.clip(period if strength > 0 else 125, 8, most))
+
+
+def strongest_period(values: Floats) -> tuple[int, float]:
+    """Return the lag of the strongest period of the first channel, and its autocorrelation.
+
+    This is the highest local maximum between lags 3 and 300 of the first 20,000 points; (0, 0.0) if
+    there is none. The autocorrelation is the share of the variance that repeats after the lag.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (L, C)
+        Normal values without gaps.
+    """
+    x = values[:20_000, 0] - values[:20_000, 0].mean()
+    if not x.std() > 0:
+        return 0, 0.0
+    spectrum = np.fft.rfft(x, 2 * len(x))
+    lags = np.fft.irfft(spectrum * np.conj(spectrum))[: min(len(x), 302)]
+    inner = np.arange(3, len(lags) - 1)
+    peaks = inner[(lags[inner] > lags[inner - 1]) & (lags[inner] >= lags[inner + 1])]
+    if not len(peaks):
+        return 0, 0.0
+    best = int(peaks[int(np.argmax(lags[peaks]))])
+    return best, float(lags[best] / lags[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from html import escape
 from typing import Any
@@ -21,8 +22,17 @@ from insphere.experiments.runs.run_builder import (
     settings_of,
     takes_options,
 )
-from insphere.studio import controls, estimates, formatting, method_list, option_list, upload_widget
-from insphere.studio.app_state import Studio
+from insphere.modalities.examples import kind_of_example
+from insphere.studio import (
+    controls,
+    estimates,
+    formatting,
+    kind_form,
+    method_list,
+    option_list,
+    upload_widget,
+)
+from insphere.studio.app_state import Studio, data_of
 from insphere.studio.controls import Radio
 from insphere.studio.form_state import MOST_EPOCHS, Z_SCORE, FormState
 from insphere.studio.frame import PATIENCE, frame, html, message, show_address
@@ -62,6 +72,10 @@ def register(studio: Studio) -> None:
                 '<p class="lead">Pick the normal class. A detector is trained on its images alone '
                 "and must then find all others.</p>"
             )
+            if (kind := kind_of_example(dataset)) is not None:
+                await asyncio.to_thread(data_of, dataset)
+                kind_form.KindForm(studio, kind, given).build()
+                return
             form = FormState(studio, given)
             await form.take(dataset)
             ComparePage(studio, form).build()
@@ -119,6 +133,7 @@ class ComparePage:
         for source in self.form.sources:
             named = source.kind == "named"
             radio.add(source.key, source.title, source.key if named else "your own images")
+        kind_form.add_sources(radio)
         if self.form.problem:
             message(self.form.problem, "bad")
         with ui.element("details"):
@@ -260,6 +275,9 @@ class ComparePage:
     # ------------------------------------------------------------------ doing
 
     async def _take(self, key: str) -> None:
+        if kind_of_example(key) is not None:
+            kind_form.open_source(key)
+            return
         await self.form.take(key)
         if self.form.problem:
             self.datasets.refresh()

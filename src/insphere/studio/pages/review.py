@@ -41,7 +41,7 @@ def register(studio: Studio) -> None:
     """Register the page at its address."""
 
     @ui.page("/photos/{identity}/{batch}", response_timeout=PATIENCE)
-    def review(identity: str, batch: str, show: str = "", photo: int = 0) -> None:
+    def review(identity: str, batch: str, show: str = "", photo: str = "") -> None:
         known = IDENTITY.fullmatch(identity) and IDENTITY.fullmatch(batch)
         inspection = studio.inspections.get(identity) if known else None
         found = studio.inspections.batch(batch) if known else None
@@ -51,7 +51,8 @@ def register(studio: Studio) -> None:
                 html("<h1>There are no such photos</h1>")
                 html('<p class=lead>Perhaps in another store. <a href="/photos">Photos</a>.</p>')
                 return
-            ReviewPage(studio, inspection, found, show, photo).build()
+            key = controls.whole_number(photo, 0, 2**62) or 0
+            ReviewPage(studio, inspection, found, show, key).build()
 
 
 class ReviewPage:
@@ -101,7 +102,8 @@ class ReviewPage:
         with self.dialog, ui.element("div").classes("sheet enlarged") as self.sheet:
             self.sheet.props('role="dialog" aria-modal="true" aria-label="Enlarged photo"')
         ui.on("review-key", self._key)
-        script = f"document.addEventListener('keydown', {KEYS});"
+        heard = "document.body.dataset.keys = 'heard'"
+        script = f"document.addEventListener('keydown', {KEYS}); {heard};"
         ui.timer(0.1, lambda: ui.run_javascript(script), once=True)
         ui.timer(LOOK_SECONDS, self._look)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -24,6 +24,8 @@ COLOR: tuple[Part, ...] = ("surprise", "neighbors")
 SMALLEST = 1e-4
 """Added to a part before its logarithm is taken."""
 BATCH = 1024
+MOST_STORED = 20_000
+"""Normal images that are stored for distances to neighbours at most, evenly chosen."""
 LARGEST_EXPONENT = 60.0
 SMALLEST_SPREAD = 1e-3
 
@@ -55,10 +57,14 @@ class CombinedSpec(HeadSpec):
 
     def build_on(self, viewed: ViewEncoder) -> Combined:
         """Return an unfitted head for the rows of an encoder of views."""
-        usual = COLOR if viewed.pixels.centered else GREY
-        chosen = self.model_copy(update={"parts": self.parts or usual})
+        chosen = self.for_shape(viewed.shape)
         viewed.surprised = "surprise" in (chosen.parts or ())
         return Combined(viewed, chosen)
+
+    def for_shape(self, shape: tuple[int, ...]) -> Self:
+        """Return settings whose parts are chosen."""
+        usual = GREY if shape[0] == 1 else COLOR
+        return self.model_copy(update={"parts": self.parts or usual})
 
 
 class Combined(Head):
@@ -184,9 +190,13 @@ class Combined(Head):
                 self.means = torch.stack([mean for mean, _ in found])
                 self.roots = torch.stack([root for _, root in found])
             elif part == "neighbors":
-                self.normals = F.normalize(views, dim=2).contiguous()
+                self.normals = F.normalize(views[:, :: self._step(rows)], dim=2).contiguous()
             elif part == "pixels":
-                self.pictures = pixels.contiguous()
+                self.pictures = pixels[:: self._step(rows)].contiguous()
+
+    @staticmethod
+    def _step(rows: Tensor) -> int:
+        return -(-len(rows) // MOST_STORED)
 
 
 def in_batches(compute: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -108,6 +108,10 @@ class HeadSpec(BaseModel, ABC):
     @abstractmethod
     def build(self, rep_dim: int) -> Head:
         """Return an unfitted head for representations of this length."""
+
+    def for_shape(self, shape: tuple[int, ...]) -> Self:
+        """Return settings in which nothing is left to the shape of a sample."""
+        return self
 
     def build_on(self, viewed: ViewEncoder) -> Head:
         """Return an unfitted head for the rows of an encoder of views, if `views`.
