@@ -44,10 +44,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--points", type=int, help="take the first points of each electrocardiogram (default all)"
+    )
     given = parser.parse_args()
     done = {row["series"] for row in read_rows(given.out)}
     for name, values, labels, n_train in sorted(
-        all_series(given.data), key=lambda one: one[0].endswith(".csv")
+        all_series(given.data, given.points), key=lambda one: one[0].endswith(".csv")
     ):  # the electrocardiograms first
         if name in done or not labels[n_train:].any():
             continue
@@ -56,7 +59,9 @@ def main() -> None:
         print(row, flush=True)
 
 
-def all_series(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
+def all_series(
+    folder: Path, most: int | None = None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
     """Yield name, values, labels and the number of points to train on."""
     with zipfile.ZipFile(folder / "nab.zip") as archive:
         windows = json.loads(archive.read("nab/combined_windows.json"))
@@ -73,8 +78,8 @@ def all_series(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]
     with zipfile.ZipFile(folder / "ecg.zip") as archive:
         for name in sorted(n for n in archive.namelist() if n.endswith(".npz")):
             with np.load(io.BytesIO(archive.read(name)), allow_pickle=False) as data:
-                values = data["values"].astype(np.float64).ravel()
-                labels = data["labels"].astype(np.int64).ravel()
+                values = data["values"].astype(np.float64).ravel()[:most]
+                labels = data["labels"].astype(np.int64).ravel()[:most]
             yield name, values, labels, int(SHARE * len(values))
 
 

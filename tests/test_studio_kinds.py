@@ -39,7 +39,7 @@ def test_each_kind_has_an_example_with_methods_of_its_own():
 @pytest.mark.parametrize("name", SEEN)
 def test_a_run_of_another_kind_is_chosen_trained_compared_and_looked_at(studio, visit, name):
     kind: type[Modality] = kind_of_example(name)
-    page = visit("/compare" if _moved(studio) else "/")
+    page = visit("/compare")
     page.click(f"[role=radio]:has-text('{kind.example.title}')")
     page.wait_for_url(f"**dataset={name}**")
     title = method_card(kind.method).title
@@ -78,15 +78,3 @@ def test_runs_of_images_and_of_rows_live_side_by_side(studio, visit):
     page.wait_for_selector("tbody tr")
     page = visit("/look")
     page.wait_for_selector("h1")
-
-
-def _moved(studio) -> bool:
-    """Whether the form has an address of its own, and the start page is another."""
-    import urllib.error
-    import urllib.request
-
-    try:
-        urllib.request.urlopen(f"{studio.address}/compare", timeout=60).read()
-    except urllib.error.HTTPError:
-        return False
-    return True

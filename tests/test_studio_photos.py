@@ -45,7 +45,8 @@ def choose_files(page, selector, files):
 def test_the_key_enter_opens_the_dialog_of_the_system(visit):
     page = visit("/photos")
     opened = []
-    page.on("filechooser", opened.append)  # long before, because nothing says when it is on
+    # Long before the key, because nothing says when the browser has begun to tell.
+    page.on("filechooser", lambda chooser: opened.append(chooser))
     page.wait_for_function("document.querySelector('[data-test=photos]').ready")
     page.wait_for_timeout(1500)
     for count, selector in enumerate(("[data-test=files]", "[data-test=folder]"), start=1):
@@ -167,25 +168,26 @@ def test_the_strangest_come_first_and_can_be_enlarged(visit, trained, store):
 
 def test_one_key_decides_and_another_undoes(visit, trained, store):
     batch = identity(trained[1])
-    alarms = store.queue(batch, "alarms")
-    page = visit(trained[1])
-    page.wait_for_selector("[data-test=photo-name]")
-    page.wait_for_timeout(300)
+    first, second = store.queue(batch, "all")[:2]
+    assert first.alarm
+    page = visit(f"{trained[1]}?show=all")
+    page.wait_for_selector("[data-keys=heard] [data-test=photo-name]")
     here = "document.querySelector('[data-test=photo-verdict]').dataset.key"
-    for place, key in enumerate("rf"[: len(alarms)]):
-        page.wait_for_function(f"{here} === '{alarms[place].key}'")
+    for photo, key in ((first, "r"), (second, "f")):
+        page.wait_for_function(f"{here} === '{photo.key}'")
         page.keyboard.press(key)
     page.wait_for_selector('[role=radio]:text-matches("^Reviewed 2")')
-    assert [store.photo(one.key).review for one in alarms[:2]] == ["anomalous", "normal"]
+    assert [store.photo(one.key).review for one in (first, second)] == ["anomalous", "normal"]
     page.keyboard.press("u")
     page.wait_for_selector('[role=radio]:text-matches("^Reviewed 1")')
-    page.wait_for_function(f"{here} === '{alarms[1].key}'")
-    assert store.photo(alarms[1].key).review is None
+    page.wait_for_function(f"{here} === '{second.key}'")
+    assert store.photo(second.key).review is None
     page.reload()
     page.wait_for_selector("[data-test=learned]:has-text('1 of 1 reviewed alarms were right')")
+    page.wait_for_selector("[data-keys=heard]")
     page.keyboard.press("u")  # also what was decided before the page was opened
     page.wait_for_selector('[role=radio]:text-matches("^Reviewed")', state="detached")
-    assert store.photo(alarms[0].key).review is None
+    assert store.photo(first.key).review is None
 
 
 def test_the_command_line_does_the_same(visit, trained, photos, tmp_path, capsys, monkeypatch):

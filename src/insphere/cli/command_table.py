@@ -22,6 +22,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "watch": "watch:watch",
         "refit": "refit:refit",
         "drift": "drift:drift",
+        "label-queue": "label_queue:label_queue",
         "cache": "cache:cache",
     },
     "Out of the door": {

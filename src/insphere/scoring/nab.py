@@ -40,8 +40,7 @@ def nab_raw(truth: ArrayLike, flagged: ArrayLike, profile: Profile) -> float:
     The first alarm in an anomalous stretch gives A_TP · σ(y) / σ(−1), where
     σ(y) = 2/(1 + exp(5y)) − 1 and y runs from −1 at the first point of the stretch to 0 behind its
     last. A stretch without an alarm costs A_FN. An alarm elsewhere costs A_FP · |σ(y)|, y being its
-    distance behind the last
-    stretch in lengths of that stretch; before the first stretch it costs A_FP.
+    distance behind the last stretch in lengths of that stretch; before the first, A_FP.
 
     Parameters
     ----------

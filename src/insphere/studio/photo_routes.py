@@ -35,14 +35,14 @@ def register(studio: Studio) -> None:
     inspections = studio.inspections
 
     @app.post("/photo-files/arriving/{ticket}")
-    async def arriving(ticket: str, name: str, request: Request) -> dict[str, int]:
+    async def arriving(ticket: str, name: str, request: Request) -> dict[str, int | str]:
         try:
             path = await studio.arrivals.receive(ticket, name, request.stream())
             if path.suffix == ".zip":
                 count = await studio.ask(unpack, path, studio.arrivals.photos(ticket))
                 return {"photos": count}
         except InsphereError as error:
-            raise HTTPException(422, str(error)) from error
+            return {"photos": 0, "refused": str(error)}
         return {"photos": 1}
 
     @app.get("/photo-files/{inspection}/pictures/{name}.jpg")

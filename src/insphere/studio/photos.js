@@ -28,8 +28,9 @@
       const answer = await fetch(address, { method: "POST", body: file });
       if (answer.status === 413) {
         refused.push(`${name} is larger than 100 MB: choose the photos or their folder instead`);
-      } else if (!answer.ok) {
-        refused.push((await answer.json().catch(() => ({}))).detail || name);
+      } else {
+        const said = answer.ok ? await answer.json().catch(() => ({})) : {};
+        if (!answer.ok || said.refused) refused.push(said.refused || name);
       }
     } catch { refused.push(`${name} did not arrive`); }
     busy -= 1;

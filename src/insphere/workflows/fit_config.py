@@ -83,7 +83,8 @@ class FitConfig(ReadOptions):
     choose_minutes : float
         Time for that comparison.
     anomalies : str, optional
-        Source of images that are known to be anomalous, for methods that learn from them; the
+        Source of images that are known to be anomalous, or a table of reviews
+        (`insphere.workflows.refitting.read_reviews`), for methods that learn from them; the
         method is then deep-sad unless another is named.
     by_class : bool
         Give each normal class a sphere of its own.

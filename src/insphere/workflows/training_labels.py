@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
+from insphere.data.load import load_paths
 from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import DataError, SpecError
 from insphere.workflows.fit_config import FitConfig
+from insphere.workflows.refitting import read_reviews
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +122,7 @@ def _anomalies(normals: SampleSet, config: FitConfig, progress: bool | None) -> 
         )
     _, height, width, channels = normals.images.shape
     asked = config.model_copy(update={"normal": (), "size": (height, width), "channels": channels})
-    found = asked.load(config.anomalies, progress=progress)
+    found = _reviewed(asked, progress) or asked.load(config.anomalies, progress=progress)
     images: NDArray[Any] = found.images
     if images.shape[1:] != normals.images.shape[1:]:
         raise DataError(
@@ -127,3 +130,24 @@ def _anomalies(normals: SampleSet, config: FitConfig, progress: bool | None) -> 
             f"images {normals.images.shape[1:]}; give --size and --channels."
         )
     return images
+
+
+def _reviewed(asked: FitConfig, progress: bool | None) -> ImageSet | None:
+    """Return the images that a table of reviews calls anomalous; None if it is no such table."""
+    source = asked.anomalies
+    if source is None or Path(source).suffix.lower() != ".csv":
+        return None
+    paths = read_reviews(source).anomalous
+    if not paths:
+        raise DataError(
+            f"{source} calls no image anomalous: write anomalous into the column review of those "
+            "that are."
+        )
+    return load_paths(
+        paths,
+        size=asked.size,
+        fit=asked.fit,
+        channels=asked.channels,
+        skip_bad=asked.skip_bad,
+        progress=progress,
+    )

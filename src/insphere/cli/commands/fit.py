@@ -75,8 +75,9 @@ def fit(
     anomalies: Annotated[
         str | None,
         typer.Option(
-            help="Folder or zip of images that are known to be anomalous, for a method that learns "
-            "from them (default deep-sad; see insphere methods). They do not change the threshold.",
+            help="Folder or zip of images that are known to be anomalous, or a .csv file with the "
+            "columns path and review (see insphere label-queue), for a method that learns from "
+            "them (default deep-sad; see insphere methods). They do not change the threshold.",
             metavar="SOURCE",
         ),
     ] = None,

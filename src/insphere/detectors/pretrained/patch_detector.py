@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
         the coarsest if images were enlarged four times or more, and have no finer detail.
     smoothing : float or None, default=None
         Standard deviation, in pixels, of the Gaussian that smooths heat maps; None is half the
-        distance of two patches.
+        distance of two patches, if the concrete class does not say more.
     scale : float, "auto" or None, default=None
         Factor by which the network sees images larger than they are, with their aspect kept and
         without what pads them (see `insphere.data.letterbox`); those larger than a tile are looked
@@ -110,6 +110,7 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
     """
 
     _not_saved = PretrainedNetwork._not_saved
+    _spread: ClassVar[float] = 0.5  # of the smoothing of heat maps by default, in patches
 
     pooling: Pooling = "max"
     top_share: float = 0.1
@@ -148,13 +149,13 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
             scores = self._shown_scores(self._patches(part))
             grids = scores.reshape(len(part), *self.form_.shape)
             if self.scale_ is None:
-                parts.append(image_maps(grids, (height, width), self.smoothing))
+                parts.append(image_maps(grids, (height, width), self.smoothing, self._spread))
                 continue
             # The last row and column of patches reach beyond the images.
             side = (self.form_.stride or 1) / self.scale_
             covered = [max(n, round(side * count)) for n, count in
                        zip((height, width), self.form_.shape, strict=True)]  # fmt: skip
-            maps = image_maps(grids, (covered[0], covered[1]), self.smoothing)
+            maps = image_maps(grids, (covered[0], covered[1]), self.smoothing, self._spread)
             off = round(self.backbone_.offset * side)
             down, across = (
                 np.clip(np.arange(n) - off, 0, m - 1)
@@ -264,7 +265,7 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
         if self.members_:
             return None
         size = (self.modality_.sample_shape[1], self.modality_.sample_shape[2])
-        enlarging = enlargements(self.form_.shape, size, self.smoothing)
+        enlarging = enlargements(self.form_.shape, size, self.smoothing, self._spread)
         scores = self._patch_head()
         if (placing := self._placing()) is not None:
             scores = nn.Sequential(scores, placing)
@@ -332,9 +333,9 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
         stride = max(strides) if max(size) * ENLARGED <= resolution else min(strides)
         return Form("patches", stages, self.neighbourhood, max(1, resolution // stride))
 
-    def _patches(self, X: Array, *, fitting: bool = False) -> Half:
+    def _patches(self, X: Array, *, fitting: bool = False, cache: bool = True) -> Half:
         """Return the patches of images, shape (N, P, C); NaN where nothing is to be judged."""
-        values = self._extract(X, self.form_, fitting=fitting)
+        values = self._extract(X, self.form_, fitting=fitting, cache=cache)
         if self.region_ is not None:
             values = np.array(values)
             for i, image in enumerate(X):

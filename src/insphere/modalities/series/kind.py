@@ -194,18 +194,21 @@ class Series(Modality):
     def exhibits(self, detector: Any, data: SampleSet, index: NDArray[np.int64]) -> list[Exhibit]:
         """Return the stretch around each point with its window, and the nearest normal window.
 
-        Points less than a window apart are one stretch, which is drawn once.
+        Points less than a window apart are one stretch, which is drawn once, around the point with
+        the highest score. The stretches with the highest scores are drawn.
         """
         assert isinstance(data, TimeSeries)
         values, places = data.filled, data.points[index]
         nearest = getattr(detector, "nearest_window", None)
         shown: list[int] = []
-        exhibits = []
-        for place in places.tolist():
-            near = [other for other in shown if abs(other - place) < self.window]
-            if near or len(shown) == MOST_SHOWN:
-                note = "Part of a stretch that is drawn already." if near else ""
-                exhibits.append(Exhibit(note=note))
+        exhibits = [Exhibit() for _ in places]
+        scores = detector.anomaly_score(data.take(index))
+        for row in np.argsort(-scores, kind="stable").tolist():
+            place = int(places[row])
+            if any(abs(other - place) < self.window for other in shown):
+                exhibits[row] = Exhibit(note="Part of a stretch that is drawn elsewhere.")
+                continue
+            if len(shown) == MOST_SHOWN:
                 continue
             shown.append(place)
             low = max(0, place - CONTEXT * self.window)
@@ -218,7 +221,7 @@ class Series(Modality):
             if nearest is not None:
                 alike = nearest(data.take(np.flatnonzero(data.points == place)))
                 curves += [Curve(tuple(channel.tolist()), "nearest\nnormal") for channel in alike]
-            exhibits.append(Exhibit(curves=tuple(curves)))
+            exhibits[row] = Exhibit(curves=tuple(curves))
         return exhibits
 
 

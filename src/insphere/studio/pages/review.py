@@ -102,7 +102,8 @@ class ReviewPage:
         with self.dialog, ui.element("div").classes("sheet enlarged") as self.sheet:
             self.sheet.props('role="dialog" aria-modal="true" aria-label="Enlarged photo"')
         ui.on("review-key", self._key)
-        script = f"document.addEventListener('keydown', {KEYS});"
+        heard = "document.body.dataset.keys = 'heard'"
+        script = f"document.addEventListener('keydown', {KEYS}); {heard};"
         ui.timer(0.1, lambda: ui.run_javascript(script), once=True)
         ui.timer(LOOK_SECONDS, self._look)
 
