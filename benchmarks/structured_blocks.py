@@ -115,9 +115,12 @@ def groups() -> str:
     ]
     for row in found:
         name = f"{DATA[row['data']]}, {METHODS[row['method']]}"
-        for rate in row["rates"]:
-            cells = [name, f"{100 * rate['rate']:g} %", _worst(rate, "one"), _worst(rate, "own")]
-            lines.append("| " + " | ".join(cells) + " |")
+        whole = f"{name}, divided by whole tiles ({row.get('n_units')})"
+        for title, rates in ((name, row["rates"]), (whole, row.get("rates_by_unit", []))):
+            for rate in rates:
+                wanted = f"{100 * rate['rate']:g} %"
+                cells = [title, wanted, _worst(rate, "one"), _worst(rate, "own")]
+                lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -184,7 +184,10 @@ def _with_labels(mnist: Arrays, normal: int, arm: str, seed: int) -> dict[str, A
     pool = np.concatenate([own[KNOWN : KNOWN + POOL - anomalies], others[:anomalies]])
     at_random = rng.choice(len(pool), LABELS, replace=False)
     X, y, found = mnist["x_train"][known], np.zeros(len(known), int), 0
-    if arm != "none":
+    if arm == "none":  # as many samples, so as many steps
+        X = np.concatenate([X, mnist["x_train"][pool[:LABELS]]])
+        y = np.zeros(len(X), int)
+    else:
         chosen = at_random
         if arm == "queue":
             before = DeepSAD(**SHORT, false_alarm_rate=0.05, random_state=seed).fit(X, y)
