@@ -366,6 +366,8 @@ def _print_result(fitted: Fit) -> None:
         "threshold": _threshold(detector),
         "promise": detector.guarantee,
     }
+    if approximation := getattr(detector, "approximation_", None):
+        rows["approximation"] = approximation
     if fitted.choice is not None:
         rows["chosen"] = fitted.choice.sentence
     if fitted.n_anomalies:

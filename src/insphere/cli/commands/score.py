@@ -61,6 +61,24 @@ def score(
             "false-discovery rate).",
         ),
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="Score very many images with workers: ray (this computer, or the cluster at "
+            "RAY_ADDRESS) or processes. --out is then a folder of Parquet files; what is there "
+            "is not scored again.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Workers of --backend (default: one for each core).", min=1),
+    ] = None,
+    column: Annotated[
+        str,
+        typer.Option(
+            "--image-column", help="For --backend: where Parquet files hold the bytes of images."
+        ),
+    ] = "image",
     reading: Reading,
     every_image: All = False,
     as_json: Json = False,
@@ -79,8 +97,17 @@ def score(
 
         insphere score model photos/new --out scores.csv --report new.html
         insphere score model photos/new --fdr 0.1 --sort severity
+        insphere score model s3://bucket/photos --backend ray --out s3://bucket/scores
     """
     from insphere.cli.score_table import check_table, write_table
+
+    if backend is not None:
+        if report is not None or false_discovery_rate is not None or sort != "source":
+            raise SpecError("--backend writes scores alone: leave out --report, --fdr and --sort.")
+        if out is None:
+            raise SpecError("--backend needs a folder for the scores: --out FOLDER.")
+        _score_many(model, source, out, backend, workers, column, as_json, quiet)
+        return
 
     if sort not in ORDERS:
         raise SpecError(f"--sort is one of {', '.join(ORDERS)}, but got {sort}.")
@@ -244,6 +271,30 @@ def _scored(
         every_image=every_image,
         progress=False if quiet else None,
     )
+
+
+def _score_many(
+    model: str, source: str, out: str, backend: str, workers: int | None, column: str,
+    as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    from dataclasses import asdict
+
+    from insphere.workflows.bulk_scoring import score_many
+
+    found = score_many(
+        model, source, out, backend=backend, workers=workers, column=column,
+        progress=False if quiet or as_json else None,
+    )  # fmt: skip
+    if as_json:
+        console.print_json(asdict(found))
+    elif not quiet:
+        rate = found.rows / max(found.seconds, 1e-9)
+        console.say(
+            f"{found.rows:,} scored in {found.seconds:.0f} s ({rate:,.0f} a second), "
+            f"{found.anomalous:,} anomalous, {found.errors:,} unreadable; "
+            f"{found.done_before:,} were there already."
+        )
+        console.say(f"Scores: {console.shown(out)}")
 
 
 def _write_report(scored: Scored, path: str) -> None:

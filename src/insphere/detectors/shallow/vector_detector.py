@@ -18,6 +18,7 @@ from sklearn.utils.metaestimators import available_if
 
 from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.estimator import Array, OneClassDetector, batches
+from insphere.detectors.base.many_rows import sampled_rows
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.principal_components import LARGE, principal_components
 from insphere.errors import DataError
@@ -65,6 +66,8 @@ class FlatDetector(OneClassDetector):
     _stored: ClassVar[tuple[str, ...]]
     _table_share: ClassVar[float | None] = None
     _folds = 20  # they are fitted in no time
+    _kept: NDArray[np.intp] | None = None  # while it is fitted
+    approximation_: str | None = None
 
     @property
     def uses_pretrained(self) -> bool:
@@ -151,6 +154,7 @@ class FlatDetector(OneClassDetector):
         if (F[0] == F).all():
             raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
         share = self._share
+        self._kept, self.approximation_ = None, None
         if share is None:
             self.mean_, self.components_ = np.zeros(F.shape[1]), np.empty((0, F.shape[1]))
         else:
@@ -165,6 +169,24 @@ class FlatDetector(OneClassDetector):
             # The same memory layout before saving and after loading gives bit-identical products.
             if isinstance(value := getattr(self, name), np.ndarray):
                 setattr(self, name, np.ascontiguousarray(value))
+
+    def _sampled(self, F: Floats, most: Any) -> Floats:
+        """Return the rows that are kept, and note which and what is said of it."""
+        rows, self._kept, self.approximation_ = sampled_rows(F, most, self.random_state)
+        return rows
+
+    def _scores_of_kept(self, X: Array, of_kept: Floats) -> Floats:
+        """Return scores of all training samples, from those of the kept ones among themselves."""
+        if self._kept is None:
+            return of_kept
+        others = np.ones(len(X), dtype=bool)
+        others[self._kept] = False
+        scores = np.empty(len(X))
+        scores[self._kept] = of_kept
+        scores[others] = np.concatenate(
+            [self._anomaly_score(X[rows]) for rows in batches(np.flatnonzero(others), BATCH)]
+        )
+        return scores
 
     def _anomaly_score(self, X: Array) -> Floats:
         parts = [self._score(self._features(self._pixels(part))) for part in batches(X, _batch(X))]
@@ -231,12 +253,14 @@ class FlatDetector(OneClassDetector):
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays = {name: np.asarray(getattr(self, name)) for name in self._names()}
+        said = {} if self.approximation_ is None else {"approximation": self.approximation_}
         if self.features is None:
-            return arrays, {}
+            return arrays, said
         of_features, described = self.features_.state()
-        return arrays | of_features, {"features": described}
+        return arrays | of_features, said | {"features": described}
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        self.approximation_ = meta.get("approximation")
         for name in self._names():
             value = arrays[name]
             setattr(self, name, value if value.ndim else value.item())
