@@ -138,7 +138,7 @@ def test_mistakes_are_sentences(given, tmp_path):
     with pytest.raises(DataError, match="holds images and Parquet"):
         list_shards(str(folder))
     scorer = Scorer(folder / "m.onnx", threads=1)
-    with pytest.raises(DataError, match="--column"):
+    with pytest.raises(DataError, match="--image-column"):
         score_shard(list_shards(str(folder / "tables"))[0], scorer, str(tmp_path), "k", column="x")
 
 

@@ -201,7 +201,9 @@ def _scored_batches(shard: Shard, scorer: Scorer, column: str) -> Iterator[Any]:
                 yield table.assign(**{**found, ERROR: ""})
                 continue
             if column not in table.columns:
-                raise DataError(f"{shard.source} has no column {column!r}: name it with --column.")
+                raise DataError(
+                    f"{shard.source} has no column {column!r}: name it with --image-column."
+                )
             contents = [_bytes_of(value) for value in table[column]]
             yield _with_scores(table.drop(columns=[column]), contents, scorer)
 

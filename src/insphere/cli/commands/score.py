@@ -73,11 +73,9 @@ def score(
         int | None,
         typer.Option(help="Workers of --backend (default: one for each core).", min=1),
     ] = None,
-    column: Annotated[
+    image_column: Annotated[
         str,
-        typer.Option(
-            "--image-column", help="For --backend: where Parquet files hold the bytes of images."
-        ),
+        typer.Option(help="For --backend: where Parquet files hold the bytes of images."),
     ] = "image",
     reading: Reading,
     every_image: All = False,
@@ -106,7 +104,7 @@ def score(
             raise SpecError("--backend writes scores alone: leave out --report, --fdr and --sort.")
         if out is None:
             raise SpecError("--backend needs a folder for the scores: --out FOLDER.")
-        _score_many(model, source, out, backend, workers, column, as_json, quiet)
+        _score_many(model, source, out, backend, workers, image_column, as_json, quiet)
         return
 
     if sort not in ORDERS:
