@@ -31,7 +31,9 @@ LIMIT = 10 << 30
 SHORT = ["--epochs", "1", "--pretrain-epochs", "1"]
 RANDOM = ["--option", "weights=random"]
 METHODS = {
+    "auto": ["--choose-minutes", "60"],
     "deep-svdd": SHORT,
+    "anogan": ["--option", "train_steps=3", "--option", "search_steps=2"],
     "fcdd": SHORT,
     "knn": [],
     "feature-knn": RANDOM,

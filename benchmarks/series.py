@@ -3,9 +3,10 @@
 Run ``python benchmarks/series.py --data FOLDER`` with nab.zip and ecg.zip in the folder; rows are
 appended to results/series.jsonl as they come, and what is there is not run again. The first 15 % of
 a series is trained on (of NAB at most 750 points, as NAB does), without its labelled points; all
-later points are the test. Of the electrocardiograms the first 60,000 points are taken. Windows are
-as long for the controls as for Deep SVDD. The score of a window counts at its last point ("end") or
-in its middle ("middle"). There is no point adjustment.
+later points are the test. Windows are as long for the controls as for Deep SVDD. The score of a
+window counts at its last point ("end") or in its middle ("middle"). There is no point adjustment.
+For NAB's own score, the raw scores at several shares of points that raise an alarm are kept: one
+share is later taken for all series of NAB, as NAB takes one threshold, the best for each method.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ from sklearn.neighbors import NearestNeighbors
 from insphere.detectors import SeriesSVDD
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.modalities.series import TimeSeries
+from insphere.scoring.nab import PROFILES, nab_raw, nab_scale
 from insphere.scoring.range_auc import vus_pr
 
 RESULTS = Path(__file__).parent / "results" / "series.jsonl"
-SHARE, MOST_NAB, MOST_ECG, STORED = 0.15, 750, 60_000, 4000
+SHARE, MOST_NAB, STORED = 0.15, 750, 4000
+ALARMS = tuple(np.round(np.geomspace(3e-4, 0.2, 25), 6).tolist())
+"""Shares of points that raise an alarm, for NAB's own score."""
 
 
 def main() -> None:
@@ -40,9 +44,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--points", type=int, help="take the first points of each electrocardiogram (default all)"
+    )
     given = parser.parse_args()
     done = {row["series"] for row in read_rows(given.out)}
-    for name, values, labels, n_train in all_series(given.data):
+    for name, values, labels, n_train in sorted(
+        all_series(given.data, given.points), key=lambda one: one[0].endswith(".csv")
+    ):  # the electrocardiograms first
         if name in done or not labels[n_train:].any():
             continue
         for row in measured(name, values, labels, n_train):
@@ -50,7 +59,9 @@ def main() -> None:
         print(row, flush=True)
 
 
-def all_series(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
+def all_series(
+    folder: Path, most: int | None = None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
     """Yield name, values, labels and the number of points to train on."""
     with zipfile.ZipFile(folder / "nab.zip") as archive:
         windows = json.loads(archive.read("nab/combined_windows.json"))
@@ -67,8 +78,8 @@ def all_series(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]
     with zipfile.ZipFile(folder / "ecg.zip") as archive:
         for name in sorted(n for n in archive.namelist() if n.endswith(".npz")):
             with np.load(io.BytesIO(archive.read(name)), allow_pickle=False) as data:
-                values = data["values"].astype(np.float64).ravel()[:MOST_ECG]
-                labels = data["labels"].astype(np.int64).ravel()[:MOST_ECG]
+                values = data["values"].astype(np.float64).ravel()[:most]
+                labels = data["labels"].astype(np.int64).ravel()[:most]
             yield name, values, labels, int(SHARE * len(values))
 
 
@@ -82,6 +93,7 @@ def measured(
         warnings.simplefilter("ignore")
         detector = SeriesSVDD(random_state=0).fit(series.take(normal))
         scores = {"series-svdd": detector.anomaly_score(series)}
+        views = detector.views_[-1]
         seconds = {"series-svdd": time.perf_counter() - started}
         train, _ = detector.modality_.learned(series.take(normal), detector)
         every = detector.modality_.new(series, detector)[:, 0]
@@ -110,7 +122,23 @@ def measured(
                 "window": window,
                 "n_train": len(normal),
                 "n_test": len(truth),
+                **({"views": views} if method == "series-svdd" else {}),
+                **({"nab": nab_rows(truth, test)} if name.endswith(".csv") else {}),
             }
+
+
+def nab_rows(truth: np.ndarray, scores: np.ndarray) -> dict[str, list[float]]:
+    """Return raw scores by profile: without alarms, perfect, and at each share of `ALARMS`."""
+    order = np.argsort(-scores, kind="stable")
+    found: dict[str, list[float]] = {}
+    for name, profile in PROFILES.items():
+        raw = []
+        for share in ALARMS:
+            flagged = np.zeros(len(truth), bool)
+            flagged[order[: max(1, round(share * len(truth)))]] = True
+            raw.append(round(nab_raw(truth, flagged, profile), 4))
+        found[name] = [*nab_scale(truth, profile), *raw]
+    return found
 
 
 def sub_pca(train: np.ndarray, windows: np.ndarray) -> np.ndarray:

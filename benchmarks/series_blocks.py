@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from insphere.experiments.store.jsonl_rows import read_rows
+from insphere.scoring.nab import nab_score
 
 ROWS = Path(__file__).parent / "results" / "series.jsonl"
 TITLES = {
@@ -43,4 +44,24 @@ def series() -> str:
     return "\n".join(lines) + "\n"
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"series": series}
+def series_nab() -> str:
+    """Set NAB's own scores of all methods side by side, each at its best share of alarms."""
+    rows = [row for row in read_rows(ROWS) if "nab" in row and row["place"] == "end"]
+    profiles = list(rows[0]["nab"])
+    lines = [
+        f"| method | {' | '.join(profiles)} |",
+        "| --- |" + " ---: |" * len(profiles),
+    ]
+    for method, title in TITLES.items():
+        own = [row for row in rows if row["method"] == method]
+        if not own:
+            continue
+        cells = []
+        for profile in profiles:
+            nothing, perfect, *raw = np.sum([row["nab"][profile] for row in own], axis=0)
+            cells.append(f"{nab_score(max(*raw, nothing), nothing, perfect):.1f}")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"series": series, "series-nab": series_nab}

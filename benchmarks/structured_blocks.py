@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from insphere.experiments.store.jsonl_rows import read_rows
 
@@ -93,6 +94,87 @@ def dirty_normals() -> str:
     return "\n".join(lines) + "\n"
 
 
+DATA = {"mnist": "MNIST by digit", "tiles": "magnetic tiles by exposure"}
+METHODS = {
+    "knn": "2-NN, pixels",
+    "mahalanobis": "Mahalanobis",
+    "deep-svdd": "Deep SVDD",
+    "feature-knn": "2-NN on features",
+    "patch-gaussian": "Gaussian patches",
+}
+
+
+def groups() -> str:
+    """Show the worst group, with one threshold for all and with one for each group."""
+    found = read_rows(RESULTS / "groups.jsonl")
+    if not found:
+        return UNMEASURED
+    lines = [
+        "| data, detector | promised | one threshold: worst group | one a group: worst group |",
+        "| --- |" + " ---: |" * 3,
+    ]
+    for row in found:
+        name = f"{DATA[row['data']]}, {METHODS[row['method']]}"
+        for rate in row["rates"]:
+            cells = [name, f"{100 * rate['rate']:g} %", _worst(rate, "one"), _worst(rate, "own")]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _worst(rate: dict[str, Any], title: str) -> str:
+    known = [
+        (value, error, name)
+        for value, error, name in zip(
+            rate[title], rate[f"{title}_error"], rate["groups"], strict=True
+        )
+        if value is not None
+    ]
+    if len(known) < len(rate["groups"]) and title == "own" and not known:
+        return f"needs {rate['needed']} in each group"
+    value, error, name = max(known)
+    return f"{100 * value:.2f} ± {100 * error:.2f} % ({name})"
+
+
+STATISTICS = {
+    "far": "share beyond the upper quartile by 3 widths between quartiles",
+    "far_log": "share of log scores beyond it by 1.5 widths",
+    "mirrored": "upper tail of the log scores against the lower one, mirrored",
+    "reach": "99 % quantile of the log scores, in widths between quartiles",
+    "tail": "shape of the tail (generalised Pareto)",
+}
+
+
+def suspicious() -> str:
+    """Show how well statistics of the scores tell clean training sets from dirty ones."""
+    found = read_rows(RESULTS / "suspicious.jsonl")
+    if not found:
+        return UNMEASURED
+    shares = sorted({row["share"] for row in found} - {0})
+    clean = [row for row in found if not row["share"]]
+    head = [f"AUC, clean against {100 * share:g} % dirty" for share in shares]
+    lines = ["| statistic of the scores | " + " | ".join(head) + " |"]
+    lines.append("| --- |" + " ---: |" * len(shares))
+    for key, title in STATISTICS.items():
+        cells = [title]
+        for share in shares:
+            dirty = [row for row in found if row["share"] == share]
+            values = [row["statistics"][key] for row in (*clean, *dirty)]
+            truth = np.repeat([0, 1], [len(clean), len(dirty)])
+            cells.append(f"{100 * roc_auc_score(truth, values):.0f} %")
+        lines.append("| " + " | ".join(cells) + " |")
+    lines.append("")
+    parts = []
+    for share in shares:
+        dirty = [row for row in found if row["share"] == share]
+        top, expected = np.mean([row["in_top_ten"] for row in dirty]), 10 * share
+        parts.append(
+            f"with {100 * share:g} % anomalies {top:.1f} of the ten are anomalous, where "
+            f"{expected:.1f} would be by chance"
+        )
+    lines.append(f"{len(clean)} tables. In the mean over tables, {'; '.join(parts)}.")
+    return "\n".join(lines) + "\n"
+
+
 def _mean(measured: list[dict[str, Any]], key: str) -> str:
     return f"{100 * np.mean([values[key] for values in measured]):.1f}"
 
@@ -101,4 +183,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "few-labels": few_labels,
     "several-classes": several_classes,
     "dirty-normals": dirty_normals,
+    "groups": groups,
+    "suspicious": suspicious,
 }

@@ -41,7 +41,7 @@ from machine import machine, write_json
 
 RESULTS = Path(__file__).parent / "results" / "studio.json"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-LONG = "/?dataset=mnist-5k&normal=3&options=attention&pretrain=1000&epochs=1000"
+LONG = "/compare?dataset=mnist-5k&normal=3&options=attention&pretrain=1000&epochs=1000"
 READY = "[data-test=train]"
 AT_WORK = "[data-state=running] [data-test=progress]:has-text('epoch')"
 
@@ -92,7 +92,7 @@ def first_pages(browser: Browser, address: str, rounds: int) -> dict[str, Any]:
         for times in (cold, warm):
             page = context.new_page()
             started = time.perf_counter()
-            page.goto(address)
+            page.goto(address + "/compare")
             page.wait_for_function("window.did_handshake")
             page.locator(READY).click(trial=True)
             times.append(time.perf_counter() - started)
@@ -105,7 +105,7 @@ def first_comparison(browser: Browser, address: str) -> dict[str, Any]:
     """Measure how long it takes from an empty address line to a trained comparison."""
     page = browser.new_page()
     started = time.perf_counter()
-    page.goto(address)
+    page.goto(address + "/compare")
     page.click(READY)
     page.wait_for_selector("[data-test=difference]", timeout=300_000)
     seconds = time.perf_counter() - started
@@ -151,7 +151,7 @@ def main(
         results["first_page"] = first_pages(browser, address, rounds)
         results["first_comparison"] = first_comparison(browser, address)
         page = browser.new_page()
-        page.goto(address)
+        page.goto(address + "/compare")
         page.wait_for_function("window.did_handshake")
         results["answer_idle"] = answers(page, rounds)
         trainer = browser.new_page()

@@ -15,6 +15,8 @@ TITLES = {
     "text-knn": "`text-knn`",
     "text-svdd": "`text-svdd`",
     "text-surprise": "`text-surprise`: characters alone",
+    "cvdd": "`cvdd`",
+    "cvdd, words alone": "`cvdd`, without characters",
     "text-mahalanobis, embeddings alone": "`text-mahalanobis`, without characters",
     "text-knn, embeddings alone": "`text-knn`, without characters",
     "text-svdd, embeddings alone": "`text-svdd`, without characters",

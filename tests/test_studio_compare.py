@@ -57,7 +57,7 @@ def train(page):
 def trained(studio, chromium):
     """A short run with two options, started by hand."""
     page = chromium.new_page()
-    page.goto(f"{studio.address}/?{SHORT}")
+    page.goto(f"{studio.address}/compare?{SHORT}")
     page.click("[role=radio][aria-label='3']")
     page.check("input[name=attention]")
     page.check("input[name=layer-norm]")
@@ -141,7 +141,7 @@ def test_z_scores_change_what_is_shown_and_no_auc(visit, trained):
 
 
 def test_reload_second_visitor_cancel_and_continue(studio, visit):
-    page = visit(f"/?{LONG}&normal=4")
+    page = visit(f"/compare?{LONG}&normal=4")
     train(page)
     page.wait_for_selector("[data-state=running]")
     page.wait_for_function(
@@ -170,8 +170,8 @@ def test_reload_second_visitor_cancel_and_continue(studio, visit):
 
 
 def test_two_visitors_start_at_once_and_nothing_is_started_twice(studio, visit):
-    pages = [visit(f"/?{SHORT}&normal={digit}&method=dcae") for digit in (1, 2)]
-    twin = visit(f"/?{SHORT}&normal=1&method=dcae")
+    pages = [visit(f"/compare?{SHORT}&normal={digit}&method=dcae") for digit in (1, 2)]
+    twin = visit(f"/compare?{SHORT}&normal=1&method=dcae")
     for page in (*pages, twin):
         page.wait_for_selector("[data-test=train]")
     for page in (*pages, twin):
@@ -186,7 +186,7 @@ def test_two_visitors_start_at_once_and_nothing_is_started_twice(studio, visit):
 
 
 def test_runs_outlive_the_server_and_a_killed_worker_is_told(studio, visit):
-    page = visit(f"/?{LONG}&normal=6&threshold=training")
+    page = visit(f"/compare?{LONG}&normal=6&threshold=training")
     train(page)
     page.wait_for_selector("[data-state=running]")
     name = identity(page)
@@ -203,7 +203,7 @@ def test_runs_outlive_the_server_and_a_killed_worker_is_told(studio, visit):
 
 
 def test_what_is_no_zip_of_classes_is_refused_politely(visit, tmp_path):
-    page = visit("/?dataset=digits-8x8")
+    page = visit("/compare?dataset=digits-8x8")
     page.click("summary:has-text('your own')")
     bad = tmp_path / "bad.zip"
     bad.write_bytes(b"PK\x03\x04 this is no zip")
@@ -217,7 +217,7 @@ def test_what_is_no_zip_of_classes_is_refused_politely(visit, tmp_path):
 
 
 def test_train_is_heard_right_after_a_choice(visit, studio):
-    page = visit("/?dataset=digits-8x8&normal=3")
+    page = visit("/compare?dataset=digits-8x8&normal=3")
     page.evaluate("""() => {
         [...document.querySelectorAll("[role=radio]")]
             .find((one) => one.textContent.includes("Isolation forest")).click();
@@ -240,7 +240,7 @@ def test_images_of_ones_own_become_a_choice(visit, tmp_path):
                 file = io.BytesIO()
                 Image.fromarray(pixels).save(file, "PNG")
                 archive.writestr(f"{kind}/{number_}.png", file.getvalue())
-    page = visit("/?dataset=digits-8x8")
+    page = visit("/compare?dataset=digits-8x8")
     page.click("summary:has-text('your own')")
     page.set_input_files("input[type=file]", path)
     page.wait_for_selector("[role=radio][aria-label='good']")

@@ -100,14 +100,21 @@ def walk(visit, studio, paths):
 
 def test_hostile_names_are_only_names_on_every_page(visit, studio, hostile):
     runs = ",".join(hostile)
-    pages = ["/", "/look", "/experiments?group=class", f"/experiments?compare={runs}"]
+    pages = [
+        "/",
+        "/photos",
+        "/compare",
+        "/look",
+        "/experiments?group=class",
+        f"/experiments?compare={runs}",
+    ]
     pages += [f"/runs/{one}" for one in (hostile[0], hostile[-1])]
     pages += [f"/runs/{hostile[0]}?image=0", f"/models?model={hostile[0]}"]
     walk(visit, studio, pages)
 
 
 def test_hostile_sources_can_be_chosen_and_swept(visit, hostile):
-    page = visit("/")
+    page = visit("/compare")
     sources = page.locator("[role=radiogroup][aria-label=Images] [role=radio]")
     own = sources.filter(has_text="your own")
     assert own.count() == len(HOSTILE)
@@ -132,7 +139,9 @@ def test_hostile_addresses_are_only_addresses(visit, studio, hostile):
     run = f"/runs/{hostile[0]}"
     values = (HOSTILE[0], HOSTILE[2], HOSTILE[4], "7" * 3000, "1e999", "nan")
     queries = [urlencode(dict.fromkeys(names, value)) for value in values]
-    pages = [f"{path}?{query}" for query in queries for path in ("/", run, "/experiments")]
+    pages = [
+        f"{path}?{query}" for query in queries for path in ("/", "/compare", run, "/experiments")
+    ]
     walk(visit, studio, [*pages, *(f"{p}?{queries[0]}" for p in ("/runs/x", "/models", "/look"))])
 
 
@@ -304,7 +313,7 @@ def test_a_fault_of_the_program_ends_the_waiting(caplog):
 
 
 def test_a_damaged_zip_is_answered_on_the_page(visit, tmp_path):
-    page = visit("/")
+    page = visit("/compare")
     page.click("summary:has-text('Upload your own')")
     content = bytearray(packed({f"{k}/{n}.png": picture(n) for k in "ab" for n in range(3)}))
     content[60:90] = bytes(30)

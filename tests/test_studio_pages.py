@@ -6,6 +6,7 @@ import zipfile
 
 import pytest
 
+from axe import grave_violations
 from insphere.experiments.execution.queue import Queue
 from insphere.experiments.execution.worker import Worker
 from insphere.experiments.runs.spec import RunSpec
@@ -14,7 +15,7 @@ from insphere.experiments.store.run_store import Store
 pytestmark = pytest.mark.slow
 
 WAIT = 240_000
-PAGES = ("/", "/experiments", "/models", "/look")
+PAGES = ("/", "/photos", "/compare", "/experiments", "/models", "/look")
 
 
 @pytest.fixture(scope="module")
@@ -148,11 +149,13 @@ def test_pages_fit_and_are_readable(visit, studio, deep, width, scheme):
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{path} is {wide} pixels too wide"
         assert page.evaluate(UNNAMED) == []
+        if (width == 390) == (scheme == "light"):
+            assert grave_violations(page) == [], path
         assert page.evaluate(CONTRAST) > 4.5
 
 
 def test_the_keyboard_reaches_and_chooses(visit):
-    page = visit("/?dataset=digits-8x8&pretrain=1")
+    page = visit("/compare?dataset=digits-8x8&pretrain=1")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.innerText") == "Skip to content"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
@@ -187,7 +190,7 @@ def test_the_keyboard_reaches_and_chooses(visit):
 def test_unknown_addresses_are_told_kindly(visit):
     page = visit("/runs/000000000000")
     assert "no such run" in page.inner_text("h1")
-    page = visit("/?dataset=nowhere&normal=x&epochs=-1&seed=a&options=b&method=c")
+    page = visit("/compare?dataset=nowhere&normal=x&epochs=-1&seed=a&options=b&method=c")
     page.wait_for_selector("[role=alert]:has-text('no images called')")
     page.wait_for_selector("[data-test=train]")
 

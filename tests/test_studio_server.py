@@ -2,8 +2,11 @@
 
 import asyncio
 import io
+import os
+import subprocess
 import sys
 import threading
+import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
@@ -68,6 +71,20 @@ async def inner(scope, receive, send):
     message = await receive()
     status = 200 if message["type"] != "http.disconnect" else 499
     await send({"type": "http.response.start", "status": status, "headers": []})
+
+
+def test_the_address_is_printed_only_when_it_answers(tmp_path):
+    command = [sys.executable, "-m", "insphere", "studio", "--no-open", "--port", "0"]
+    command += ["--store", str(tmp_path / "runs.sqlite"), "--workers", "1"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        address = line.rpartition(" ")[2].strip()
+        assert urllib.request.urlopen(address, timeout=60).status == 200  # at once
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 # ---------------------------------------------------------------------- who is let in

@@ -25,7 +25,7 @@ from insphere.nets.language.bert import Bert, BertSizes
 HOURS = [f"The train to Bern leaves at {h}:{m:02} from track {1 + h % 7}." for h in range(24)
          for m in (0, 15, 30, 45)]  # fmt: skip
 ODD = ["WIN £££ now!!! Call 0900 555 555", "xq zzv kkw qqq jjj", "Il treno parte domani, forse."]
-METHODS = ("text-mahalanobis", "text-knn", "text-svdd", "text-surprise")
+METHODS = ("text-mahalanobis", "text-knn", "text-svdd", "text-surprise", "cvdd")
 
 
 # ---------------------------------------------------------------- reading
@@ -340,6 +340,43 @@ def test_the_word_that_does_not_belong_counts_most(backbone, method):
     without = detector.anomaly_score(["The train to leaves at 7:30 from track 1."])
     whole = detector.anomaly_score(["The train to £££!!! leaves at 7:30 from track 1."])
     assert dict(words)["£££!!!"] == pytest.approx(float(whole[0] - without[0]))
+
+
+def test_contexts_attend_as_in_the_paper_and_learn(backbone):
+    import torch
+
+    from insphere.nets.language.contexts import ContextAttention
+    from insphere.training.context_vectors import train_contexts
+
+    network = ContextAttention(torch.eye(2, 4), 3)
+    words, mask = torch.randn(2, 5, 4), torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]).bool()
+    looked = network.attention(words, mask)
+    hidden = torch.tanh(words[0, :3] @ network.first.weight.T) @ network.second.weight.T
+    torch.testing.assert_close(looked[0, :, :3], torch.softmax(hidden, 0).T)
+    assert not looked[0, :, 3:].any()
+    vector = looked[0, 1, :3] @ words[0, :3]
+    by_hand = (1 - vector[1] / vector.norm()) / 2  # the second context is the second axis
+    torch.testing.assert_close(network(words, mask)[0, 1], by_hand)
+    assert network.orthogonality() == 0
+    rng = np.random.default_rng(0)
+    vectors = torch.randn(40, 8, generator=torch.Generator().manual_seed(0))
+    texts = [rng.integers(0, 10, 6) for _ in range(60)]  # normal texts know ten words of forty
+    few, many = (
+        train_contexts(texts, vectors, heads=2, width=8, epochs=epochs, lr=0.02, seed=0)
+        for epochs in (1, 25)
+    )
+    ids = torch.tensor(np.array(texts))
+    odd = torch.tensor(rng.integers(10, 40, (60, 6)))
+    mask = torch.ones(60, 6, dtype=torch.bool)
+    with torch.no_grad():
+        assert many(vectors[ids], mask).mean() < few(vectors[ids], mask).mean()
+        assert many(vectors[odd], mask).mean() > 1.5 * many(vectors[ids], mask).mean()
+    fitted = made("cvdd", backbone, epochs=2).fit(HOURS)
+    (attended,) = fitted.attended(HOURS[:1])
+    assert len(attended) == 3 == len(fitted.contexts())
+    for distance, pieces in attended:
+        assert 0 <= distance <= 1
+        assert sum(share for _, share in pieces) == pytest.approx(1, abs=1e-5)
 
 
 def test_nearest_texts_and_the_choice_to_keep_none(backbone):

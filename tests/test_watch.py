@@ -241,3 +241,26 @@ def test_two_watchers_do_not_write_to_one_file(tmp_path):
     out = tmp_path / "scores.csv"
     with WatchLog(out), pytest.raises(DataError, match="Another insphere watch"), WatchLog(out):
         pass
+
+
+def test_photos_of_other_sizes_are_read_as_those_trained_on(tmp_path):
+    from sklearn.datasets import load_sample_image
+
+    from insphere.workflows.score_source import score_source
+
+    roof = load_sample_image("china.jpg")
+    rng = np.random.default_rng(0)
+    for kind, n in (("good", 24), ("new", 4)):
+        (tmp_path / kind).mkdir()
+        for number in range(n):
+            height, width = rng.integers(24, 40, 2)
+            top, left = rng.integers(180, 300), rng.integers(0, 500)
+            piece = roof[top : top + height, left : left + width]
+            Image.fromarray(piece).save(tmp_path / kind / f"{number}.png")
+    out, log = tmp_path / "model", tmp_path / "log.csv"
+    assert main(["fit", str(tmp_path / "good"), "--method", "knn", "--out", str(out), "-q"]) == 0
+    assert watched(out, tmp_path / "new", log) == 0
+    scored = score_source(load_detector(out), tmp_path / "new", progress=False)
+    expected = {scored.name(row).rpartition("/")[2]: scored.scores[row] for row in range(4)}
+    found = {row["path"]: float(row["score"]) for row in lines(log)}
+    assert found == pytest.approx(expected)

@@ -26,7 +26,7 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WIDTH = 1180
 RUN = (
-    "/?dataset=mnist-5k&normal=8&options=attention,layer-norm&seed=1"
+    "/compare?dataset=mnist-5k&normal=8&options=attention,layer-norm&seed=1"
     "&pretrain={pretrain}&epochs={epochs}"
 )
 PRETRAIN, EPOCHS = 150, 100
@@ -106,7 +106,7 @@ def main() -> None:
             page = opened(browser, where, scheme)
             page.wait_for_selector("[data-test=difference]")
             keep(page, name, 1650)
-        page = opened(browser, f"{address}/?dataset=mnist-5k&normal=5")
+        page = opened(browser, f"{address}/compare?dataset=mnist-5k&normal=5")
         page.wait_for_selector("[data-test=estimate] b")
         keep(page, "studio-choose.png", 1250)
         browser.close()

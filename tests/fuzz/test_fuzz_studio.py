@@ -30,8 +30,8 @@ from insphere.studio.pages import compare, experiments, inspect, models, run
 Ask = Callable[[str], httpx.Response]
 
 QUERIES = {
-    "/": ("dataset", "normal", "method", "objective", "options", "recipe", "epochs", "pretrain",
-          "threshold", "seed"),
+    "/compare": ("dataset", "normal", "method", "objective", "options", "recipe", "epochs",
+          "pretrain", "threshold", "seed"),
     "/experiments": ("compare", "figure", "group", "search", "state", "sort"),
     "/models": ("model",),
     "/look": ("model",),
@@ -101,7 +101,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ask, str]
 
 @tries(40)
 @given(address=addresses())
-@example(address="/?epochs=" + "9" * 5000 + "&seed=" + "9" * 5000)
+@example(address="/compare?epochs=" + "9" * 5000 + "&seed=" + "9" * 5000)
 @example(address="/experiments?compare=" + "9" * 5000)
 @example(address="/runs/RUN?threshold=" + "9" * 5000 + "&image=" + "9" * 5000)
 @example(address="/runs/RUN?threshold=nan&image=-1")

@@ -20,7 +20,9 @@ COMMANDS: dict[str, dict[str, str]] = {
         "methods": "methods:methods",
         "info": "info:info",
         "watch": "watch:watch",
+        "refit": "refit:refit",
         "drift": "drift:drift",
+        "label-queue": "label_queue:label_queue",
         "cache": "cache:cache",
     },
     "Out of the door": {

@@ -103,6 +103,15 @@ Column = Annotated[
         metavar="ROLE=COLUMN",
     ),
 ]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        help="Count false alarms by group, such as camera or shift: class, folder (folder:2 is the "
+        "one above it), TABLE.csv:COLUMN (files in its first column), or a column of a table.",
+        metavar="WHAT",
+    ),
+]
 Model = Annotated[
     str, typer.Argument(help="Folder of a saved model.", metavar="MODEL", show_default=False)
 ]

@@ -53,6 +53,7 @@ def print_scores(scored: Scored, alarm_set: AlarmSet | None) -> None:
         console.explain(scored.detector.guarantee, style="dim")
     if alarm_set is not None:
         console.explain(alarm_set.sentence())
+    print_groups(scored)
     console.say("")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("most anomalous", overflow="fold")
@@ -95,6 +96,35 @@ def print_scores(scored: Scored, alarm_set: AlarmSet | None) -> None:
             "can resolve. Those marked ~ are extrapolated by a fitted tail.",
             style="dim",
         )
+
+
+def print_groups(scored: Scored) -> None:
+    """Print what share of each group is called anomalous; nothing without groups."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not (rates := scored.group_rates):
+        return
+    plural = scored.detector.modality_.plural
+    what = plural if scored.truth is None else f"normal {plural}"
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("group", what, "called anomalous", "share", "between", "threshold"):
+        table.add_column(title, justify="left" if title == "group" else "right")
+    own = scored.detector.group_thresholds
+    for one in rates:
+        threshold = own.get(one.name)
+        table.add_row(
+            Text(visible(one.name)),
+            f"{one.n:,}",
+            f"{one.outside:,}",
+            f"{100 * one.rate:.1f} %",
+            f"{100 * one.low:.1f} and {100 * one.high:.1f} %",
+            "that of all" if threshold is None else f"{threshold:.4g}",
+        )
+    console.say("")
+    console.out.print(table)
+    for sentence in scored.detector.group_sentences:
+        console.explain(sentence, style="dim")
 
 
 def reasons(scored: Scored, index: list[int]) -> dict[int, list[dict[str, Any]]]:

@@ -116,7 +116,7 @@ def _pairs(path: Path, keys: list[str]) -> list[tuple[str, str]]:
 
 
 def images_of(values: NDArray[Any], title: str) -> NDArray[Any]:
-    """Return N×H×W or N×H×W×C numbers as images of shape N×H×W×C, if nothing is lost by it.
+    """Return numbers of shape N×H×W or N×H×W×C as images N×H×W×C, if they can be kept exactly.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ class SizesDifferError(DataError):
 
 @dataclass
 class Gathered:
-    """What came of the entries.
+    """The stacks, and the entries that could not be decoded.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The one form in which images travel: N×H×W×C, with labels and where they came from."""
+"""`ImageSet`: images as one array N×H×W×C, with labels and the files they came from."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ UNPACK = "unpack it, and give the folder"
 KINDS = {
     "table": (
         (".csv", ".tsv", ".parquet", ".xls", ".xlsx", ".ods", ".feather", ".arrow"),
-        "read it in Python, for example with pandas, and give the numbers to fit",
+        "save it as CSV or Parquet, or read it in Python with pandas and give the frame to fit",
     ),
     "tar archive": ((".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst"), UNPACK),
     "packed file": ((".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"), UNPACK),
@@ -25,7 +25,16 @@ KINDS = {
         (".pkl", ".pickle", ".pt", ".pth", ".joblib"),
         "save its images as .npy or .npz with NumPy, since nothing is unpickled",
     ),
-    "data file": ((".json", ".jsonl", ".yaml", ".yml", ".xml", ".toml"), "give a folder of images"),
+    "file of JSON": (
+        (".json", ".jsonl", ".ndjson"),
+        "say what it holds with --kind, such as --kind text --column text=NAME for the texts in a "
+        "field",
+    ),
+    "data file": ((".yaml", ".yml", ".xml", ".toml"), "give a folder of images"),
+    "file of a graph": (
+        (".graphml", ".gml", ".gexf", ".edgelist"),
+        "open it with NetworkX in Python and give the graph to fit, or save it as JSON",
+    ),
     "document": ((".pdf", ".docx", ".pptx", ".html"), "save its pictures as PNG or JPEG"),
 }
 MAGIC = {

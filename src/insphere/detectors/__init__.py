@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from insphere.detectors.pretrained.feature_pca import FeaturePCA as FeaturePCA
     from insphere.detectors.pretrained.feature_svdd import FeatureSVDD as FeatureSVDD
     from insphere.detectors.pretrained.fpsvdd import FeaturePatchSVDD as FeaturePatchSVDD
+    from insphere.detectors.pretrained.patch_discriminator import (
+        PatchDiscriminator as PatchDiscriminator,
+    )
     from insphere.detectors.pretrained.patch_gaussian import PatchGaussian as PatchGaussian
     from insphere.detectors.pretrained.patch_memory import PatchMemory as PatchMemory
     from insphere.detectors.reconstruction.anogan import AnoGAN as AnoGAN
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from insphere.detectors.spheres.table_svdd import TableSVDD as TableSVDD
     from insphere.detectors.spheres.untrained import UntrainedDeepSVDD as UntrainedDeepSVDD
     from insphere.detectors.supervised.softmax import SoftmaxThreshold as SoftmaxThreshold
+    from insphere.detectors.texts.cvdd import CVDD as CVDD
     from insphere.detectors.texts.text_knn import TextKNN as TextKNN
     from insphere.detectors.texts.text_mahalanobis import TextMahalanobis as TextMahalanobis
     from insphere.detectors.texts.text_surprise import TextSurprise as TextSurprise

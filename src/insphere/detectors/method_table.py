@@ -59,6 +59,9 @@ METHODS = {
     "feature-pca": Entry("pretrained.feature_pca:FeaturePCA"),
     "patch-memory": Entry("pretrained.patch_memory:PatchMemory", ("patchcore",)),
     "patch-gaussian": Entry("pretrained.patch_gaussian:PatchGaussian", ("padim",)),
+    "patch-discriminator": Entry(
+        "pretrained.patch_discriminator:PatchDiscriminator", ("simplenet", "glass")
+    ),
     "oc-svm": Entry("shallow.oc_svm:OCSVMDetector", ("svm", "one-class-svm")),
     "isolation-forest": Entry(
         "shallow.isolation_forest:IsolationForestDetector", ("if", "iforest")
@@ -72,6 +75,7 @@ METHODS = {
     "graph-knn": Entry("graphs.graph_knn:GraphKNN", ("graph",)),
     "ocgnn": Entry("graphs.ocgnn:OCGNN"),
     "text-surprise": Entry("texts.text_surprise:TextSurprise"),
+    "cvdd": Entry("texts.cvdd:CVDD"),
     "combination": Entry("combined.combination:Combination", ("fisher",)),
     "softmax": Entry("supervised.softmax:SoftmaxThreshold"),
 }

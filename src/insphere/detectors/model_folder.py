@@ -28,6 +28,7 @@ from insphere.detectors.persistence.model_format import (
     CALIBRATION,
     COLUMNS,
     DESCRIPTION,
+    STRATA,
     Description,
     SavedRange,
     SavedTail,
@@ -41,10 +42,12 @@ from insphere.detectors.persistence.model_writer import check_destination
 from insphere.detectors.registry import detector_class
 from insphere.errors import InsphereError, ModelError
 from insphere.scoring.severity import Tail, fit_tail
+from insphere.scoring.strata import GroupedScores
 
 __all__ = ["check_destination", "describe_model", "load_detector", "model_files", "save_detector"]
 
 _OF_KIND = {"modality_", "image_shape_", "image_dtype_"}  # said by `Fitted.modality`
+_ELSEWHERE = _OF_KIND | {"strata_"}  # or part of another attribute
 
 
 def save_detector(
@@ -95,7 +98,7 @@ def load_detector(
         detector = cls(**_computing(description.params, cls, device, precision))
         fitted = description.fitted
         detector.modality_ = fitted.modality
-        for name, value in fitted.model_dump(exclude_unset=True, exclude=_OF_KIND).items():
+        for name, value in fitted.model_dump(exclude_unset=True, exclude=_ELSEWHERE).items():
             setattr(detector, name, value)
         if fitted.threshold_ is None:
             detector.threshold_ = math.inf
@@ -107,6 +110,12 @@ def load_detector(
         detector.trained_on_ = description.fitted.trained_on_
         detector.column_scale_ = _column_scale(detector, arrays)
         detector.calibration_scores_ = arrays.pop(CALIBRATION)
+        codes = arrays.pop(STRATA, None)
+        detector.by_group_ = (
+            None
+            if codes is None
+            else GroupedScores(detector.calibration_scores_, codes, fitted.strata_ or ())
+        )
         detector.tail_ = _tail(description.fitted.tail_, detector.calibration_scores_)
         detector.parts_ = _load_parts(detector, arrays, description)
         detector._set_state(arrays, description.state)
@@ -182,7 +191,7 @@ def _load_parts(
         own = {name.removeprefix(prefix): array for name, array in own.items()}
         params = whole.get_params(deep=False) | {"false_alarm_rate": None, "contamination": 0.0}
         part = type(whole)(**params)
-        fitted = description.fitted.model_dump(exclude_unset=True, exclude=_OF_KIND)
+        fitted = description.fitted.model_dump(exclude_unset=True, exclude=_ELSEWHERE)
         fitted |= {"trained_on_": None}
         for name, value in fitted.items():
             if value is not None:

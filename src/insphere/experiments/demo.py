@@ -32,6 +32,8 @@ from insphere.workflows.reporting import report_data
 from insphere.workflows.score_source import Scored, part_to_score, score_images
 
 RIVALS = ("untrained", "oc-svm", "isolation-forest", "knn")
+RECIPE: dict[str, Any] = {"recipe": "best"}
+BLURRED: dict[str, Any] = {"blur": 1.0}
 DATASET, FALLBACK = "mnist-5k", "digits-8x8"
 
 
@@ -106,7 +108,7 @@ def run_demo(
     seed : int
         Seed of split and methods.
     params : dict, optional
-        Parameters of Deep SVDD, trained and untrained, that differ from the defaults.
+        Parameters of Deep SVDD, trained and untrained, besides the recipe "best".
     callbacks : sequence of Callback
         Objects that follow the training.
     started : callable
@@ -123,26 +125,29 @@ def run_demo(
         raise SpecError(f"The digit is one from 0 to 9, but got {digit}.")
     model = out / "model"
     check_destination(model, overwrite=True)
+    ours_params = RECIPE | (params or {})
+    methods = [("deep-svdd", ours_params), ("untrained", ours_params)]
+    methods += [(method, {}) for method in RIVALS if method != "untrained"]
     results: dict[str, RunResult] = {}
-    for method in ("deep-svdd", *RIVALS):
-        started(method_title(method))
-        own = (params or {}) if method in ("deep-svdd", "untrained") else {}
+    for method, own in [*methods, ("knn", BLURRED)]:
+        title = method_title(method) + (", blurred" if own is BLURRED else "")
+        started(title)
         spec = RunSpec(
             dataset=data.name, normal=(str(digit),), method=method, params=own, seed=seed
         )
-        results[method] = run(spec, data, callbacks=callbacks)
+        results[title] = run(spec, data, callbacks=callbacks)
 
-    ours = results["deep-svdd"]
+    ours = results[method_title("deep-svdd")]
     ours.detector.trained_on_ = trained_on(data, ours.spec.reading)
     ours.detector.save(model, overwrite=True)
-    rows = [_row(result) for result in results.values()]
+    rows = [_row(result, title) for title, result in results.items()]
     settings: dict[str, Any] = {
         "source": data.name,
         "normal": str(digit),
         "seed": seed,
         "contamination": 0.05,
     }
-    config, _ = make_config(settings | (params or {}))
+    config, _ = make_config(settings | ours_params)
     spec_file = out / "spec.yaml"
     report = write_report(
         report_data(
@@ -178,10 +183,10 @@ def _scored(result: RunResult, data: ImageSet) -> Scored:
     return Scored(result.detector, data, split.test, part, scores, split.truth, names)
 
 
-def _row(result: RunResult) -> dict[str, Any]:
+def _row(result: RunResult, title: str) -> dict[str, Any]:
     measured = result.evaluation
     return {
-        "name": result.spec.title,
+        "name": title,
         "auc": measured.auc,
         "average_precision": measured.average_precision,
         "fpr_at_95_tpr": measured.fpr_at_95_tpr,

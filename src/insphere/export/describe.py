@@ -49,6 +49,7 @@ def describe(detector: OneClassDetector, model: str | PathLike[str], **more: Any
         "score_std": detector.score_std_,
         "calibration_scores": detector.calibration_scores_.tolist(),
         "model_sha256": saved.sha256,
+        "group_thresholds": detector.group_thresholds,
         "versions": saved.versions,
     }
     return Description(**(found | more))

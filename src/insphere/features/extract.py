@@ -121,7 +121,7 @@ class Extractor:
 
     def _prepared(self, images: NDArray[Any]) -> Tensor:
         """Prepare a batch; of large images, a few at once, since only the small ones stay."""
-        few = rows_within(32 * images[:1].size, BATCH)
+        few = rows_within(128 * images[:1].size, BATCH)
         if len(images) <= few:
             return self.prepare(images)
         parts = [self.prepare(images[s : s + few]) for s in range(0, len(images), few)]

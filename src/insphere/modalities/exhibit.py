@@ -49,6 +49,28 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Vertex:
+    """A sample in the surroundings of another.
+
+    Parameters
+    ----------
+    name : str
+        What it is called.
+    ring : int
+        Steps from the sample in the middle, which has 0.
+    share : float
+        Its part in the score, 0…1.
+    shade : float
+        How anomalous it is by itself, 0…1.
+    """
+
+    name: str
+    ring: int
+    share: float
+    shade: float
+
+
+@dataclass(frozen=True)
 class Exhibit:
     """Why one sample is where it is; every part may be empty.
 
@@ -66,6 +88,8 @@ class Exhibit:
         A table, such as the nearest normal samples.
     note : str
         A sentence.
+    vertices, edges : tuple of Vertex, tuple of (int, int)
+        The surroundings of the sample, itself first, and which of them are connected, by place.
     """
 
     title: str = ""
@@ -75,3 +99,5 @@ class Exhibit:
     head: Row = ()
     rows: tuple[Row, ...] = field(default=())
     note: str = ""
+    vertices: tuple[Vertex, ...] = ()
+    edges: tuple[tuple[int, int], ...] = ()

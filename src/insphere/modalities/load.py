@@ -32,6 +32,8 @@ def load_source(
         If the source cannot be read; the message says what to do.
     """
     kind = kind_of_source(source, reading.kind)
+    if kind.example is not None and os.fspath(source) == kind.example.name:
+        return kind.demo()[0]
     return kind.load(os.fspath(source), reading, progress=progress)
 
 
@@ -41,7 +43,8 @@ def kind_of_source(source: str | PathLike[str], name: str | None = None) -> type
         return kind_named(name)
     text = os.fspath(source)
     for key in MODALITIES:
-        if (kind := modality(key)).is_source(text):
+        kind = modality(key)
+        if kind.is_source(text) or (kind.example is not None and kind.example.name == text):
             return kind
     return modality("images")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -19,6 +20,30 @@ if TYPE_CHECKING:
     from insphere.data.read_options import ReadOptions
 
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Example:
+    """Real data of a kind that an installed package ships; `Modality.demo` reads it.
+
+    Parameters
+    ----------
+    name : str
+        Name in specs, on the command line and in the studio.
+    title : str
+        What it is, for pages.
+    module : str
+        The package that ships it.
+    """
+
+    name: str
+    title: str
+    module: str
+
+    @property
+    def available(self) -> bool:
+        """Whether the package is installed."""
+        return find_spec(self.module) is not None
 
 
 @dataclass(frozen=True)
@@ -50,6 +75,8 @@ class Modality(ABC):
         Methods that the demo shows beside it.
     method : str
         The method that the command line takes for this kind unless another is named.
+    example : Example or None
+        Real data that a package ships, if `demo` has some.
     """
 
     key: ClassVar[str]
@@ -61,6 +88,7 @@ class Modality(ABC):
     needs_own: ClassVar[bool] = False
     rivals: ClassVar[tuple[str, ...]] = ("knn", "isolation-forest")
     method: ClassVar[str] = "deep-svdd"
+    example: ClassVar[Example | None] = None
 
     # ------------------------------------------------------------------ the kind
 
@@ -201,6 +229,13 @@ class Modality(ABC):
     def shown_values(self, data: Array) -> tuple[tuple[str, ...], ...] | None:
         """Return samples in the form of `read` as texts, a tuple for each column."""
         return None
+
+    @classmethod
+    def called(cls, data: SampleSet, index: NDArray[np.int64]) -> list[str]:
+        """Return what samples of a set are called, for lists: a few words each."""
+        if data.paths is not None:
+            return [data.paths[int(i)] for i in index]
+        return [f"{cls.singular} {int(i)}" for i in index]
 
     def announced(self, position: int) -> bool:
         """Whether `new` has already warned of a change of this number."""

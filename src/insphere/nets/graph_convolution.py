@@ -27,15 +27,16 @@ class GraphEncoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairwise(widths))
 
-    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+    def forward(self, x: Tensor, adjacency: Tensor | Sequence[Tensor]) -> Tensor:
         """Map features to representations.
 
         Parameters
         ----------
         x : Tensor, shape (N, F)
             Dense or sparse features of all nodes.
-        adjacency : sparse Tensor, shape (N, N)
-            Â, see `normalised_adjacency`.
+        adjacency : sparse Tensor, shape (N, N), or a sequence of them
+            Â, see `normalised_adjacency`; or one for each layer, see
+            `insphere.nets.graph_sampling.sampled_surroundings`.
 
         Returns
         -------
@@ -43,7 +44,8 @@ class GraphEncoder(nn.Module):
         """
         for place, layer in enumerate(self.layers):
             weight = cast(nn.Linear, layer).weight.T
-            x = adjacency @ (x @ weight)
+            step = adjacency if isinstance(adjacency, Tensor) else adjacency[place]
+            x = step @ (x @ weight)
             if place + 1 < len(self.layers):
                 x = F.leaky_relu(x, SLOPE)
         return x
@@ -57,10 +59,16 @@ def normalised_adjacency(walk: Any) -> Tensor:
     walk : csr_matrix, shape (N, N)
         Rows that sum to 1.
     """
+    found = normalised(walk).tocoo()
+    return sparse_tensor(found.row, found.col, found.data, found.shape)
+
+
+def normalised(walk: Any) -> Any:
+    """Return the same as a csr_matrix."""
     found = walk.tocoo()
     degree = np.diff(walk.indptr).astype(np.float64)
-    values = found.data * np.sqrt(degree[found.row] / degree[found.col])
-    return sparse_tensor(found.row, found.col, values, found.shape)
+    found.data = found.data * np.sqrt(degree[found.row] / degree[found.col])
+    return found.tocsr()
 
 
 def sparse_tensor(row: Any, column: Any, values: Any, shape: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""ResNet-18 without bias terms, for any image size."""
+"""Residual networks without bias terms, for any image size: ResNet-18 and a compact one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from insphere.nets.residual import Residual, map_skip
 from insphere.nets.spec import EncoderSpec
 
 SMALL_SIDE = 64
-BLOCKS = 2
+BLOCKS = {"resnet18": 2, "compact": 1}
+COMPACT_STEM = 5
 
 
 def _is_small(shape: tuple[int, int, int]) -> bool:
@@ -33,6 +34,8 @@ def resnet_maps(spec: EncoderSpec, shape: tuple[int, int, int]) -> list[Map]:
         size = _halved(size)
         maps.append((spec.widths[0], size))
         size = _halved(size)
+    elif spec.kind == "compact":
+        size = _halved(size)
     for stage, filters in enumerate(spec.widths):
         size = size if stage == 0 else _halved(size)
         maps.append((filters, size))
@@ -46,11 +49,13 @@ class ResNetEncoder(nn.Module):
     through the usual 7×7 convolution and pooling, which leave a quarter of each side. Nothing has a
     bias, and batch norm has no affine terms unless the spec asks for them. Channel and spatial
     attention stand inside each block before the sum, self-attention and dropout after the last.
+    The compact kind has one block a stage, and small images enter through a 5×5 convolution that
+    halves their sides; if the last width is wanted as the representation, it needs no dense layer.
 
     Parameters
     ----------
     spec : EncoderSpec
-        One width for each stage of two blocks; (64, 128, 256, 512) is ResNet-18.
+        One width for each stage of blocks; two blocks and (64, 128, 256, 512) are ResNet-18.
     shape : tuple of int
         (C, H, W) of the images.
     """
@@ -59,22 +64,25 @@ class ResNetEncoder(nn.Module):
         super().__init__()
         channels = shape[0]
         self.input_norm = input_norm(spec, channels, 2)
-        stages = _stem(spec, channels, small=_is_small(shape))
+        stages: list[nn.Module] = _stem(spec, channels, small=_is_small(shape))
         channels = spec.widths[0]
         for stage, filters in enumerate(spec.widths):
-            for block in range(BLOCKS):
+            for block in range(BLOCKS[spec.kind]):
                 stride = 2 if stage > 0 and block == 0 else 1
                 stages += _block(spec, channels, filters, stride)
                 channels = filters
         self.stages = nn.Sequential(*stages, *last_attention(spec, channels), *dropout(spec, 2))
-        self.dense = nn.Linear(channels, spec.dense_widths[0], bias=spec.bias)
+        pooled = spec.kind == "compact" and spec.dense_widths[0] == channels
+        self.dense: nn.Module = (
+            nn.Identity() if pooled else nn.Linear(channels, spec.dense_widths[0], bias=spec.bias)
+        )
         self.head = head(spec)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map N×C×H×W to representations N×rep_dim."""
         features = self.stages(self.input_norm(x)).mean(dim=(2, 3))
         with torch.autocast(x.device.type, enabled=False):  # distances need all their digits
-            out: Tensor = self.head(self.dense(features.to(self.dense.weight.dtype)))
+            out: Tensor = self.head(self.dense(features.to(next(self.parameters()).dtype)))
         return out
 
 
@@ -88,6 +96,8 @@ def _convolution(
 
 
 def _stem(spec: EncoderSpec, channels: int, *, small: bool) -> list[nn.Module]:
+    if small and spec.kind == "compact":
+        return [*_convolution(spec, channels, spec.widths[0], COMPACT_STEM, 2), activation(spec)]
     if small:
         return [*_convolution(spec, channels, spec.widths[0], spec.kernel, 1), activation(spec)]
     layers = _convolution(spec, channels, spec.widths[0], 7, 2)

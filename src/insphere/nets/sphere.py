@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from insphere.nets.view_encoder import ViewEncoder
 from insphere.preprocess.pipeline import Preprocessor
 
 
@@ -38,7 +40,10 @@ class Sphere(nn.Module):
 
     def represent(self, x: Tensor) -> Tensor:
         """Map raw images N×C×H×W (uint8 or float) or rows N×F to φ(x), shape (N, rep_dim)."""
-        z: Tensor = self.encoder(self.preprocessor(x))
+        prepared = self.preprocessor(x)
+        z: Tensor = self.encoder(prepared)
+        if isinstance(self.encoder, ViewEncoder):
+            z = torch.cat([z, self.encoder.pixels(x).to(z.dtype)], dim=1)
         return z.to(next(itertools.chain(self.head.buffers(), self.head.parameters())).dtype)
 
     def forward(self, x: Tensor) -> Tensor:

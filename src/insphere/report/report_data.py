@@ -21,6 +21,25 @@ def _now() -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class Suspect:
+    """A normal training sample that does not look normal.
+
+    Parameters
+    ----------
+    name : str
+        Where it came from.
+    score : float
+        Its anomaly score, as if it were new.
+    image : ndarray of uint8, shape (H, W, C), or None
+        The image, if it is one.
+    """
+
+    name: str
+    score: float
+    image: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class ReportData:
     """Contents of a report: images, scores, threshold, truth, history and settings.
 
@@ -83,6 +102,15 @@ class ReportData:
         What one sample is called, and several.
     sample_size : str
         Size of a sample in words; by default that of the images.
+    verdicts : ndarray of bool, shape (N,), optional
+        What is called anomalous, if it is not decided by the one threshold.
+    groups : sequence of mapping
+        One row for each group in which false alarms are counted: ``name``, ``n``, ``outside``,
+        ``rate``, ``low``, ``high`` (shares, 0…1).
+    group_notes : sequence of str
+        What is known of false alarms by group, as sentences.
+    suspects : sequence of Suspect
+        Normal training samples that do not look normal, the most suspicious first.
     method : str
         Name of the method that gave the scores.
     created : str
@@ -121,6 +149,10 @@ class ReportData:
     singular: str = "image"
     plural: str = "images"
     sample_size: str = ""
+    verdicts: NDArray[np.bool_] | None = None
+    groups: Sequence[Mapping[str, Any]] = ()
+    group_notes: Sequence[str] = ()
+    suspects: Sequence[Suspect] = ()
     method: str = "Deep SVDD"
     created: str = field(default_factory=_now)
 
@@ -146,7 +178,7 @@ class ReportData:
             self._keep("p_values", as_scores(self.p_values, title="p-values"))
         if self.severities is not None:
             self._keep("severities", as_scores(self.severities, title="severities"))
-        for name in ("scores", "z_scores", "p_values", "severities", "paths"):
+        for name in ("scores", "z_scores", "p_values", "severities", "paths", "verdicts"):
             value = getattr(self, name)
             if value is not None and len(value) != n:
                 raise DataError(f"There are {n} {self.plural} but {len(value)} {name}.")
@@ -173,5 +205,7 @@ class ReportData:
     @property
     def flagged(self) -> NDArray[np.bool_]:
         """True for the images whose score lies above the threshold, shape (N,)."""
+        if self.verdicts is not None:
+            return self.verdicts
         beyond: NDArray[np.bool_] = self.scores > self.threshold
         return beyond

@@ -121,6 +121,9 @@ def render_report(data: ReportData) -> str:
         heat_key=None
         if data.heat is None
         else data_uri(figures.heat_key(data.heat.threshold, data.heat.top)),
+        suspects=[
+            (one, None if one.image is None else data_uri(one.image)) for one in data.suspects
+        ],
         spec=words.to_yaml(data.spec) if data.spec else "",
         summary=words.summary(data.scores),
         sample_size=data.sample_size or _image_size(data),

@@ -40,15 +40,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model", metavar="MODEL.onnx", help="the exported model")
     parser.add_argument("images", metavar="IMAGES", help="folder, zip or image file")
     parser.add_argument("--threshold", type=float, help="instead of the threshold of the model")
+    parser.add_argument("--group", help="what they belong to, such as a camera, if it is known")
     parser.add_argument("--threads", type=int, help="threads for one batch")
     parser.add_argument("--json", action="store_true", help="a JSON object a line instead of CSV")
     given = parser.parse_args(arguments)
     try:
         scorer = Scorer(given.model, threads=given.threads)
+        threshold = given.threshold
+        if threshold is None and given.group is not None:
+            threshold = scorer.threshold_of(given.group)
         table = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
         if not given.json:
             table.writeheader()
-        for found in scorer.score_in_turn(given.images, threshold=given.threshold):
+        for found in scorer.score_in_turn(given.images, threshold=threshold):
             for row in rows_of(found):
                 if given.json:
                     sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -54,6 +54,8 @@ class Description:
         Of the description of the model folder that was exported.
     versions : dict
         Versions of packages, of the fit and of the export.
+    group_thresholds : dict of str to float
+        Thresholds that keep the false-alarm rate within a group, such as a camera, by its name.
     variant : {"float32", "float16", "int8"}
         Number format of the network's weights.
     format : int
@@ -81,6 +83,7 @@ class Description:
     rounding: float
     model_sha256: str
     versions: dict[str, str] = field(default_factory=dict)
+    group_thresholds: dict[str, float] = field(default_factory=dict)
     variant: str = "float32"
     format: int = FORMAT
 

@@ -130,7 +130,7 @@ class Scorer:
         """Number of samples that are scored at once."""
         return most_at_once(self.description)
 
-    def score(self, X: Any, *, threshold: float | None = None) -> Scores:
+    def score(self, X: Any, *, threshold: float | None = None, group: str | None = None) -> Scores:
         """Score images or rows.
 
         Parameters
@@ -140,6 +140,9 @@ class Scorer:
             format of the training images; or rows N×d for a model of tables.
         threshold : float, optional
             Scores above it are anomalous; by default the threshold of the model.
+        group : str, optional
+            What all of them belong to, such as a camera: the threshold that keeps the promised
+            false-alarm rate in that group, if the model knows one; else that of the model.
 
         Returns
         -------
@@ -150,6 +153,8 @@ class Scorer:
         DataError
             If something cannot be read, or does not fit the model.
         """
+        if threshold is None and group is not None:
+            threshold = self.threshold_of(group)
         if isinstance(X, (str, os.PathLike)):
             return self._score_files(X, threshold)
         if isinstance(X, (list, tuple)) and X and isinstance(X[0], (str, os.PathLike)):
@@ -161,6 +166,10 @@ class Scorer:
             for start in range(0, len(data), self.batch)
         ]
         return joined(parts)
+
+    def threshold_of(self, group: str) -> float | None:
+        """Return the threshold of a group; None if the model has none of its own for it."""
+        return self.description.group_thresholds.get(group)
 
     def samples(self, X: Any) -> NDArray[Any]:
         """Return images or rows as one array that fits the model.

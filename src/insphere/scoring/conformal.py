@@ -65,8 +65,8 @@ class Calibration:
         if not self.needs_parts:
             return ""
         return (
-            f"{self.trainings} trainings: to find a threshold that holds for new images, one on "
-            f"all images comes after {int(self.amount)}, each without another part of them"
+            f"{self.trainings} trainings: to find a threshold that holds for new samples, one on "
+            f"all of them comes after {int(self.amount)}, each without another part of them"
         )
 
 
@@ -146,7 +146,12 @@ def is_cross(calibration: Any) -> bool:
 
 
 def held_out(
-    n: int, false_alarm_rate: float, share: float, random_state: Any, groups: Groups = None
+    n: int,
+    false_alarm_rate: float,
+    share: float,
+    random_state: Any,
+    groups: Groups = None,
+    strata: NDArray[Any] | None = None,
 ) -> NDArray[np.bool_]:
     """Choose the images to hold out and say early if they are too few.
 
@@ -161,6 +166,8 @@ def held_out(
     groups : ndarray of int64, shape (n,), optional
         Images of one group (frames of one track) are held out together or not at all; held out are
         as many groups as come closest to the share.
+    strata : ndarray, shape (n,), optional
+        The share is held out of each of these, unless `groups` are given.
 
     Returns
     -------
@@ -170,8 +177,9 @@ def held_out(
     needed = conformal_calibration_size(false_alarm_rate)
     size = max(min(round(share * n), n - 2), 0)
     if groups is None:
+        order = check_random_state(random_state).permutation(n)
         mask = np.zeros(n, dtype=bool)
-        mask[check_random_state(random_state).permutation(n)[:size]] = True
+        mask[(order if strata is None else _spread(order, strata[order]))[:size]] = True
     else:
         names, sizes = np.unique(groups, return_counts=True)
         order = check_random_state(random_state).permutation(len(names))
@@ -187,6 +195,19 @@ def held_out(
             f"a larger share or a higher rate{advice}."
         )
     return mask
+
+
+def _spread(order: NDArray[np.int64], strata: NDArray[Any]) -> NDArray[np.int64]:
+    """Reorder so that the first so many hold every stratum in its proportion.
+
+    Each sample moves to its rank in its stratum as a share of it; the order within a stratum stays.
+    """
+    codes, sizes = np.unique(strata, return_inverse=True, return_counts=True)[1:]
+    place = np.empty(len(order))
+    for code, size in enumerate(sizes):
+        place[codes == code] = (np.arange(size) + 0.5) / size
+    spread: NDArray[np.int64] = order[np.argsort(place, kind="stable")]
+    return spread
 
 
 def deal(

@@ -63,7 +63,10 @@ class Evaluation:
 
 
 def evaluate_scores(
-    truth: ArrayLike, scores: ArrayLike, threshold: float | None = None
+    truth: ArrayLike,
+    scores: ArrayLike,
+    threshold: float | None = None,
+    flagged: ArrayLike | None = None,
 ) -> Evaluation:
     """Compare anomaly scores with the truth.
 
@@ -76,6 +79,8 @@ def evaluate_scores(
         counts.
     threshold : float, optional
         Scores strictly above it are flagged; adds the confusion table and what follows from it.
+    flagged : array-like of bool, shape (n,), optional
+        What is flagged, if it is not decided by the one threshold.
 
     Returns
     -------
@@ -125,7 +130,7 @@ def evaluate_scores(
     if np.isnan(threshold):
         raise DataError("The threshold is NaN.")
 
-    flagged = values > threshold
+    flagged = values > threshold if flagged is None else np.asarray(flagged, dtype=bool)
     tp = int((flagged & anomalous).sum())
     fp = int((flagged & ~anomalous).sum())
     tn, fn = n_normal - fp, n_anomalous - tp

@@ -16,19 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
-from insphere.data.load import load_dataset
 from insphere.data.read_options import ReadOptions
+from insphere.data.sample_set import SampleSet
 from insphere.data.split import OneClassSplit
 from insphere.data.value_range import shown_as_uint8
-from insphere.errors import InsphereError
+from insphere.errors import DataError, InsphereError
+from insphere.experiments.execution.inspection_worker import InspectionJobs
 from insphere.experiments.execution.queue import Queue
 from insphere.experiments.runs.display_names import dataset_titles, run_names
 from insphere.experiments.runs.run_builder import comparable_methods
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.runs.training_snapshots import FILE, Snapshot, snapshots
+from insphere.experiments.store.inspections import Inspections
 from insphere.experiments.store.run_files import RunFiles
 from insphere.experiments.store.run_record import Run
 from insphere.experiments.store.run_store import Store
+from insphere.modalities.examples import load_named
+from insphere.studio.arrivals import Arrivals
 from insphere.studio.image_sources import Sources
 
 P = ParamSpec("P")
@@ -56,6 +60,9 @@ class Studio:
         self.queue = Queue(self.store, workers=workers, threads=threads)
         self.uploads = self.store.folder / "brought"  # the name on disk of older stores
         self.sources = Sources(folder, self.uploads)
+        self.inspections = Inspections(self.store)
+        self.jobs = InspectionJobs(self.inspections, threads=threads)
+        self.arrivals = Arrivals(self.store.folder / "arriving")
         self._helpers: ProcessPoolExecutor | None = None
         self._called: tuple[int, dict[str, str], dict[str, str]] = 0, {}, {}
 
@@ -87,6 +94,7 @@ class Studio:
     async def look_after(self) -> None:
         """Start missing workers of the queue, and mark the runs of dead ones as interrupted."""
         await asyncio.to_thread(self.queue.keep_working)
+        await asyncio.to_thread(self.jobs.keep_working)
 
     def prepare(self) -> None:
         """Load the data of the first page."""
@@ -150,8 +158,10 @@ class Studio:
         return _views(folder, _stamp(folder / FILE))
 
     def counts(self) -> tuple[int, int]:
-        """Return the numbers of running and of waiting runs."""
-        return len(self.store.runs(states=("running",))), len(self.queue.waiting())
+        """Return the numbers of running and of waiting trainings."""
+        running, waiting = self.inspections.trainings()
+        running += len(self.store.runs(states=("running",)))
+        return running, waiting + len(self.queue.waiting())
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -181,13 +191,23 @@ class _Refused:
 
 
 def images_of(dataset: str) -> ImageSet:
-    """Return the images of a source. Those used last stay in memory."""
-    return _loaded(dataset)
+    """Return the images of a source. Those used last stay in memory.
+
+    Raises
+    ------
+    DataError
+        If they cannot be read, or are no images.
+    """
+    data = data_of(dataset)
+    if not isinstance(data, ImageSet):
+        raise DataError(f"{dataset} holds no images.")
+    return data
 
 
 @lru_cache(maxsize=4)
-def _loaded(dataset: str) -> ImageSet:
-    return load_dataset(dataset, progress=False)
+def data_of(dataset: str) -> SampleSet:
+    """Return the data that specs of runs name. What was used last stays in memory."""
+    return load_named(dataset)
 
 
 def split_of(spec: RunSpec) -> OneClassSplit:
@@ -197,7 +217,7 @@ def split_of(spec: RunSpec) -> OneClassSplit:
 
 @lru_cache(maxsize=8)
 def _split(dataset: str, reading: ReadOptions) -> OneClassSplit:
-    return reading.split(images_of(dataset))
+    return reading.split(data_of(dataset))
 
 
 @lru_cache(maxsize=16)

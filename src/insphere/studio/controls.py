@@ -76,7 +76,8 @@ class Radio:
         with button:
             ui.html(text, sanitize=False).style("display:contents")
         self._buttons[key] = button
-        self._mark(key)
+        for other in (next(iter(self._buttons)), key):
+            self._mark(other)
         button.on("click", lambda: self._select(key), args=[])
         return button
 
@@ -84,16 +85,23 @@ class Radio:
         selected = key == self._selected
         props = self._buttons[key].props
         props["aria-checked"] = "true" if selected else "false"
-        props["tabindex"] = (
-            "0" if selected else "-1"
-        )  # Tab moves to the group, arrow keys within it
+        # Tab moves to the group, arrow keys within it; where none is chosen, to the first.
+        first = self._selected not in self._buttons and key == next(iter(self._buttons))
+        props["tabindex"] = "0" if selected or first else "-1"
+
+    def clear(self) -> None:
+        """Take the selection back, because something in another group was selected."""
+        self._show("")
 
     def _select(self, key: str) -> Awaitable[None] | None:
+        self._show(key)
+        return self._on_select(key)
+
+    def _show(self, key: str) -> None:
         self._selected = key
         for other in self._buttons:
             self._mark(other)
             self._buttons[other].update()
-        return self._on_select(key)
 
 
 def whole_number(text: str, least: int, most: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlencode
 
 from insphere.detectors.method_table import find_method
@@ -14,6 +14,7 @@ from insphere.experiments.runs.run_builder import (
     BASELINE,
     HEAD,
     PRETRAINING,
+    RecipeName,
     RunChoice,
     installed_methods,
     possible_rate,
@@ -52,7 +53,8 @@ class FormState:
         self.method = method if method and method in installed_methods() else BASELINE
         self.objective = "soft-boundary" if objective == "soft-boundary" else "one-class"
         self.options = [name for name in given.get("options", "").split(",") if name in OPTIONS]
-        self.recipe = "paper" if given.get("recipe") == "paper" else "fast"
+        recipe = given.get("recipe", "")
+        self.recipe = recipe if recipe in get_args(RecipeName) else "fast"
         self.epochs = whole_number(given.get("epochs", ""), 1, MOST_EPOCHS)
         self.pretrain = whole_number(given.get("pretrain", ""), 0, MOST_EPOCHS)
         pretraining, head = given.get("pretraining", ""), given.get("head", "")
@@ -161,4 +163,4 @@ def _kind(value: Any) -> str | None:
 def _address(values: dict[str, Any]) -> str:
     """Return an address without the values that are the defaults."""
     changed = {k: v for k, v in values.items() if v not in (None, "", _DEFAULTS.get(k))}
-    return "/?" + urlencode(changed)
+    return "/compare?" + urlencode(changed)

@@ -13,10 +13,11 @@ from nicegui import ui
 from insphere.studio.app_state import Studio
 
 PAGES = (
-    ("/", "Compare"),
+    ("/photos", "Photos"),
+    ("/compare", "Compare"),
     ("/experiments", "Experiments"),
     ("/models", "Models"),
-    ("/look", "Inspect"),
+    ("/look", "Look"),
 )
 GLANCE_SECONDS = 2.0
 PATIENCE = 30.0  # seconds until a page must be there; its images may have to be read first

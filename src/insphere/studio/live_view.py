@@ -13,6 +13,7 @@ from insphere.experiments.execution.sweep_progress import epochs_left
 from insphere.experiments.runs.run_builder import baseline_of
 from insphere.experiments.store.run_record import Run
 from insphere.figures.interactive import live
+from insphere.modalities.examples import kind_of_example
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import html
@@ -44,6 +45,13 @@ class LivePart:
                 controls.button("Cancel", self.cancel, "small", data_test="cancel")
             self._bar = html("")
             self._facts = html("").props('aria-live="off"')
+        base = self.studio.run(baseline_of(self.found.spec).identity)
+        self.drawn = kind_of_example(self.found.dataset) is None
+        if self.drawn:
+            self._plots()
+        self.update(self.found, None if base is None else base.auc)
+
+    def _plots(self) -> None:
         with ui.element("div").classes("two"):
             with ui.element("section").classes("card"):
                 html("<h2>The latent space</h2>")
@@ -66,8 +74,6 @@ class LivePart:
                     html("<h2>Loss</h2>")
                     self._loss = ui.plotly(live.training_curve([])).classes("plot")
                     self._loss.style("height:200px")
-        base = self.studio.run(baseline_of(self.found.spec).identity)
-        self.update(self.found, None if base is None else base.auc)
 
     def cancel(self) -> None:
         """Stop the run; its checkpoint is kept."""
@@ -83,7 +89,7 @@ class LivePart:
         self._say(found, history if last else [])
         auc = f"{100 * views[-1].auc:.1f} %" if views else "–"
         self._facts.set_content(_facts(last, auc))
-        if (len(history), len(views)) == self._drawn:
+        if not self.drawn or (len(history), len(views)) == self._drawn:
             return
         self._drawn = len(history), len(views)
         self._loss.update_figure(live.training_curve(history))
@@ -106,7 +112,7 @@ class LivePart:
                 text = "A worker is starting…"
             share = 0.0
         elif found.progress is None or not history:
-            text, share = "Reading the images…", 0.0
+            text, share = "Reading and training…" if not self.drawn else "Reading the images…", 0.0
         else:
             progress = found.progress
             phase = PHASES.get(progress["phase"], str(progress["phase"]))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
+from nicegui import ui
+
 from insphere.detectors.registry import FAMILIES, MethodCard, method_card
 from insphere.experiments.runs.run_builder import BASELINE, comparable_methods
 from insphere.studio.controls import Handler, Radio
+from insphere.studio.frame import html
 
 OBJECTIVES = {
     "one-class": ("Deep SVDD, one-class", "maps all normal images close to one centre"),
@@ -25,8 +30,26 @@ def by_family() -> dict[str, list[MethodCard]]:
     return {heading: own for heading, own in found.items() if own}
 
 
+FIRST = {
+    "For small images, such as digits and signs": (BASELINE, "feature-mahalanobis"),
+    "For photos, with the place of a defect": ("patch-gaussian", "patch-memory"),
+    "Simple and quick: what every network has to beat": ("knn", "isolation-forest"),
+}
+"""The methods that are shown at first, by what they are for; the others follow under *more*."""
+
+
+def by_purpose() -> dict[str, list[MethodCard]]:
+    """Return the methods of `FIRST` that there are, by what they are for."""
+    known = comparable_methods()
+    found = {
+        heading: [method_card(key) for key in keys if key in known]
+        for heading, keys in FIRST.items()
+    }
+    return {heading: cards for heading, cards in found.items() if cards}
+
+
 def show(method: str, objective: str, on_select: Handler) -> None:
-    """Show the methods as a group of buttons.
+    """Show the methods as groups of buttons: some by what they are for, the rest under *more*.
 
     Parameters
     ----------
@@ -36,9 +59,36 @@ def show(method: str, objective: str, on_select: Handler) -> None:
         Called with a key of `OBJECTIVES` or of a method.
     """
     now = objective if method == BASELINE else method
-    radio = Radio("Method", now, on_select)
+    first = by_purpose()
+    shown = {card.key for cards in first.values() for card in cards}
+    rest = {
+        heading: [card for card in cards if card.key not in shown]
+        for heading, cards in by_family().items()
+    }
+    rest = {heading: cards for heading, cards in rest.items() if cards}
+    n = sum(len(cards) for cards in rest.values())
+
+    def selected(other: Radio, key: str) -> Awaitable[None] | None:
+        other.clear()
+        return on_select(key)
+
+    main = Radio("Method", now, lambda key: selected(more, key))
+    _add(main, first)
+    opened = now in {card.key for cards in rest.values() for card in cards}
+    details = ui.element("details")
+    if opened:
+        details.props["open"] = True
+    with details:
+        with ui.element("summary"):
+            html(f"{n} more methods, by how they work")
+        with ui.element("div").style("padding-top:14px"):
+            more = Radio("More methods", now, lambda key: selected(main, key))
+            _add(more, rest)
+
+
+def _add(radio: Radio, groups: dict[str, list[MethodCard]]) -> None:
     needs = comparable_methods()
-    for heading, cards in by_family().items():
+    for heading, cards in groups.items():
         radio.heading(heading)
         for card in cards:
             if card.key == BASELINE:  # offered once for each objective

@@ -17,10 +17,14 @@ from insphere.durations import duration
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.store.run_record import Run
 from insphere.figures.interactive import live
+from insphere.modalities.examples import kind_of_example
+from insphere.scoring.thresholds import false_alarm_interval
 from insphere.studio import controls, formatting, run_widgets
-from insphere.studio.app_state import Studio
+from insphere.studio.app_state import Studio, split_of
 from insphere.studio.frame import html, message
 from insphere.studio.threshold import Threshold
+
+FEW_HELD_OUT = 60  # held-out images below which their number is explained
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class RunResults:
     ) -> None:
         self.studio, self.found, self.actions = studio, found, actions
         self.threshold, self.unit = threshold, scores
+        self.kind = kind_of_example(found.dataset)
+        self.plural = "images" if self.kind is None else self.kind.plural
 
     def show(self) -> None:
         """Build the view."""
@@ -87,7 +93,7 @@ class RunResults:
                 controls.button("Train again and save the model", self.actions.again, "small")
         self._threshold()
         with ui.element("section").classes("card stack"):
-            html("<h2>Images <small>click one to inspect it</small></h2>")
+            html(f"<h2>{self.plural.capitalize()} <small>click one to inspect it</small></h2>")
             run_widgets.galleries(self.studio, self.found, self.actions.open_image)
         self._training()
         self._settings()
@@ -114,6 +120,8 @@ class RunResults:
                 Threshold(
                     scores, truth, start, calibrated, self._score_scale(), self.actions.moved
                 ).show()
+                if reason := self._few():
+                    html(f'<small data-test="few-calibration">{reason}</small>')
             with ui.element("section").classes("card stack").style("gap:10px"):
                 html("<h2>ROC curve</h2>")
                 curves = {
@@ -130,7 +138,28 @@ class RunResults:
                     except DataError:
                         pass  # imported without its scores: it has an AUC but no curve
                 ui.plotly(live.roc(curves)).classes("plot tall")
-                html(f"<small>{_measured(self.found)}</small>")
+                html(f"<small>{_measured(self.found).replace('images', self.plural)}</small>")
+
+    def _few(self) -> str:
+        """Say what a small number of held-out images does to the threshold; else nothing."""
+        rate = dict(self.found.spec.params).get("false_alarm_rate")
+        if not isinstance(rate, float) or self.found.n_train is None:
+            return ""
+        try:
+            n = len(split_of(self.found.spec).train) - self.found.n_train
+            low, high = false_alarm_interval(n, rate)
+        except InsphereError:
+            return ""
+        if not 0 < n < FEW_HELD_OUT:
+            return ""
+        highest = n < 2 / rate
+        how = "the highest of their scores" if highest else "one of the highest of their scores"
+        return (
+            f"Only {n} held-out images set the threshold of the model: it is {how}, so one strange "
+            f"image among them raises it, and many anomalies pass. The true false-alarm rate lies "
+            f"between {formatting.percent(low)} and {formatting.percent(high)} % in nine of ten "
+            "cases. More normal images make it exact; the AUC does not depend on it."
+        )
 
     def _unit_link(self) -> None:
         if self.unit == "z":
@@ -176,7 +205,7 @@ class RunResults:
         with ui.element("section").classes("card stack"):
             html("<h2>Origin</h2>")
             facts = [
-                ("trained on", f"{found.n_train:,} images" if found.n_train else "–"),
+                ("trained on", f"{found.n_train:,} {self.plural}" if found.n_train else "–"),
                 ("training time", duration(found.seconds)),
                 ("finished", formatting.ago(found.finished)),
                 ("seed", str(found.seed)),
@@ -187,8 +216,9 @@ class RunResults:
                 if self.studio.has_model(found.identity):
                     controls.link("Download the model", f"/download/models/{found.identity}.zip",
                                   "btn small", download=True)  # fmt: skip
-                    controls.link("Inspect an image of your own", f"/look?model={found.identity}",
-                                  "btn small")  # fmt: skip
+                    if self.kind is None:
+                        controls.link("Inspect an image of your own",
+                                      f"/look?model={found.identity}", "btn small")  # fmt: skip
             with ui.element("details"):
                 with ui.element("summary"):
                     html("The same run from the command line")

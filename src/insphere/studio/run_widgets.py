@@ -23,7 +23,8 @@ from insphere.experiments.runs.run_builder import (
 )
 from insphere.experiments.store.run_record import Run
 from insphere.explain import extremes
-from insphere.studio import formatting
+from insphere.modalities.examples import kind_of_example
+from insphere.studio import formatting, sample_lists
 from insphere.studio.app_state import Studio, split_of
 from insphere.studio.frame import html
 
@@ -103,6 +104,8 @@ def assumption(found: ComparedRun) -> str:
     """Return a sentence on the gain that a report assumed for the options of a run."""
     options = option_keys(found.run.spec.params)
     gain = assumed_gain(options)
+    if kind_of_example(found.run.dataset) is not None:
+        return ""
     if baseline_of(found.run.spec) == found.run.spec:
         return "This is the baseline: plain Deep SVDD, with which other runs are compared."
     if not options:
@@ -156,6 +159,9 @@ def scale(studio: Studio, found: ComparedRun) -> str:
 
 def galleries(studio: Studio, run: Run, opened: Callable[[int], Any]) -> None:
     """Show the images with the highest and lowest scores, and the worst errors."""
+    if (kind := kind_of_example(run.dataset)) is not None:
+        sample_lists.show(studio, run, kind, opened)
+        return
     try:
         scores, truth = studio.store.files.scores(run.identity)
         images = shown_as_uint8(split_of(run.spec).X_test)

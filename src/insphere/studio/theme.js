@@ -1,4 +1,5 @@
 // Light or dark is kept by the browser alone; charts follow the size of the window.
+document.documentElement.lang = "en";
 window.insphereTheme = (next) => {
   if (next) localStorage.setItem("insphere-theme", next);
   const kept = localStorage.getItem("insphere-theme");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,20 +18,23 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from torch import nn
+from torch import Tensor, nn
 
 from insphere.errors import CollapseError
+from insphere.nets.build import build_encoder
 from insphere.nets.draws import initial_weights
+from insphere.nets.fold import folded
 from insphere.nets.ranks import jointly
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
-from insphere.preprocess.pipeline import StepSpec
+from insphere.preprocess.pipeline import StepSpec, to_batch
 from insphere.training.batch import Batch, joined
 from insphere.training.callbacks import Callback, Record
 from insphere.training.device import Precision
 from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.center import CenterSpec
+from insphere.training.heads.combined import Combined
 from insphere.training.heads.head import Head
 from insphere.training.heads.parse import AnyHead
 from insphere.training.images import TrainingImages
@@ -41,10 +45,13 @@ from insphere.training.pollution import Pollution
 from insphere.training.pretraining.autoencoder import AutoencoderPretraining
 from insphere.training.pretraining.parse import AnyPretraining
 from insphere.training.pretraining.pretraining import Pretrained, pretrain
+from insphere.training.pretraining.rotation import TellingViews, held_out
 from insphere.training.recipe import Phase, Recipe
 from insphere.training.regularizers import RegularizedSphere, Regularizers
-from insphere.training.start import StageSpec
-from insphere.training.training_set import TrainingSet
+from insphere.training.start import StageSpec, place
+from insphere.training.training_set import TrainingSet, as_training_set
+
+VIEWED_BATCH = 256
 
 
 class SphereSpec(BaseModel):
@@ -108,6 +115,11 @@ class SphereSpec(BaseModel):
                 f"{what} and the soft boundary do not go together: leave out the "
                 "objective, or set it to one-class"
             )
+        if self.head.views and (self.objective != "one-class" or self.labelled or self.pollution):
+            raise ValueError(
+                "this head looks at several views and is not trained: leave out soft-boundary, "
+                "labelled anomalies and pollution, or take head=center"
+            )
         return self
 
     @model_serializer(mode="wrap")
@@ -141,9 +153,20 @@ class SphereSpec(BaseModel):
         )
 
     def build_head(self) -> Head:
-        """Return the unfitted head."""
+        """Return the unfitted head, if it does not look at several views."""
         chosen = CenterSpec(place="zero") if self.center == "zero" else self.head
         return chosen.build(self.encoder.rep_dim)
+
+    def build_networks(self, shape: tuple[int, ...]) -> tuple[nn.Module, Head]:
+        """Build encoder and head for samples of `shape`, (C, H, W) or (F,), without training.
+
+        Their weights are to be loaded.
+        """
+        encoder = build_encoder(self.encoder, shape, allow_collapse=self.builds_anything)
+        if not self.head.views:
+            return encoder, self.build_head()
+        viewed = self.pretraining.view_encoder(encoder, self.encoder.rep_dim, shape, 0)
+        return viewed, self.head.build_on(viewed)
 
 
 @dataclass
@@ -158,11 +181,22 @@ class TrainedSphere:
         A record for each epoch of both phases.
     guard : CollapseGuard
         The guard, with its measurements of the representations.
+    remarks : list of str
+        What the pretraining found on normal samples.
+    scores : Tensor, shape (N,), optional
+        Scores of the training samples as if they were new, if they are known already.
     """
 
     sphere: Sphere
     history: list[Record] = field(default_factory=list)
     guard: CollapseGuard = field(default_factory=CollapseGuard)
+    remarks: list[str] = field(default_factory=list)
+    scores: Tensor | None = None
+
+    @property
+    def findings(self) -> list[str]:
+        """All that the guard and the pretraining found, in sentences."""
+        return [*self.guard.summary(), *self.remarks]
 
 
 @with_gradients
@@ -206,6 +240,13 @@ def train_sphere(
         samples, spec.stage, spec.pretraining, seed=seed, device=device, precision=precision,
         checkpoints=checkpoints, callbacks=callbacks,
     )  # fmt: skip
+    remarks = spec.pretraining.remarks(start) if start.history else []
+    for remark in remarks:
+        warnings.warn(remark, stacklevel=2)
+    if spec.head.views:
+        trained = enclosed_views(samples, start, spec, seed)
+        trained.remarks = remarks
+        return trained
     encoder, images, autocast = start.encoder, start.images, start.autocast
     objective = sphere_objective(start, spec, seed)
     history = start.history + PhaseRun(
@@ -217,7 +258,61 @@ def train_sphere(
     if head.fitted_again:
         after = representations(encoder, images, spec.recipe.train.batch_size, autocast)
         head.fit(after if spec.labelled is None else after.normals())
-    return TrainedSphere(Sphere(start.preprocessor, encoder, head).eval(), history, objective.guard)
+    sphere = Sphere(start.preprocessor, encoder, head).eval()
+    return TrainedSphere(sphere, history, objective.guard, remarks)
+
+
+def enclosed_views(
+    samples: NDArray[Any] | TrainingSet, start: Pretrained, spec: SphereSpec, seed: int
+) -> TrainedSphere:
+    """Fit a head that looks at several views of each image to a pretrained encoder.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (N, H, W, C), or TrainingSet
+        Raw images.
+    start : Pretrained
+        Network and images; without pretraining the classifiers of views are random.
+    spec : SphereSpec
+        Settings of the training.
+    seed : int
+        Seed of the batches of a first pass without pretraining.
+    """
+    size = spec.recipe.pretrain.batch_size
+    if isinstance(start.objective, TellingViews):
+        viewed = start.objective.viewed
+    else:
+        first_pass(start.encoder, start.images, size, seed, start.autocast)
+        viewed = spec.pretraining.view_encoder(
+            start.encoder, spec.encoder.rep_dim, start.images.shape, seed
+        )
+        place(viewed, start.device, start.dtype)
+    head = spec.head.build_on(viewed).to(start.device, start.dtype)
+    sphere = Sphere(start.preprocessor, viewed, head).eval()
+    rows = rows_of_views(sphere, as_training_set(samples).data, start.device, start.autocast)
+    if isinstance(head, Combined):
+        head.fit_and_calibrate(rows, held_out(len(rows)))
+    else:
+        head.fit(Batch(rows))
+    guard = CollapseGuard(spec.allow_collapse)
+    z = rows[:, : spec.encoder.rep_dim]
+    with torch.no_grad():
+        scores = head.as_if_new(rows)
+    guard.begin(z, scores)
+    guard.watch(z, scores)
+    return TrainedSphere(sphere, start.history, guard, scores=scores.float().cpu())
+
+
+@torch.no_grad()
+def rows_of_views(
+    sphere: Sphere, data: NDArray[Any], device: torch.device, autocast: torch.dtype | None
+) -> Tensor:
+    """Return what an encoder of views gives for raw images, batch by batch."""
+    scorer, found = folded(sphere), []
+    with torch.autocast(device.type, autocast, enabled=autocast is not None):
+        for start in range(0, len(data), VIEWED_BATCH):
+            found.append(scorer.represent(to_batch(data[start : start + VIEWED_BATCH], device)))
+    return torch.cat(found)
 
 
 def sphere_objective(start: Pretrained, spec: SphereSpec, seed: int) -> Hypersphere:
@@ -285,6 +380,8 @@ def untrained_sphere(
     start = pretrain(
         samples, stage, spec.pretraining, seed=seed, device=device, precision=precision
     )
+    if spec.head.views:
+        return enclosed_views(samples, start, spec, seed)
     head, _ = placed_head(start, spec, seed)
     return TrainedSphere(Sphere(start.preprocessor, start.encoder, head).eval())
 

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 
 from insphere.errors import SpecError
 
+SMALLEST_SIDE = 8
+"""Of images that can be turned and shifted so that it is seen."""
+
 
 class Phase(BaseModel):
     """One phase of training with Adam.
@@ -114,7 +117,15 @@ FAST = Recipe(
 )
 """A one-cycle schedule with a small share of the paper's epochs."""
 
-NAMED = {"paper": PAPER, "fast": FAST}
+BEST = Recipe(
+    pretrain=Phase(
+        epochs=10, lr=3e-3, schedule="one-cycle", batch_size=128, weight_decay=5e-4, min_steps=400
+    ),
+    train=Phase(epochs=0, lr=1e-3, schedule="one-cycle"),
+)
+"""Pretraining alone: for Deep SVDD on images it comes with a task, a network and a head."""
+
+NAMED = {"paper": PAPER, "fast": FAST, "best": BEST}
 
 
 def parse_recipe(recipe: str | Recipe | Mapping[str, Any]) -> Recipe:
@@ -135,3 +146,14 @@ def parse_recipe(recipe: str | Recipe | Mapping[str, Any]) -> Recipe:
         return Recipe.model_validate(recipe)
     except ValueError as error:
         raise SpecError(f"The recipe is not understood: {error}") from error
+
+
+def is_for_best(shape: tuple[int, ...]) -> bool:
+    """Whether the choices that go with `BEST` are made for samples of this shape.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        (C, H, W) of images, or (F,).
+    """
+    return len(shape) == 3 and min(shape[1:]) >= SMALLEST_SIDE

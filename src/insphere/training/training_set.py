@@ -32,6 +32,8 @@ class TrainingSet:
         How much each sample counts; 0 or more, and not all 0.
     normal : ndarray of bool, shape (N,), optional
         Which samples count as normal. Calibration and threshold use only these. None: all.
+    strata : ndarray of str, shape (N,), optional
+        The group within which the false alarms of each sample are counted, such as a camera.
     """
 
     data: NDArray[Any]
@@ -39,6 +41,7 @@ class TrainingSet:
     groups: NDArray[np.int64] | None = None
     weights: NDArray[np.float64] | None = None
     normal: NDArray[np.bool_] | None = None
+    strata: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.data)

@@ -22,6 +22,7 @@ from insphere.detectors.registry import build_detector
 from insphere.errors import DataError, InsphereError, SpecError
 from insphere.fingerprint import array_fingerprint
 from insphere.parsing import ParseError, parse_json
+from insphere.resources import rows_within
 from insphere.scoring.conformal import held_out
 from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable
 from insphere.workflows.choosing.challenges import HALVES, Challenge, make_challenges
@@ -225,9 +226,12 @@ def choose(
         raise SpecError(f"No candidate fits: {'; '.join(left_out.values())}.")
     share = min(HELD_SHARE, HELD / len(images))
     mask = held_out(len(images), 0.5, share, seed, groups)
-    held, train = images[mask], images[~mask]
-    held = held[_some(len(held), HELD, seed)]
-    train = train[_some(len(train), MOST, seed)]
+    most = rows_within(images[:1].nbytes, MOST)
+    held, train = (
+        images[rows[_some(len(rows), limit, seed)]]
+        for rows, limit in ((np.flatnonzero(mask), HELD), (np.flatnonzero(~mask), most))
+    )
+    del X, images  # only what is compared stays in memory
     challenges = make_challenges(held, train, seed=seed)
     record = _Record(folder, [train, held, *(one.images for one in challenges)], seed)
     say = progress or (lambda sentence: None)
@@ -342,13 +346,10 @@ def _tried(
                     candidate.method, arguments | {"contamination": 0.0}, seed=seed
                 ).fit(train)
                 chosen = [one for one in challenges if judged_by is None or one.name in judged_by]
-                lengths = np.cumsum([len(held), *(len(one.images) for one in chosen)])
-                every = detector.anomaly_score(
-                    np.concatenate([held, *(one.images for one in chosen)])
-                )
-                parts = np.split(every, lengths[:-1])
-                for one, found in zip(chosen, parts[1:], strict=True):
-                    normal[one.name], anomalous[one.name] = parts[0], found
+                of_normal = detector.anomaly_score(held)
+                for one in chosen:
+                    normal[one.name] = of_normal
+                    anomalous[one.name] = detector.anomaly_score(one.images)
     except (InsphereError, MemoryError) as error:
         left_out[candidate.name] = str(error) or "there is too little memory"
         return None

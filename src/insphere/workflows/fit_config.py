@@ -83,10 +83,13 @@ class FitConfig(ReadOptions):
     choose_minutes : float
         Time for that comparison.
     anomalies : str, optional
-        Source of images that are known to be anomalous, for methods that learn from them; the
+        Source of images that are known to be anomalous, or a table of reviews
+        (`insphere.workflows.refitting.read_reviews`), for methods that learn from them; the
         method is then deep-sad unless another is named.
     by_class : bool
         Give each normal class a sphere of its own.
+    group_by : str, optional
+        Count false alarms by group; see `insphere.workflows.group_by.groups_of`.
     recipe, epochs, pretrain_epochs, objective, nu, pretraining, head, contamination,
     false_alarm_rate
         Parameters of the detector; None is its default.
@@ -107,6 +110,7 @@ class FitConfig(ReadOptions):
     choose_minutes: float = Field(default=10.0, gt=0)
     anomalies: PathText | None = None
     by_class: bool = False
+    group_by: PathText | None = None
     recipe: str | dict[str, Any] | None = None
     epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int | None = Field(default=None, ge=0)
@@ -155,7 +159,7 @@ class FitConfig(ReadOptions):
         if not self.follow_links:
             places.add("follow_links")  # later settings; fits without them keep their identity
         places |= {name for name in _ALSO_OPTIONS if getattr(self, name) is None}
-        later = ("fit", "kind", "columns", "anomalies", "by_class")
+        later = ("fit", "kind", "columns", "anomalies", "by_class", "group_by")
         places |= {name for name in later if not getattr(self, name)}  # the same
         if self.method != AUTO:
             places.add("choose_minutes")

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from insphere.training.callbacks import Callback
 from insphere.workflows.choose import FEWEST as FEWEST_TO_CHOOSE
 from insphere.workflows.choose import Choice, choose
 from insphere.workflows.fit_config import AUTO, FitConfig
+from insphere.workflows.group_by import groups_of
 from insphere.workflows.provenance import trained_on
 from insphere.workflows.training_labels import labelled_samples
 
@@ -53,6 +54,8 @@ class Fit:
         Number of labelled anomalies that were trained on besides.
     choice : Choice, optional
         How the method was chosen, if it was "auto".
+    index : ndarray of int64, shape (n,)
+        Positions of the normal training samples in `data`.
     """
 
     config: FitConfig
@@ -62,6 +65,7 @@ class Fit:
     seconds: float
     n_anomalies: int = 0
     choice: Choice | None = None
+    index: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
 
 @contextmanager
@@ -132,7 +136,8 @@ def fit_source(
     if not auto:
         config.detector()  # report an unknown method or option before reading any image
     config, data = _read(config, kind, progress)
-    images, normal, held_out, classes = _training_part(data, config)
+    images, normal, held_out, classes, index = _training_part(data, config)
+    strata = None if config.group_by is None else groups_of(data, config.group_by)[index]
     choice = None
     if auto and not asked and len(training_index(images)) < FEWEST_TO_CHOOSE:
         auto, config = False, config.model_copy(update={"method": kind.method})
@@ -154,12 +159,14 @@ def fit_source(
         )
     if planned is not None:
         planned(plan)
-    known = labelled_samples(images, classes, config, detector, progress=progress)
+    known = labelled_samples(images, classes, config, detector, strata=strata, progress=progress)
     started = time.perf_counter()
-    detector.fit(known.X, known.y, groups=known.groups)
+    detector.fit(known.X, known.y, groups=known.groups, strata=known.strata)
     seconds = time.perf_counter() - started
-    detector.trained_on_ = trained_on(data, config, normal, held_out=held_out, kind=kind.key)
-    return Fit(config, data, normal, detector, seconds, known.n_anomalies, choice)
+    detector.trained_on_ = trained_on(
+        data, config, normal, held_out=held_out, kind=kind.key, group_by=config.group_by
+    )
+    return Fit(config, data, normal, detector, seconds, known.n_anomalies, choice, index)
 
 
 def choose_for(
@@ -307,8 +314,8 @@ def smaller_size(
 
 def _training_part(
     data: SampleSet, config: FitConfig
-) -> tuple[SampleSet, tuple[str, ...], bool, NDArray[np.str_] | None]:
-    """Return training samples, names of the normal classes, whether a share was held out, classes.
+) -> tuple[SampleSet, tuple[str, ...], bool, NDArray[np.str_] | None, NDArray[np.int64]]:
+    """Return training samples, normal classes, whether a share was held out, classes, positions.
 
     The classes are those of the training samples if they were chosen by name.
     """
@@ -319,10 +326,10 @@ def _training_part(
         normal = (data.class_names[int(data.labels[index[0]])],)
         n_training = len(data) if data.is_test is None else int((~data.is_test).sum())
         if len(index) == n_training:
-            return data, normal, False, None
+            return data, normal, False, None, index
     names = tuple(data.class_names[data.class_index(name)] for name in normal)
     if not has_parts and len(np.unique(data.labels)) == 1:
-        return data, names, False, None
+        return data, names, False, None, training_index(data)
     split = config.model_copy(update={"normal": names}).split(data)
     classes = np.array(data.class_names)[data.labels[split.train]]
-    return split.training, names, not has_parts, classes
+    return split.training, names, not has_parts, classes, split.train

@@ -19,6 +19,7 @@ def trained_on(
     *,
     held_out: bool = True,
     kind: str | None = None,
+    group_by: str | None = None,
 ) -> TrainedOn:
     """Return the record of the training images of a detector.
 
@@ -34,6 +35,8 @@ def trained_on(
         Whether a share of each class was held out from training.
     kind : str, optional
         Key of the kind of data; by default images.
+    group_by : str, optional
+        By what false alarms were counted.
     """
     size, fit = reading.size, data.fit if isinstance(data, ImageSet) else "stretch"
     if size is None and isinstance(data, ImageSet) and fit != "stretch":
@@ -49,6 +52,7 @@ def trained_on(
         seed=reading.seed,
         kind=kind or "images",
         columns=dict(reading.columns),
+        group_by=group_by or "",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from insphere.explain.heat import METHODS, heat_maps, heat_method, heat_scale
 from insphere.modalities.exhibit import Exhibit
 from insphere.report import ReportData
 from insphere.report.heat_section import ReportHeat, shown_images
+from insphere.report.report_data import Suspect
 from insphere.versions import versions
 from insphere.workflows.localisation import evaluate_pixels
 from insphere.workflows.score_source import Scored, method_title
@@ -27,6 +29,7 @@ def report_data(
     title: str | None = None,
     comparison: Sequence[Mapping[str, Any]] = (),
     spec: Mapping[str, Any] | None = None,
+    suspects: Sequence[Suspect] = (),
 ) -> ReportData:
     """Collect the data of a report on scored images and their detector.
 
@@ -40,6 +43,8 @@ def report_data(
         Rows of other methods; see `ReportData`.
     spec : mapping, optional
         Settings of the training; by default the parameters of the detector.
+    suspects : sequence of Suspect
+        Normal training samples that do not look normal.
     """
     detector, method = scored.detector, method_title(scored.detector)
     modality = detector.modality_
@@ -76,6 +81,10 @@ def report_data(
         singular=modality.singular,
         plural=modality.plural,
         sample_size="" if exhibits is None else modality.size,
+        verdicts=None if scored.groups is None else scored.flagged,
+        groups=[asdict(one) | {"rate": one.rate} for one in scored.group_rates],
+        group_notes=detector.group_sentences,
+        suspects=suspects,
         history=getattr(detector, "history_", ()),
         findings=getattr(detector, "guard_findings_", ()),
         comparison=comparison,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def summary(scored: Scored, model: str) -> dict[str, Any]:
         "guarantee": scored.detector.guarantee,
         "n_outside_range": scored.n_outside_range,
         "found": scored.contents.to_dict(),
+        **({} if scored.groups is None else {"groups": _groups(scored)}),
     }
 
 
@@ -41,6 +43,8 @@ def columns(scored: Scored, alarms: Flags | None = None) -> list[str]:
         names += ["p_value", "severity", "step"]
     if alarms is not None:
         names.append("alarm")
+    if scored.groups is not None:
+        names.append("group")
     if scored.has_classes:
         names.append("class")
     if scored.truth is not None:
@@ -70,11 +74,22 @@ def rows(
             values += [float(p_values[row]), severity, severity_step(severity)]
         if alarms is not None:
             values.append(bool(alarms[row]))
+        if scored.groups is not None:
+            values.append(str(scored.groups[row]))
         if scored.has_classes:
             values.append(scored.label(row))
         if scored.truth is not None:
             values.append(_kind(scored.truth[row]))
         yield dict(zip(names, values, strict=True))
+
+
+def _groups(scored: Scored) -> list[dict[str, Any]]:
+    """Return the rate of each group, and the threshold that it is judged by."""
+    own, known = scored.detector.group_thresholds, scored.detector.threshold_
+    return [
+        asdict(one) | {"rate": one.rate, "threshold": own.get(one.name, known)}
+        for one in scored.group_rates
+    ]
 
 
 def _kind(anomalous: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from typing import Any
@@ -29,8 +29,9 @@ from insphere.errors import DataError
 from insphere.modalities.load import kind_of_source
 from insphere.modalities.table import modality
 from insphere.scoring.metrics import Evaluation, evaluate_scores
-from insphere.scoring.pvalues import conformal_p_values
+from insphere.scoring.strata import GroupRate, group_rates
 from insphere.scoring.zscores import z_scores
+from insphere.workflows.group_by import groups_of
 from insphere.workflows.provenance import (
     provenance_of,
     read_like_training,
@@ -60,6 +61,8 @@ class Scored:
         0 is normal, 1 is anomalous; None if it is not known.
     normal : tuple of str
         Names of the normal classes; empty if they are not known.
+    groups : ndarray of str, shape (N,), or None
+        The group by whose calibration samples each sample is judged; None: by all.
     """
 
     detector: OneClassDetector
@@ -69,6 +72,7 @@ class Scored:
     scores: NDArray[np.float64]
     truth: NDArray[np.int64] | None
     normal: tuple[str, ...]
+    groups: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -113,7 +117,7 @@ class Scored:
     @property
     def p_values(self) -> NDArray[np.float64]:
         """How rare each score is among normal images; see `OneClassDetector.p_value`."""
-        return conformal_p_values(self.detector.calibration_scores_, self.scores)
+        return self.detector.p_values_of(self.scores, self.groups)
 
     @property
     def severities(self) -> NDArray[np.float64]:
@@ -135,8 +139,22 @@ class Scored:
     def flagged(self) -> NDArray[np.bool_]:
         """Which images are called anomalous."""
         self.detector.require_threshold()
-        beyond: NDArray[np.bool_] = self.scores > self.detector.threshold_
+        threshold: Any = self.detector.threshold_
+        if self.groups is not None:
+            threshold = self.detector.thresholds_for(self.groups)
+        beyond: NDArray[np.bool_] = self.scores > threshold
         return beyond
+
+    @property
+    def group_rates(self) -> list[GroupRate]:
+        """What share of each group is called anomalous, the highest first; empty without groups.
+
+        Of the samples that are truly normal if the truth is known, else of all.
+        """
+        if self.groups is None or not self.judged:
+            return []
+        kept = np.ones(len(self), bool) if self.truth is None else self.truth == 0
+        return group_rates(self.flagged[kept], self.groups[kept])
 
     @property
     def has_classes(self) -> bool:
@@ -158,9 +176,12 @@ class Scored:
         if not self.judged:
             return f"No verdicts: there is {self.detector.threshold_rule_}."
         flagged = int(self.flagged.sum())
+        beyond = f"the threshold {self.detector.threshold_:.4g}"
+        if self.groups is not None:
+            beyond = "the thresholds of their groups"
         return (
-            f"{flagged:,} of {len(self):,} ({flagged / len(self):.1%}) are anomalous: beyond the "
-            f"threshold {self.detector.threshold_:.4g}."
+            f"{flagged:,} of {len(self):,} ({flagged / len(self):.1%}) are anomalous: beyond "
+            f"{beyond}."
         )
 
     def name(self, row: int) -> str:
@@ -193,8 +214,9 @@ class Scored:
                 f"The truth about {self.data.name} is not known: say with normal= which of its "
                 f"classes are normal ({_some(self.data.class_names)})."
             )
-        threshold = self.detector.threshold_ if self.judged else None
-        return evaluate_scores(self.truth, self.scores, threshold)
+        if not self.judged:
+            return evaluate_scores(self.truth, self.scores)
+        return evaluate_scores(self.truth, self.scores, self.detector.threshold_, self.flagged)
 
 
 def method_title(detector: OneClassDetector) -> str:
@@ -208,6 +230,7 @@ def score_source(
     reading: ReadOptions | None = None,
     *,
     every_image: bool = False,
+    group_by: str | None = None,
     progress: bool | None = None,
 ) -> Scored:
     """Read a source in the same way as the training images, and score it.
@@ -223,6 +246,9 @@ def score_source(
         classes are those trained on, if the source has them.
     every_image : bool
         Score all images of the source, including those trained on; see `part_to_score`.
+    group_by : str, optional
+        Judge each sample by the calibration samples of its own group; see
+        `insphere.workflows.group_by.groups_of`.
     progress : bool, optional
         Show bars while images are decoded and scored; by default if stderr is a terminal.
 
@@ -239,7 +265,14 @@ def score_source(
     data = kind.load(os.fspath(source), reading, progress=progress)
     if isinstance(data, ImageSet):
         _check_shape(data, trained_image_shape(detector))
-    return score_data(detector, data, reading.normal, every_image=every_image, progress=progress)
+    return score_data(
+        detector,
+        data,
+        reading.normal,
+        every_image=every_image,
+        group_by=group_by,
+        progress=progress,
+    )
 
 
 def score_data(
@@ -248,13 +281,14 @@ def score_data(
     normal: Sequence[str] = (),
     *,
     every_image: bool = False,
+    group_by: str | None = None,
     progress: bool | None = None,
 ) -> Scored:
     """Score the images of a loaded source that `part_to_score` selects.
 
     Parameters
     ----------
-    detector, every_image, progress
+    detector, every_image, group_by, progress
         As in `score_source`.
     data : SampleSet
         All samples of the source.
@@ -272,7 +306,12 @@ def score_data(
     concerning = data.concerning(names)[index]
     if not every_image and 0 < concerning.sum() < len(index):
         index, part = index[concerning], f"{part}, without other classes and their anomalies"
-    return score_images(detector, data, index, part, names, progress=progress)
+    groups = None
+    if group_by is not None:
+        groups = groups_of(data, group_by)[index]
+        detector.thresholds_for(groups)  # refuses a model without groups before it scores
+    scored = score_images(detector, data, index, part, names, progress=progress)
+    return scored if groups is None else replace(scored, groups=groups)
 
 
 def trained_image_shape(detector: OneClassDetector) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
+from insphere.data.load import load_paths
 from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import DataError, SpecError
 from insphere.workflows.fit_config import FitConfig
+from insphere.workflows.refitting import read_reviews
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +33,15 @@ class Labelled:
         Samples with the same number are held out together.
     n_anomalies : int
         Number of labelled anomalies.
+    strata : ndarray of str, shape (n,), or None
+        The group in which each normal sample's false alarms are counted.
     """
 
     X: Any
     y: NDArray[Any] | None = None
     groups: NDArray[np.int64] | None = None
     n_anomalies: int = 0
+    strata: NDArray[np.str_] | None = None
 
 
 def labelled_samples(
@@ -44,6 +50,7 @@ def labelled_samples(
     config: FitConfig,
     detector: OneClassDetector,
     *,
+    strata: NDArray[np.str_] | None = None,
     progress: bool | None = None,
 ) -> Labelled:
     """Return the samples to fit on, with their classes or with labelled anomalies if asked for.
@@ -58,6 +65,8 @@ def labelled_samples(
         ``config.by_class`` and ``config.anomalies`` say what is wanted.
     detector : OneClassDetector
         Not fitted.
+    strata : ndarray of str, shape (n,), optional
+        The group of each, if false alarms are counted by group.
     progress : bool, optional
         Show a bar while anomalies are decoded.
 
@@ -79,9 +88,9 @@ def labelled_samples(
                 "by-class gives each normal class a sphere of its own, but there is one normal "
                 "class: name several, such as --normal bolt --normal nut."
             )
-        return Labelled(normals, classes)
+        return Labelled(normals, classes, strata=strata)
     if config.anomalies is None:
-        return Labelled(normals)
+        return Labelled(normals, strata=strata)
     if not detector.card.takes_anomalies:
         raise SpecError(
             f"{detector.card.title} learns from normal images alone: leave out the anomalies, or "
@@ -99,7 +108,9 @@ def labelled_samples(
         start = int(groups.max()) + 1
         groups = np.concatenate([groups, start + np.arange(len(bad))])
     y = np.repeat(np.array([0, -1]), [len(good), len(bad)])
-    return Labelled(np.concatenate([good, bad]), y, groups, len(bad))
+    if strata is not None:  # only those of normal samples count
+        strata = np.concatenate([strata, np.repeat(strata[:1], len(bad))])
+    return Labelled(np.concatenate([good, bad]), y, groups, len(bad), strata)
 
 
 def _anomalies(normals: SampleSet, config: FitConfig, progress: bool | None) -> NDArray[Any]:
@@ -111,7 +122,7 @@ def _anomalies(normals: SampleSet, config: FitConfig, progress: bool | None) -> 
         )
     _, height, width, channels = normals.images.shape
     asked = config.model_copy(update={"normal": (), "size": (height, width), "channels": channels})
-    found = asked.load(config.anomalies, progress=progress)
+    found = _reviewed(asked, progress) or asked.load(config.anomalies, progress=progress)
     images: NDArray[Any] = found.images
     if images.shape[1:] != normals.images.shape[1:]:
         raise DataError(
@@ -119,3 +130,24 @@ def _anomalies(normals: SampleSet, config: FitConfig, progress: bool | None) -> 
             f"images {normals.images.shape[1:]}; give --size and --channels."
         )
     return images
+
+
+def _reviewed(asked: FitConfig, progress: bool | None) -> ImageSet | None:
+    """Return the images that a table of reviews calls anomalous; None if it is no such table."""
+    source = asked.anomalies
+    if source is None or Path(source).suffix.lower() != ".csv":
+        return None
+    paths = read_reviews(source).anomalous
+    if not paths:
+        raise DataError(
+            f"{source} calls no image anomalous: write anomalous into the column review of those "
+            "that are."
+        )
+    return load_paths(
+        paths,
+        size=asked.size,
+        fit=asked.fit,
+        channels=asked.channels,
+        skip_bad=asked.skip_bad,
+        progress=progress,
+    )

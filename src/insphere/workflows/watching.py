@@ -248,6 +248,7 @@ class Watcher:
         data = load_paths(
             [file.path for file in files],
             size=self.reading.size,
+            fit=self.reading.fit,
             channels=self.reading.channels,
             progress=False,
         )

@@ -37,7 +37,7 @@ def demo(
 ) -> None:
     """Train on one handwritten digit and find the others: a tour of about a minute.
 
-    The demo trains Deep SVDD and four other methods on real MNIST digits, and compares them. It
+    The demo trains Deep SVDD and five other methods on real MNIST digits, and compares them. It
     saves the model and writes a report, one HTML page that opens offline. Nothing is downloaded.
 
     For example:
@@ -143,7 +143,8 @@ def _print_result(result: Demo, out: Path) -> None:
         f"\nTrained on {result.n_train:,} images of the digit {result.digit}, tested on "
         f"{result.n_test:,} other images. AUC is the chance that an anomalous digit scores higher "
         "than a normal one. The untrained network and the nearest neighbours on pixels are "
-        "controls: training is worth something only if it beats them."
+        "controls: training is worth something only if it beats them. Before it encloses the "
+        "digit, the network learned from the same images how they had been turned and shifted."
     )
     for finding in result.findings:
         console.explain(f"Collapse guard: {finding}")

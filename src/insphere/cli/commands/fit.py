@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insphere.cli import console
-from insphere.cli.options import Json, Quiet, Reading, reads_images
+from insphere.cli.options import GroupBy, Json, Quiet, Reading, reads_images
 from insphere.detectors.method_table import METHODS
 from insphere.durations import duration
 from insphere.errors import SpecError
@@ -50,6 +50,13 @@ def fit(
             metavar="NAME",
         ),
     ] = None,
+    choose_minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Time in which --method auto compares methods; the fit follows (default 10).",
+            metavar="MINUTES",
+        ),
+    ] = None,
     contamination: Annotated[
         float | None,
         typer.Option(
@@ -68,8 +75,9 @@ def fit(
     anomalies: Annotated[
         str | None,
         typer.Option(
-            help="Folder or zip of images that are known to be anomalous, for a method that learns "
-            "from them (default deep-sad; see insphere methods). They do not change the threshold.",
+            help="Folder or zip of images that are known to be anomalous, or a .csv file with the "
+            "columns path and review (see insphere label-queue), for a method that learns from "
+            "them (default deep-sad; see insphere methods). They do not change the threshold.",
             metavar="SOURCE",
         ),
     ] = None,
@@ -81,6 +89,7 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    group_by: GroupBy = None,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -101,7 +110,8 @@ def fit(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Recipe, a named set of epochs and learning rates: fast or paper (default fast).",
+            help="Recipe, a named set of epochs and learning rates: fast, paper, or for Deep SVDD "
+            "on images best, which pretrains without labels (default fast).",
             rich_help_panel=_TRAINING,
             metavar="NAME",
         ),
@@ -112,14 +122,14 @@ def fit(
     ] = None,
     pretrain_epochs: Annotated[
         int | None,
-        typer.Option(
-            help="Epochs of pretraining as an autoencoder; 0 for none.", rich_help_panel=_TRAINING
-        ),
+        typer.Option(help="Epochs of pretraining; 0 for none.", rich_help_panel=_TRAINING),
     ] = None,
     pretraining: Annotated[
         str | None,
         typer.Option(
-            help="Kind of pretraining: " + ", ".join(PRETRAININGS) + " (default autoencoder).",
+            help="Kind of pretraining: "
+            + ", ".join(PRETRAININGS)
+            + " (default: that of the recipe, else autoencoder).",
             rich_help_panel=_TRAINING,
             metavar="KIND",
         ),
@@ -219,8 +229,10 @@ def fit(
         **reading,
         "source": source,
         "method": method,
+        "choose_minutes": choose_minutes,
         "anomalies": anomalies,
         "by_class": by_class,
+        "group_by": group_by,
         "contamination": contamination,
         "false_alarm_rate": false_alarm_rate,
         "options": _options(option, region),
@@ -317,9 +329,11 @@ def _write_report(fitted: Fit, path: Path, show: bool) -> None:
     from insphere.report import write_report
     from insphere.workflows.reporting import report_data
     from insphere.workflows.score_source import score_data
+    from insphere.workflows.suspicious import most_suspicious
 
     scored = score_data(fitted.detector, fitted.data, progress=None if show else False)
-    write_report(report_data(scored, spec=fitted.config.settings()), path)
+    suspects = most_suspicious(fitted)
+    write_report(report_data(scored, spec=fitted.config.settings(), suspects=suspects), path)
 
 
 def _values(fitted: Fit) -> str:
@@ -350,6 +364,7 @@ def _summary(fitted: Fit) -> dict[str, Any]:
         "size": detector.modality_.size,
         "threshold": detector.threshold_ if detector.judges else None,
         "threshold_rule": detector.threshold_rule_,
+        "by_group": detector.group_sentences,
         "findings": list(getattr(detector, "guard_findings_", ())),
         "seconds": round(fitted.seconds, 3),
         "settings": fitted.config.settings(),
@@ -379,6 +394,8 @@ def _print_result(fitted: Fit) -> None:
     }
     if approximation := getattr(detector, "approximation_", None):
         rows["approximation"] = approximation
+    if by_group := detector.group_sentences:
+        rows["by group"] = " ".join(by_group)
     if fitted.choice is not None:
         rows["chosen"] = fitted.choice.sentence
     if fitted.n_anomalies:

@@ -8,9 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from insphere.cli import console
-from insphere.cli.options import Json, Model, Quiet, Reading, Source, read_options, reads_images
+from insphere.cli.options import (
+    GroupBy,
+    Json,
+    Model,
+    Quiet,
+    Reading,
+    Source,
+    read_options,
+    reads_images,
+)
 from insphere.cli.score_output import (
     most_anomalous,
+    print_groups,
     print_scores,
     print_source,
     reasons,
@@ -77,6 +87,7 @@ def score(
         str,
         typer.Option(help="For --backend: where Parquet files hold the bytes of images."),
     ] = "image",
+    group_by: GroupBy = None,
     reading: Reading,
     every_image: All = False,
     as_json: Json = False,
@@ -100,8 +111,11 @@ def score(
     from insphere.cli.score_table import check_table, write_table
 
     if backend is not None:
-        if report is not None or false_discovery_rate is not None or sort != "source":
-            raise SpecError("--backend writes scores alone: leave out --report, --fdr and --sort.")
+        more = (report, false_discovery_rate, group_by)
+        if any(one is not None for one in more) or sort != "source":
+            raise SpecError(
+                "--backend writes scores alone: leave out --report, --fdr, --group-by and --sort."
+            )
         if out is None:
             raise SpecError("--backend needs a folder for the scores: --out FOLDER.")
         _score_many(model, source, out, backend, workers, image_column, as_json, quiet)
@@ -111,7 +125,7 @@ def score(
         raise SpecError(f"--sort is one of {', '.join(ORDERS)}, but got {sort}.")
     if out is not None:
         check_table(out)
-    scored = _scored(model, source, reading, every_image, quiet=quiet)
+    scored = _scored(model, source, reading, every_image, group_by, quiet=quiet)
     if sort == "severity":
         scored.detector.severity_scale  # noqa: B018 (raises an error that says what is missing)
     order = None if sort == "source" else scored.most_anomalous_first.tolist()
@@ -148,6 +162,7 @@ def evaluate(
     model: Model,
     source: Source,
     *,
+    group_by: GroupBy = None,
     reading: Reading,
     every_image: All = False,
     as_json: Json = False,
@@ -165,7 +180,7 @@ def evaluate(
     """
     from insphere.workflows.localisation import evaluate_pixels
 
-    scored = _scored(model, source, reading, every_image)
+    scored = _scored(model, source, reading, every_image, group_by)
     measured = scored.evaluate()
     pixels = evaluate_pixels(scored)
     if as_json:
@@ -205,7 +220,10 @@ def evaluate(
     confusion.add_row("[bold]truly anomalous", f"{measured.fn:,}", f"{measured.tp:,}")
     console.say("")
     console.out.print(confusion)
-    console.explain(f"\nThreshold {measured.threshold:.4g}: {scored.detector.threshold_rule_}.")
+    if scored.groups is None:
+        rule = f"{measured.threshold:.4g}: {scored.detector.threshold_rule_}"
+        console.explain(f"\nThreshold {rule}.")
+    print_groups(scored)
 
 
 @reads_images("normal", "size", "grey", "skip_bad", "follow_links", "download")
@@ -216,6 +234,7 @@ def report(
     out: Annotated[
         str, typer.Option(help="File for the report.", metavar="FILE.html")
     ] = "insphere-report.html",
+    group_by: GroupBy = None,
     reading: Reading,
     every_image: All = False,
     open_it: Annotated[
@@ -232,7 +251,7 @@ def report(
 
         insphere report model photos/new --out new.html --open
     """
-    scored = _scored(model, source, reading, every_image)
+    scored = _scored(model, source, reading, every_image, group_by)
     _write_report(scored, out)
     if as_json:
         from insphere.workflows.score_rows import summary
@@ -257,7 +276,13 @@ def alarm_set_of(scored: Scored, rate: float | None) -> AlarmSet | None:
 
 
 def _scored(
-    model: str, source: str, reading: Reading, every_image: bool, *, quiet: bool = False
+    model: str,
+    source: str,
+    reading: Reading,
+    every_image: bool,
+    group_by: str | None = None,
+    *,
+    quiet: bool = False,
 ) -> Scored:
     from insphere.detectors import load_detector
     from insphere.workflows.score_source import score_source
@@ -267,6 +292,7 @@ def _scored(
         source,
         read_options(reading),
         every_image=every_image,
+        group_by=group_by,
         progress=False if quiet else None,
     )
 

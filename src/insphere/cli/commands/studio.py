@@ -67,8 +67,11 @@ def studio(
     threads = min(max(1, cores // count), thread_limit() or cores)
     place = find_place(host, port)
     opened = Studio(store, data, workers=count, threads=threads)
-    console.say(f"The studio is at {place.address}", "bold")
-    console.note(
-        f"Runs are kept in {console.shown(store)}. Ctrl-C ends the page; trainings continue."
-    )
-    serve(opened, place, show=show)
+
+    def ready() -> None:
+        console.say(f"The studio is at {place.address}", "bold")
+        console.note(
+            f"Runs are kept in {console.shown(store)}. Ctrl-C ends the page; trainings continue."
+        )
+
+    serve(opened, place, show=show, ready=ready)

@@ -16,6 +16,7 @@ from insphere.scoring.alarms import AlarmSet, alarm_set
 from insphere.scoring.conformal import Calibration, few_groups, guarantee, is_cross
 from insphere.scoring.pvalues import conformal_p_values
 from insphere.scoring.severity import SeverityScale, Tail
+from insphere.scoring.strata import GroupedScores, group_names
 from insphere.scoring.zscores import z_scores
 
 
@@ -33,6 +34,7 @@ class CalibratedScores:
     score_mean_: float
     score_std_: float
     tail_: Tail | None
+    by_group_: GroupedScores | None
 
     @abstractmethod
     def anomaly_score(self, X: Any) -> NDArray[np.float64]:
@@ -42,7 +44,7 @@ class CalibratedScores:
         """Return anomaly scores in standard deviations above the mean of normal images."""
         return z_scores(self.anomaly_score(X), self.score_mean_, self.score_std_)
 
-    def p_value(self, X: Any) -> NDArray[np.float64]:
+    def p_value(self, X: Any, strata: Any = None) -> NDArray[np.float64]:
         """Return the p-value of each score: how rare it is among normal images.
 
         A new normal image that is like the calibration images has a p-value of at most α with
@@ -52,6 +54,9 @@ class CalibratedScores:
         ----------
         X : array, tensor, path or ImageSet
             As in `anomaly_score`.
+        strata : array, shape (n,), optional
+            The group of each sample, which is then compared with the calibration samples of its
+            group, if these are enough for `false_alarm_rate`; else with all.
 
         Returns
         -------
@@ -61,10 +66,61 @@ class CalibratedScores:
         Raises
         ------
         SpecError
-            If no images were held out.
+            If no images were held out, or `strata` are given and `fit` got none.
         """
         self._check_calibrated("p-values")
-        return conformal_p_values(self.calibration_scores_, self.anomaly_score(X))
+        scores = self.anomaly_score(X)
+        return self.p_values_of(
+            scores, None if strata is None else group_names(strata, len(scores))
+        )
+
+    def p_values_of(
+        self, scores: NDArray[np.float64], groups: NDArray[np.str_] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the p-values of scores that are computed already; see `p_value`."""
+        if groups is None:
+            return conformal_p_values(self.calibration_scores_, scores)
+        by_group, rate = self._by_group()
+        return by_group.p_values(scores, groups, rate)
+
+    def thresholds_for(self, groups: NDArray[np.str_]) -> NDArray[np.float64]:
+        """Return the threshold that each sample is compared with if it is judged by its group.
+
+        Parameters
+        ----------
+        groups : ndarray of str, shape (n,)
+            The group of each sample.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            ``threshold_`` for groups that are unknown, or too small for the false-alarm rate.
+
+        Raises
+        ------
+        SpecError
+            If `fit` got no strata.
+        """
+        by_group, rate = self._by_group()
+        return by_group.thresholds_for(groups, rate, self.threshold_)
+
+    @property
+    def group_thresholds(self) -> dict[str, float]:
+        """Threshold of each group that can be promised the false-alarm rate; empty without any."""
+        if getattr(self, "by_group_", None) is None:
+            return {}
+        by_group, rate = self._by_group()
+        return by_group.thresholds(rate)
+
+    @property
+    def group_sentences(self) -> list[str]:
+        """What is known of false alarms by group, as sentences; empty without groups."""
+        if getattr(self, "by_group_", None) is None:
+            return []
+        by_group, rate = self._by_group()
+        held = self._calibration().kind == "held out"
+        share = self.n_calibration_ / (self.n_calibration_ + self.n_train_) if held else None
+        return by_group.sentences(rate, share, self.modality_.plural)
 
     def severity(self, X: Any) -> NDArray[np.float64]:
         """Return −log10 of how rare each score is, continued beyond the calibration images.
@@ -134,6 +190,17 @@ class CalibratedScores:
         """Whether there is a threshold, and so verdicts; else there were too few images."""
         check_is_fitted(self)
         return math.isfinite(self.threshold_)
+
+    def _by_group(self) -> tuple[GroupedScores, float]:
+        """Return the calibration scores by group, and the rate of the threshold."""
+        check_is_fitted(self)
+        found, rate = getattr(self, "by_group_", None), self._calibration().rate
+        if found is None or rate is None:
+            raise SpecError(
+                "This detector knows no groups: fit it again with strata, or with --group-by on "
+                "the command line, and with at least 10 normal samples."
+            )
+        return found, rate
 
     def _calibration(self) -> Calibration:
         """Return where the threshold comes from; models saved before do not say it."""

@@ -38,6 +38,7 @@ from insphere.scoring.conformal import (
     usual_calibration,
 )
 from insphere.scoring.severity import fit_tail
+from insphere.scoring.strata import GroupedScores, group_names
 from insphere.scoring.thresholds import (
     check_contamination,
     conformal_threshold,
@@ -105,6 +106,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         Numbers of training images and of calibration images.
     n_calibration_groups_ : int or None
         Number of groups, such as tracks, of the calibration images; None without groups.
+    by_group_ : GroupedScores or None
+        The calibration scores by the groups that were given as `strata`; None without any.
     modality_ : Modality
         Kind of the training data, with the properties of its samples.
     image_shape_ : tuple (H, W, C) or None
@@ -215,7 +218,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
     # ------------------------------------------------------------------ public
 
     @within_cores()
-    def fit(self, X: Any, y: Any = None, *, groups: Any = None, **known: Any) -> Self:
+    def fit(
+        self, X: Any, y: Any = None, *, groups: Any = None, strata: Any = None, **known: Any
+    ) -> Self:
         """Train on normal images and place the threshold.
 
         Parameters
@@ -229,6 +234,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             Whole numbers or strings. Samples of one group, such as frames of one track, are held
             out for calibration together or not at all. By default those of an `ImageSet` that has
             any.
+        strata : array, shape (n,), optional
+            Whole numbers or strings: the group in which each sample's false alarms are counted,
+            such as its camera, shift or product. The same share of each is held out. `by_group_`
+            then says how the groups differ, and `predict` with `strata` keeps the promised rate
+            in each.
         **known
             `sample_weight`, for detectors that take it.
 
@@ -242,9 +252,13 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             If the data cannot be read, there are fewer than two images, or all values are equal.
         SpecError
             If a parameter is out of range, or there are too few calibration images for
-            `false_alarm_rate`.
+            `false_alarm_rate`; or `strata` are given and the threshold has no calibration scores
+            that belong to single samples.
         """
         train, modality = self._training_set(X, y, groups, self._given_weights(known))
+        if strata is not None:
+            names = group_names(strata, len(train), modality.plural)
+            train = replace(train, strata=names)
         modality.check_varied(train.normals.data)
         return self._fit_samples(train, modality)
 
@@ -253,6 +267,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         how = self.planned_calibration(len(train.normals), train.normals.groups)
         rate, in_turn = how.rate, how.kind == "in turn"
         in_parts = how.kind == "cross-validated"
+        if train.strata is not None and how.kind in ("training", "in turn"):
+            raise SpecError(
+                "False alarms are counted by group on calibration samples: leave out contamination "
+                "and a number of parts as calibration, or leave out strata."
+            )
         mask = self._held_out(train.normals, how)
         self.data_fingerprint_ = train.fingerprint
         among = train.normal if mask is None else train.among_all(~mask)
@@ -268,7 +287,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         self.parts_ = parts if in_turn else []
         held = None if mask is None else normals.take(mask)
         train = train if mask is None else train.take(~train.among_all(mask))
-        self.n_train_ = len(train)
+        self.n_train_, self.by_group_ = len(train), None
+        self._held_out_of_normals, self._scores_of_normals = mask, None
         scores = self._fit(train.data, **train.known(self._takes))
 
         if how.kind in ("training", "left out", "cross-validated", "none"):
@@ -278,6 +298,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                 scores = scores[train.normal]
             reference = self._checked(scores, len(train.normals))
             self._weigh_changes(reference)
+            self._scores_of_normals = reference
         if how.kind == "training":
             assert self.contamination is not None
             self.calibration_scores_ = np.empty(0)
@@ -287,11 +308,13 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             )
         elif rate is None:
             self.calibration_scores_ = np.empty(0)
-            self.threshold_, self.threshold_rule_ = float("inf"), no_threshold(len(reference))
+            said = no_threshold(len(reference)).replace("images", self.modality_.plural)
+            self.threshold_, self.threshold_rule_ = float("inf"), said
         else:
             if in_parts:
                 held = normals
                 reference = self._as_if_new(normals.data, reference, parts, masks)
+                self._scores_of_normals = reference
                 said = f"about {100 * rate:g} % on normals scored by others (cross-validated"
             elif how.kind == "left out":
                 held = normals
@@ -306,7 +329,13 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
                     self._weigh_changes(reference)
                     reference = reference + self.column_scale_.added(held.data)
                 said = f"≤ {100 * rate:g} % on held-out normals (conformal"
-            self.calibration_scores_ = np.sort(reference)
+            order = np.argsort(reference, kind="stable")
+            self.calibration_scores_ = reference[order]
+            if held.strata is not None:
+                strata, codes = np.unique(held.strata[order], return_inverse=True)
+                self.by_group_ = GroupedScores(
+                    self.calibration_scores_, codes.astype(np.int64), strata.tolist()
+                )
             self.threshold_ = conformal_threshold(reference, rate)
             self.threshold_rule_ = f"false-alarm rate {said}, n = {len(reference)})"
         self.calibration_kind_, self.false_alarm_rate_ = how.kind, rate
@@ -341,6 +370,44 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if counts := {p: n for p, n in counts.items() if not self.modality_.announced(p)}:
             warnings.warn(self._changed_sentence(counts, len(data)), stacklevel=2)
         return self._score_read(data)
+
+    def scores_of_normals(self, X: Any) -> NDArray[np.float64]:
+        """Return the scores of the normal samples that `fit` got, as if each were new.
+
+        A detector that stores training images would find each among them. Right after `fit` only:
+        which samples were held out is not saved.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            The samples of `fit`, without labelled anomalies.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            As far as the detector can tell: a network that was trained on a sample scores it a
+            little lower than a new one.
+
+        Raises
+        ------
+        DataError
+            If they are not as many as `fit` got.
+        """
+        check_is_fitted(self)
+        if (known := getattr(self, "_scores_of_normals", None)) is not None:
+            return np.array(known)
+        data = self._read(X)
+        mask = getattr(self, "_held_out_of_normals", None)
+        if mask is None:
+            return self._checked(self._training_scores(data), len(data))
+        if len(mask) != len(data):
+            raise DataError(
+                f"fit got {len(mask)} normal samples, but got {len(data)} here: give the same."
+            )
+        scores = np.empty(len(data))
+        scores[mask] = self._score_read(data[mask])
+        scores[~mask] = self._checked(self._training_scores(data[~mask]), int((~mask).sum()))
+        return scores
 
     def changed_columns(self, X: Any) -> dict[str | int, int]:
         """Return which columns of a table were constant in training and are not in these rows.
@@ -410,14 +477,32 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         """Return ``-anomaly_score(X)``: higher is more normal (scikit-learn's convention)."""
         return -self.anomaly_score(X)
 
-    def decision_function(self, X: Any) -> NDArray[np.float64]:
-        """Return ``score_samples(X) - offset_``: negative is anomalous."""
-        self.require_threshold()
-        return self.score_samples(X) - self.offset_
+    def decision_function(self, X: Any, strata: Any = None) -> NDArray[np.float64]:
+        """Return ``score_samples(X) - offset_``: negative is anomalous.
 
-    def predict(self, X: Any) -> NDArray[np.int64]:
-        """Return +1 for each normal and -1 for each anomalous image."""
-        return np.where(self.decision_function(X) >= 0, 1, -1).astype(np.int64)
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            As in `anomaly_score`.
+        strata : array, shape (n,), optional
+            The group of each sample, which is then compared with the threshold of its group; see
+            `thresholds_for`.
+        """
+        self.require_threshold()
+        if strata is None:
+            return self.score_samples(X) - self.offset_
+        scores = self.anomaly_score(X)
+        return self.thresholds_for(group_names(strata, len(scores))) - scores
+
+    def predict(self, X: Any, strata: Any = None) -> NDArray[np.int64]:
+        """Return +1 for each normal and -1 for each anomalous image.
+
+        Parameters
+        ----------
+        X, strata
+            As in `decision_function`.
+        """
+        return np.where(self.decision_function(X, strata) >= 0, 1, -1).astype(np.int64)
 
     def scoring_module(self) -> nn.Module:
         """Return the torch module from raw samples to anomaly scores, preprocessing included.
@@ -604,7 +689,9 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if how.kind != "held out":
             return None
         assert how.rate is not None
-        return held_out(len(normals), how.rate, how.amount, self._split_seed, normals.groups)
+        return held_out(
+            len(normals), how.rate, how.amount, self._split_seed, normals.groups, normals.strata
+        )
 
     @property
     def _split_seed(self) -> Any:
@@ -638,7 +725,7 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
             others = train.take(~mask)
             part = type(self)(**params)
             labels, normal = part._labels_of(others.labels)
-            others = replace(others, labels=labels, normal=normal, groups=None)
+            others = replace(others, labels=labels, normal=normal, groups=None, strata=None)
             part._fit_samples(others, modality)
             held = part._on_scale(train.data[mask])
             part.calibration_scores_ = np.sort(part._score_read(held))

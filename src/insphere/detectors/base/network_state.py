@@ -55,6 +55,17 @@ def encoder_spec(
     return encoder_spec(None if base == "auto" else str(base), modality).derive(changes)
 
 
+def best_encoder(
+    encoder: str | EncoderSpec | Mapping[str, Any] | None,
+) -> str | EncoderSpec | Mapping[str, Any]:
+    """Return the encoder, or where the default is meant that of the recipe "best"."""
+    if encoder is None:
+        return "compact"
+    if isinstance(encoder, Mapping) and encoder.get("base") == "auto":
+        return dict(encoder) | {"base": "compact"}
+    return encoder
+
+
 def preprocess_steps(
     preprocess: str | Sequence[Any] | None, modality: Modality
 ) -> tuple[StepSpec, ...]:

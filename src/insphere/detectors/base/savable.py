@@ -17,6 +17,7 @@ from insphere.detectors.method_table import METHODS, class_names, method_of_clas
 from insphere.detectors.persistence.model_format import (
     CALIBRATION,
     COLUMNS,
+    STRATA,
     Fitted,
     TrainedOn,
 )
@@ -87,8 +88,9 @@ class Savable:
 
     def _model_data(self) -> ModelData:
         arrays, state = self._state()
-        arrays = arrays | _columns(self)
         own: Any = self
+        by_group = getattr(own, "by_group_", None)
+        arrays = arrays | _columns(self) | ({} if by_group is None else {STRATA: by_group.codes})
         params = {
             name: value
             for name, value in own.get_params(deep=False).items()
@@ -99,6 +101,8 @@ class Savable:
         fitted = {n: getattr(self, n) for n in Fitted.model_fields if hasattr(self, n)}
         if not own.judges:
             fitted |= {"threshold_": None, "offset_": None}  # JSON knows no infinity
+        if by_group is not None:
+            fitted["strata_"] = list(by_group.names)
         parts = []
         for part in self.parts_:
             part_arrays, part_state = part._state()
@@ -112,6 +116,7 @@ class Savable:
             state=state,
             calibration_scores=self.calibration_scores_,
             parts=parts,
+            notes=own.group_sentences,
         )
 
 

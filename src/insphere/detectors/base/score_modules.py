@@ -86,6 +86,30 @@ class NearestVectors(nn.Module):
         return mean
 
 
+class NearestClass(nn.Module):
+    """The smallest score by several classes, each in units of the radius of its class.
+
+    Parameters
+    ----------
+    classes : sequence of torch.nn.Module
+        From what they share to the score by each class, (N,).
+    radii : ndarray, shape (n_classes,)
+        Their radii.
+    """
+
+    radii: Tensor
+
+    def __init__(self, classes: Sequence[nn.Module], radii: NDArray[Any]) -> None:
+        super().__init__()
+        self.classes = nn.ModuleList(classes)
+        self.register_buffer("radii", torch.from_numpy(np.asarray(radii, np.float64)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Score a batch."""
+        found = torch.stack([one(x).double() for one in self.classes], dim=1)
+        return (found / self.radii).amin(dim=1)
+
+
 class Severity(nn.Module):
     """A `SeverityScale` as a module, (N,) to (N,).
 

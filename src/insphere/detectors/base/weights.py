@@ -16,13 +16,19 @@ class WeightedDetector(OneClassDetector):
     _takes: ClassVar[tuple[str, ...]] = ("weights",)
 
     def fit(  # type: ignore[override]  # it names the one further argument there is
-        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        groups: Any = None,
+        strata: Any = None,
+        sample_weight: Any = None,
     ) -> Self:
         """Train on normal images and place the threshold.
 
         Parameters
         ----------
-        X, y, groups
+        X, y, groups, strata
             As in `OneClassDetector.fit`.
         sample_weight : array, shape (n,), optional
             Weight of each training sample in the mean that is minimised: 0 or more, on any scale.
@@ -32,4 +38,4 @@ class WeightedDetector(OneClassDetector):
         -------
         self
         """
-        return super().fit(X, y, groups=groups, sample_weight=sample_weight)
+        return super().fit(X, y, groups=groups, strata=strata, sample_weight=sample_weight)

@@ -201,8 +201,11 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
                 f"({', '.join(self._stages_in_use)}), but stages names {', '.join(lost)}."
             )
 
-    def _extract(self, X: Array, form: Form, *, fitting: bool = False) -> NDArray[np.float16]:
-        """Return the features of all images in X."""
+    def _extract(
+        self, X: Array, form: Form, *, fitting: bool = False, cache: bool = True
+    ) -> NDArray[np.float16]:
+        """Return the features of all images in X; kept on disk if this and the detector want it."""
+        kept = cache and self.cache
         followers = list(self.callbacks) if fitting else []
         for follower in followers:
             follower.phase_start("features", 1, 0, len(X))
@@ -214,9 +217,9 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
         try:
             if self._tail is not None and form.kind != "map":
                 return adapted_features(
-                    self._extractor, self._tail, X, form, cache=self.cache, progress=report
+                    self._extractor, self._tail, X, form, cache=kept, progress=report
                 )
-            return features(self._extractor, X, [form], cache=self.cache, progress=report)[0]
+            return features(self._extractor, X, [form], cache=kept, progress=report)[0]
         finally:
             for follower in followers:
                 follower.phase_end("features")

@@ -12,7 +12,6 @@ from scipy import sparse
 from insphere.detectors.base.checks import require_count
 from insphere.detectors.base.estimator import Array, OneClassDetector
 from insphere.detectors.base.method_card import MethodCard
-from insphere.detectors.base.neighbors import check_neighbors
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.graphs.node_features import NodeScale
 from insphere.errors import DataError
@@ -80,7 +79,7 @@ class GraphKNN(OneClassDetector):
     def _fit(self, X: Array) -> None:
         nodes = require_nodes(X, self)
         require_count("steps", self.steps, 0)
-        check_neighbors(self.n_neighbors, len(nodes))
+        require_count("n_neighbors", self.n_neighbors, 1)
         graph = nodes.graph
         self.index_ = np.asarray(nodes, np.int64).copy()
         self.graph_key_ = graph.fingerprint

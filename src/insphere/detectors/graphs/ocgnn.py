@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,13 @@ from insphere.detectors.graphs.graph_knn import require_nodes
 from insphere.detectors.graphs.node_features import NodeScale
 from insphere.modalities.graphs.graph import Graph
 from insphere.nets.draws import initial_weights
-from insphere.nets.graph_convolution import GraphEncoder, normalised_adjacency, sparse_tensor
+from insphere.nets.graph_convolution import (
+    GraphEncoder,
+    normalised,
+    normalised_adjacency,
+    sparse_tensor,
+)
+from insphere.nets.graph_sampling import sampled_surroundings
 from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.center import choose_center, squared_distances
@@ -38,8 +45,9 @@ PREFIX = "encoder."
 class OCGNN(OneClassDetector):
     """Graph convolutions trained to map the normal nodes close to one centre.
 
-    The score is ‖φ(node) − c‖². The whole graph is in each step. New nodes, and other graphs with
-    the same features, are scored without training again.
+    The score is ‖φ(node) − c‖². The whole graph is in each step, or with `neighbors` a batch of
+    nodes with some of those around them. New nodes, and other graphs with the same features, are
+    scored without training again, by the whole graph.
 
     Parameters
     ----------
@@ -48,7 +56,12 @@ class OCGNN(OneClassDetector):
     width : int, default=64
         Features of each layer and of the representation.
     epochs : int, default=100
-        Steps of Adam; 0 leaves the network untrained.
+        Passes over the training nodes; 0 leaves the network untrained.
+    neighbors : int, optional
+        Neighbours of each node that each layer sees in a step, chosen at random; by default all,
+        and then an epoch is one step over all training nodes.
+    batch_size : int, default=256
+        Training nodes of a step, with `neighbors`.
     lr : float, default=1e-3
         Learning rate.
     weight_decay : float, default=5e-4
@@ -81,6 +94,8 @@ class OCGNN(OneClassDetector):
     layers: int = 2
     width: int = 64
     epochs: int = 100
+    neighbors: int | None = None
+    batch_size: int = 256
     lr: float = 1e-3
     weight_decay: float = 5e-4
     weighting: str = "auto"
@@ -91,6 +106,9 @@ class OCGNN(OneClassDetector):
         require_count("layers", self.layers, 1)
         require_count("width", self.width, 1)
         require_count("epochs", self.epochs, 0)
+        require_count("batch_size", self.batch_size, 1)
+        if self.neighbors is not None:
+            require_count("neighbors", self.neighbors, 1)
         for name, value in (("lr", self.lr), ("weight_decay", self.weight_decay)):
             require(
                 is_real(value) and np.isfinite(value) and (value > 0 or name != "lr"),
@@ -113,17 +131,38 @@ class OCGNN(OneClassDetector):
         adam = torch.optim.Adam(encoder.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         self.history_: list[dict[str, float]] = []
         for epoch in range(self.epochs):
-            adam.zero_grad()
-            z = encoder(features, adjacency)[index]
-            distances = squared_distances(z, center)
-            loss = distances.mean()
-            loss.backward()  # type: ignore[no-untyped-call]
-            adam.step()
-            self.history_.append({"epoch": epoch + 1, "loss": float(loss.detach())})
+            losses = []
+            steps: Iterable[Callable[[], Tensor]] = [lambda: encoder(features, adjacency)[index]]
+            if self.neighbors is not None:
+                steps = self._sampled(encoder, graph, index, epoch)
+            for compute in steps:
+                adam.zero_grad()
+                z = compute()
+                distances = squared_distances(z, center)
+                loss = distances.mean()
+                loss.backward()  # type: ignore[no-untyped-call]
+                adam.step()
+                losses.append(float(loss.detach()))
+            self.history_.append({"epoch": epoch + 1, "loss": float(np.mean(losses))})
             guard.watch(z.detach(), distances.detach())
         self.guard_findings_ = guard.summary()
         self.encoder_, self._center = encoder.eval(), center
         self.center_ = center.numpy()
+
+    def _sampled(
+        self, encoder: GraphEncoder, graph: Graph, index: Tensor, epoch: int
+    ) -> Iterator[Callable[[], Tensor]]:
+        """Yield, for each batch of an epoch, what computes the representations of its nodes."""
+        assert self.neighbors is not None
+        around = normalised(graph.walk)
+        rng = np.random.default_rng([seed_from(self.random_state), epoch])
+        order = rng.permutation(index.numpy())
+        for first in range(0, len(order), self.batch_size):
+            nodes = order[first : first + self.batch_size]
+            seen, steps = sampled_surroundings(around, nodes, self.neighbors, self.layers, rng)
+            rows = self.scale_.take(graph.features[seen])
+            dense = rows.todense() if sparse.issparse(rows) else rows
+            yield partial(encoder, torch.from_numpy(np.asarray(dense, np.float32)), steps)
 
     def _anomaly_score(self, X: Array) -> Floats:
         nodes = require_nodes(X, self)

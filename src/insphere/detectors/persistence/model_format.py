@@ -53,6 +53,7 @@ DESCRIPTION, WEIGHTS, CARD = "detector.json", "weights.safetensors", "card.md"
 READS = 100  # times that a model may be replaced while it is read
 CALIBRATION = "calibration_scores_"  # an array of every model
 COLUMNS = "column_scale_"  # an array of models of tables
+STRATA = "calibration_strata_"  # an array of models that count false alarms by group
 T = TypeVar("T")
 _REPLACING = re.compile(r"weights-[0-9a-f]{16}\.safetensors")
 
@@ -93,6 +94,8 @@ class TrainedOn(_Strict):
         Key of its kind of data.
     columns : dict of str to str
         What columns of its file were for.
+    group_by : str
+        By what false alarms were counted; empty if they were not.
     """
 
     name: str
@@ -105,12 +108,13 @@ class TrainedOn(_Strict):
     seed: int
     kind: str = "images"
     columns: dict[str, str] = Field(default_factory=dict)
+    group_by: str = ""
 
     @model_serializer(mode="wrap")
     def _only_what_images_lack(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what came later where it says nothing, so that models keep their bytes."""
         written: dict[str, Any] = write(self)
-        usual = {"kind": "images", "columns": {}}
+        usual = {"kind": "images", "columns": {}, "group_by": ""}
         return {k: v for k, v in written.items() if k not in usual or v != usual[k]}
 
 
@@ -155,6 +159,7 @@ class Fitted(_Strict):
     trained_on_: TrainedOn | None = None
     value_range_: SavedRange | None = None
     tail_: SavedTail | None = None
+    strata_: list[str] | None = None
 
     @property
     def modality(self) -> Modality:

@@ -87,6 +87,8 @@ class ModelData:
         Ascending.
     parts : sequence of PartData
         Empty without cross-conformal calibration.
+    notes : sequence of str
+        Sentences for the card alone.
     """
 
     detector: str
@@ -96,6 +98,7 @@ class ModelData:
     state: Mapping[str, Any]
     calibration_scores: NDArray[np.float64]
     parts: Sequence[PartData] = field(default_factory=tuple)
+    notes: Sequence[str] = ()
 
 
 def write_model(model: ModelData, path: str | PathLike[str], *, overwrite: bool = False) -> Path:
@@ -217,7 +220,7 @@ def _files_of(model: ModelData, *, replacing: bool) -> dict[str, Content]:
         },
     }
     description["sha256"] = digest(description)
-    card = _card(Description.model_validate(description))
+    card = _card(Description.model_validate(description), model.notes)
     return {
         weights_name: weights,
         DESCRIPTION: _as_json(description),
@@ -276,7 +279,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _card(description: Description) -> str:
+def _card(description: Description, notes: Sequence[str]) -> str:
     fitted = description.fitted
     modality = fitted.modality
     data = f"{modality.plural} of {modality.size}"
@@ -290,6 +293,7 @@ def _card(description: Description) -> str:
     said = description.state.get("approximation")
     approximation = f"- **Approximation:** {said}.\n" if said else ""
     calibrated = ", `p_value`, `severity`" if fitted.n_calibration_ else ""
+    groups = "".join(f"\n- **By group:** {sentence}" for sentence in notes)
     return f"""# {description.detector}
 
 A one-class detector. It was trained on normal samples only: {fitted.n_train_} {data}, and
@@ -298,7 +302,7 @@ scores how far anything else lies outside. Higher is more anomalous.
 - **Verdict:** {verdict}.
 - **z-score:** (score − {fitted.score_mean_!r}) / {fitted.score_std_!r}, from
   {"held-out" if fitted.n_calibration_ else "the training"} normals.
-- **Held out for calibration:** {fitted.n_calibration_}.
+- **Held out for calibration:** {fitted.n_calibration_}.{groups}
 {approximation}- **Training data:** SHA-256 `{fitted.data_fingerprint_}`.
 - **Made with:** {versions}.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ class FeatureKNN(PooledDetector):
         family="pretrained",
         summary="distance to the nearest normal images in pretrained features",
         takes=("images",),
+        takes_classes=True,
         needs_pretrained=True,
     )
 
@@ -54,8 +56,9 @@ class FeatureKNN(PooledDetector):
     n_neighbors: int = 2
     exact_rows: int = EXACT_ROWS
 
-    _kept: NDArray[np.intp] | None = None  # while it is fitted
-    approximation_: str | None = None
+    # Set by `fit`; no parameters.
+    _kept: NDArray[np.intp] | None = field(init=False, default=None)
+    approximation_: str | None = field(init=False, default=None)
 
     def _learn(self, F: Floats) -> None:
         rows, self._kept, self.approximation_ = sampled_rows(F, self.exact_rows, self.random_state)
@@ -78,7 +81,7 @@ class FeatureKNN(PooledDetector):
     def _head(self) -> nn.Module:
         return NearestVectors(self.training_, self.n_neighbors)
 
-    def _training_scores(self, X: Array) -> Floats:
+    def _as_new(self, X: Array) -> Floats:
         own = mean_distance(self.training_, None, self.n_neighbors)
         if self._kept is None:
             return own

@@ -35,6 +35,7 @@ class FeatureMahalanobis(PooledDetector):
         family="pretrained",
         summary="Mahalanobis distance in pretrained features",
         takes=("images",),
+        takes_classes=True,
         needs_pretrained=True,
     )
 

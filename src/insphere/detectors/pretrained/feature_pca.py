@@ -35,6 +35,7 @@ class FeaturePCA(PooledDetector):
         family="pretrained",
         summary="reconstruction error of pretrained features under PCA",
         takes=("images",),
+        takes_classes=True,
         needs_pretrained=True,
     )
 

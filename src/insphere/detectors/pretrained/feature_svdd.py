@@ -75,6 +75,7 @@ class FeatureSVDD(PooledDetector):
     )
 
     _stored = ()
+    _takes = ()  # it has several centres of its own
 
     head: EncoderSpec | Mapping[str, Any] | None = None
     whiten: float | None = None
@@ -88,9 +89,12 @@ class FeatureSVDD(PooledDetector):
     checkpoint_dir: str | PathLike[str] | None = None
     verbose: bool = False
 
-    def _fit(self, X: Array) -> None:
+    def _prepare(self, X: Array) -> None:
         self._spec()  # report a wrong setting before any work
-        super()._fit(X)
+        super()._prepare(X)
+
+    def _learn_from(self, X: Array) -> None:
+        super()._learn_from(X)
         self.guard_findings_ += self._seen
 
     def _learn(self, F: Floats) -> None:

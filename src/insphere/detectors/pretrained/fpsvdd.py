@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.how_to_train import how_to_train
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
@@ -19,10 +19,6 @@ from insphere.detectors.base.network_state import (
     matching_weights,
 )
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.frozen_features.pretrained_network import (
-    CHUNK,
-    require_images,
-)
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector, of_head
 from insphere.detectors.pretrained.patch_head import Start, head_spec, number_of_centers
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
@@ -112,6 +108,7 @@ class FeaturePatchSVDD(PatchDetector):
     """
 
     _fixed_unit = True
+    _takes = ()  # it has several centres of its own
     card = MethodCard(
         key="fpsvdd",
         title="FPSVDD",
@@ -137,11 +134,13 @@ class FeaturePatchSVDD(PatchDetector):
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _fit(self, X: Array) -> Floats:
-        require_images(X, self)
+    def _prepare(self, X: Array) -> None:
         keep_freed_memory()
+        self._resolve()  # report a wrong setting before any work
+        super()._prepare(X)
+
+    def _learn_from(self, X: Array) -> Floats:
         spec = self._resolve()
-        self._begin(X)
         F = self._patches(X, fitting=True)
         trained = train_patches(
             F,
@@ -157,9 +156,8 @@ class FeaturePatchSVDD(PatchDetector):
         self.radius_ = float(radius_quantile(torch.from_numpy(scores), spec.nu))
         return scores
 
-    def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._joined(*self._distances(self._patches(p))) for p in batches(X, CHUNK)]
-        return np.concatenate(parts) if parts else np.empty(0)
+    def _score_represented(self, F: Array) -> Floats:
+        return self._joined(*self._distances(F))
 
     def _patch_scores(self, F: Half) -> Floats:
         return self._distances(F)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,16 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from insphere.data.letterbox import content_size
+from insphere.detectors.base.by_class import ByClass
 from insphere.detectors.base.checks import is_real, require, require_count
 from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.score_modules import NearestClass
 from insphere.detectors.frozen_features.pretrained_network import (
     CHUNK,
     PretrainedNetwork,
+    require_images,
     without_backbone,
 )
 from insphere.detectors.pretrained.patch_scores import (
@@ -54,7 +57,7 @@ def of_head(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 @parameters
-class PatchDetector(NetworkDetector, PretrainedNetwork):
+class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
     """Patches from the feature maps of some stages, on one grid; see the concrete detectors.
 
     Parameters
@@ -73,7 +76,7 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         the coarsest if images were enlarged four times or more, and have no finer detail.
     smoothing : float or None, default=None
         Standard deviation, in pixels, of the Gaussian that smooths heat maps; None is half the
-        distance of two patches.
+        distance of two patches, if the concrete class does not say more.
     scale : float, "auto" or None, default=None
         Factor by which the network sees images larger than they are, with their aspect kept and
         without what pads them (see `insphere.data.letterbox`); those larger than a tile are looked
@@ -107,6 +110,7 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
     """
 
     _not_saved = PretrainedNetwork._not_saved
+    _spread: ClassVar[float] = 0.5  # of the smoothing of heat maps by default, in patches
 
     pooling: Pooling = "max"
     top_share: float = 0.1
@@ -142,16 +146,16 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         parts = []
         few = rows_within(32 * height * width, CHUNK)  # a few copies of the maps at once
         for part in batches(data, max(few, BATCH)):
-            scores = self._placed(self._patch_scores(self._patches(part)))
+            scores = self._shown_scores(self._patches(part))
             grids = scores.reshape(len(part), *self.form_.shape)
             if self.scale_ is None:
-                parts.append(image_maps(grids, (height, width), self.smoothing))
+                parts.append(image_maps(grids, (height, width), self.smoothing, self._spread))
                 continue
             # The last row and column of patches reach beyond the images.
             side = (self.form_.stride or 1) / self.scale_
             covered = [max(n, round(side * count)) for n, count in
                        zip((height, width), self.form_.shape, strict=True)]  # fmt: skip
-            maps = image_maps(grids, (covered[0], covered[1]), self.smoothing)
+            maps = image_maps(grids, (covered[0], covered[1]), self.smoothing, self._spread)
             off = round(self.backbone_.offset * side)
             down, across = (
                 np.clip(np.arange(n) - off, 0, m - 1)
@@ -206,12 +210,41 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
             )
         )
 
+    def _prepare(self, X: Array) -> None:
+        require_images(X, self)
+        self._begin(X)
+        self.guard_findings_: list[str] = self._findings()
+
+    def _represent(self, X: Array) -> Half:
+        return self._patches(X)
+
+    def _score_represented(self, F: Array) -> Floats:
+        return self._pooled(self._patch_scores(F))
+
+    def _at_once(self, X: Array) -> int:
+        return CHUNK
+
+    def _shown_scores(self, F: Half) -> Floats:
+        """Return the scores of patches (N, P) that maps show, by the nearest class."""
+        if not self.members_:
+            return self._placed(self._patch_scores(F))
+        nearest = self._by_class(F).argmin(axis=1)
+        found = np.empty(F.shape[:2])
+        for place, member in enumerate(self.members_):
+            mine = nearest == place
+            if mine.any():
+                scores = member._placed(member._patch_scores(F[mine]))
+                found[mine] = scores / self.radii_[place]
+        return found
+
     def _head(self) -> nn.Module:
         """Return the module from patches (N, G, G, C) to scores."""
         raise NotImplementedError
 
     def _module(self) -> nn.Module:
-        head = self._head().to(self._extractor.device)
+        heads = [member._head() for member in self.members_]
+        head = NearestClass(heads, self.radii_) if heads else self._head()
+        head = head.to(self._extractor.device)
         return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), head).eval()
 
     def _patch_head(self) -> nn.Module:
@@ -228,9 +261,11 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
             )
         return "" if self.region_ is None else "it leaves out a region; fit it without"
 
-    def _map_module(self) -> nn.Module:
+    def _map_module(self) -> nn.Module | None:
+        if self.members_:
+            return None
         size = (self.modality_.sample_shape[1], self.modality_.sample_shape[2])
-        enlarging = enlargements(self.form_.shape, size, self.smoothing)
+        enlarging = enlargements(self.form_.shape, size, self.smoothing, self._spread)
         scores = self._patch_head()
         if (placing := self._placing()) is not None:
             scores = nn.Sequential(scores, placing)
@@ -298,9 +333,9 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
         stride = max(strides) if max(size) * ENLARGED <= resolution else min(strides)
         return Form("patches", stages, self.neighbourhood, max(1, resolution // stride))
 
-    def _patches(self, X: Array, *, fitting: bool = False) -> Half:
+    def _patches(self, X: Array, *, fitting: bool = False, cache: bool = True) -> Half:
         """Return the patches of images, shape (N, P, C); NaN where nothing is to be judged."""
-        values = self._extract(X, self.form_, fitting=fitting)
+        values = self._extract(X, self.form_, fitting=fitting, cache=cache)
         if self.region_ is not None:
             values = np.array(values)
             for i, image in enumerate(X):
@@ -322,15 +357,22 @@ class PatchDetector(NetworkDetector, PretrainedNetwork):
 
     def _form_arrays(self) -> dict[str, Array]:
         found = {} if self.region_ is None else {REGION: self.region_.astype(np.uint8)}
-        if self.usual_ is not None:
-            found[USUAL] = np.stack([self.usual_.mean, self.usual_.deviation])
-        return found
+        return found | ({} if self.classes_ else self._usual_arrays())
+
+    def _usual_arrays(self) -> dict[str, Array]:
+        if self.usual_ is None:
+            return {}
+        return {USUAL: np.stack([self.usual_.mean, self.usual_.deviation])}
+
+    def _set_usual(self, arrays: Mapping[str, Array]) -> None:
+        usual = arrays.get(USUAL)
+        self.usual_ = None if usual is None else UsualScores(usual[0], usual[1])
 
     def _restore_form(self, meta: Any, arrays: Mapping[str, Array]) -> None:
         region = arrays.get(REGION)
         self.region_ = None if region is None else region.astype(bool)
-        usual = arrays.get(USUAL)
-        self.usual_ = None if usual is None else UsualScores(usual[0], usual[1])
+        self._set_usual(arrays)
+        self.classes_, self.members_, self.radii_ = [], [], np.empty(0)
         scale = meta.get("scale")
         self.scale_ = None if scale is None else float(scale)
         self._restore_backbone(meta, arrays)

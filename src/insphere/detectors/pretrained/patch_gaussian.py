@@ -13,7 +13,7 @@ from insphere.detectors.base.checks import is_real, require, require_count
 from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.frozen_features.pretrained_network import CHUNK, require_images
+from insphere.detectors.frozen_features.pretrained_network import CHUNK
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
 from insphere.detectors.pretrained.places import COUNT, Places, places_in
@@ -72,6 +72,7 @@ class PatchGaussian(PatchDetector):
         summary="Mahalanobis distance of patches to normal ones at the same place",
         family="pretrained",
         takes=("images",),
+        takes_classes=True,
         needs_pretrained=True,
     )
 
@@ -84,8 +85,7 @@ class PatchGaussian(PatchDetector):
     pooling: Pooling = "top"
     top_share: float = 0.03
 
-    def _fit(self, X: Array) -> Floats:
-        require_images(X, self)
+    def _prepare(self, X: Array) -> None:
         require(
             self.covariance in get_args(Covariance),
             f'covariance is "place" or "shared", but got {self.covariance!r}.',
@@ -96,7 +96,9 @@ class PatchGaussian(PatchDetector):
         )
         if self.directions is not None:
             require_count("directions", self.directions, 1)
-        self._begin(X)
+        super()._prepare(X)
+
+    def _learn_from(self, X: Array) -> Floats:
         moments = _Moments(self._n_places)
         kept: list[Half] = []
         size = 0
@@ -110,7 +112,6 @@ class PatchGaussian(PatchDetector):
         again = kept if size <= KEPT_BYTES else self._parts(X)
         scores = np.concatenate([self._patch_scores(F) for F in again])
         self._learn_places(scores)
-        self.guard_findings_ = self._findings()
         return self._pooled(scores)
 
     def _default_stages(self, card: BackboneCard) -> tuple[str, ...]:
@@ -133,10 +134,6 @@ class PatchGaussian(PatchDetector):
             where[i][one] = places_in(one)[one] if self._n_places > 1 else 0
         return where.reshape(len(F), -1)
 
-    def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._pooled(self._patch_scores(F)) for F in self._parts(X)]
-        return np.concatenate(parts) if parts else np.empty(0)
-
     def _patch_scores(self, F: Half) -> Floats:
         where = self._where(F)
         scores = np.full(where.shape, np.nan)
@@ -155,16 +152,22 @@ class PatchGaussian(PatchDetector):
         where = places_in(known).ravel() if self._n_places > 1 else np.zeros(known.size, np.int64)
         return GaussianPatches(self.means_, self.whitenings_, where)
 
-    def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+    def _learned(self) -> dict[str, Array]:
         own = {"means": self.means_, "whitenings": self.whitenings_}
-        meta = self._backbone_meta() | self._form_meta()
-        return own | self._backbone_arrays() | self._form_arrays(), meta | {
-            "guard_findings": self.guard_findings_
-        }
+        return own | (self._usual_arrays() if self.classes_ else {})
+
+    def _set_learned(self, arrays: Mapping[str, Array]) -> None:
+        self.means_, self.whitenings_ = arrays["means"], arrays["whitenings"]
+        self._set_usual(arrays)
+
+    def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        meta = self._backbone_meta() | self._form_meta() | self._classes_meta()
+        arrays = self._arrays_by_class() | self._backbone_arrays() | self._form_arrays()
+        return arrays, meta | {"guard_findings": self.guard_findings_}
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
         self._restore_form(meta, arrays)
-        self.means_, self.whitenings_ = arrays["means"], arrays["whitenings"]
+        self._restore_classes(arrays, meta)
         self.guard_findings_ = list(meta["guard_findings"])
 
 

@@ -13,11 +13,10 @@ from sklearn.random_projection import GaussianRandomProjection
 from torch import nn
 
 from insphere.detectors.base.checks import require_count
-from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import seed_from
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.frozen_features.pretrained_network import CHUNK, require_images
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
 from insphere.detectors.pretrained.patch_scores import Floats
 from insphere.detectors.pretrained.scoring_heads import NearestPatches
@@ -66,6 +65,7 @@ class PatchMemory(PatchDetector):
         summary="distance of patches to the nearest stored normal patches",
         family="pretrained",
         takes=("images",),
+        takes_classes=True,
         needs_pretrained=True,
     )
 
@@ -73,11 +73,12 @@ class PatchMemory(PatchDetector):
     bank_size: int = 2000
     reweighting: int = 0
 
-    def _fit(self, X: Array) -> Floats:
-        require_images(X, self)
+    def _prepare(self, X: Array) -> None:
         require_count("bank_size", self.bank_size, 1)
         require_count("reweighting", self.reweighting, 0)
-        self._begin(X)
+        super()._prepare(X)
+
+    def _learn_from(self, X: Array) -> Floats:
         F = self._patches(X, fitting=True)
         n, patches, width = F.shape
         rng = np.random.default_rng(seed_from(self.random_state))
@@ -89,12 +90,7 @@ class PatchMemory(PatchDetector):
         self._around = _neighbours(self.bank_, self.reweighting)
         scores = self._nearest(F, owners=rows[chosen] // patches)
         self._learn_places(scores)
-        self.guard_findings_ = self._findings()
         return self._pooled(scores)
-
-    def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._pooled(self._nearest(self._patches(p))) for p in batches(X, CHUNK)]
-        return np.concatenate(parts) if parts else np.empty(0)
 
     def _patch_scores(self, F: Half) -> Floats:
         return self._nearest(F)
@@ -136,16 +132,22 @@ class PatchMemory(PatchDetector):
         rare: Floats = 1 - softmax(finite, axis=1)[:, 0]
         return rare
 
+    def _learned(self) -> dict[str, Array]:
+        return {"bank": self.bank_} | (self._usual_arrays() if self.classes_ else {})
+
+    def _set_learned(self, arrays: Mapping[str, Array]) -> None:
+        self.bank_ = arrays["bank"]
+        self._around = _neighbours(self.bank_, self.reweighting)
+        self._set_usual(arrays)
+
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        meta = self._backbone_meta() | self._form_meta()
-        return {"bank": self.bank_} | self._backbone_arrays() | self._form_arrays(), meta | {
-            "guard_findings": self.guard_findings_
-        }
+        meta = self._backbone_meta() | self._form_meta() | self._classes_meta()
+        arrays = self._arrays_by_class() | self._backbone_arrays() | self._form_arrays()
+        return arrays, meta | {"guard_findings": self.guard_findings_}
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
         self._restore_form(meta, arrays)
-        self.bank_ = arrays["bank"]
-        self._around = _neighbours(self.bank_, self.reweighting)
+        self._restore_classes(arrays, meta)
         self.guard_findings_ = list(meta["guard_findings"])
 
 

@@ -63,7 +63,10 @@ def pool_patches(scores: Floats, pooling: Pooling, top_share: float = 0.1) -> Fl
 
 
 def image_maps(
-    scores: NDArray[np.floating[Any]], size: tuple[int, int], smoothing: float | None = None
+    scores: NDArray[np.floating[Any]],
+    size: tuple[int, int],
+    smoothing: float | None = None,
+    spread: float = 0.5,
 ) -> NDArray[np.float32]:
     """Resize patch scores to the resolution of the images, and smooth them.
 
@@ -74,8 +77,9 @@ def image_maps(
     size : (int, int)
         Height and width of the maps, in pixels.
     smoothing : float, optional
-        Standard deviation of the Gaussian, in pixels; by default half the distance of two
-        patches.
+        Standard deviation of the Gaussian, in pixels; by default it follows from `spread`.
+    spread : float
+        The same in distances of two patches.
 
     Returns
     -------
@@ -83,7 +87,7 @@ def image_maps(
     """
     height, width = size
     rows, columns = height / scores.shape[1], width / scores.shape[2]
-    sigma = (rows / 2, columns / 2) if smoothing is None else (smoothing, smoothing)
+    sigma = (rows * spread, columns * spread) if smoothing is None else (smoothing, smoothing)
     maps = np.empty((len(scores), height, width), np.float32)
     for i, grid in enumerate(scores):
         known = ~np.isnan(grid)
@@ -96,7 +100,10 @@ def image_maps(
 
 
 def enlargements(
-    grid: tuple[int, int], size: tuple[int, int], smoothing: float | None = None
+    grid: tuple[int, int],
+    size: tuple[int, int],
+    smoothing: float | None = None,
+    spread: float = 0.5,
 ) -> list[Floats]:
     """Return what `image_maps` does along each side as a matrix, as it is linear in the scores.
 
@@ -104,7 +111,7 @@ def enlargements(
     ----------
     grid : (int, int)
         Rows and columns of patches, all of which there are.
-    size, smoothing
+    size, smoothing, spread
         As in `image_maps`.
 
     Returns
@@ -116,7 +123,7 @@ def enlargements(
     for places, side in zip(grid, size, strict=True):
         apart = side / places
         enlarged = zoom(np.eye(places), (apart, 1), order=1, mode="nearest", grid_mode=True)
-        sigma = apart / 2 if smoothing is None else smoothing
+        sigma = apart * spread if smoothing is None else smoothing
         found.append(gaussian_filter1d(enlarged, sigma, axis=0, mode="nearest"))
     return found
 

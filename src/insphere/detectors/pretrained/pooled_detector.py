@@ -9,10 +9,12 @@ from typing import Any, ClassVar, cast
 import numpy as np
 from torch import nn
 
-from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.by_class import ByClass
+from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.detectors.base.network_state import seed_from
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.score_modules import NearestClass
 from insphere.detectors.frozen_features.pooled_features import Floats, PooledFeatures
 from insphere.detectors.frozen_features.pretrained_network import CHUNK, require_images
 from insphere.errors import DataError
@@ -21,7 +23,7 @@ FOLDS = 5
 
 
 @parameters
-class PooledDetector(NetworkDetector, PooledFeatures):
+class PooledDetector(ByClass, NetworkDetector, PooledFeatures):
     """A detector on the pooled vectors of some stages; see the concrete detectors."""
 
     _not_saved = PooledFeatures._not_saved
@@ -41,13 +43,18 @@ class PooledDetector(NetworkDetector, PooledFeatures):
         raise NotImplementedError
 
     def _module(self) -> nn.Module:
-        head = self._head().to(self._extractor.device)
+        heads = [member._head() for member in self.members_]
+        head = NearestClass(heads, self.radii_) if heads else self._head()
+        head = head.to(self._extractor.device)
         return nn.Sequential(*cast(nn.Sequential, self._vector_module()), head).eval()
 
-    def _fit(self, X: Array) -> None:
+    def _prepare(self, X: Array) -> None:
         require_images(X, self)
         self._open()
         self._adapt(X)
+        self.guard_findings_ = self._findings()
+
+    def _learn_from(self, X: Array) -> None:
         F = self._pooled(X, fitting=True)
         if (F[0] == F).all():
             raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
@@ -56,9 +63,17 @@ class PooledDetector(NetworkDetector, PooledFeatures):
             # The same memory layout before saving and after loading gives bit-identical products.
             if isinstance(value := getattr(self, name), np.ndarray):
                 setattr(self, name, np.ascontiguousarray(value))
-        self.guard_findings_ = self._findings()
 
-    def _training_scores(self, X: Array) -> Floats:
+    def _represent(self, X: Array) -> Floats:
+        return self._pooled(X)
+
+    def _score_represented(self, F: Array) -> Floats:
+        return self._score(F)
+
+    def _at_once(self, X: Array) -> int:
+        return CHUNK
+
+    def _as_new(self, X: Array) -> Floats:
         """Score each fifth of the training images with a detector fitted to the others.
 
         Features can have more dimensions than there are images. A detector would then give
@@ -76,19 +91,21 @@ class PooledDetector(NetworkDetector, PooledFeatures):
             scores[part] = other._score(F[part])
         return scores
 
-    def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._score(self._pooled(part)) for part in batches(X, CHUNK)]
-        return np.concatenate(parts) if parts else np.empty(0)
+    def _learned(self) -> dict[str, Array]:
+        return {name: np.asarray(getattr(self, name)) for name in self._stored}
+
+    def _set_learned(self, arrays: Mapping[str, Array]) -> None:
+        for name in self._stored:
+            value = arrays[name]
+            setattr(self, name, value if value.ndim else value.item())
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        arrays = {name: np.asarray(getattr(self, name)) for name in self._stored}
-        return arrays | self._backbone_arrays(), self._backbone_meta() | {
+        meta = self._backbone_meta() | self._classes_meta()
+        return self._arrays_by_class() | self._backbone_arrays(), meta | {
             "guard_findings": self.guard_findings_
         }
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
         self._restore_backbone(meta, arrays)
-        for name in self._stored:
-            value = arrays[name]
-            setattr(self, name, value if value.ndim else value.item())
+        self._restore_classes(arrays, meta)
         self.guard_findings_ = list(meta["guard_findings"])

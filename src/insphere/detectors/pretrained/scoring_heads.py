@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from insphere.detectors.base.score_modules import distances
 from insphere.detectors.pretrained.patch_scores import Pooling
+from insphere.nets.discriminator import DiscriminatorNet
 from insphere.nets.patches import PatchSphere
 
 
@@ -214,6 +215,20 @@ class ScoresOfPatches(nn.Module):
         """Score patches."""
         of_patches: Tensor = self.sphere(patches.flatten(1, 2))[0]
         return of_patches
+
+
+class DiscriminatorOfPatches(nn.Module):
+    """log(1 + odds) that patches are anomalous, patches (N, G, G, C) to (N, P)."""
+
+    def __init__(self, network: DiscriminatorNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Score patches."""
+        rows = patches.flatten(1, 2)
+        logits = self.network(rows.flatten(0, 1)).view(rows.shape[:2])
+        return nn.functional.softplus(logits.double())
 
 
 class PatchMaps(nn.Module):

@@ -108,7 +108,7 @@ class KDEDetector(FlatDetector):
 
         return KernelDensity(self.training_, self.bandwidth_)
 
-    def _training_scores(self, X: Array) -> Floats:
+    def _as_new(self, X: Array) -> Floats:
         parts = [
             self._minus_log_density(self._squared_distances(self.training_[i], i), self.bandwidth_)
             for i in batches(np.arange(len(self.training_)), BATCH)
@@ -131,7 +131,7 @@ class KDEDetector(FlatDetector):
         ndarray of float32, shape (n, H, W)
             0 or more; higher is more anomalous.
         """
-        return self._pixel_distances(X)
+        return self._pixel_distances(self._read_images(X))
 
     def _expected(self, F: Floats) -> Floats:
         weights = softmax(self._squared_distances(F) / (-2 * self.bandwidth_**2), axis=1)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize as normalize_rows
 
-from insphere.detectors.base.checks import require
+from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.many_rows import EXACT_ROWS
 from insphere.detectors.base.method_card import MethodCard
@@ -26,6 +27,8 @@ from insphere.detectors.shallow.vector_detector import FlatDetector, Floats, of_
 
 if TYPE_CHECKING:
     from torch import nn
+
+MOST_BLUR = 20.0
 
 
 @parameters
@@ -43,6 +46,9 @@ class KNNDetector(FlatDetector):
     ----------
     n_neighbors : int, default=2
         Neighbours whose Euclidean distances are averaged.
+    blur : float, default=0.0
+        Standard deviation in pixels of a Gaussian blur before images are compared. Lines that are
+        shifted by a pixel are then near to each other.
     normalize : "l2" or None, default="l2"
         Scale every image to length 1, so that brightness does not matter. Rows of a table are never
         scaled so, because their size has a meaning.
@@ -63,12 +69,15 @@ class KNNDetector(FlatDetector):
         title="2-nearest-neighbour on pixels",
         family="shallow",
         summary="distance to the nearest normal images, on raw pixels",
+        takes_classes=True,
         is_control=True,
     )
     pca = None
+    _takes = ("labels",)
     _scores_as_if_new = True
 
     n_neighbors: int = 2
+    blur: float = 0.0
     normalize: str | None = "l2"
     exact_rows: int = EXACT_ROWS
     search: str = "rows"
@@ -76,6 +85,30 @@ class KNNDetector(FlatDetector):
     @property
     def _stored(self) -> tuple[str, ...]:  # type: ignore[override]
         return ("training_", "centers_") if self.search == "faiss" else ("training_",)
+
+    def _fit(self, X: Array, *, labels: NDArray[np.int64] | None = None) -> Array | None:
+        require(
+            is_real(self.blur) and 0 <= self.blur <= MOST_BLUR,
+            f"blur is a number of pixels from 0 to {MOST_BLUR}, but got {self.blur!r}.",
+        )
+        require(
+            self.blur == 0 or (self.features is None and self.image_shape_ is not None),
+            "blur is for images that are compared pixel by pixel; leave it out.",
+        )
+        return super()._fit(X, labels=labels)
+
+    def _vectors(self, X: Array) -> Floats:
+        if self.blur == 0 or self.features is not None:
+            return super()._vectors(X)
+        images = X.astype(np.float64) / (255 if X.dtype == np.uint8 else 1)
+        sigma = (0, self.blur, self.blur, 0)
+        flat: Floats = gaussian_filter(images, sigma, mode="constant").reshape(len(X), -1)
+        return flat
+
+    def _vector_modules(self) -> list[nn.Module]:
+        from insphere.detectors.shallow.scoring_modules import BlurredVectors
+
+        return [BlurredVectors(self.blur)] if self.blur else super()._vector_modules()
 
     def _learn(self, F: Floats) -> None:
         require(
@@ -94,8 +127,8 @@ class KNNDetector(FlatDetector):
             )
             self._cells = Cells(self.training_, self.centers_)
 
-    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        super()._set_state(arrays, meta)
+    def _set_learned(self, arrays: Mapping[str, Array]) -> None:
+        super()._set_learned(arrays)
         if self.search == "faiss":
             self._cells = Cells(self.training_, self.centers_)
 
@@ -119,7 +152,7 @@ class KNNDetector(FlatDetector):
         plain = self.normalize is None or self.column_scale_ is not None
         return [] if plain else [UnitLength()]
 
-    def _training_scores(self, X: Array) -> Floats:
+    def _as_new(self, X: Array) -> Floats:
         if self.search == "faiss":
             return self._cells.mean_distance(None, self.n_neighbors)
         own = mean_distance(self.training_, None, self.n_neighbors)
@@ -139,7 +172,10 @@ class KNNDetector(FlatDetector):
         ndarray of float32, shape (n, H, W)
             0 or more; higher is more anomalous.
         """
-        return self._pixel_distances(X)
+        return self._maps_of_nearest(X) if self.members_ else self._own_map(self._read_images(X))
+
+    def _own_map(self, data: Array) -> NDArray[np.float32]:
+        return self._pixel_distances(data)
 
     def _comparable(self, F: Floats) -> Floats:
         return self._scaled(F)

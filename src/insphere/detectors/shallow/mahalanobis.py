@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.detectors.base.checks import require
-from insphere.detectors.base.estimator import batches
+from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.vector_detector import (
@@ -44,7 +44,9 @@ class MahalanobisDetector(FlatDetector):
         title="Mahalanobis",
         family="shallow",
         summary="Mahalanobis distance to the mean image, on raw pixels",
+        takes_classes=True,
     )
+    _takes = ("labels",)
     _stored = ("deviation_",)
     _table_share = ALL_THAT_VARY
 
@@ -68,8 +70,10 @@ class MahalanobisDetector(FlatDetector):
 
         from insphere.detectors.shallow.scoring_modules import MahalanobisMaps
 
+        if self.members_ or self.features is not None or self.image_shape_ is None:
+            return None
         projection = self._projection()
-        if self.features is not None or self.image_shape_ is None or projection is None:
+        if projection is None:
             return None
         vectors = nn.Sequential(*self._vector_modules())
         return MahalanobisMaps(vectors, projection, self.deviation_, self.image_shape_)
@@ -91,7 +95,9 @@ class MahalanobisDetector(FlatDetector):
         ndarray of float32, shape (n, H, W)
             0 or more; higher is more anomalous.
         """
-        data = self._read_images(X)
+        return self._maps_of_nearest(X) if self.members_ else self._own_map(self._read_images(X))
+
+    def _own_map(self, data: Array) -> NDArray[np.float32]:
         height, width, channels = data.shape[1:]
         parts = []
         for part in batches(data, BATCH):

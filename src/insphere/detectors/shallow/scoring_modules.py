@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from insphere.detectors.base.score_modules import squared_distances
+from insphere.nets.views import blurred
 
 LEAST_CONTRAST = 1e-6
 
@@ -25,6 +26,25 @@ class FlatVectors(nn.Module):
         whole = x.dtype == torch.uint8
         x = x.permute(0, 2, 3, 1).flatten(1) if x.ndim == 4 else x
         return x.double() / 255 if whole else x.double()
+
+
+class BlurredVectors(nn.Module):
+    """Raw images N×C×H×W to vectors of float64 after a Gaussian blur, (N, d); bytes over 255.
+
+    Parameters
+    ----------
+    sigma : float
+        Standard deviation of the blur in pixels.
+    """
+
+    def __init__(self, sigma: float) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Blur and flatten a batch, with channels last."""
+        x = x.double() / 255 if x.dtype == torch.uint8 else x.double()
+        return blurred(x, self.sigma).permute(0, 2, 3, 1).flatten(1)
 
 
 class Contrast(nn.Module):

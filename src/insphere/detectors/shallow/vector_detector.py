@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.metaestimators import available_if
 
+from insphere.detectors.base.by_class import ByClass
 from insphere.detectors.base.checks import is_real, require
-from insphere.detectors.base.estimator import Array, OneClassDetector, batches
+from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.many_rows import sampled_rows
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.principal_components import LARGE, principal_components
@@ -46,7 +47,7 @@ def of_pixels(method: Method) -> Method:
 
 
 @parameters
-class FlatDetector(OneClassDetector):
+class FlatDetector(ByClass):
     """A detector on one vector for each image; see the concrete detectors.
 
     Parameters
@@ -63,11 +64,14 @@ class FlatDetector(OneClassDetector):
     # Parameters that some subclasses declare.
     pca: float | str | None = field(init=False, default=None)
     preprocess: str | None = field(init=False, default=None)
+    _takes: ClassVar[tuple[str, ...]] = ()
     _stored: ClassVar[tuple[str, ...]]
     _table_share: ClassVar[float | None] = None
     _folds = 20  # they are fitted in no time
-    _kept: NDArray[np.intp] | None = None  # while it is fitted
-    approximation_: str | None = None
+
+    # Set by `fit`; no parameters.
+    _kept: NDArray[np.intp] | None = field(init=False, default=None)
+    approximation_: str | None = field(init=False, default=None)
 
     @property
     def uses_pretrained(self) -> bool:
@@ -115,26 +119,39 @@ class FlatDetector(OneClassDetector):
     def _module(self) -> nn.Module:
         from torch import nn
 
+        from insphere.detectors.base.score_modules import NearestClass
+
+        if self.members_:
+            each = [nn.Sequential(*member._modules_of_class()) for member in self.members_]
+            rest: list[nn.Module] = [NearestClass(each, self.radii_)]
+        else:
+            rest = self._modules_of_class()
+        modules = [*self._vector_modules(), *rest]
+        if self.features is not None:
+            for module in rest:
+                module.to(self.features_.device_)
+        return nn.Sequential(*modules).eval()
+
+    def _modules_of_class(self) -> list[nn.Module]:
+        """Return the modules from vectors to scores."""
         projection = self._projection()
         between = [*self._scaling()] if projection is None else [projection, *self._scaling()]
-        head = self._head()
-        if self.features is not None:
-            for module in (*between, head):
-                module.to(self.features_.device_)
-        return nn.Sequential(*self._vector_modules(), *between, head).eval()
+        return [*between, self._head()]
 
     def _map_module(self) -> nn.Module | None:
         from torch import nn
 
         from insphere.detectors.shallow.scoring_modules import PixelMaps
 
+        if self.members_ or self.features is not None or self.image_shape_ is None:
+            return None
         head = self._head()
-        if self.features is not None or self.image_shape_ is None or not hasattr(head, "expected"):
+        if not hasattr(head, "expected"):
             return None
         vectors = nn.Sequential(*self._vector_modules(), *self._scaling())
         return PixelMaps(vectors, self._projection(), head, self.image_shape_)
 
-    def _fit(self, X: Array) -> None:
+    def _prepare(self, X: Array) -> None:
         require(
             self.preprocess in (None, "gcn"),
             f'preprocess is "gcn" or None, but got {self.preprocess!r}.',
@@ -146,6 +163,8 @@ class FlatDetector(OneClassDetector):
         )
         if self.features is not None:
             self._adopt_features(X)
+
+    def _learn_from(self, X: Array) -> None:
         F = self._vectors(X)
         if self.preprocess == "gcn":
             F = _contrast_normalised(F)
@@ -183,21 +202,46 @@ class FlatDetector(OneClassDetector):
         others[self._kept] = False
         scores = np.empty(len(X))
         scores[self._kept] = of_kept
-        scores[others] = np.concatenate(
-            [self._anomaly_score(X[rows]) for rows in batches(np.flatnonzero(others), BATCH)]
-        )
+        scores[others] = self._scored_as_new(X[others])
         return scores
 
-    def _anomaly_score(self, X: Array) -> Floats:
-        parts = [self._score(self._features(self._pixels(part))) for part in batches(X, _batch(X))]
+    def _represent(self, X: Array) -> Floats:
+        return self._vectors(X)
+
+    def _score_represented(self, F: Array) -> Floats:
+        return self._score(self._features(self._contrasted(F)))
+
+    def _as_new(self, X: Array) -> Array:
+        return self._scored_as_new(X)
+
+    def _scored_as_new(self, X: Array) -> Floats:
+        parts = [self._score_represented(self._represent(x)) for x in batches(X, _batch(X))]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def _pixel_distances(self, X: Any) -> NDArray[np.float32]:
+    def _at_once(self, X: Array) -> int:
+        return _batch(X)
+
+    def _maps_of_nearest(self, X: Any) -> NDArray[np.float32]:
+        """Return the heat map of each image by its nearest class, in units of its radius."""
+        data = self._read_images(X)
+        nearest = self._class_matrix(data).argmin(axis=1)
+        maps = np.empty(data.shape[:3], np.float32)
+        for place, member in enumerate(self.members_):
+            mine = nearest == place
+            if mine.any():
+                found = member._own_map(data[mine])
+                maps[mine] = found / np.float32(self.radii_[place] ** 2)
+        return maps
+
+    def _own_map(self, data: Array) -> NDArray[np.float32]:
+        """Return the heat maps of images that were read; see the concrete detectors."""
+        raise NotImplementedError
+
+    def _pixel_distances(self, data: Array) -> NDArray[np.float32]:
         """Return the squared distance of each pixel from the same pixel of a normal image.
 
         This is the image with which the detector compares; see each detector.
         """
-        data = self._read_images(X)
         height, width, channels = data.shape[1:]
         parts = []
         for part in batches(data, _batch(data)):
@@ -235,7 +279,9 @@ class FlatDetector(OneClassDetector):
         return vectors
 
     def _pixels(self, X: Array) -> Floats:
-        F = self._vectors(X)
+        return self._contrasted(self._vectors(X))
+
+    def _contrasted(self, F: Floats) -> Floats:
         return F if self.preprocess is None else self._scaled_to_extremes(_contrast_normalised(F))
 
     def _scaled_to_extremes(self, F: Floats) -> Floats:
@@ -251,23 +297,32 @@ class FlatDetector(OneClassDetector):
         rows = [(row - self.mean_) @ self.components_.T for row in F]  # no copy of all of them
         return np.array(rows)
 
-    def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        arrays = {name: np.asarray(getattr(self, name)) for name in self._names()}
-        said = {} if self.approximation_ is None else {"approximation": self.approximation_}
-        if self.features is None:
-            return arrays, said
-        of_features, described = self.features_.state()
-        return arrays | of_features, said | {"features": described}
+    def _learned(self) -> dict[str, Array]:
+        return {name: np.asarray(getattr(self, name)) for name in self._names()}
 
-    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        self.approximation_ = meta.get("approximation")
+    def _set_learned(self, arrays: Mapping[str, Array]) -> None:
         for name in self._names():
             value = arrays[name]
             setattr(self, name, value if value.ndim else value.item())
+
+    def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        arrays, meta = self._arrays_by_class(), self._classes_meta()
+        own = [self.approximation_, *(member.approximation_ for member in self.members_)]
+        if said := [one for one in own if one]:
+            self.approximation_ = "; ".join(dict.fromkeys(said))
+            meta = meta | {"approximation": self.approximation_}
+        if self.features is None:
+            return arrays, meta
+        of_features, described = self.features_.state()
+        return arrays | of_features, meta | {"features": described}
+
+    def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
         if self.features is not None:
             from insphere.detectors.frozen_features.pretrained_features import unfitted_features
 
             self.features_ = unfitted_features(self.features).restore(arrays, meta["features"])
+        self._restore_classes(arrays, meta)
+        self.approximation_ = meta.get("approximation")
 
     def _names(self) -> tuple[str, ...]:
         extremes = () if self.preprocess is None else ("low_", "high_")

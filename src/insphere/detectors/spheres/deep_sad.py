@@ -69,6 +69,7 @@ class DeepSAD(DeepSVDD):
         idle=("objective", "pollution"),
     )
 
+    _uses_labels: ClassVar[bool] = True
     _loss: ClassVar[Literal["inverse", "cross-entropy"]] = "inverse"
 
     eta: float = 1.0

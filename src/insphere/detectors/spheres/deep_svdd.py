@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
-from torch import nn
+from torch import Tensor, nn
 
 from insphere.detectors.base.class_labels import class_codes
 from insphere.detectors.base.how_to_train import how_to_train
@@ -18,6 +18,7 @@ from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
     arrays_of,
     batched,
+    best_encoder,
     encoder_spec,
     load_arrays,
     matching_weights,
@@ -28,7 +29,6 @@ from insphere.detectors.base.parameters import parameters
 from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import DataError, SpecError
-from insphere.nets.build import build_encoder
 from insphere.nets.fold import folded
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import Preprocessor
@@ -36,14 +36,14 @@ from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere
 from insphere.training.device import resolve_device
 from insphere.training.heads.center import Center
 from insphere.training.heads.centers import Centers
-from insphere.training.heads.head import HeadSpec
+from insphere.training.heads.head import Head, HeadSpec
 from insphere.training.heads.parse import parse_head
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
 from insphere.training.pollution import Pollution
 from insphere.training.pretraining.parse import parse_pretraining
 from insphere.training.pretraining.pretraining import Pretraining
-from insphere.training.recipe import parse_recipe
+from insphere.training.recipe import FAST, is_for_best, parse_recipe
 from insphere.training.regularizers import Regularizers
 from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
@@ -70,15 +70,19 @@ class DeepSVDD(
         ν in (0, 1]: the share of normal training samples outside the soft boundary. It also
         determines `radius_` for both objectives.
     encoder : str, EncoderSpec, dict or None, default=None
-        "mnist", "cifar10", "gtsrb", "resnet18", a spec, or None for the default for the shape
-        of the samples. A dict is a complete spec. With ``"base"`` set to one of these names, or to
-        "auto" for the default, it holds changes to that encoder:
+        "mnist", "cifar10", "gtsrb", "resnet18", "compact", a spec, or None for the default for the
+        shape of the samples. A dict is a complete spec. With ``"base"`` set to one of these names,
+        or to "auto" for the default, it holds changes to that encoder:
         ``{"base": "auto", "residual": True}``.
     preprocess : str, sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max for images, and standardised columns for tables.
-    recipe : {"fast", "paper"} or Recipe, default="fast"
-        Schedule of pretraining and training.
+    recipe : {"fast", "paper", "best"} or Recipe, default="fast"
+        Schedule of pretraining and training. "best" is for images: unless they are given, it also
+        chooses the encoder "compact", the pretraining "rotation" and the head "combined", which is
+        fitted and not trained. What cannot have that head (classes, the soft boundary, pollution,
+        a number of `epochs`) gets a sphere around the pretrained encoder, trained as in "fast".
+        Tables and images of fewer than 8 pixels a side are trained as in "fast".
     epochs, pretrain_epochs : int, optional
         Override the recipe's numbers of epochs; ``pretrain_epochs=0`` starts from random weights.
     lr : float, optional
@@ -101,14 +105,16 @@ class DeepSVDD(
     regularizers : Regularizers, dict or None, default=None
         Weights of terms that prevent a collapse, such as ``{"variance": 1.0}``. With a weight on
         the variance, bias terms are allowed. See `insphere.training.regularizers`.
-    pretraining : str, Pretraining, dict or None, default="autoencoder"
+    pretraining : str, Pretraining, dict or None, default="auto"
         How the encoder is pretrained, for the recipe's epochs of pretraining: a kind of
         `insphere.training.pretraining.table.PRETRAININGS`, its settings as a dict with ``"kind"``,
-        or None to start from random weights, as ``pretrain_epochs=0`` does.
+        or None to start from random weights, as ``pretrain_epochs=0`` does. "auto" is the
+        autoencoder, or what the recipe chooses.
     head : str, HeadSpec or dict, default="auto"
         What encloses the representations: a kind of `insphere.training.heads.table.HEADS`, or its
         settings. "auto" is one centre, or one for each class if `fit` gets classes of the normal
-        samples. ``{"kind": "centers", "n_centers": 5}`` finds several centres without classes.
+        samples, or what the recipe chooses. ``{"kind": "centers", "n_centers": 5}`` finds several
+        centres without classes.
     pollution : float, Pollution, dict or None, default=None
         Share of the training samples that are assumed to be anomalous, in (0, 0.5), if the normals
         are not clean. As a dict it also has the ``"form"`` of treating them: "refine", "soft" or
@@ -167,23 +173,30 @@ class DeepSVDD(
     pretrain_epochs: int | None = None
     radius_update: Literal["epoch", "batch"] = "epoch"
     regularizers: Regularizers | Mapping[str, Any] | None = None
-    pretraining: str | Pretraining | Mapping[str, Any] | None = "autoencoder"
+    pretraining: str | Pretraining | Mapping[str, Any] | None = "auto"
     head: str | HeadSpec | Mapping[str, Any] = "auto"
     pollution: float | Pollution | Mapping[str, Any] | None = None
     allow_collapse: bool = False
 
     _takes: ClassVar[tuple[str, ...]] = ("labels", "weights")
+    _uses_labels: ClassVar[bool] = False
 
     # ------------------------------------------------------------------ public
 
     def fit(  # type: ignore[override]  # see WeightedDetector
-        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        groups: Any = None,
+        strata: Any = None,
+        sample_weight: Any = None,
     ) -> Self:
         """Train on normal samples and place the threshold.
 
         Parameters
         ----------
-        X, groups, sample_weight
+        X, groups, strata, sample_weight
             As in `OneClassDetector.fit` and `WeightedDetector.fit`.
         y : array, shape (n,), optional
             Class of each normal sample, such as a product or a camera: whole numbers or strings.
@@ -194,7 +207,7 @@ class DeepSVDD(
         -------
         self
         """
-        return super().fit(X, y, groups=groups, sample_weight=sample_weight)
+        return super().fit(X, y, groups=groups, strata=strata, sample_weight=sample_weight)
 
     def predict_class(self, X: Any) -> NDArray[Any]:
         """Return the class whose sphere is nearest, in units of its radius.
@@ -288,8 +301,12 @@ class DeepSVDD(
             float32 for images, float64 for tables.
         """
         check_is_fitted(self)
-        scorer = self._scorer
-        return batched(self._read(X), scorer.represent, scorer, self.precision)
+        scorer, width = self._scorer, self._n_features_out
+
+        def upright(x: Tensor) -> Tensor:
+            return scorer.represent(x)[:, :width]  # other views of it follow, if there are any
+
+        return batched(self._read(X), upright, scorer, self.precision)
 
     def _module(self) -> nn.Module:
         return self.sphere_
@@ -315,9 +332,17 @@ class DeepSVDD(
     ) -> NDArray[Any]:
         keep_freed_memory()
         spec = self._resolve(several=bool(self.classes_))
+        form, head = (
+            spec.pretraining.for_samples(X),
+            spec.head.for_shape(self.modality_.sample_shape),
+        )
+        if (form, head) != (spec.pretraining, spec.head):
+            spec = spec.model_copy(update={"pretraining": form, "head": head})
         normal = None if spec.labelled is None or labels is None else labels >= 0
-        self._adopt(spec, self._train(TrainingSet(X, labels, None, weights, normal), spec))
-        distances = self._anomaly_score(X)
+        trained = self._train(TrainingSet(X, labels, None, weights, normal), spec)
+        self._adopt(spec, trained)
+        known = trained.scores
+        distances = self._training_scores(X) if known is None else known.numpy()
         of_normals = distances if normal is None else distances[normal]
         self.radius_ = float(radius_quantile(torch.from_numpy(of_normals), spec.nu))
         return distances
@@ -327,6 +352,12 @@ class DeepSVDD(
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
         return batched(X, self._scorer, self._scorer, self.precision)
+
+    def _training_scores(self, X: NDArray[Any]) -> NDArray[Any]:
+        scorer = self._scorer
+        head = scorer.head
+        assert isinstance(head, Head)
+        return batched(X, lambda x: head.as_if_new(scorer.represent(x)), scorer, self.precision)
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         meta = {
@@ -343,8 +374,8 @@ class DeepSVDD(
         with matching_weights():
             spec = SphereSpec.model_validate(meta["spec"])
             shape = self.modality_.sample_shape
-            encoder = build_encoder(spec.encoder, shape, allow_collapse=spec.builds_anything)
-            sphere = Sphere(Preprocessor(spec.preprocess, shape), encoder, spec.build_head())
+            encoder, head = spec.build_networks(shape)
+            sphere = Sphere(Preprocessor(spec.preprocess, shape), encoder, head)
             load_arrays(sphere, arrays, device)
         findings = list(meta["guard_findings"])
         self._adopt(spec, TrainedSphere(sphere, list(meta["history"])), findings)
@@ -360,7 +391,7 @@ class DeepSVDD(
         self.sphere_ = trained.sphere
         self._scorer = folded(trained.sphere)
         self.history_ = trained.history
-        self.guard_findings_ = trained.guard.summary() if findings is None else findings
+        self.guard_findings_ = trained.findings if findings is None else findings
         if isinstance(trained.sphere.head, Center):
             self.center_ = trained.sphere.center.cpu().numpy()
         self._n_features_out = spec.encoder.rep_dim
@@ -378,6 +409,12 @@ class DeepSVDD(
             )
         return sphere.head
 
+    def _needs_a_sphere(self) -> bool:
+        """Whether something was asked for that a head which is not trained cannot do."""
+        trained = (self.pollution, self.regularizers, self.epochs)
+        soft = self.objective != "one-class"
+        return self._uses_labels or soft or any(asked is not None for asked in trained)
+
     def _resolve(self, several: bool = False) -> SphereSpec:
         """Return the constructor's arguments as one spec.
 
@@ -386,13 +423,20 @@ class DeepSVDD(
         several : bool
             Whether the normal samples have classes.
         """
-        recipe = parse_recipe(self.recipe)
+        best = self.recipe == "best" and is_for_best(self.modality_.sample_shape)
+        recipe = parse_recipe("fast" if self.recipe == "best" and not best else self.recipe)
+        usual = "centers" if several else "center"
+        if best and not (several or self._needs_a_sphere()):
+            usual = "combined"
+        head = usual if self.head == "auto" else self.head
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
-        if self.pretraining is None:
+        pretraining = self.pretraining
+        if pretraining is None:
             pretrain["epochs"] = 0
+        if pretraining in ("auto", None):
+            pretraining = "rotation" if best else "autoencoder"
         steps = preprocess_steps(self.preprocess, self.modality_)
-        usual = "centers" if several else "center"
         with settings():
             given = self.regularizers
             if isinstance(given, Mapping):
@@ -402,11 +446,24 @@ class DeepSVDD(
                 pollution = Pollution(share=pollution)
             elif isinstance(pollution, Mapping):
                 pollution = Pollution.model_validate(dict(pollution))
-            encoder = encoder_spec(self.encoder, self.modality_)
+            enclosing = parse_head(head)
+            if best and not enclosing.views:
+                recipe = recipe.model_copy(update={"train": FAST.train})
+            if enclosing.views and self.epochs:
+                raise SpecError(
+                    "A head that compares several views is fitted and not trained: leave out "
+                    "epochs, or take head=center."
+                )
+            if enclosing.views:
+                train["epochs"] = 0
+            encoder = encoder_spec(
+                best_encoder(self.encoder) if best else self.encoder, self.modality_
+            )
             resolved = recipe.override(pretrain=pretrain, train=train)
             if self.batch_size is None:
                 shape = self.modality_.sample_shape
-                resolved = fitting_recipe(self.recipe, resolved, encoder, shape, self.n_train_)
+                named = "fast" if self.recipe == "best" else self.recipe
+                resolved = fitting_recipe(named, resolved, encoder, shape, self.n_train_)
             return SphereSpec(
                 encoder=encoder,
                 preprocess=steps,
@@ -416,7 +473,7 @@ class DeepSVDD(
                 radius_update=self.radius_update,
                 allow_collapse=self.allow_collapse,
                 regularizers=given,
-                pretraining=parse_pretraining(self.pretraining or "autoencoder"),
-                head=parse_head(chosen if (chosen := self.head) != "auto" else usual),
+                pretraining=parse_pretraining(pretraining),
+                head=enclosing,
                 pollution=pollution,
             )

@@ -11,19 +11,26 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from insphere.detectors.base.checks import require_count
+from insphere.detectors.base.checks import require, require_count
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.spheres.sphere_ensemble import SphereEnsemble
 from insphere.errors import DataError
+from insphere.modalities.series.time_series import strongest_period
 from insphere.nets.rows import RowEncoder
 from insphere.nets.series import DilatedEncoder
 
 Floats = NDArray[np.float64]
 
-VIEWS = ("window", "summary")
-"""What a member sees: the window itself, or what `summarised` says of it."""
+VIEWS: dict[str, tuple[str, ...]] = {
+    "summary": ("window", "summary"),
+    "shape": ("window", "shape"),
+}
+"""What the members see, in turn: the window itself; what `summarised` says of it; the window
+without the mean of each channel."""
+PERIODIC = 0.5
+"""Share of the variance that repeats after a period, from which the shape of a period counts."""
 WIDTH = 16
 ROWS_AT_ONCE = 512
 
@@ -34,12 +41,17 @@ class SeriesSVDD(SphereEnsemble):
 
     The score of a point is that of the window that ends there, so that it needs no later values:
     `score_one` gives the same scores one by one. The first view is the standardised window, with an
-    encoder of dilated causal convolutions (`insphere.nets.series.DilatedEncoder`). The second is a
-    summary of the window: level, deviation, last value against the level, roughness and range of
-    each channel. Both start as the identity and are trained, and score, as in `TableSVDD`.
+    encoder of dilated causal convolutions (`insphere.nets.series.DilatedEncoder`). The second
+    depends on the series. Where more than half of the variance repeats after a period that fits
+    into the window, as in an electrocardiogram, it is the window without its level: the shape of a
+    period is what is normal. Elsewhere it is a summary of the window: level, deviation, last value
+    against the level, roughness and range of each channel. Both start as the identity and are
+    trained, and score, as in `TableSVDD`.
 
     Parameters
     ----------
+    views : {"auto", "summary", "shape"}, default="auto"
+        The second view; "auto" decides as said above.
     window : int, optional
         Points of a window; by default the strongest period of the autocorrelation of the training
         points; see `insphere.modalities.series.time_series.window_length`.
@@ -57,6 +69,8 @@ class SeriesSVDD(SphereEnsemble):
     ----------
     rows_ : ndarray of float64, shape (n, C, T)
         The stored normal windows.
+    views_ : tuple of str
+        What the members see, in turn.
     """
 
     card = MethodCard(
@@ -68,6 +82,7 @@ class SeriesSVDD(SphereEnsemble):
     )
 
     window: int | None = None
+    views: str = "auto"
     max_rows: int = 4000
     steps: int = 20
 
@@ -79,8 +94,18 @@ class SeriesSVDD(SphereEnsemble):
             )
         if self.window is not None:
             require_count("window", self.window, 2)
+        require(
+            self.views in ("auto", *VIEWS),
+            f"views is auto, summary or shape, but got {self.views!r}.",
+        )
+        self.views_ = VIEWS[self._second_view(X) if self.views == "auto" else self.views]
         self.reset()
         return super()._fit(X)
+
+    def _second_view(self, X: Array) -> str:
+        """Decide by whether a period of the series fits into the window and explains half of it."""
+        period, share = strongest_period(X[:, :, -1])
+        return "shape" if share > PERIODIC and period <= X.shape[2] else "summary"
 
     # ------------------------------------------------------------------ public
 
@@ -164,6 +189,14 @@ class SeriesSVDD(SphereEnsemble):
         self.summary_scale_ = np.asarray(arrays["summary_scale"])
         self.reset()
 
+    def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        arrays, meta = super()._state()
+        return arrays, meta | {"views": list(self.views_)}
+
+    def _set_state(self, arrays: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+        self.views_ = tuple(meta.get("views", VIEWS["summary"]))  # older models do not say
+        super()._set_state(arrays, meta)
+
     def _encoder(self, shape: tuple[int, ...]) -> nn.Module:
         if len(shape) == 1:
             return RowEncoder(shape[0], WIDTH)
@@ -174,7 +207,11 @@ class SeriesSVDD(SphereEnsemble):
 
     def _view(self, rows: Floats, member: int) -> Floats:
         scaled = self._standardised(rows)
-        if VIEWS[member % len(VIEWS)] == "summary":
+        view = self.views_[member % len(self.views_)]
+        if view == "shape":
+            shape: Floats = scaled - scaled.mean(axis=2, keepdims=True)
+            return shape
+        if view == "summary":
             summary: Floats = (summarised(scaled) - self.summary_mean_) / self.summary_scale_
             return summary
         return scaled

@@ -129,7 +129,13 @@ class SoftmaxThreshold(WeightedDetector, TrainedNetworkDetector):
     # ------------------------------------------------------------------ public
 
     def fit(  # type: ignore[override]  # see WeightedDetector
-        self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None
+        self,
+        X: Any,
+        y: Any = None,
+        *,
+        groups: Any = None,
+        strata: Any = None,
+        sample_weight: Any = None,
     ) -> Self:
         """Train on the known classes, and place the threshold on the images of the normal ones.
 
@@ -139,7 +145,7 @@ class SoftmaxThreshold(WeightedDetector, TrainedNetworkDetector):
             Images of all known classes, or a numeric table.
         y : array, shape (n,)
             Class of each: whole numbers or strings.
-        groups, sample_weight
+        groups, strata, sample_weight
             As in `OneClassDetector.fit` and `WeightedDetector.fit`.
 
         Returns
@@ -153,7 +159,7 @@ class SoftmaxThreshold(WeightedDetector, TrainedNetworkDetector):
         SpecError
             If a setting is out of range, or names an unknown class.
         """
-        return super().fit(X, y, groups=groups, sample_weight=sample_weight)
+        return super().fit(X, y, groups=groups, strata=strata, sample_weight=sample_weight)
 
     def fit_predict(self, X: Any, y: Any = None) -> NDArray[np.int64]:
         """Return +1 for each normal and -1 for each anomalous image, after fitting to them."""

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from insphere.data.image_set import ImageSet, take_images
+from insphere.data.image_set import take_images
+from insphere.data.sample_set import SampleSet
 from insphere.data.split import OneClassSplit
 from insphere.experiments.runs.run_builder import settings_of
 from insphere.experiments.runs.spec import RunSpec
@@ -78,14 +79,14 @@ class _Watch(Callback):
         return self.setup + self.total / rate
 
 
-def measure(spec: RunSpec, data: ImageSet) -> Estimate:
+def measure(spec: RunSpec, data: SampleSet) -> Estimate:
     """Execute a moment of each phase, and score some images.
 
     Parameters
     ----------
     spec : RunSpec
         The run.
-    data : ImageSet
+    data : SampleSet
         Its data set.
 
     Raises

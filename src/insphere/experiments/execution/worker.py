@@ -14,13 +14,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from insphere.data.image_set import ImageSet
-from insphere.data.load import load_dataset
+from insphere.data.sample_set import SampleSet
 from insphere.errors import InsphereError
 from insphere.experiments.runs.run import RunResult, run
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.runs.training_snapshots import live_view
 from insphere.experiments.store.jsonl_rows import append_row
 from insphere.experiments.store.run_store import Store
+from insphere.modalities.examples import load_named
 from insphere.training.callbacks import Callback
 from insphere.workflows.provenance import trained_on
 
@@ -128,13 +129,13 @@ class Worker:
     def _measure(self, spec: RunSpec, stop: threading.Event) -> RunResult:
         data = dataset(spec.dataset)
         callbacks: list[Callback] = [_Reporter(self.store, spec.identity, self.name, stop)]
-        if self.live:
+        if self.live and isinstance(data, ImageSet):
             split = spec.reading.split(data)
             callbacks += live_view(self.store.files.folder(spec.identity), split)
         folder = self.checkpoints or self._shared_checkpoints(spec, data)
         return run(spec, data, checkpoints=folder, callbacks=callbacks)
 
-    def _shared_checkpoints(self, spec: RunSpec, data: ImageSet) -> Path:
+    def _shared_checkpoints(self, spec: RunSpec, data: SampleSet) -> Path:
         """Return the folder for checkpoints that runs with the same images and seed share."""
         shared = f"{data.name}-{'+'.join(spec.normal)}-{spec.seed}"
         name = "".join(c if c.isalnum() or c in "+-" else "_" for c in shared)
@@ -148,7 +149,9 @@ class Worker:
         if history := getattr(result.detector, "history_", []):
             files.save_history(identity, history)
         if self.save_models:
-            result.detector.trained_on_ = trained_on(result.split.data, spec.reading)
+            kind = result.detector.modality_.key
+            data = result.split.data
+            result.detector.trained_on_ = trained_on(data, spec.reading, kind=kind)
             result.detector.save(files.model(identity), overwrite=True)
         row = result.row()
         if self.rows is not None:
@@ -194,9 +197,9 @@ class _Reporter(Callback):
 
 
 @lru_cache(maxsize=2)
-def dataset(name: str) -> ImageSet:
+def dataset(name: str) -> SampleSet:
     """Load a data set once in each process."""
-    return load_dataset(name, progress=False)
+    return load_named(name)
 
 
 def run_group(

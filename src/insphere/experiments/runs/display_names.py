@@ -18,6 +18,7 @@ from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.figures.measured import Measured
+from insphere.modalities.examples import kind_of_example
 
 Row = Mapping[str, Any]
 
@@ -67,6 +68,7 @@ _FIRST = ("recipe", "objective")  # parameters that come first in a name
 _WORDS = {
     ("objective", "soft-boundary"): "soft boundary",
     ("recipe", "paper"): "paper recipe",
+    ("recipe", "best"): "best recipe",
     ("gamma", "labelled-holdout"): "tuned on labelled test images",
     ("nu", "labelled-holdout"): "",  # tuned together with γ
 }
@@ -311,6 +313,8 @@ def dataset_titles(datasets: Iterable[str]) -> dict[str, str]:
 
 
 def _dataset_title(name: str, parts: int) -> str:
+    if (kind := kind_of_example(name)) is not None and kind.example is not None:
+        return kind.example.title
     if name not in DATASETS:
         title = "/".join(_parts(name)[-parts:]) or name
         return next((title.removesuffix(end) for end in _ARCHIVES if title.endswith(end)), title)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from insphere.data.image_set import ImageSet
+from insphere.data.sample_set import SampleSet
 from insphere.data.split import OneClassSplit
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.experiments.runs.labelled_data import fit_to_split
@@ -75,7 +75,7 @@ class RunResult:
 
 
 def run(
-    spec: RunSpec, data: ImageSet, *, checkpoints: Path | None = None, **extra: Any
+    spec: RunSpec, data: SampleSet, *, checkpoints: Path | None = None, **extra: Any
 ) -> RunResult:
     """Fit the detector of a run on its normal class, and evaluate it on the test images.
 
@@ -83,7 +83,7 @@ def run(
     ----------
     spec : RunSpec
         The run.
-    data : ImageSet
+    data : SampleSet
         The data set of the run, loaded.
     checkpoints : pathlib.Path, optional
         Folder for checkpoints, for methods that write them.

@@ -17,13 +17,16 @@ from insphere.detectors.registry import (
 from insphere.errors import MissingExtraError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.experiments.runs.spec import RunSpec
+from insphere.modalities.examples import kind_of_example
 from insphere.scoring.thresholds import conformal_calibration_size
 from insphere.training.recipe import parse_recipe
 
+RecipeName = Literal["fast", "paper", "best"]
 BASELINE = "deep-svdd"
 UNTRAINED = "untrained"
-PRETRAINING, HEAD = "autoencoder", "center"  # the defaults
+PRETRAINING, HEAD = "auto", "auto"  # the defaults
 _NETWORK = ("encoder", "preprocess", "allow_collapse")
+_BEST = ("recipe", "pretrain_epochs", "pretraining", "head")  # with the recipe of this name
 _KEPT = ("recipe", "epochs", "pretrain_epochs", "objective", "nu", "false_alarm_rate")
 _RATES = (0.05, 0.1)
 
@@ -43,14 +46,15 @@ class RunChoice(BaseModel):
         Objective of Deep SVDD.
     options : tuple of str
         Keys of `OPTIONS`, for methods that accept them.
-    recipe : {"fast", "paper"}
+    recipe : {"fast", "paper", "best"}
         Recipe of the schedule.
     epochs, pretrain_epochs : int, optional
         Override those of the recipe.
     pretraining : str
-        Kind of pretraining; see `insphere.training.pretraining.table.PRETRAININGS`.
+        Kind of pretraining; see `insphere.training.pretraining.table.PRETRAININGS`. "auto" is that
+        of the recipe.
     head : str
-        Kind of head; see `insphere.training.heads.table.HEADS`.
+        Kind of head; see `insphere.training.heads.table.HEADS`. "auto" is that of the recipe.
     false_alarm_rate : float, optional
         Hold out normal images, and place the threshold for this rate.
     seed : int
@@ -64,7 +68,7 @@ class RunChoice(BaseModel):
     method: MethodName = BASELINE
     objective: Literal["one-class", "soft-boundary"] = "one-class"
     options: tuple[str, ...] = ()
-    recipe: Literal["fast", "paper"] = "fast"
+    recipe: RecipeName = "fast"
     epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int | None = Field(default=None, ge=0)
     pretraining: str = PRETRAINING
@@ -84,8 +88,8 @@ class RunChoice(BaseModel):
             "recipe": None if self.recipe == "fast" else self.recipe,
             "epochs": self.epochs,
             "pretrain_epochs": self.pretrain_epochs,
-            "pretraining": None if self.pretraining == PRETRAINING else self.pretraining,
-            "head": None if self.head == HEAD else self.head,
+            "pretraining": self._chosen(self.pretraining, "autoencoder"),
+            "head": self._chosen(self.head, "center"),
             "objective": None if self.objective == "one-class" else self.objective,
             "false_alarm_rate": self.false_alarm_rate,
         }
@@ -100,6 +104,11 @@ class RunChoice(BaseModel):
             params=params,
             seed=self.seed,
         )
+
+    def _chosen(self, kind: str, usual: str) -> str | None:
+        """Return a kind of pretraining or head; None where it is what the recipe takes anyway."""
+        by_recipe = kind == "auto" or (kind == usual and self.recipe != "best")
+        return None if by_recipe else kind
 
     def specs(self) -> list[RunSpec]:
         """Return the run, its baseline and its controls, in this order and without repetitions."""
@@ -119,8 +128,13 @@ def takes_options(method: str) -> bool:
 
 
 @cache
-def comparable_methods() -> dict[str, str]:
-    """Return the methods that are trained on normal images alone, and what each needs.
+def comparable_methods(kind: str = "images") -> dict[str, str]:
+    """Return the methods that are trained on normal samples alone, and what each needs.
+
+    Parameters
+    ----------
+    kind : str
+        Key of the kind of data that they take, by their cards.
 
     Returns
     -------
@@ -132,7 +146,7 @@ def comparable_methods() -> dict[str, str]:
         try:
             if (card := method_card(method)).needs_labels or card.takes_anomalies:
                 continue
-            if "images" not in card.takes:
+            if kind not in card.takes:
                 continue
             check_installed(method)
         except MissingExtraError as error:
@@ -171,7 +185,12 @@ def baseline_of(spec: RunSpec) -> RunSpec:
     >>> spec = RunSpec(dataset="mnist", normal=("3",), params={"encoder": {"residual": True}})
     >>> baseline_of(spec).params
     {}
+
+    For other kinds of data than images, it is the method that is usual there.
     """
+    if (kind := kind_of_example(spec.dataset)) is not None:
+        held_out = {k: v for k, v in spec.params.items() if k == "false_alarm_rate"}
+        return _changed(spec, kind.method, spec.params if spec.method == kind.method else held_out)
     kept = _KEPT if spec.method == BASELINE else ("recipe", "false_alarm_rate")
     params = {key: value for key, value in spec.params.items() if key in kept}
     return _changed(spec, BASELINE, params)
@@ -183,7 +202,11 @@ def controls_of(spec: RunSpec) -> list[RunSpec]:
     A control that accepts processing options gets the network of the run.
     """
     held_out = {k: v for k, v in spec.params.items() if k == "false_alarm_rate"}
-    network = {k: v for k, v in spec.params.items() if k in _NETWORK}
+    if (kind := kind_of_example(spec.dataset)) is not None:
+        known = comparable_methods(kind.key)
+        return [_changed(spec, m, held_out) for m in kind.rivals if not known.get(m, "missing")]
+    names = _NETWORK + (_BEST if spec.params.get("recipe") == "best" else ())
+    network = {k: v for k, v in spec.params.items() if k in names}
     found = []
     for control in METHODS:
         card = method_card(control)

@@ -20,11 +20,11 @@ from pydantic import (
 )
 
 from insphere.data.datasets.table import DATASETS, named_dataset
-from insphere.data.load import load_dataset
 from insphere.detectors.method_field import MethodKey, MethodName
 from insphere.errors import SpecError
 from insphere.experiments.runs.display_names import normal_title, run_names, settings_key
 from insphere.experiments.runs.spec import RunSpec
+from insphere.modalities.examples import load_named
 from insphere.validation import sentence
 from insphere.workflows.fit_config import read_config
 
@@ -346,7 +346,7 @@ def _with_columns(planned: Sequence[tuple[SweepRun, RunSpec]]) -> list[SweepRun]
 def class_names(dataset: str) -> tuple[str, ...]:
     """Return the names of the classes of a data set; known data sets are not loaded for this."""
     known = named_dataset(dataset).class_names if dataset in DATASETS else ()
-    return known or load_dataset(dataset, progress=False).class_names
+    return known or load_named(dataset).class_names
 
 
 def read_sweep(path: str | PathLike[str]) -> Sweep:

@@ -1,4 +1,4 @@
-"""Graphs in files: arrays in .npz, nodes and edges in JSON."""
+"""Graphs in files: arrays in .npz, nodes and edges in JSON, edges alone in CSV."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from insphere.data.files import read_regular
 from insphere.errors import DataError
 from insphere.modalities.graphs.graph import Graph
 from insphere.modalities.graphs.graph_set import GraphSet
+from insphere.modalities.tables.files import lines_of, text_of
 
 SPARSE = ("data", "indices", "indptr", "shape")
+FEATURES, EDGES, LABELS = ("features", "x"), ("edges", "edge_index"), ("labels", "y")
+"""Names of arrays; the second of each pair is that of PyTorch Geometric."""
 _HEAD = 4096
 
 
@@ -28,7 +31,7 @@ def looks_like_a_graph(source: str) -> bool:
     try:
         if path.suffix.lower() == ".npz":
             with zipfile.ZipFile(path) as archive:
-                return "edges.npy" in archive.namelist()
+                return any(f"{name}.npy" in archive.namelist() for name in EDGES)
         return b'"nodes"' in read_regular(path, _HEAD)
     except (OSError, zipfile.BadZipFile):
         return False
@@ -41,9 +44,11 @@ def read_graph(source: str) -> GraphSet:
     ----------
     source : str
         ``.npz``: `edges` (pairs of nodes), and `features` (dense) or the parts of a CSR matrix
-        (`data`, `indices`, `indptr`, `shape`); perhaps `labels`, with −1 for nodes without one.
+        (`data`, `indices`, `indptr`, `shape`); perhaps `labels`, with −1 for nodes without one. The
+        names of PyTorch Geometric, `x`, `edge_index` (2×E) and `y`, are known too.
         ``.json``: `nodes`, each with an `id`, perhaps a `label`, and numbers; and `edges` (or
         `links`): pairs of ids, or objects with `source` and `target`.
+        ``.csv``, ``.tsv``: an edge on each line, whose first two columns name its ends.
 
     Raises
     ------
@@ -51,6 +56,13 @@ def read_graph(source: str) -> GraphSet:
         If the file cannot be read, or holds no such graph.
     """
     path = Path(source)
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return _from_edges(path)
+    if path.suffix.lower() not in (".npz", ".json"):
+        raise DataError(
+            f"{path} is no file of a graph: graphs are read from .npz, .json, or .csv with an edge "
+            "on each line; open others with NetworkX and give the graph to fit in Python."
+        )
     try:
         if path.suffix.lower() == ".npz":
             with np.load(path, allow_pickle=False) as archive:
@@ -66,23 +78,44 @@ def read_graph(source: str) -> GraphSet:
         raise DataError(f"{path} holds no graph: {str(error).splitlines()[0]}.") from error
 
 
+def _from_edges(path: Path) -> GraphSet:
+    """Read a list of edges; a node is then described by those that it is connected with."""
+    text = text_of(path)
+    rows = [row for _, row in lines_of(text, path)[1]][1:]
+    if not rows or any(len(row) < 2 for row in rows):
+        raise DataError(
+            f"{path} holds no edges: its first line names the columns, and each other line names "
+            "the two ends of an edge."
+        )
+    pairs = [(row[0].strip(), row[1].strip()) for row in rows]
+    ids = list(dict.fromkeys(end for pair in pairs for end in pair))
+    places = {name: i for i, name in enumerate(ids)}
+    edges = np.array([[places[a], places[b]] for a, b in pairs], np.int64)
+    return labelled(Graph.of(len(ids), edges, ids, ids), None, path.stem)
+
+
 def _from_arrays(arrays: Mapping[str, Any], path: Path) -> GraphSet:
-    if "edges" not in arrays:
+    name = next((name for name in EDGES if name in arrays), None)
+    if name is None:
         raise DataError(f"{path} holds no edges: save pairs of nodes as edges.")
+    edges = np.asarray(arrays[name])
+    if name == "edge_index" and edges.ndim == 2 and edges.shape[0] == 2:
+        edges = edges.T
+    labels = next((arrays[name] for name in LABELS if name in arrays), None)
+    dense = next((arrays[name] for name in FEATURES if name in arrays), None)
     if all(name in arrays for name in SPARSE):
         parts = (arrays["data"], arrays["indices"], arrays["indptr"])
         features: Any = sparse.csr_matrix(parts, shape=tuple(map(int, arrays["shape"])))
         features.check_format()
-    elif "features" in arrays:
-        features = np.asarray(arrays["features"], np.float64)
+    elif dense is not None:
+        features = np.asarray(dense, np.float64)
         if features.ndim != 2:
             raise DataError(f"The features in {path} are no table with a row for each node.")
-    elif "labels" in arrays:
-        features = len(arrays["labels"])
+    elif labels is not None:
+        features = len(labels)
     else:
-        features = int(np.max(arrays["edges"], initial=-1)) + 1
-    graph = Graph.of(features, arrays["edges"])
-    labels = arrays.get("labels")
+        features = int(np.max(edges, initial=-1)) + 1
+    graph = Graph.of(features, edges)
     if labels is not None and np.shape(labels) != (len(graph),):
         raise DataError(f"{path} has {len(graph):,} nodes but {np.size(labels):,} labels.")
     words = None if labels is None else [_label(value) for value in labels.tolist()]

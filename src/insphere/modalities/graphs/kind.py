@@ -18,7 +18,7 @@ from insphere.modalities.graphs.files import looks_like_a_graph, read_graph
 from insphere.modalities.graphs.graph import Graph, Nodes
 from insphere.modalities.graphs.graph_set import GraphSet
 from insphere.modalities.graphs.others import from_networkx, from_pyg
-from insphere.modalities.modality import Array, Modality, forget_columns
+from insphere.modalities.modality import Array, Example, Modality, forget_columns
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Graphs(Modality):
     how_to_label: ClassVar[str] = "give each node a label"
     needs_own: ClassVar[bool] = True
     method: ClassVar[str] = "graph-knn"
+    example: ClassVar[Example] = Example("karate-club", "Members of a karate club", "networkx")
     rivals: ClassVar[tuple[str, ...]] = ("ocgnn",)
 
     @classmethod

@@ -15,7 +15,7 @@ from insphere.data.read_options import ReadOptions
 from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError
 from insphere.modalities.exhibit import Curve, Exhibit
-from insphere.modalities.modality import Array, Modality, forget_columns
+from insphere.modalities.modality import Array, Example, Modality, forget_columns
 from insphere.modalities.series.time_series import (
     TimeSeries,
     looks_like_series,
@@ -56,6 +56,9 @@ class Series(Modality):
     )
     method: ClassVar[str] = "series-svdd"
     rivals: ClassVar[tuple[str, ...]] = ()
+    example: ClassVar[Example] = Example(
+        "share-prices", "Prices of a share up to the crash of 2008", "matplotlib"
+    )
 
     @classmethod
     def reads(cls, X: Any) -> bool:
@@ -191,18 +194,21 @@ class Series(Modality):
     def exhibits(self, detector: Any, data: SampleSet, index: NDArray[np.int64]) -> list[Exhibit]:
         """Return the stretch around each point with its window, and the nearest normal window.
 
-        Points less than a window apart are one stretch, which is drawn once.
+        Points less than a window apart are one stretch, which is drawn once, around the point with
+        the highest score. The stretches with the highest scores are drawn.
         """
         assert isinstance(data, TimeSeries)
         values, places = data.filled, data.points[index]
         nearest = getattr(detector, "nearest_window", None)
         shown: list[int] = []
-        exhibits = []
-        for place in places.tolist():
-            near = [other for other in shown if abs(other - place) < self.window]
-            if near or len(shown) == MOST_SHOWN:
-                note = "Part of a stretch that is drawn already." if near else ""
-                exhibits.append(Exhibit(note=note))
+        exhibits = [Exhibit() for _ in places]
+        scores = detector.anomaly_score(data.take(index))
+        for row in np.argsort(-scores, kind="stable").tolist():
+            place = int(places[row])
+            if any(abs(other - place) < self.window for other in shown):
+                exhibits[row] = Exhibit(note="Part of a stretch that is drawn elsewhere.")
+                continue
+            if len(shown) == MOST_SHOWN:
                 continue
             shown.append(place)
             low = max(0, place - CONTEXT * self.window)
@@ -215,7 +221,7 @@ class Series(Modality):
             if nearest is not None:
                 alike = nearest(data.take(np.flatnonzero(data.points == place)))
                 curves += [Curve(tuple(channel.tolist()), "nearest\nnormal") for channel in alike]
-            exhibits.append(Exhibit(curves=tuple(curves)))
+            exhibits[row] = Exhibit(curves=tuple(curves))
         return exhibits
 
 

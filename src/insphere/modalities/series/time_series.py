@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,13 +16,19 @@ from numpy.typing import NDArray
 
 from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError, SpecError
-from insphere.modalities.tables.files import read_frame
+from insphere.modalities.arrays import POINTS, ROWS, SUFFIXES, holds_points, read_arrays
+from insphere.modalities.series.stamps import is_stamp, moments, seconds
+from insphere.modalities.tables.files import LABEL_NAMES, lines_of, read_frame, usual_label
 from insphere.modalities.tables.frame import Frame
-from insphere.parsing import is_number
+from insphere.modalities.tables.numbers import is_missing, is_written_number
+from insphere.modalities.tables.table_set import NORMAL_WORDS
 
 ROLES = ("time", "label", "drop")
 BLOCKS = 40  # in which points stay together when some are held out
 GAP = 1.5  # usual steps; a longer one is a gap
+TIME_NAMES = ("time", "timestamp", "timestamps", "datetime", "date", "t", "ts", "epoch", "seconds")
+"""Names, in small letters, of a column of numbers that are times if they ascend."""
+_HEAD = 1 << 16  # bytes from which a series is recognised
 Floats = NDArray[np.float64]
 
 
@@ -162,18 +169,20 @@ class TimeSeries(SampleSet):
 
 
 def read_series(source: str, columns: Mapping[str, str], *, test_size: float = 0.5) -> TimeSeries:
-    """Read a CSV or Parquet file with a column of time stamps and columns of values.
+    """Read a series from a CSV or Parquet file, or from arrays of NumPy.
 
     Parameters
     ----------
     source : str
-        Path of the file.
+        Path of the file. A CSV or Parquet file has columns of values, and perhaps one of time
+        stamps. An ``.npz`` file has `values`, and perhaps `labels` and `times`.
     columns : mapping of str to str
-        "time": column of time stamps, by default the first that holds dates; "label": column with
-        the class of each point; "drop": columns to leave out, separated by commas. A role with a
+        "time": column of time stamps, by default the first that holds dates, or one named "time"
+        or the like whose numbers ascend; "label": column with the class of each point, by default
+        one that surely is; "drop": columns to leave out, separated by commas. A role with a
         question mark may name a column that is not there.
     test_size : float
-        With labels, the last share of the series that is not trained on.
+        With labels of several classes, the last share of the series that is not trained on.
 
     Raises
     ------
@@ -181,33 +190,49 @@ def read_series(source: str, columns: Mapping[str, str], *, test_size: float = 0
         If the file or a column cannot be used.
     """
     path = Path(source)
-    frame = read_frame(path)
+    is_test = None
+    if path.suffix.lower() in SUFFIXES:
+        frame, usual, is_test = _of_arrays(path)
+    else:
+        frame = read_frame(path)
+        usual = usual_label(frame)
     roles = _roles(columns, frame)
-    time = next(iter(roles["time"]), None) or _time_column(frame)
+    time = next(iter(roles["time"]), None) or _time_column(frame, roles["drop"])
     label = next(iter(roles["label"]), None)
+    if label is None and usual is not None and usual not in roles["drop"]:
+        label = usual
+        if path.suffix.lower() not in SUFFIXES:
+            warnings.warn(
+                f"Column {label} is taken for what each point is, and is not trained on: name "
+                "another with --label, or leave it out "
+                f"with --column drop={label}.",
+                stacklevel=2,
+            )
     left = {one for one in (time, label, *roles["drop"]) if one is not None}
     rest = frame.without(left)
     texts = [n for n, v in zip(rest.names, rest.columns, strict=True) if v.dtype == object]
     if texts or not rest.names:
         raise DataError(
             f"{path} has a column of texts, {texts[0]}, which is no channel of a series: leave it "
-            f"out with drop={texts[0]}."
+            f"out with --column drop={texts[0]}."
             if texts
             else f"{path} has no column of values beside its time stamps."
         )
     times: Any = None
     paths = None
     if time is not None:
-        times = _seconds(time, frame.column(time))
+        times = seconds(time, frame.column(time))
         paths = tuple(_stamp(value) for value in frame.column(time))
+        _check_ascending(times, time, paths)
     names: tuple[str, ...] = ("points",)
-    labels, is_test = np.zeros(len(frame), np.int64), None
+    labels = np.zeros(len(frame), np.int64)
     if label is not None:
         found = [_stamp(value) for value in frame.column(label)]
         names = tuple(sorted(set(found)))
         labels = np.array([names.index(value) for value in found], dtype=np.int64)
-        is_test = np.arange(len(frame)) >= round((1 - test_size) * len(frame))
-    normal = tuple(one for one in names if one.lower() in ("0", "normal", "false"))
+        if len(names) > 1 and is_test is None:
+            is_test = np.arange(len(frame)) >= round((1 - test_size) * len(frame))
+    normal = tuple(one for one in names if one.lower() in NORMAL_WORDS)[:1]
     return TimeSeries(
         np.column_stack(rest.columns), times, rest.names, labels, names, path.stem, is_test, paths,
         normal if label is not None else (),
@@ -215,21 +240,62 @@ def read_series(source: str, columns: Mapping[str, str], *, test_size: float = 0
 
 
 def looks_like_series(path: Path) -> bool:
-    """Whether a CSV file has one column of ascending dates and otherwise numbers alone."""
+    """Whether a file is surely a series.
+
+    These are a CSV file whose first column holds ascending dates and whose others hold numbers, and
+    NumPy files with `values` (see `insphere.modalities.arrays.holds_points`).
+    """
+    if path.suffix.lower() in SUFFIXES:
+        return holds_points(path)
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            lines = [line for _, line in zip(range(30), file, strict=False)]
-        head, *rows = ([cell.strip() for cell in line.strip().split(",")] for line in lines)
-        if len(head) < 2 or len(rows) < 3:
+        head, *rows = _first_lines(path)
+        if len(head) < 2 or len(rows) < 3 or any(len(row) != len(head) for row in rows):
             return False
-        rows = [row for row in rows if row != [""]]
-        times = np.array([_parsed(row[0]) for row in rows])
-        numbers = [cell == "" or is_number(cell) for row in rows for cell in row[1:]]
-    except (ValueError, IndexError, OSError, UnicodeDecodeError):
+        times = moments([row[0].strip() for row in rows])
+    except (ValueError, OSError, DataError, csv.Error):
         return False
-    return bool((np.diff(times) > 0).all()) and all(numbers)
+    numbers = all(
+        is_missing(cell) or is_written_number(cell)
+        for row in rows
+        for name, cell in zip(head[1:], row[1:], strict=True)
+        if name.strip().lower() not in LABEL_NAMES
+    )
+    return bool((np.diff(times) > 0).all()) and numbers
+
+
+def _first_lines(path: Path) -> list[list[str]]:
+    """Return the cells of the first lines of a CSV file, whatever its encoding and separator."""
+    with path.open("rb") as file:
+        content = file.read(_HEAD)
+    codec = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    text = content.decode(codec, "replace")
+    whole = text if len(content) < _HEAD else text[: text.rfind("\n") + 1]
+    return [row for _, row in lines_of(whole, path)[1][:30]]
+
+
+def _of_arrays(path: Path) -> tuple[Frame, str | None, NDArray[np.bool_] | None]:
+    """Return the values of a NumPy file as columns, with its times and labels, if it has any."""
+    found = read_arrays(path, (*POINTS, *ROWS))
+    values = found["values"]
+    if values.dtype.kind not in "iufb":
+        raise DataError(f"The values in {path} are of type {values.dtype}, not numbers.")
+    width = values.shape[1]
+    usual = ["value"] if width == 1 else [f"channel {i}" for i in range(width)]
+    names = [str(name) for name in found.get("names", usual)]
+    columns: list[NDArray[Any]] = list(values.T.astype(np.float64))
+    for role, name in (("times", "time"), ("labels", "label")):
+        if role in found:
+            names.append(name)
+            one = found[role]
+            if one.dtype.kind == "M":
+                one = one.astype("datetime64[s]").astype(np.int64)
+            columns.append(
+                one.astype(str).astype(object) if one.dtype.kind in "US" else one.astype(np.float64)
+            )
+    label = "label" if "labels" in found else None
+    return Frame(tuple(names), tuple(columns)), label, found.get("is_test")
 
 
 def _roles(columns: Mapping[str, str], frame: Frame) -> dict[str, list[str]]:
@@ -247,32 +313,28 @@ def _roles(columns: Mapping[str, str], frame: Frame) -> dict[str, list[str]]:
     return roles
 
 
-def _time_column(frame: Frame) -> str | None:
+def _time_column(frame: Frame, dropped: Collection[str]) -> str | None:
     for name, values in zip(frame.names, frame.columns, strict=True):
-        if values.dtype == object and values[0] is not None:
-            try:
-                _parsed(values[0])
-            except ValueError:
-                continue
+        if name in dropped:
+            continue
+        if values.dtype != object:
+            if name.lower() in TIME_NAMES and bool((np.diff(values) > 0).all()):
+                return name
+        elif values[0] is not None and is_stamp(values[0]):
             return name
     return None
 
 
-def _seconds(name: str, values: NDArray[Any]) -> Floats:
-    if values.dtype != object:
-        return values
-    try:
-        return np.array([_parsed("" if value is None else value) for value in values])
-    except ValueError as error:
+def _check_ascending(times: Floats, name: str, stamps: tuple[str, ...]) -> None:
+    """Refuse time stamps that do not ascend, and say which and what can be done."""
+    wrong = np.flatnonzero(~(np.diff(times) > 0))
+    if len(wrong):
+        at = int(wrong[0]) + 1
         raise DataError(
-            f"Column {name} holds time stamps that are not understood ({error}): write them as "
-            "2024-01-31 12:00:00, or as numbers."
-        ) from error
-
-
-def _parsed(text: str) -> float:
-    stamp = datetime.fromisoformat(text.strip())
-    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
+            f"Time stamps must ascend, but number {at + 1:,} ({stamps[at]}) is not after the one "
+            f"before it ({stamps[at - 1]}): sort the rows by time and leave out doubled stamps, or "
+            f"take the rows as they come with --column drop={name}."
+        )
 
 
 def _stamp(value: float | str | None) -> str:
@@ -293,14 +355,30 @@ def window_length(values: Floats) -> int:
     values : ndarray of float64, shape (L, C)
         Normal values without gaps.
     """
-    x = values[:20_000, 0] - values[:20_000, 0].mean()
     most = max(8, min(125, len(values) // 3))
-    found = 125
-    if x.std() > 0:
-        spectrum = np.fft.rfft(x, 2 * len(x))
-        lags = np.fft.irfft(spectrum * np.conj(spectrum))[: min(len(x), 302)]
-        inner = np.arange(3, len(lags) - 1)
-        peaks = inner[(lags[inner] > lags[inner - 1]) & (lags[inner] >= lags[inner + 1])]
-        if len(peaks) and lags[best := peaks[int(np.argmax(lags[peaks]))]] > 0:
-            found = int(best)
-    return int(np.clip(found, 8, most))
+    period, strength = strongest_period(values)
+    return int(np.clip(period if strength > 0 else 125, 8, most))
+
+
+def strongest_period(values: Floats) -> tuple[int, float]:
+    """Return the lag of the strongest period of the first channel, and its autocorrelation.
+
+    This is the highest local maximum between lags 3 and 300 of the first 20,000 points; (0, 0.0) if
+    there is none. The autocorrelation is the share of the variance that repeats after the lag.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (L, C)
+        Normal values without gaps.
+    """
+    x = values[:20_000, 0] - values[:20_000, 0].mean()
+    if not x.std() > 0:
+        return 0, 0.0
+    spectrum = np.fft.rfft(x, 2 * len(x))
+    lags = np.fft.irfft(spectrum * np.conj(spectrum))[: min(len(x), 302)]
+    inner = np.arange(3, len(lags) - 1)
+    peaks = inner[(lags[inner] > lags[inner - 1]) & (lags[inner] >= lags[inner + 1])]
+    if not len(peaks):
+        return 0, 0.0
+    best = int(peaks[int(np.argmax(lags[peaks]))])
+    return best, float(lags[best] / lags[0])

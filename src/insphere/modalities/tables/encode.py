@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from insphere.errors import DataError
 from insphere.modalities.tables.frame import Frame
+from insphere.modalities.tables.numbers import is_written_number
 
 MOST_CATEGORIES = 64  # of one column; the rarest beyond are one category, "other"
 UNKNOWN = "values unlike any in training"
 NAMED = 3
+FEWEST_NUMBERS = 20  # different numbers among the texts of a column that make it one of numbers
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +102,7 @@ class Schema:
             some = ", ".join(empty[:NAMED]) + (", …" if len(empty) > NAMED else "")
             raise DataError(
                 f"Column {some} has no value in any training row: leave it out with "
-                f"drop={','.join(empty[:NAMED])}."
+                f"--column drop={','.join(empty[:NAMED])}."
             )
         return cls(tuple(map(_learned, frame.names, frame.columns)))
 
@@ -154,9 +156,10 @@ class Schema:
         DataError
             If columns are missing, or hold texts where training had numbers.
         """
-        lacking = [c.name for c in self.columns if c.name not in frame.names]
+        there = set(frame.names)
+        lacking = [c.name for c in self.columns if c.name not in there]
         if lacking:
-            surplus = sorted(set(frame.names) - {c.name for c in self.columns})
+            surplus = sorted(there - {c.name for c in self.columns})
             hint = f", but has {_some(surplus)}" if surplus else ""
             raise DataError(
                 f"The table lacks column {_some(lacking)}, which the detector was trained on"
@@ -192,10 +195,18 @@ def _learned(name: str, values: NDArray[Any]) -> Column:
         return Column(name, gaps=bool(np.isnan(values).any()))
     counts = Counter(MISSING if value is None else value for value in values.tolist())
     n = len(values)
+    numbers = sum(is_written_number(value) for value in counts if value != MISSING)
+    if FEWEST_NUMBERS < numbers < len(counts) - (MISSING in counts) and numbers > len(counts) / 2:
+        odd = sorted(v for v in counts if v != MISSING and not is_written_number(v))
+        raise DataError(
+            f"Column {name} holds numbers, but also texts such as {odd[0]!r}: leave cells without "
+            f"a number empty, or leave the column out with --column drop={name}."
+        )
     if len(counts) > MOST_CATEGORIES and len(counts) > n / 2:
         raise DataError(
             f"Column {name} holds {len(counts):,} different texts in {n:,} rows, like names or "
-            f"free text: leave it out with drop={name}, or read the file as texts."
+            f"free text: leave it out with --column drop={name}, or read the file as texts with "
+            "--kind text."
         )
     common = [category for category, _ in counts.most_common(MOST_CATEGORIES)]
     rare = tuple(sorted(set(counts) - set(common)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,7 +47,7 @@ class Frame:
         check_width(len(self.names))
         if not self.names:
             raise DataError("The table has no columns: give one with at least one.")
-        doubled = sorted({name for name in self.names if self.names.count(name) > 1})
+        doubled = sorted(name for name, n in Counter(self.names).items() if n > 1)
         if doubled:
             raise DataError(
                 f"The table has several columns named {_quoted(doubled)}: rename them, since "
@@ -82,10 +83,15 @@ class Frame:
         DataError
             If there is none of this name.
         """
-        if name not in self.names:
+        place = self._places.get(name)
+        if place is None:
             known = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
             raise DataError(f"There is no column {name}; the columns are: {known}.")
-        return self.columns[self.names.index(name)]
+        return self.columns[place]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
 
     def refuse_dates(self) -> None:
         """Refuse columns of dates, which are no quantity of a row.
@@ -99,8 +105,8 @@ class Frame:
             if values.dtype == object and _are_dates(values):
                 raise DataError(
                     f"Column {name} holds dates, which say when and not what: leave it out with "
-                    f"drop={name}, turn it into numbers such as the hour, or read the file as a "
-                    "series."
+                    f"--column drop={name}, turn it into numbers such as the hour, or read the "
+                    "file as a series."
                 )
 
     @cached_property

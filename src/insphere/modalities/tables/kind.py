@@ -16,7 +16,7 @@ from insphere.data.read_options import ReadOptions
 from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError, DataTypeError
 from insphere.modalities.exhibit import Exhibit
-from insphere.modalities.modality import Array, Modality
+from insphere.modalities.modality import Array, Example, Modality
 from insphere.modalities.tables.encode import Column, Schema
 from insphere.modalities.tables.explain import row_exhibits
 from insphere.modalities.tables.faults import fault
@@ -53,6 +53,9 @@ class Tables(Modality):
         "--normal"
     )
     method: ClassVar[str] = "table-svdd"
+    example: ClassVar[Example] = Example(
+        "breast-cancer", "Measurements of 569 breast tumours", "sklearn"
+    )
 
     @classmethod
     def reads(cls, X: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError, SpecError
-from insphere.modalities.tables.files import read_frame
+from insphere.modalities.arrays import SUFFIXES
+from insphere.modalities.tables.files import frame_of_arrays, read_frame, usual_label
 from insphere.modalities.tables.frame import Frame
 
 ROLES = ("label", "id", "drop")
@@ -41,6 +43,7 @@ class TableSet(SampleSet):
     paths: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     normal_classes: tuple[str, ...] = ()
+    is_test: NDArray[np.bool_] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -73,9 +76,9 @@ def read_table(source: str, columns: Mapping[str, str]) -> TableSet:
     source : str
         Path of the file.
     columns : mapping of str to str
-        "label": column with the class of each row; "id": column with its name; "drop": columns to
-        leave out, separated by commas. A role with a question mark at its end, such as "label?",
-        may name a column that is not there.
+        "label": column with the class of each row, by default one that surely is; "id": column with
+        its name; "drop": columns to leave out, separated by commas. A role with a question mark at
+        its end, such as "label?", may name a column that is not there.
 
     Raises
     ------
@@ -83,10 +86,29 @@ def read_table(source: str, columns: Mapping[str, str]) -> TableSet:
         If the file or a column cannot be used.
     """
     path = Path(source)
-    return table_set(read_frame(path), columns, name=path.stem)
+    if path.suffix.lower() in SUFFIXES:
+        frame, label, is_test = frame_of_arrays(path)
+    else:
+        frame, is_test = read_frame(path), None
+        label = usual_label(frame)
+    if label is not None and not {"label", "label?"} & set(columns):
+        if is_test is None and path.suffix.lower() not in SUFFIXES:
+            warnings.warn(
+                f"Column {label} is taken for what each row is, and is not trained on: name "
+                "another with --label, or rename the column if it is a measurement.",
+                stacklevel=2,
+            )
+        columns = {**columns, "label": label}
+    return table_set(frame, columns, name=path.stem, is_test=is_test)
 
 
-def table_set(frame: Frame, columns: Mapping[str, str], *, name: str = "table") -> TableSet:
+def table_set(
+    frame: Frame,
+    columns: Mapping[str, str],
+    *,
+    name: str = "table",
+    is_test: NDArray[np.bool_] | None = None,
+) -> TableSet:
     """Give columns of a frame their roles; see `read_table`."""
     chosen: dict[str, list[str]] = {}
     for role, named in columns.items():
@@ -117,7 +139,7 @@ def table_set(frame: Frame, columns: Mapping[str, str], *, name: str = "table") 
     normal = tuple(one for one in names if one.lower() in NORMAL_WORDS) if label else ()
     rest = frame.without(left)
     rest.refuse_dates()
-    return TableSet(rest, labels, names, name, paths, normal_classes=normal[:1])
+    return TableSet(rest, labels, names, name, paths, normal_classes=normal[:1], is_test=is_test)
 
 
 def _class_name(value: float | str | None) -> str:

@@ -16,7 +16,7 @@ from insphere.data.read_options import ReadOptions
 from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError
 from insphere.modalities.exhibit import Exhibit
-from insphere.modalities.modality import Array, Modality, forget_columns
+from insphere.modalities.modality import Array, Example, Modality, forget_columns
 from insphere.modalities.texts.files import as_texts, checked, looks_like_texts, read_texts
 from insphere.modalities.texts.text_set import TextSet
 
@@ -43,6 +43,7 @@ class Texts(Modality):
     how_to_label: ClassVar[str] = "give each text a label and name its field with label="
     needs_own: ClassVar[bool] = True
     method: ClassVar[str] = "text-mahalanobis"
+    example: ClassVar[Example] = Example("news-and-reviews", "News and film reviews", "gensim")
 
     rivals: ClassVar[tuple[str, ...]] = ("text-knn", "text-svdd", "text-surprise")
 
@@ -122,6 +123,13 @@ class Texts(Modality):
         from insphere.modalities.texts.words import text_exhibits
 
         return text_exhibits(detector, data.take(index))
+
+    @classmethod
+    def called(cls, data: SampleSet, index: NDArray[np.int64]) -> list[str]:
+        """Return the beginning of each text."""
+        from insphere.modalities.texts.words import LONGEST_TITLE, shortened
+
+        return [shortened(str(text), LONGEST_TITLE) for text in data.take(index)]
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
-"""The start page: select images, the normal class and a method, and train."""
+"""The page *Compare*: select images, the normal class and a method, and train."""
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from html import escape
 from typing import Any
@@ -21,8 +22,17 @@ from insphere.experiments.runs.run_builder import (
     settings_of,
     takes_options,
 )
-from insphere.studio import controls, estimates, formatting, method_list, option_list, upload_widget
-from insphere.studio.app_state import Studio
+from insphere.modalities.examples import kind_of_example
+from insphere.studio import (
+    controls,
+    estimates,
+    formatting,
+    kind_form,
+    method_list,
+    option_list,
+    upload_widget,
+)
+from insphere.studio.app_state import Studio, data_of
 from insphere.studio.controls import Radio
 from insphere.studio.form_state import MOST_EPOCHS, Z_SCORE, FormState
 from insphere.studio.frame import PATIENCE, frame, html, message, show_address
@@ -30,16 +40,13 @@ from insphere.studio.image_sources import Source
 from insphere.training.heads.table import HEADS
 from insphere.training.pretraining.table import PRETRAININGS
 
-RECIPES = {
-    "fast": ("Fast", "one-cycle schedule, the default"),
-    "paper": ("Paper", "as published: slightly better and much slower"),
-}
+RECIPES = {"fast": "One cycle", "paper": "As published", "best": "Pretrained on turned images"}
 
 
 def register(studio: Studio) -> None:
     """Register the page at its address."""
 
-    @ui.page("/", response_timeout=PATIENCE)
+    @ui.page("/compare", response_timeout=PATIENCE)
     async def compare(
         dataset: str = "",
         normal: str = "",
@@ -59,13 +66,16 @@ def register(studio: Studio) -> None:
             "recipe": recipe, "epochs": epochs, "pretrain": pretrain, "seed": seed,
             "threshold": threshold, "pretraining": pretraining, "head": head,
         }  # fmt: skip
-        with frame(studio, "Compare", "/"):
+        with frame(studio, "Compare", "/compare"):
             html("<h1>What is normal?</h1>")
             html(
                 '<p class="lead">Pick the normal class. A detector is trained on its images alone '
-                "and must then find all other images. Every number that you see is measured on "
-                "this computer.</p>"
+                "and must then find all others.</p>"
             )
+            if (kind := kind_of_example(dataset)) is not None:
+                await asyncio.to_thread(data_of, dataset)
+                kind_form.KindForm(studio, kind, given).build()
+                return
             form = FormState(studio, given)
             await form.take(dataset)
             ComparePage(studio, form).build()
@@ -123,6 +133,7 @@ class ComparePage:
         for source in self.form.sources:
             named = source.kind == "named"
             radio.add(source.key, source.title, source.key if named else "your own images")
+        kind_form.add_sources(radio)
         if self.form.problem:
             message(self.form.problem, "bad")
         with ui.element("details"):
@@ -160,9 +171,11 @@ class ComparePage:
         form, own = self.form, settings_of(self.form.method)
         if "recipe" in own:
             radio = Radio("Recipe", form.recipe, partial(self._set, "recipe"))
-            for name, (title, note) in RECIPES.items():
-                epochs = epochs_by_recipe(form.method, name, form.trained_on())
-                radio.add(name, title, f"{' + '.join(map(str, epochs))} epochs, {note}")
+            epochs = {
+                name: epochs_by_recipe(form.method, name, form.trained_on()) for name in RECIPES
+            }
+            for name, title in RECIPES.items():
+                radio.add(name, title, recipe_note(name, epochs))
         else:
             html("<p class=muted>This method does not train in epochs.</p>")
         with ui.element("div").classes("row"):
@@ -186,7 +199,8 @@ class ComparePage:
                 ("head", "Head", HEADS),
             ):
                 if name in own:
-                    named = [(kind, kind.replace("-", " ")) for kind in kinds]
+                    named = [("auto", "by recipe")]
+                    named += [(kind, kind.replace("-", " ")) for kind in kinds]
                     now = getattr(form, name)
                     controls.select(title, named, now, partial(self._set, name))
 
@@ -261,6 +275,9 @@ class ComparePage:
     # ------------------------------------------------------------------ doing
 
     async def _take(self, key: str) -> None:
+        if kind_of_example(key) is not None:
+            kind_form.open_source(key)
+            return
         await self.form.take(key)
         if self.form.problem:
             self.datasets.refresh()
@@ -323,6 +340,24 @@ class ComparePage:
         self.studio.queue.keep_working()
         unit = "?scores=z" if Z_SCORE in self.form.options else ""
         ui.navigate.to(f"/runs/{choice.spec().identity}{unit}")
+
+
+def recipe_note(name: str, epochs: dict[str, tuple[int, ...]]) -> str:
+    """Say how long a recipe trains, and how that compares with the other one.
+
+    Examples
+    --------
+    >>> recipe_note("fast", {"fast": (17, 10), "paper": (350, 150)})
+    '17 + 10 epochs with a rate that rises and falls; the default'
+    >>> recipe_note("paper", {"fast": (17, 10), "paper": (350, 150)})
+    '350 + 150 epochs with a rate in steps; about 19 times as long'
+    """
+    own = " + ".join(map(str, epochs[name]))
+    if name == "fast":
+        return f"{own} epochs with a rate that rises and falls; the default"
+    ratio = sum(epochs["paper"]) / max(sum(epochs["fast"]), 1)
+    long = f"about {ratio:.0f} times as long" if ratio >= 1.5 else "about as long, or shorter"
+    return f"{own} epochs with a rate in steps; {long}"
 
 
 def _step(number: int, title: str, note: str = "") -> ui.element:

@@ -137,7 +137,7 @@ class ExperimentsPage:
         names = self.studio.names()
         shown = [run for run in self.runs if self._fits(run, names[run.identity])]
         if not self.runs:
-            html('<p class=muted>There are no runs yet. <a href="/">Start the first one</a>.</p>')
+            html('<p class=muted>There are no runs yet. <a href="/compare">Start one</a>.</p>')
         elif self.given["group"]:
             html(_grouped(shown, self.given["group"], self.runs))
         else:

@@ -15,6 +15,7 @@ from insphere.errors import DataError, InsphereError
 from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_record import Run
+from insphere.modalities.examples import kind_of_example
 from insphere.studio import controls, formatting, image_view, upload_widget
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import PATIENCE, frame, html, message, read_asset, show_address
@@ -60,7 +61,11 @@ class InspectPage:
     def __init__(self, studio: Studio, model: str) -> None:
         self.studio = studio
         runs = studio.store.runs(states=("finished",))
-        self.runs = [run for run in reversed(runs) if studio.has_model(run.identity)]
+        self.runs = [
+            run
+            for run in reversed(runs)
+            if studio.has_model(run.identity) and kind_of_example(run.dataset) is None
+        ]
         named = [run for run in self.runs if run.identity == model]
         deep = [run for run in self.runs if run.method == "deep-svdd"]
         self.run: Run | None = next(iter([*named, *deep, *self.runs]), None)
@@ -71,7 +76,7 @@ class InspectPage:
         """Build the page."""
         if self.run is None:
             html(
-                '<p class="gap muted">There are no models yet. <a href="/">Train one first</a>.</p>'
+                '<p class="gap muted">There is no model yet. <a href="/compare">Train one</a>.</p>'
             )
             return
         with ui.element("div").classes("side look"):

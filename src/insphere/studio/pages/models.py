@@ -14,6 +14,7 @@ from insphere.detectors.model_folder import describe_model
 from insphere.errors import InsphereError
 from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.store.run_record import Run
+from insphere.modalities.examples import kind_of_example
 from insphere.safe_text import csv_row
 from insphere.studio import controls, formatting, upload_widget
 from insphere.studio.app_state import Studio
@@ -75,7 +76,7 @@ class ModelsPage:
         """Show a card for each model, the latest first."""
         if not self.runs:
             html(
-                '<p class="gap muted">There are no models yet. <a href="/">Train one first</a>.</p>'
+                '<p class="gap muted">There is no model yet. <a href="/compare">Train one</a>.</p>'
             )
             return
         with ui.element("div").classes("gap three"):
@@ -103,9 +104,10 @@ class ModelsPage:
             )
             html(self._facts(run))
             with ui.element("div").classes("row").style("gap:8px;margin-top:auto"):
-                controls.button("Score images", partial(self.score, run), "small",
-                                data_test="score-images")  # fmt: skip
-                controls.link("Inspect", f"/look?model={run.identity}", "btn small")
+                if kind_of_example(run.dataset) is None:
+                    controls.button("Score images", partial(self.score, run), "small",
+                                    data_test="score-images")  # fmt: skip
+                    controls.link("Inspect", f"/look?model={run.identity}", "btn small")
                 controls.link("Download", f"/download/models/{run.identity}.zip", "btn small",
                               download=True)  # fmt: skip
 
@@ -116,7 +118,7 @@ class ModelsPage:
             return f"<p class=muted>{escape(str(error))}</p>"
         facts = [
             ("AUC", f"{formatting.percent(run.auc)} %"),
-            ("trained on", f"{card['n_train']:,} images"),
+            ("trained on", f"{card['n_train']:,} {_plural(run)}"),
             ("size", f"{card['weights_bytes'] / 1000:,.0f} kB"),
         ]
         rows = "".join(f"<div><dt>{key}</dt><dd>{value}</dd></div>" for key, value in facts)
@@ -208,3 +210,8 @@ def _show_scores(found: ScoredList) -> None:
         writer.writerow(csv_row([names[place], float(scores[place]), threshold, verdict]))
     content = file.getvalue().encode()
     controls.button("Download all as CSV", lambda: ui.download(content, "scores.csv"), "small")
+
+
+def _plural(run: Run) -> str:
+    kind = kind_of_example(run.dataset)
+    return "images" if kind is None else kind.plural

@@ -14,7 +14,8 @@ from insphere.errors import DataError, InsphereError
 from insphere.experiments.runs.display_names import in_words, normal_title
 from insphere.experiments.runs.run_builder import baseline_of, controls_of
 from insphere.experiments.store.run_record import Run
-from insphere.studio import controls, formatting, image_view, run_widgets
+from insphere.modalities.examples import kind_of_example
+from insphere.studio import controls, formatting, image_view, inspect_sample, run_widgets
 from insphere.studio.app_state import Studio, class_pictures, split_of
 from insphere.studio.form_state import address_of
 from insphere.studio.frame import PATIENCE, frame, html, message, show_address
@@ -33,10 +34,12 @@ def register(studio: Studio) -> None:
     @ui.page("/runs/{identity}", response_timeout=PATIENCE)
     async def show(identity: str, image: str = "", threshold: str = "", scores: str = "") -> None:
         found = studio.run(identity)
-        with frame(studio, "Run" if found is None else studio.names()[identity], "/"):
+        with frame(studio, "Run" if found is None else studio.names()[identity], "/compare"):
             if found is None:
                 html("<h1>There is no such run</h1>")
-                html('<p class=lead>It may be in another store. <a href="/">Start a run</a>.</p>')
+                html(
+                    '<p class=lead>Perhaps in another store. <a href="/compare">Start one</a>.</p>'
+                )
                 return
             page = RunPage(studio, found, threshold, scores)
             await page.build()
@@ -63,6 +66,7 @@ class RunPage:
         self.address = {"threshold": threshold, "scores": scores, "image": ""}
         self.live: LivePart | None = None
         self.source: Source | None = None
+        self.kind = kind_of_example(found.dataset)
         with contextlib.suppress(DataError):  # the images may belong to another studio
             self.source = studio.sources.get(found.dataset)
         self.baseline_auc: float | None = None
@@ -88,7 +92,9 @@ class RunPage:
         )
         picture = ""
         try:
-            pictures = await asyncio.to_thread(class_pictures, spec.dataset)
+            pictures = {}
+            if self.kind is None:
+                pictures = await asyncio.to_thread(class_pictures, spec.dataset)
             if spec.normal[0] in pictures:
                 picture = formatting.picture(pictures[spec.normal[0]], f"a {spec.normal[0]}")
         except InsphereError:
@@ -104,7 +110,11 @@ class RunPage:
         )
 
     def _form_address(self) -> str:
-        return "/" if self.source is None else address_of(self.source, self.found.spec)
+        if self.kind is not None:
+            spec = self.found.spec
+            values = {"dataset": spec.dataset, "normal": spec.normal[0], "method": spec.method}
+            return "/compare?" + urlencode(values)
+        return "/compare" if self.source is None else address_of(self.source, self.found.spec)
 
     # ------------------------------------------------------------------ what is there
 
@@ -220,9 +230,10 @@ class RunPage:
         self.sheet.clear()
         with self.sheet:
             with ui.element("div").classes("between"):
-                html(f"<h2>Image {place} of the test part</h2>")
+                what = "Image" if self.kind is None else self.kind.singular.capitalize()
+                html(f"<h2>{what} {place} of the test part</h2>")
                 controls.button("Close", self.dialog.close, "small")
-            busy = ui.label("Inspecting the image…").classes("muted")
+            busy = ui.label(f"Inspecting the {what.lower()}…").classes("muted")
         self.dialog.open()
         try:
             if not self.studio.has_model(identity):
@@ -234,6 +245,13 @@ class RunPage:
                 raise InsphereError(
                     f"There is no image {place}; the test part has {len(split.test)} images."
                 )
+            if self.kind is not None:
+                model = self.studio.store.files.model(identity)
+                sample = await self.studio.ask(inspect_sample.inspect_sample, model, spec, place)
+                busy.delete()
+                with self.sheet:
+                    inspect_sample.show(sample, place)
+                return
             picture = np.array(split.X_test[place])
             model = self.studio.store.files.model(identity)
             inspection = await self.studio.ask(inspect_image, model, spec, picture)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from insphere.nets.view_encoder import ViewEncoder
 from insphere.training.batch import Batch
 
 Reduce = Callable[[Tensor], Tensor]
@@ -55,6 +56,14 @@ class Head(nn.Module, ABC):
         It is on the scale of a squared distance, and higher is more anomalous.
         """
 
+    def as_if_new(self, z: Tensor) -> Tensor:
+        """Return the score of training representations (N, rep_dim) as if each were new.
+
+        Override it if the head stores them, so that none is compared with itself.
+        """
+        scores: Tensor = self(z)
+        return scores
+
     def loss(self, batch: Batch, reduce: Reduce) -> Tensor:
         """Return the loss of a batch of representations.
 
@@ -92,6 +101,21 @@ class HeadSpec(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    views: ClassVar[bool] = False
+    """Whether the head looks at several views of each image, as `ViewEncoder` gives them. It is
+    then fitted to a pretrained encoder, and no training follows."""
+
     @abstractmethod
     def build(self, rep_dim: int) -> Head:
         """Return an unfitted head for representations of this length."""
+
+    def for_shape(self, shape: tuple[int, ...]) -> Self:
+        """Return settings in which nothing is left to the shape of a sample."""
+        return self
+
+    def build_on(self, viewed: ViewEncoder) -> Head:
+        """Return an unfitted head for the rows of an encoder of views, if `views`.
+
+        The encoder is told what the rows have to hold.
+        """
+        raise NotImplementedError

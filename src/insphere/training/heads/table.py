@@ -5,5 +5,8 @@ from __future__ import annotations
 HEADS = {
     "center": "insphere.training.heads.center.CenterSpec",
     "centers": "insphere.training.heads.centers.CentersSpec",
+    "ellipsoid": "insphere.training.heads.ellipsoid.EllipsoidSpec",
+    "neighbors": "insphere.training.heads.neighbors.NeighborsSpec",
+    "combined": "insphere.training.heads.combined.CombinedSpec",
 }
 """Module and class of the settings of each kind."""

@@ -6,12 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
+from torch import nn
 
+from insphere.errors import SpecError
+from insphere.nets.view_encoder import ViewEncoder
 from insphere.training.callbacks import Callback, Record
 from insphere.training.device import Precision
 from insphere.training.gradients import with_gradients
@@ -48,6 +51,28 @@ class Pretraining(BaseModel, ABC):
     def samples(self, start: Start) -> Samples:
         """Return the samples of the loop: the training samples, or views of them."""
         return start.images
+
+    def for_samples(self, X: NDArray[Any]) -> Self:
+        """Return settings in which nothing is left to be decided by the raw samples."""
+        return self
+
+    def view_encoder(
+        self, encoder: nn.Module, rep_dim: int, shape: tuple[int, ...], seed: int
+    ) -> ViewEncoder:
+        """Return an encoder of several views around the encoder of one, for heads that ask for it.
+
+        Raises
+        ------
+        SpecError
+            If this kind of pretraining tells no views apart.
+        """
+        raise SpecError(
+            "This head compares several views of an image: take pretraining=rotation with it."
+        )
+
+    def remarks(self, pretrained: Pretrained) -> list[str]:
+        """Return sentences on what was found on normal samples, such as a task that is trivial."""
+        return []
 
     def identity(self, stage: StageSpec) -> dict[str, Any]:
         """Return all settings that determine the result, without data and seed, as JSON values."""

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 PRETRAININGS = {
     "autoencoder": "insphere.training.pretraining.autoencoder.AutoencoderPretraining",
+    "rotation": "insphere.training.pretraining.rotation.RotationPretraining",
 }
 """Module and class of the settings of each form."""

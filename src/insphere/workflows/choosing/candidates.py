@@ -88,6 +88,14 @@ CANDIDATES: tuple[Candidate, ...] = (
         cost=5,
         sides=(48, 1 << 20),
     ),
+    Candidate(
+        name="patch-discriminator",
+        method="patch-discriminator",
+        trial={"copies": 2},
+        cost=12,
+        sides=(48, 1 << 20),
+        learns=True,
+    ),
     Candidate(name="deep-svdd", method="deep-svdd", cost=4, sides=(1, 64)),
     Candidate(
         name="segmentation",

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from insphere.data.letterbox import content_size, on_canvas
+from insphere.resources import rows_within
 from insphere.synthetic_anomalies import KINDS, synthesize
 
 Group = Literal["local", "whole", "far"]
 Images = NDArray[np.uint8]
 
-EACH = 32
-"""Most images of one challenge."""
+EACH, FEWEST = 32, 8
+"""Most images of one challenge, and how many there are at least, however large they are."""
 STRENGTHS = (0.25, 0.9)
 HALVES: tuple[tuple[str, ...], tuple[str, ...]] = (
     ("cut-paste", "scar", "foreign-texture", "spots", "shading"),
@@ -64,9 +65,11 @@ def make_challenges(held: Images, others: Images, *, seed: int) -> list[Challeng
         The same seed makes the same anomalies.
     """
     rng = np.random.default_rng((seed, 0xC4A11))
+    kinds = len(KINDS) + len(WHOLE) + len(FAR)
+    each = max(FEWEST, rows_within(2 * kinds * held[:1].nbytes, EACH))
     made = []
     for kind in KINDS:
-        origin = _some(len(held), rng)
+        origin = _some(len(held), each, rng)
         strength = rng.permutation(np.linspace(*STRENGTHS, len(origin)))
         images = held[origin]
         damaged = on_contents(
@@ -74,10 +77,10 @@ def make_challenges(held: Images, others: Images, *, seed: int) -> list[Challeng
         )
         visible = (damaged != images).any(axis=(1, 2, 3))
         made.append(Challenge(kind, "local", damaged[visible], origin[visible]))
-    origin = _some(len(held), rng)
+    origin = _some(len(held), each, rng)
     turned = on_contents(held[origin], partial(_turned, rng=rng))
     made.append(Challenge("turned", "whole", turned, origin))
-    origin = _some(len(held), rng)
+    origin = _some(len(held), each, rng)
     made.append(Challenge("digits", "far", _digits(held[origin].shape, rng), origin))
     return [challenge for challenge in made if len(challenge.images)]
 
@@ -103,8 +106,8 @@ def on_contents(images: Images, change: Callable[[Images, NDArray[np.int64]], Im
     return out
 
 
-def _some(n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    return np.sort(rng.permutation(n)[:EACH])
+def _some(n: int, most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    return np.sort(rng.permutation(n)[:most])
 
 
 def _damaged(

@@ -1,0 +1,88 @@
+"""Tables on self-supervised pretraining, from the rows of `pretraining.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from insphere.experiments.store.jsonl_rows import read_rows
+from tables_of_rows import markdown, spread
+
+RESULTS = Path(__file__).parent / "results"
+SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+HEADS = ("center", "ellipsoid", "neighbors")
+COLUMNS = {
+    "best": "best recipe",
+    "surprise": "surprise alone",
+    "ellipsoid": "ellipsoid alone",
+    "neighbors": "2-NN in the representation",
+    "untrained": "untrained",
+    "pixels": "2-NN, blurred pixels",
+}
+
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    """Return the rows of a data set, each with the control if it is there."""
+    found = list(read_rows(RESULTS / f"pretraining-{name}.jsonl"))
+    for control in read_rows(RESULTS / f"pretraining-untrained-{name}.jsonl"):
+        for row in found:
+            if (row["normal"], row["seed"]) == (control["normal"], control["seed"]):
+                row["auc"] |= control["auc"]
+    return found
+
+
+def mean_of(name: str, column: str) -> str:
+    """Return the mean over the classes that were measured, and how many if not all ten."""
+    found: dict[str, list[float]] = {}
+    for row in rows_of(name):
+        if column in row["auc"]:
+            found.setdefault(row["normal"], []).append(100 * row["auc"][column])
+    if not found:
+        return "–"
+    mean = f"{np.mean([np.mean(values) for values in found.values()]):.1f}"
+    return mean if len(found) == 10 else f"{mean} ({len(found)} classes)"
+
+
+def means() -> str:
+    """Show the means over classes, one line a data set."""
+    lines = [
+        [title, *(mean_of(name, column) for column in COLUMNS)]
+        for name, title in SETS.items()
+        if rows_of(name)
+    ]
+    return markdown(["mean AUC, %", *COLUMNS.values()], lines)
+
+
+def by_class(name: str) -> str:
+    """Show one line a class."""
+    rows = rows_of(name)
+    lines = []
+    for normal in dict.fromkeys(row["normal"] for row in rows):
+        own = [row for row in rows if row["normal"] == normal]
+        cells = [spread([100 * row["auc"][c] for row in own if c in row["auc"]]) for c in COLUMNS]
+        told = np.mean([row["told"]["turn_told"] for row in own])
+        seconds = np.mean([row["fit_seconds"] for row in own])
+        mirror = own[0]["pretraining"]["mirror"]
+        lines.append([normal, *cells, f"{100 * told:.0f}", mirror, f"{seconds:.0f}"])
+    header = [*COLUMNS.values(), "turns told, %", "mirror images", "seconds to fit"]
+    return markdown(["normal class", *header], lines)
+
+
+def spheres() -> str:
+    """Show what a sphere adds over distances in the same representation."""
+    lines = []
+    for name, title in SETS.items():
+        for row in read_rows(RESULTS / f"pretraining-sphere-{name}.jsonl"):
+            cells = [f"{100 * row['auc'][head]:.1f}" for head in HEADS]
+            lines.append([f"{title}, {row['normal']}: {row['how']}", *cells])
+    return markdown(["AUC, %", *HEADS], lines)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "pretraining": means,
+    "pretraining-sphere": spheres,
+    **{f"pretraining-{name}": lambda name=name: by_class(name) for name in SETS},
+}

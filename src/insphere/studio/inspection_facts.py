@@ -1,0 +1,213 @@
+"""What is known of a detector of photos, in words that need no statistics."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from insphere.scoring.reviews import ReviewCounts, Share
+from insphere.studio.formatting import about
+
+KINDS = {
+    "cut-paste": "A piece in the wrong place",
+    "scar": "A scratch",
+    "foreign-texture": "A strange surface",
+    "spots": "Spots",
+    "crack": "A crack",
+    "fold": "A fold",
+    "blur-patch": "A blurred place",
+    "shading": "A shadow",
+    "roughness": "A rough place",
+}
+STRENGTHS = {"faint": "faint", "clear": "clear", "strong": "strong"}
+
+
+def one_in(rate: float) -> str:
+    """Write a rate as one in so many.
+
+    Examples
+    --------
+    >>> one_in(0.05), one_in(0.02)
+    ('1 in 20', '1 in 50')
+    """
+    return f"1 in {round(1 / rate):,}"
+
+
+def of_hundred(value: float) -> str:
+    """Write a share as so many of 100.
+
+    Examples
+    --------
+    >>> of_hundred(0.003), of_hundred(0.146), of_hundred(0)
+    ('0.3', '15', '0')
+    """
+    shown = 100 * value
+    return f"{shown:.0f}" if shown >= 1 or shown == 0 else f"{shown:.1f}"
+
+
+def promise(facts: dict[str, Any]) -> tuple[str, str]:
+    """Return the promise about false alarms, and how sure it is."""
+    given, n = facts["promise"], facts["n_calibration"]
+    head = f"About {one_in(given['rate'])} good photos raises a false alarm"
+    if given["kind"] == "promise":
+        head = f"At most {one_in(given['rate'])} good photos raises a false alarm"
+    low, high = of_hundred(given["low"]), of_hundred(given["high"])
+    if given["kind"] == "promise":
+        how = f"This rests on {n:,} of your photos that were kept out of the training."
+    else:
+        how = (
+            f"This is an estimate from the {n:,} photos themselves. More photos make it a promise."
+        )
+    sure = (
+        f"{how} With so {'few' if n < 100 else 'many'}, the true number lies between {low} and "
+        f"{high} of 100 good photos, nine times out of ten."
+    )
+    return head, sure
+
+
+def damage(facts: dict[str, Any]) -> tuple[str, str] | None:
+    """Return how far clear made-up damage is found, and how sure that is."""
+    found = facts["damage"]
+    if not found["cells"]:
+        return None
+    count, total, low, high = found["by_strength"]["clear"]
+    strong = found["by_strength"]["strong"]
+    head = f"{count} of {total} clear made-up defects are found, {strong[0]} of {strong[1]} strong"
+    which = (
+        "photos that were kept out of the training"
+        if found["held_out"]
+        else "photos that were trained on, so the number is a cautious one"
+    )
+    sure = (
+        f"{found['n_photos']} {which} were damaged in nine ways. With other photos, between "
+        f"{of_hundred(low)} and {of_hundred(high)} of 100 clear ones would be found. Your real "
+        "defects may be easier or harder: nobody has seen one here."
+    )
+    return head, sure
+
+
+def agreement(facts: dict[str, Any]) -> tuple[str, str]:
+    """Return how far the order can be relied on, and how sure that is."""
+    found = facts["agreement"]
+    if found is None:
+        return (
+            "How stable the order is was not measured",
+            "It takes two more trainings, which would have been long with this method.",
+        )
+    head = (
+        f"In {of_hundred(found['share'])} of 100 pairs of photos, two separate trainings agree "
+        "which is worse"
+    )
+    sure = (
+        f"Each was trained on half of the other photos, and both looked at {found['n_photos']} "
+        f"photos, good and damaged. With other photos: {of_hundred(found['low'])} to "
+        f"{of_hundred(found['high'])} of 100. A toss of a coin would reach 50."
+    )
+    return head, sure
+
+
+def trained(facts: dict[str, Any]) -> str:
+    """Say what was trained on, and how photos are read."""
+    height, width = facts["size"]
+    kept = facts["n_photos"] - facts["n_train"]
+    rest = f", {kept:,} kept out to set the alarm" if kept else ""
+    how = {
+        "own": "each at its own scale",
+        "letterbox": "each scaled to fit",
+        "stretch": "each stretched to it",
+    }[facts["fit"]]
+    lost = f" {facts['n_skipped']} could not be read." if facts["n_skipped"] else ""
+    each = facts["score_seconds"]
+    took = about(each) if each > 1 else "less than a second"
+    return (
+        f"{facts['title']}, trained on {facts['n_train']:,} photos{rest}. Photos are read on a "
+        f"canvas of {width} × {height} pixels, {how}; new ones in the same way.{lost} "
+        f"A new photo takes {took}."
+    )
+
+
+def damage_table(facts: dict[str, Any], pictures: str) -> str:
+    """Return the table of made-up damage as HTML: a picture, its map, and how often it was found.
+
+    Parameters
+    ----------
+    facts : dict
+        Of the inspection.
+    pictures : str
+        Address of the folder of pictures.
+    """
+    cells = facts["damage"]["cells"]
+    maps = facts.get("scale") is not None
+    head = "".join(f'<th class="r" scope="col">{name}</th>' for name in STRENGTHS.values())
+    rows = []
+    for kind, found in cells.items():
+        title = KINDS.get(kind, kind)
+        shown = ""
+        if kind in facts.get("kinds", ()):
+            shown = f'<img src="{pictures}/{kind}.jpg" alt="{escape(title)}" loading="lazy">'
+            if maps:
+                shown += (
+                    f'<img src="{pictures}/{kind}-map.jpg" alt="What the detector marks on it" '
+                    'loading="lazy">'
+                )
+        numbers = "".join(_cell(found.get(name)) for name in STRENGTHS)
+        rows.append(
+            f'<tr><th scope="row">{escape(title)}</th><td class="shots">{shown}</td>{numbers}</tr>'
+        )
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="Made-up defects">'
+        '<table class="table damage" data-test="damage"><thead><tr><th scope="col">made up</th>'
+        f'<th scope="col">strong example, and what is marked</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cell(pair: list[int] | None) -> str:
+    if not pair:
+        return '<td class="r">–</td>'
+    count, total = pair
+    share = 100 * count / total
+    meter = f'<span class="meter" style="--share:{share:.0f}%"></span>'
+    return f'<td class="r">{meter}{count} of {total}</td>'
+
+
+def learned(counts: ReviewCounts, rate: float) -> list[tuple[str, str]]:
+    """Return what reviews say: false alarms against the promise, and right alarms."""
+    lines = []
+    if counts.false + counts.right + counts.confirmed + counts.missed:
+        false = counts.false_alarms()
+        lines.append(
+            (
+                f"{false.count} of {false.total:,} good photos raised a false alarm: "
+                f"{of_hundred(false.value or 0)} of 100",
+                f"Promised were at most {of_hundred(rate)} of 100. {_compared(false, rate)} "
+                f"{_open(counts)}".strip(),
+            )
+        )
+    right = counts.right_alarms()
+    if right.total:
+        lines.append(
+            (
+                f"{right.count} of {right.total} reviewed alarms were right",
+                f"With more reviews, between {of_hundred(right.low)} and {of_hundred(right.high)} "
+                "of 100 alarms will turn out right, nine times out of ten.",
+            )
+        )
+    if counts.missed:
+        lines.append((f"{counts.missed} defects were found by a person without an alarm", ""))
+    return lines
+
+
+def _compared(share: Share, rate: float) -> str:
+    low, high = of_hundred(share.low), of_hundred(share.high)
+    if share.low > rate:
+        return f"The true number lies between {low} and {high}: more than promised. Train again."
+    if share.high <= rate:
+        return f"The true number lies between {low} and {high}: the promise is kept."
+    return f"The true number lies between {low} and {high}, so the promise may be kept."
+
+
+def _open(counts: ReviewCounts) -> str:
+    if not counts.open:
+        return ""
+    return f"{counts.open:,} alarms are not reviewed yet; the upper number counts them as false."

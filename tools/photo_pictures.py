@@ -1,0 +1,97 @@
+"""Makes the pictures of the studio's pages for photos: ``python tools/photo_pictures.py``.
+
+Needs ``magnetic-tiles.zip`` in the folder that INSPHERE_DATA names, the extras "dev" and
+"pretrained", and Chromium. It trains on some good tiles, scores others, and writes pictures to
+``docs/images``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from studio_pictures import FLAGS, LONGEST, keep, opened, running_studio
+
+GOOD, NEW = 65, 41  # tiles
+READY = "document.querySelector('[data-test=photos]')?.ready"
+
+
+def tiles(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Write some good tiles, and new ones of which about half are defective."""
+    found: dict[str, list[Path]] = {"good": [], "new": []}
+    with zipfile.ZipFile(Path(os.environ["INSPHERE_DATA"]) / "magnetic-tiles.zip") as archive:
+        names = [name for name in sorted(archive.namelist()) if name.endswith(".jpg")]
+        parts = {
+            "good": [name for name in names if "/train/good/" in name],
+            "new": [name for name in names if "/test/" in name],
+        }
+        for kind, count in (("good", GOOD), ("new", NEW)):
+            (folder / kind).mkdir()
+            for name in parts[kind][:: len(parts[kind]) // count][:count]:
+                path = folder / kind / f"tile-{len(found[kind]) + 1:03}.jpg"
+                path.write_bytes(archive.read(name))
+                found[kind].append(path)
+    return found["good"], found["new"]
+
+
+def give(page: Page, files: list[Path]) -> None:
+    """Hand files to the field of a page."""
+    page.wait_for_function(READY)
+    page.set_input_files("[data-test=files]", files)
+
+
+def main() -> None:
+    """Make all pictures."""
+    import shutil
+
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with (
+        tempfile.TemporaryDirectory() as place,
+        running_studio(Path(place)) as address,
+        sync_playwright() as playwright,
+    ):
+        good, new = tiles(Path(place))
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        page = opened(browser, f"{address}/photos")
+        give(page, good)
+        page.wait_for_selector("text=/about .* here/")
+        page.fill("input[name=title]", "Magnetic tiles, line 2")
+        page.press("input[name=title]", "Tab")
+        page.click("[data-test=train-photos]")
+        page.wait_for_selector("[data-state=finished]")
+        detector = page.url
+        give(page, new)
+        page.wait_for_url(re.compile("/photos/[0-9a-f]{12}/[0-9a-f]{12}"))
+        page.wait_for_selector(f"text={len(new)} of {len(new)}")
+        queue = page.url
+        for scheme, name in (("light", "photos-queue.png"), ("dark", "photos-queue-dark.png")):
+            page = opened(browser, queue, scheme)
+            page.wait_for_selector("[data-test=shot-map]")
+            keep(page, name, 1085)
+        page.set_default_timeout(LONGEST)
+        for key in "rrf":
+            before = page.inner_text("[data-test=place]")
+            page.keyboard.press(key)
+            page.wait_for_function(
+                "(b) => document.querySelector('[data-test=place]').innerText !== b", arg=before
+            )
+        page = opened(browser, detector)
+        page.evaluate("document.querySelectorAll('img').forEach((i) => { i.loading = 'eager' })")
+        keep(page, "photos-known.png", 730)
+        page = opened(browser, queue)
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.wait_for_timeout(2500)
+        page.screenshot(path=Path(place) / "narrow.png")
+        if len(sys.argv) > 1:
+            shutil.copy(Path(place) / "narrow.png", sys.argv[1])
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
