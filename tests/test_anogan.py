@@ -136,8 +136,14 @@ def test_one_step_by_hand(zeros):
 # ---------------------------------------------------------------- search
 
 
+def targets(gan, images):
+    """Return raw images as the search takes them."""
+    with torch.no_grad():
+        return gan.resize(gan.preprocessor(batch(images)))
+
+
 def test_search_lowers_the_loss_of_every_image(zeros, fitted):
-    x = batch(zeros[:60])
+    x = targets(fitted.gan_, zeros[:60])
     losses = [
         search(fitted.gan_, x, with_budget(fitted, search_steps=steps))[0] for steps in (1, 8, 40)
     ]
@@ -162,10 +168,9 @@ def test_scoring_changes_no_weight(digits, fitted):
 def test_score_by_hand(zeros, fitted):
     """The loss at the latent vector found: (1 − λ) Σ|x − G(z)| + λ Σ|f(x) − f(G(z))|."""
     gan, share = fitted.gan_, 0.3
-    x = batch(zeros[:7])
-    loss, z = search(gan, x, with_budget(fitted, discrimination_weight=share))
+    target = targets(gan, zeros[:7])
+    loss, z = search(gan, target, with_budget(fitted, discrimination_weight=share))
     with torch.no_grad():
-        target = gan.resize(gan.preprocessor(x))
         made = gan.generator(z)
         residual = (target - made).abs().sum(dim=(1, 2, 3))
         features = gan.discriminator.features
@@ -197,9 +202,9 @@ def test_scoring_draws_no_random_numbers(digits, fitted):
 def test_more_starts_begin_closer(digits, zeros):
     images, _ = digits
     settings = TINY | {"train_steps": 30}
-    x = batch(images[:100])
+    budget = {"search_steps": 1, "search_lr": 1e-9, "discrimination_weight": 0}
     one, best = (
-        search(d.gan_, x, with_budget(d, search_steps=1, search_lr=1e-9, discrimination_weight=0))
+        search(d.gan_, targets(d.gan_, images[:100]), with_budget(d, **budget))
         for d in (AnoGAN(starts=starts, **settings).fit(zeros) for starts in (1, 64))
     )
     assert best[0].mean() < one[0].mean()
