@@ -16,7 +16,6 @@ SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10
 HEADS = ("center", "ellipsoid", "neighbors")
 COLUMNS = {
     "best": "best recipe",
-    "surprise": "surprise alone",
     "ellipsoid": "ellipsoid alone",
     "neighbors": "2-NN in the representation",
     "untrained": "untrained",

@@ -61,6 +61,16 @@ def test_demo_compares_saves_and_reports(tmp_path):
     assert load(result.model).trained_on_.normal == ["0"]
 
 
+def test_the_demo_takes_the_best_recipe(tmp_path):
+    data = load_dataset("digits-8x8")
+    result = run_demo(data, tmp_path / "out", params={"pretrain_epochs": 2})
+    model = load(result.model)
+    assert (model.recipe, model.spec_.head.kind) == ("best", "combined")
+    assert model.spec_.pretraining.kind == "rotation"
+    assert model.spec_.recipe.train.epochs == 0
+    assert result.report.stat().st_size > 10_000
+
+
 def test_the_saved_model_evaluates_to_what_the_demo_said(short, capsys):
     assert main(["demo", "--digit", "0", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

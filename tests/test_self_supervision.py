@@ -13,6 +13,7 @@ import insphere
 from insphere.detectors import DeepSAD, DeepSVDD, KNNDetector
 from insphere.detectors.spheres.untrained import UntrainedDeepSVDD
 from insphere.errors import SpecError
+from insphere.experiments.runs.run_builder import RunChoice, controls_of
 from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.spec import NAMED, EncoderSpec
 from insphere.nets.view_encoder import ViewEncoder, ViewPlan
@@ -326,6 +327,16 @@ def test_the_best_recipe_chooses_by_what_is_asked_for(threes):
     assert sad.spec_.head.kind == "center"
     table = DeepSVDD(recipe="best", epochs=1, pretrain_epochs=1).fit(rows(60, 4))
     assert table.spec_.pretraining.kind == "autoencoder"
+
+
+def test_the_form_names_the_recipe_and_its_controls_share_the_network():
+    choice = RunChoice(dataset="mnist-5k", normal=("3",), recipe="best")
+    assert choice.spec().params == {"recipe": "best"}
+    controls = {spec.method: spec.params for spec in controls_of(choice.spec())}
+    assert controls["untrained"] == {"recipe": "best"}
+    assert controls["knn"] == {}
+    plain = RunChoice(dataset="mnist-5k", normal=("3",), pretraining="autoencoder", head="center")
+    assert plain.spec().params == {}
 
 
 @pytest.mark.slow

@@ -108,6 +108,7 @@ class PatchDiscriminator(PatchDetector):
         See `PatchDetector` and `PretrainedNetwork`.
     """
 
+    _takes = ()  # one network for all
     card = MethodCard(
         key="patch-discriminator",
         title="Patch discriminator (SimpleNet)",
