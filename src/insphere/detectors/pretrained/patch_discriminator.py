@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -119,6 +119,7 @@ class PatchDiscriminator(PatchDetector):
     )
 
     _spread = 3.0
+    _takes = ()  # it is trained once, on all photographs
 
     kinds: str | Sequence[str] = "all"
     strengths: tuple[float, float] = (0.15, 1.0)
@@ -155,7 +156,8 @@ class PatchDiscriminator(PatchDetector):
         self.spec_, self.network_, self.history_ = spec, network, history
         self.guard_findings_ = self._findings() + guard.summary()
         if self.places != "none":
-            self._learn_places(np.concatenate([self._patch_scores(F) for F in self._parts(X)]))
+            parts = [self._patch_scores(self._patches(part)) for part in batches(X, self._few)]
+            self._learn_places(np.concatenate(parts))
 
     def _default_stages(self, card: BackboneCard) -> tuple[str, ...]:
         last = (card.default_deep or card.default_patches)[-1]
@@ -163,11 +165,11 @@ class PatchDiscriminator(PatchDetector):
         fine = [name for name in names if card.stage(name).stride >= FINEST_STRIDE]
         return tuple(fine) or card.default_patches
 
-    def _as_new(self, X: Array) -> Floats:
-        return self._anomaly_score(X)
-
     def _at_once(self, X: Array) -> int:
         return self._few
+
+    def _as_new(self, X: Array) -> Array:
+        return self._anomaly_score(X)  # a few photographs at a time
 
     def _patch_scores(self, F: Half) -> Floats:
         known = ~np.isnan(F[..., 0])
@@ -264,11 +266,6 @@ class PatchDiscriminator(PatchDetector):
         """Number of photographs whose patches are in memory at a time."""
         values = sum(self._sizes) * self.form_.shape[0] * self.form_.shape[1]
         return max(1, rows_within(VALUE_BYTES * values, CHUNK))
-
-    def _parts(self, X: Array) -> Iterator[Half]:
-        """Yield the patches of consecutive photographs, of few at a time if they are large."""
-        for part in batches(X, self._few):
-            yield self._patches(part)
 
     def _resolve(self) -> DiscriminatorSpec:
         """Return the constructor's arguments as one spec."""
