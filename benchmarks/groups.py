@@ -8,7 +8,8 @@ Writes one line a data set and detector to ``results/groups.jsonl``.
 
 - MNIST: trained on all ten digits (every tenth training image); the groups are the digits.
 - Magnetic tiles: trained on every other tile; the groups are the exposures at which the tiles were
-  photographed. A tile is for calibration with all its photographs, or with none.
+  photographed. Photographs are divided at random; and again by whole tiles, so that a tile is for
+  calibration with all its photographs, or with none.
 """
 
 from __future__ import annotations
@@ -58,13 +59,20 @@ def main() -> None:
         started = time.perf_counter()
         read = mnist if data == "mnist" else tiles
         scores, groups, units = read(given.data, method, params)
+        alone = np.arange(len(scores))
         row = {
             "data": data,
             "method": method,
             "params": params,
             "n": len(scores),
             "resamplings": RESAMPLINGS,
-            "rates": [measured(scores, groups, units, rate) for rate in RATES],
+            "rates": [measured(scores, groups, alone, rate) for rate in RATES],
+            "n_units": len(np.unique(units)),
+            "rates_by_unit": [
+                measured(scores, groups, units, rate)
+                for rate in RATES
+                if len(np.unique(units)) < len(scores)
+            ],
             "seconds": round(time.perf_counter() - started, 1),
             "versions": versions(),
         }

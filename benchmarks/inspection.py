@@ -39,7 +39,10 @@ PLACED = DEEP | {"places": "border"}
 RUNS: dict[str, tuple[str, dict[str, Any]]] = {
     "Gaussian patches": ("patch-gaussian", {}),
     "Patch discriminator": ("patch-discriminator", {}),
-    "Both, combined": ("combination", {"members": ["patch-gaussian", "patch-discriminator"]}),
+    "Gaussian patches with the discriminator": (
+        "combination",
+        {"members": ["patch-gaussian", "patch-discriminator"]},
+    ),
     "FPSVDD from whitened features": ("fpsvdd", PLACED | {"start": "whitened"}),
     "Patch memory": ("patch-memory", PLACED),
     "Gaussian patches, one covariance": ("patch-gaussian", {"covariance": "shared"}),

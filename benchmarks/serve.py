@@ -3,7 +3,8 @@
 Starts ``insphere serve`` with one model in a process of its own. Every score is compared with the
 library's. Measured are, in each of some rounds:
 
-- scoring in a loop in this process, with the best of some batch sizes, from the same PNG files;
+- scoring in a loop in this process, with the best of some batch sizes, from the same PNG files or
+  arrays;
 - one client alone, that sends a request as soon as it has its answer;
 - all clients, each as fast as it gets answers: what the server can carry at most. The time of an
   answer is then the number of clients divided by the throughput, whatever the server does;
@@ -130,8 +131,10 @@ def cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def loop_speed(model: Path, contents: list[bytes], seconds: float) -> tuple[float, float]:
-    """Decode and score in a loop with the best of some batch sizes.
+def loop_speed(
+    model: Path, contents: list[bytes] | np.ndarray, seconds: float
+) -> tuple[float, float]:
+    """Score in a loop with the best of some batch sizes; files are decoded first.
 
     Returns
     -------
@@ -144,8 +147,9 @@ def loop_speed(model: Path, contents: list[bytes], seconds: float) -> tuple[floa
         done, began, used = 0, time.perf_counter(), time.process_time()
         while time.perf_counter() - began < seconds:
             part = [contents[(done + i) % len(contents)] for i in range(batch)]
-            images = [np.asarray(Image.open(io.BytesIO(one)))[..., None] for one in part]
-            detector.anomaly_score(np.stack(images))
+            if not isinstance(contents, np.ndarray):
+                part = [np.asarray(Image.open(io.BytesIO(one)))[..., None] for one in part]
+            detector.anomaly_score(np.stack(part))
             done += batch
         best = max(best, done / (time.perf_counter() - began))
         least = min(least, 1000 * (time.process_time() - used) / done)
@@ -174,6 +178,7 @@ def main() -> None:
         build_detector(given.method, params, seed=0).fit(digits.images[three]).save(model)
         scores = load_detector(model).anomaly_score(images)
         contents = [png(image) for image in images]
+        looped = images if given.form == "tensor" else contents
         score, infer = "/v1/models/digits/score", "/v2/models/digits/infer"
         make: dict[str, Callable[[int], bytes]] = {
             "image": lambda s: request(score, contents[s], "image/png"),
@@ -199,7 +204,7 @@ def main() -> None:
                     time.sleep(0.2)
             asyncio.run(closed_loop(port, requests, 4, 2))  # warm
             for _ in range(given.rounds):
-                rows.append(one_round(given, server.pid, port, model, contents, requests, wanted,
+                rows.append(one_round(given, server.pid, port, model, looped, requests, wanted,
                                       each))  # fmt: skip
         finally:
             server.send_signal(signal.SIGTERM)
@@ -230,11 +235,11 @@ def median_or_sum(key: str, values: list[float]) -> float:
 
 
 def one_round(
-    given: argparse.Namespace, process: int, port: int, model: Path, contents: list[bytes],
+    given: argparse.Namespace, process: int, port: int, model: Path, looped: Any,
     requests: list[bytes], wanted: list[np.ndarray], seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure the loop, one client alone, all clients, and a fixed rate that can be carried."""
-    loop, loop_cpu = loop_speed(model, contents, min(2.0, seconds))
+    loop, loop_cpu = loop_speed(model, looped, min(2.0, seconds))
     alone = judged(*asyncio.run(closed_loop(port, requests, 1, min(3.0, seconds))), wanted,
                    given.form)  # fmt: skip
     before, used = resident_mb(process), cpu_seconds(process)

@@ -115,9 +115,12 @@ def groups() -> str:
     ]
     for row in found:
         name = f"{DATA[row['data']]}, {METHODS[row['method']]}"
-        for rate in row["rates"]:
-            cells = [name, f"{100 * rate['rate']:g} %", _worst(rate, "one"), _worst(rate, "own")]
-            lines.append("| " + " | ".join(cells) + " |")
+        whole = f"{name}, divided by whole tiles ({row.get('n_units')})"
+        for title, rates in ((name, row["rates"]), (whole, row.get("rates_by_unit", []))):
+            for rate in rates:
+                wanted = f"{100 * rate['rate']:g} %"
+                cells = [title, wanted, _worst(rate, "one"), _worst(rate, "own")]
+                lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -135,6 +138,59 @@ def _worst(rate: dict[str, Any], title: str) -> str:
     return f"{100 * value:.2f} ± {100 * error:.2f} % ({name})"
 
 
+ARMS = {
+    "none": "no labels",
+    "random": "twenty labels at random",
+    "queue": "twenty labels that the queue asks for",
+}
+
+
+def label_queue() -> str:
+    """Show the AUC with labels that the queue asks for beside labels drawn at random."""
+    found = read_rows(RESULTS / "label-queue.jsonl")
+    runs = {(r["normal"], r["seed"], r["arm"]): r["measured"] for r in found}
+    whole = sorted({(n, s) for n, s, _ in runs if all((n, s, arm) in runs for arm in ARMS)})
+    if not whole:
+        return UNMEASURED
+    means = {arm: np.mean([runs[n, s, arm]["auc"] for n, s in whole]) for arm in ARMS}
+    lines = ["| | AUC | gained | anomalies among the labels |", "| --- |" + " ---: |" * 3]
+    for arm, title in ARMS.items():
+        labelled = np.mean([runs[n, s, arm]["anomalies_labelled"] for n, s in whole])
+        gained = "" if arm == "none" else f"{100 * (means[arm] - means['none']):+.2f}"
+        shown = "" if arm == "none" else f"{labelled:.1f}"
+        lines.append(f"| {title} | {100 * means[arm]:.2f} | {gained} | {shown} |")
+    digits = ", ".join(sorted({str(n) for n, _ in whole}))
+    lines += ["", f"Mean over {len(whole)} runs (digits {digits} as the normal class)."]
+    return "\n".join(lines) + "\n"
+
+
+def unified() -> str:
+    """Show UniAD's protocol on CIFAR-10 beside the published values."""
+    found = read_rows(RESULTS / "unified.jsonl")
+    if not found:
+        return UNMEASURED
+    splits = list(UNIAD)
+    lines = ["| | " + " | ".join([*splits, "mean"]) + " |"]
+    lines.append("| --- |" + " ---: |" * (len(splits) + 1))
+    mean = np.mean(list(UNIAD.values()))
+    cells = [*(f"{value:.1f}" for value in UNIAD.values()), f"{mean:.1f}"]
+    lines.append("| UniAD, published | " + " | ".join(cells) + " |")
+    for images in sorted({row["images"] for row in found}):
+        for by_class, title in ((False, "one memory"), (True, "a memory for each class")):
+            own = {
+                row["split"]: 100 * row["auc"]
+                for row in found
+                if (row["images"], row["by_class"]) == (images, by_class)
+            }
+            if set(own) >= set(splits):
+                cells = [f"{own[one]:.1f}" for one in splits]
+                cells.append(f"{np.mean([own[one] for one in splits]):.1f}")
+                name = f"10-NN on features, {images:,} images of each class, {title}"
+                lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+UNIAD = {"0-4": 84.4, "5-9": 79.6, "even": 93.0, "odd": 89.1}
 STATISTICS = {
     "far": "share beyond the upper quartile by 3 widths between quartiles",
     "far_log": "share of log scores beyond it by 1.5 widths",
@@ -185,4 +241,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "dirty-normals": dirty_normals,
     "groups": groups,
     "suspicious": suspicious,
+    "label-queue": label_queue,
+    "unified": unified,
 }

@@ -8,6 +8,8 @@ Each finished run is appended to results/SUITE.jsonl; started again, the script 
   all test images are scored. AUCs on the labelled digit and on the digits never seen are apart.
 - ``several-classes``: one model with a sphere for each digit, beside ten models.
 - ``dirty-normals``: a tenth of the training images is anomalous, and each form of training.
+- ``label-queue``: Deep SAD with twenty labels from a pool of new images, of which a tenth is
+  anomalous: labels that the queue asks for, labels drawn at random, and none.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from sklearn.metrics import roc_auc_score
 from insphere import DeepSVDD
 from insphere.detectors import DeepSAD, HypersphereClassifier
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
+from insphere.explain.label_queue import most_useful
 from insphere.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -38,6 +41,9 @@ FORMS: dict[str, dict[str, Any]] = {
     "hard": {"pollution": {"share": POLLUTED, "form": "hard"}},
     "soft-boundary": {"objective": "soft-boundary", "nu": POLLUTED},
 }
+ARMS = ("none", "random", "queue")
+LABELS, KNOWN, POOL = 20, 1000, 1000  # labels asked for, normal images, and new ones
+SHORT = {"epochs": 10, "pretrain_epochs": 5}  # of the label queue
 ONE_MODEL = {"epochs": 3, "pretrain_epochs": 2}  # a fifth of the epochs of the fast recipe
 
 Arrays = dict[str, NDArray[Any]]
@@ -161,6 +167,42 @@ def _polluted(mnist: Arrays, normal: int, form: str, seed: int) -> dict[str, Any
     return {"auc": _auc(mnist["y_test"] != normal, detector.anomaly_score(mnist["x_test"]))}
 
 
+def label_queue(mnist: Arrays, seed: int) -> Iterator[Run]:
+    """Yield for each digit a training without labels, with random ones, and with the queue's."""
+    for normal in range(10):
+        for arm in ARMS:
+            what = {"normal": normal, "arm": arm, "labels": LABELS, "seed": seed}
+            yield what, lambda n=normal, a=arm: _with_labels(mnist, n, a, seed)
+
+
+def _with_labels(mnist: Arrays, normal: int, arm: str, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng([seed, normal])
+    own = rng.permutation(np.flatnonzero(mnist["y_train"] == normal))
+    others = rng.permutation(np.flatnonzero(mnist["y_train"] != normal))
+    anomalies = round(POLLUTED * POOL)
+    known = own[:KNOWN]
+    pool = np.concatenate([own[KNOWN : KNOWN + POOL - anomalies], others[:anomalies]])
+    at_random = rng.choice(len(pool), LABELS, replace=False)
+    X, y, found = mnist["x_train"][known], np.zeros(len(known), int), 0
+    if arm == "none":  # as many samples, so as many steps
+        X = np.concatenate([X, mnist["x_train"][pool[:LABELS]]])
+        y = np.zeros(len(X), int)
+    else:
+        chosen = at_random
+        if arm == "queue":
+            before = DeepSAD(**SHORT, false_alarm_rate=0.05, random_state=seed).fit(X, y)
+            new = mnist["x_train"][pool]
+            scores, vectors = before.anomaly_score(new), before.transform(new)
+            chosen = most_useful(scores, before.threshold_, vectors, LABELS)
+        labelled = pool[chosen]
+        answers = np.where(mnist["y_train"][labelled] == normal, 1, -1)
+        X = np.concatenate([X, mnist["x_train"][labelled]])
+        y, found = np.concatenate([y, answers]), int((answers < 0).sum())
+    detector = DeepSAD(**SHORT, false_alarm_rate=0.05, random_state=seed).fit(X, y)
+    scores = detector.anomaly_score(mnist["x_test"])
+    return {"auc": _auc(mnist["y_test"] != normal, scores), "anomalies_labelled": found}
+
+
 def _auc(anomalous: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
     return round(float(roc_auc_score(anomalous, scores)), 5)
 
@@ -169,6 +211,7 @@ SUITES = {
     "few-labels": few_labels,
     "several-classes": several_classes,
     "dirty-normals": dirty_normals,
+    "label-queue": label_queue,
 }
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ TINY = {
     "feature-pca": {"normalize": "l2", "focus": 0.5, "mirrored": True},
     "patch-memory": {"bank_size": 50, "pooling": "top", "scale": None},
     "patch-gaussian": {"scale": None, "directions": 8},
+    "patch-discriminator": {"scale": None, "epochs": 20},
     "kde": {"preprocess": "gcn"},
     "isolation-forest": {"n_estimators": 10},
     "deep-sad": {"epochs": 1, "pretrain_epochs": 1},

@@ -146,7 +146,7 @@ def test_arrays_in_the_layout_of_adbench_are_tables(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data = load_source(tmp_path / "a.npz", ReadOptions())
-    assert data.frame.names == ("column 0", "column 1")
+    assert data.frame.names == ("feature 0", "feature 1")
     assert (data.normal_classes, np.bincount(data.labels).tolist()) == (("0",), [15, 5])
     np.savez(tmp_path / "b.npz", X_train=X[:9], X_test=X[9:], y_train=y[:9], y_test=y[9:])
     parts = load_source(tmp_path / "b.npz", ReadOptions())

@@ -27,6 +27,7 @@ TINY = {
     "feature-pca": {"normalize": "l2", "focus": 0.5, "mirrored": True},
     "patch-memory": {"bank_size": 50, "pooling": "top"},
     "patch-gaussian": {"scale": None},
+    "patch-discriminator": {"scale": None, "epochs": 20},
 }
 NOT_EXPORTED = {"anogan": "it searches by gradients while it scores"}
 

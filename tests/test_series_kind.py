@@ -183,6 +183,16 @@ def test_the_second_view_follows_the_period_and_is_saved(tmp_path):
         SeriesSVDD(views="both").fit(periodic)
 
 
+def test_the_most_anomalous_stretches_are_drawn():
+    train, values = TimeSeries(waves(600, 1)), waves(2400, 0)
+    index = np.arange(30, 2400, 60)
+    values[index[-1]] += 5
+    detector = SeriesSVDD(steps=0, contamination=0.05, random_state=0).fit(train)
+    shown = detector.modality_.exhibits(detector, TimeSeries(values), index)
+    assert sum(bool(one.curves) for one in shown) == 12
+    assert shown[-1].curves
+
+
 def test_files_of_dates_and_numbers_are_series(tmp_path):
     write_csv(tmp_path / "s.csv", label=True, odd=(300, 320))
     series = load_source(tmp_path / "s.csv", ReadOptions(columns={"label": "fault"}))

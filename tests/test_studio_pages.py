@@ -197,8 +197,9 @@ def test_unknown_addresses_are_told_kindly(visit):
 
 # Controls without a name that a screen reader could say.
 UNNAMED = """() => [...document.querySelectorAll('button, a[href], input, select')].filter((e) =>
-  e.offsetParent && !(e.innerText || '').trim() && !e.getAttribute('aria-label')
-  && !e.labels?.length && !e.title && !e.closest('.q-uploader, .q-table__bottom, label')
+  e.offsetParent && e.checkVisibility() && !(e.innerText || '').trim()
+  && !e.getAttribute('aria-label') && !e.labels?.length
+  && !e.title && !e.closest('.q-uploader, .q-table__bottom, label')
 ).map((e) => e.outerHTML.slice(0, 120))"""
 
 # Contrast of the quieter text against the background, as WCAG defines it.

@@ -176,17 +176,17 @@ def test_one_key_decides_and_another_undoes(visit, trained, store):
     for photo, key in ((first, "r"), (second, "f")):
         page.wait_for_function(f"{here} === '{photo.key}'")
         page.keyboard.press(key)
-    page.wait_for_selector('[role=radio]:text-matches("^Reviewed 2")')
+    page.wait_for_selector('[role=radio]:has(b:text-matches("^Reviewed 2"))')
     assert [store.photo(one.key).review for one in (first, second)] == ["anomalous", "normal"]
     page.keyboard.press("u")
-    page.wait_for_selector('[role=radio]:text-matches("^Reviewed 1")')
+    page.wait_for_selector('[role=radio]:has(b:text-matches("^Reviewed 1"))')
     page.wait_for_function(f"{here} === '{second.key}'")
     assert store.photo(second.key).review is None
     page.reload()
     page.wait_for_selector("[data-test=learned]:has-text('1 of 1 reviewed alarms were right')")
     page.wait_for_selector("[data-keys=heard]")
     page.keyboard.press("u")  # also what was decided before the page was opened
-    page.wait_for_selector('[role=radio]:text-matches("^Reviewed")', state="detached")
+    page.wait_for_selector('[role=radio]:has(b:text-matches("^Reviewed"))', state="detached")
     assert store.photo(first.key).review is None
 
 

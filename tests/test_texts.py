@@ -379,6 +379,19 @@ def test_contexts_attend_as_in_the_paper_and_learn(backbone):
         assert sum(share for _, share in pieces) == pytest.approx(1, abs=1e-5)
 
 
+def test_words_are_looked_at_in_the_most_anomalous_texts():
+    from insphere.modalities.texts.words import MOST_EXPLAINED, text_exhibits
+
+    detector = build_detector("text-surprise", {}, seed=0).fit(HOURS)
+    odd = "zqx wvk jjj qqq"
+    texts = np.array([*HOURS[: MOST_EXPLAINED + 4], odd], object)
+    shown = text_exhibits(detector, texts)
+    assert len(shown) == len(texts)
+    assert sum(bool(one.words) for one in shown) == MOST_EXPLAINED
+    assert shown[-1].words
+    assert shown[-1].note
+
+
 def test_nearest_texts_and_the_choice_to_keep_none(backbone):
     detector = made("text-mahalanobis", backbone).fit(HOURS)
     ((text, cosine), *_rest) = detector.nearest_texts([HOURS[5]])[0]

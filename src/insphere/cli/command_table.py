@@ -29,6 +29,8 @@ COMMANDS: dict[str, dict[str, str]] = {
         "export": "export:export",
         "verify": "export:verify",
         "serve": "serve:serve",
+        "push": "hub:push",
+        "pull": "hub:pull",
     },
     "Many runs": {
         "sweep": "sweep:sweep",

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from insphere.nets.ranks import normalised_jointly, ranks
+
 FEW_CHANNELS = 16
 """From this many channels on, PyTorch's own channels-last kernels fill the vector units."""
 COLUMNS = 64
@@ -25,7 +27,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise N×C×H×W; while training by the statistics of the batch."""
+        """Normalise N×C×H×W; while training by the statistics of the batch of all processes."""
+        if self.training and ranks() > 1:
+            return _of_all(self, x)
         fits = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
         few = self.num_features < FEW_CHANNELS
         if not (self.training and fits and few and x.device.type == "cpu" and x.numel()):
@@ -37,13 +41,32 @@ class BatchNorm2d(nn.BatchNorm2d):
         return out  # type: ignore[no-any-return]
 
 
+class BatchNorm1d(nn.BatchNorm1d):
+    """`torch.nn.BatchNorm1d`; while several processes train, of the batch of all of them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise N×F."""
+        if self.training and ranks() > 1:
+            return _of_all(self, x)
+        return super().forward(x)
+
+
+def _of_all(norm: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
+    out, mean, var, count = normalised_jointly(x, norm.eps)
+    track(norm, mean, var, count)
+    if norm.weight is not None:
+        shape = [1, -1, *[1] * (x.dim() - 2)]
+        out = out * norm.weight.view(shape) + norm.bias.view(shape)
+    return out
+
+
 @torch.no_grad()
-def track(norm: nn.BatchNorm2d, mean: Tensor, var: Tensor, count: int) -> None:
+def track(norm: nn.BatchNorm1d | nn.BatchNorm2d, mean: Tensor, var: Tensor, count: int) -> None:
     """Move running statistics as `torch.nn.BatchNorm2d` does.
 
     Parameters
     ----------
-    norm : torch.nn.BatchNorm2d
+    norm : torch.nn.BatchNorm1d or torch.nn.BatchNorm2d
         Whose statistics; nothing happens if it keeps none.
     mean, var : Tensor, shape (C,)
         Mean and biased variance of the batch.

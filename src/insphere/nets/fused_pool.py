@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from insphere.nets.batch_norm import channel_mean, spread, track
+from insphere.nets.ranks import ranks
 
 FEW_FILTERS = 8
 """Up to this many filters, one step is faster than three."""
@@ -78,6 +79,7 @@ def _fits(parts: list[nn.Module], x: Tensor) -> bool:
         and conv.kernel_size[0] % 2 == 1
         and norm.weight is None
         and norm.training
+        and ranks() == 1
         and pool.kernel_size in (2, (2, 2))
         and (x.shape[2] % 2, x.shape[3] % 2) == (0, 0)
         and x.is_contiguous(memory_format=torch.channels_last)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from insphere.nets.batch_norm import BatchNorm2d
+from insphere.nets.batch_norm import BatchNorm1d, BatchNorm2d
 from insphere.nets.draws import Dropout
 from insphere.nets.spec import EncoderSpec
 
@@ -40,7 +40,7 @@ def strided_convolution(
 
 def batch_norm(spec: EncoderSpec, width: int, dimensions: int) -> nn.Module:
     """Return batch norm of N×C×H×W (`dimensions` 2) or N×F (1)."""
-    kind = BatchNorm2d if dimensions == 2 else nn.BatchNorm1d
+    kind = BatchNorm2d if dimensions == 2 else BatchNorm1d
     return kind(width, eps=NORM_EPS, affine=spec.norm_affine)
 
 

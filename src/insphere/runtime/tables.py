@@ -70,20 +70,29 @@ def score_batch(
     if not len(table):
         return rest.assign(**{name: np.empty(0, kind) for name, kind in _empty().items()})
     scores = _of_images(table, scorer, column) if images else _of_rows(table, scorer)
-    n = len(table)
-    nothing = np.full(n, np.nan)
+    return rest.assign(**scores_as_columns(scores))
+
+
+def scores_as_columns(scores: Scores) -> dict[str, Any]:
+    """Return the columns of `COLUMNS`; what the model does not have is NaN, or an empty verdict."""
+    nothing = np.full(len(scores), np.nan)
     verdicts = (
-        np.full(n, "", object)
+        np.full(len(scores), "", object)
         if scores.verdicts is None
         else np.where(scores.verdicts, "anomalous", "normal").astype(object)
     )
-    return rest.assign(
-        score=scores.scores,
-        verdict=verdicts,
-        p_value=nothing if scores.p_values is None else scores.p_values,
-        severity=nothing if scores.severities is None else scores.severities,
-        z_score=scores.z_scores,
-    )
+    return {
+        "score": scores.scores,
+        "verdict": verdicts,
+        "p_value": nothing if scores.p_values is None else scores.p_values,
+        "severity": nothing if scores.severities is None else scores.severities,
+        "z_score": scores.z_scores,
+    }
+
+
+def scores_of_rows(table: DataFrame, scorer: Scorer) -> dict[str, Any]:
+    """Return the scores of the rows of a table, as columns."""
+    return scores_as_columns(_of_rows(table, scorer))
 
 
 def _empty() -> dict[str, Any]:

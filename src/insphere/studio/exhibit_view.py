@@ -82,7 +82,9 @@ def _curves(curves: Sequence[Curve], prefix: str) -> str:
     figure = figures.stretches([(c.name, np.array(c.y), c.marked) for c in curves])
     alt = "The stretch around the point: " + ", ".join(" ".join(c.name.split()) for c in curves)
     drawn = figures.to_inline_svg(figure, prefix=prefix, alt=alt)
-    return f'<div data-test="curves">{drawn}</div>'
+    styled = 'class="plot" style="width:100%;height:auto"'
+    wide = drawn.replace('class="plot"', styled, 1)
+    return f'<div data-test="curves">{wide}</div>'
 
 
 def _surroundings(vertices: Sequence[Vertex], edges: Sequence[tuple[int, int]]) -> str:
@@ -120,7 +122,7 @@ def _surroundings(vertices: Sequence[Vertex], edges: Sequence[tuple[int, int]]) 
     return (
         f'<figure data-test="surroundings"><svg viewBox="0 0 {SIDE} {SIDE}" role="img" '
         f'aria-label="The node with {len(vertices) - 1} nodes around it" '
-        f'style="max-width:{SIDE}px;width:100%">{lines}{"".join(marks)}</svg><small>Itself in the '
-        "middle. Larger adds more to the score; the more orange, the more anomalous by itself."
+        f'style="max-width:{SIDE}px;width:100%">{lines}{"".join(marks)}</svg><br><small>Itself in '
+        "the middle. Larger adds more to the score; the more orange, the more anomalous by itself."
         "</small></figure>"
     )

@@ -69,6 +69,7 @@ class RunResults:
         self.threshold, self.unit = threshold, scores
         self.kind = kind_of_example(found.dataset)
         self.plural = "images" if self.kind is None else self.kind.plural
+        self.singular = "image" if self.kind is None else self.kind.singular
 
     def show(self) -> None:
         """Build the view."""
@@ -154,12 +155,13 @@ class RunResults:
             return ""
         highest = n < 2 / rate
         how = "the highest of their scores" if highest else "one of the highest of their scores"
-        return (
+        said = (
             f"Only {n} held-out images set the threshold of the model: it is {how}, so one strange "
             f"image among them raises it, and many anomalies pass. The true false-alarm rate lies "
             f"between {formatting.percent(low)} and {formatting.percent(high)} % in nine of ten "
             "cases. More normal images make it exact; the AUC does not depend on it."
         )
+        return said.replace("images", self.plural).replace("image", self.singular)
 
     def _unit_link(self) -> None:
         if self.unit == "z":

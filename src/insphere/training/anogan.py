@@ -17,13 +17,16 @@ from insphere.errors import InsphereError
 from insphere.nets.dcgan import Discriminator, Generator
 from insphere.nets.draws import initial_weights
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
+from insphere.resources import rows_within
 from insphere.training.callbacks import Callback, Record
 from insphere.training.gradients import with_gradients
-from insphere.training.images import TrainingImages
+from insphere.training.images import TrainingImages, equal_batches
 from insphere.training.loop import mixed_seed, seeded
 from insphere.training.start import place
 
 PHASE = "adversarial"
+RESIZED_AT_ONCE = 256
+COPY_BYTES = 128  # for each value of a raw image: a few float copies, in a fraction of the memory
 
 
 class AnoGANSpec(BaseModel):
@@ -93,6 +96,10 @@ class GAN(nn.Module):
         scaled: Tensor = 2 * x - 1
         return scaled
 
+    def at_once(self, shape: tuple[int, ...]) -> int:
+        """Return how many raw images (C, H, W) are resized at once; only small ones are kept."""
+        return rows_within(COPY_BYTES * math.prod(shape), RESIZED_AT_ONCE)
+
 
 @with_gradients
 def train_gan(
@@ -147,12 +154,13 @@ def train_gan(
             started, seen, total = time.perf_counter(), 0, torch.zeros(2, device=device)
             steps = min(per_epoch, spec.train_steps - epoch * per_epoch)
             with seeded(seed, epoch + 1) as random:
-                batches = images.batches(spec.batch_size, random)
-                for _, batch in zip(range(steps), batches, strict=False):
-                    total += adversaries.step(gan.resize(batch.x), random) * batch.size
-                    seen += batch.size
+                batches = equal_batches(len(images), spec.batch_size, random)
+                for _, index in zip(range(steps), batches, strict=False):
+                    real = _resized(gan, images, index)
+                    total += adversaries.step(real, random) * len(real)
+                    seen += len(real)
                     for callback in callbacks:
-                        callback.batch_end(PHASE, batch.size)
+                        callback.batch_end(PHASE, len(real))
             history.append(_record(epoch, total / seen, spec.lr, seen, started))
             for callback in callbacks:
                 callback.epoch_end(history[-1])
@@ -161,6 +169,13 @@ def train_gan(
             callback.phase_end(PHASE)
     gan.zero_grad()
     return gan.eval().requires_grad_(False), history
+
+
+@torch.no_grad()
+def _resized(gan: GAN, images: TrainingImages, index: Tensor) -> Tensor:
+    """Return a batch as the discriminator sees it, of large images a few at a time."""
+    parts = torch.split(index, gan.at_once(images.shape))
+    return torch.cat([gan.resize(images.take(part).x) for part in parts])
 
 
 class _Adversaries:
@@ -201,7 +216,7 @@ class _Adversaries:
 
 
 @with_gradients
-def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
+def search(gan: GAN, target: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
     """Search for the generated image that is nearest to each given one.
 
     The loss is (1 − λ) Σ|x − G(z)| + λ Σ|f(x) − f(G(z))|, with the discriminator's last map as f
@@ -213,8 +228,8 @@ def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
     ----------
     gan : GAN
         Trained, in evaluation mode.
-    x : Tensor, shape (N, C, H, W)
-        Raw images.
+    target : Tensor, shape (N, C, side, side)
+        Preprocessed and resized images; see `GAN.resize`.
     spec : AnoGANSpec
         Settings of the search.
 
@@ -226,14 +241,13 @@ def search(gan: GAN, x: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
         The latent vector of that loss.
     """
     with torch.no_grad():
-        target = gan.resize(gan.preprocessor(x))
         wanted = gan.discriminator.features(target)
         candidates = gan.generator(gan.starts).flatten(1)
         nearest = torch.cdist(target.flatten(1), candidates, p=1).argmin(dim=1)
     z = gan.starts[nearest].clone().requires_grad_()
     adam = torch.optim.Adam([z], lr=spec.search_lr)
 
-    best = torch.full((len(x),), torch.inf, device=x.device)
+    best = torch.full((len(target),), torch.inf, device=target.device)
     found = z.detach().clone()
     for step in range(spec.search_steps + 1):
         last = step == spec.search_steps
@@ -266,9 +280,9 @@ class SearchedLoss(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map raw images N×C×H×W to (N,); differentiable at the end of the search."""
-        with torch.enable_grad():
-            _, z = search(self.gan, x.detach(), self.spec)
         target = self.gan.resize(self.gan.preprocessor(x))
+        with torch.enable_grad():
+            _, z = search(self.gan, target.detach(), self.spec)
         wanted = self.gan.discriminator.features(target)
         return _distance(self.gan, target, wanted, z, self.spec.discrimination_weight)
 

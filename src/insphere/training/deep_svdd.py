@@ -24,6 +24,7 @@ from insphere.errors import CollapseError
 from insphere.nets.build import build_encoder
 from insphere.nets.draws import initial_weights
 from insphere.nets.fold import folded
+from insphere.nets.ranks import jointly
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import StepSpec, to_batch
@@ -412,7 +413,7 @@ def first_pass(
     device = next(encoder.parameters()).device
     with seeded(seed) as generator, torch.autocast(device.type, autocast, autocast is not None):
         batches = images.batches(batch_size, generator)
-        represented = joined([batch.with_x(encoder(batch.x)) for batch in batches])
+        represented = joined([batch.with_x(jointly(encoder, batch.x)) for batch in batches])
     for norm, value in zip(norms, momentum, strict=True):
         norm.momentum = value
     return represented

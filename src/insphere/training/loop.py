@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from insphere.errors import InsphereError
+from insphere.errors import InsphereError, SpecError
 from insphere.nets.draws import drawing
+from insphere.nets.ranks import averaged, rank, ranks, wait
 from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import (
@@ -84,6 +85,11 @@ class PhaseRun:
         self.checkpoint = checkpoint
         self.callbacks = callbacks
         self.history: list[Record] = []
+        if ranks() > 1 and not objective.by_many:
+            raise SpecError(
+                f"This training ({type(objective).__name__}) runs in one process: start it without "
+                "torchrun."
+            )
         parameters = [p for p in objective.parameters() if p.requires_grad]
         self.device = parameters[0].device
         self.optimizer = torch.optim.Adam(
@@ -93,10 +99,12 @@ class PhaseRun:
             fused=self.device.type in ("cpu", "cuda"),
         )
         self.epochs = phase.epochs_for(len(images))
+        self._loss: nn.Module = objective
 
     def run(self) -> list[Record]:
         """Train the epochs that the checkpoint does not contain, and return the history."""
         self._resume()
+        self._loss = averaged(self.objective)
         done = len(self.history)
         if done < self.epochs:
             for callback in self.callbacks:
@@ -152,7 +160,7 @@ class PhaseRun:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            loss: Tensor = self.objective(batch)
+            loss: Tensor = self._loss(batch)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         return loss.detach()
@@ -160,10 +168,14 @@ class PhaseRun:
     def _save(self) -> None:
         if self.checkpoint is None:
             return
+        if rank() > 0:  # the first process writes what all have
+            wait()
+            return
         tensors = {f"objective.{k}": v for k, v in self.objective.state_dict().items()}
         tensors |= {f"optimizer.{k}": v for k, v in optimizer_tensors(self.optimizer).items()}
         meta = {"history": self.history, "notes": self.objective.notes()}
         write_checkpoint(self.checkpoint, tensors, meta)
+        wait()
 
     def _resume(self) -> None:
         saved = None if self.checkpoint is None else read_checkpoint(self.checkpoint)

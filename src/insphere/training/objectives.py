@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from insphere.nets.ranks import jointly
 from insphere.training.batch import Batch, joined, weighted_mean
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.head import Head
@@ -22,9 +23,12 @@ class Objective(nn.Module):
     ----------
     finished : bool
         Set by `end_epoch` to end the phase before its last epoch.
+    by_many : bool
+        Whether several processes can compute it together; see `insphere.nets.ranks`.
     """
 
     finished = False
+    by_many = False
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Finish an epoch (counted from 0), and return values for its record besides the loss."""
@@ -69,6 +73,7 @@ class Hypersphere(Objective):
     """
 
     radius: Tensor
+    by_many = True
 
     def __init__(
         self,
@@ -108,9 +113,13 @@ class Hypersphere(Objective):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, and keep its representations until the end of the epoch."""
-        represented = batch.with_x(self.encoder(batch.x).to(self.head.dtype))
+        represented = batch.with_x(jointly(self._represented, batch.x))
         self._remember(represented)
         return self.loss(represented)
+
+    def _represented(self, x: Tensor) -> Tensor:
+        represented: Tensor = self.encoder(x).to(self.head.dtype)
+        return represented
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of representations."""

@@ -159,6 +159,8 @@ class PatchHypersphere(Hypersphere):
         Number of patches of each image for the guard.
     """
 
+    by_many = False
+
     def __init__(
         self,
         encoder: nn.Module,

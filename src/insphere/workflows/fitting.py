@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import SpecError
 from insphere.modalities.load import kind_of_source
 from insphere.modalities.modality import Modality
+from insphere.nets.ranks import started_together, together
 from insphere.scoring.conformal import Calibration, no_threshold
 from insphere.training.callbacks import Callback
 from insphere.workflows.choose import FEWEST as FEWEST_TO_CHOOSE
@@ -64,6 +66,30 @@ class Fit:
     n_anomalies: int = 0
     choice: Choice | None = None
     index: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+
+@contextmanager
+def training_together(config: FitConfig) -> Iterator[bool]:
+    """Train with the other processes that torchrun started, if it started any.
+
+    All of them call `fit_source` with the same settings. Each gets the whole detector; the first
+    one saves it.
+
+    Yields
+    ------
+    bool
+        Whether this process is the first.
+
+    Raises
+    ------
+    SpecError
+        If the method is to be chosen, which takes another time in each process.
+    """
+    named = "method" in config.model_fields_set and config.method != AUTO
+    if started_together() and not named:
+        raise SpecError("Under torchrun name the method, such as --method deep-svdd.")
+    with together() as rank:
+        yield rank == 0
 
 
 def fit_source(

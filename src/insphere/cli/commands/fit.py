@@ -256,15 +256,26 @@ def fit(
         console.note(
             f"{name}: {_word(now)} from the command line, not {_word(before)} from {config}"
         )
-    fitted = _fit_and_save(settings, show=not quiet, golden=golden)
+    from insphere.workflows.fitting import fit_source, training_together
+
+    with training_together(settings) as is_first:
+        if not is_first:  # the first process says and saves everything
+            fit_source(settings, checkpoints=_checkpoints(settings), progress=False)
+            return
+        fitted = _fit_and_save(settings, show=not quiet, golden=golden)
     if as_json:
         console.print_json(_summary(fitted) | {"overridden": sorted(overridden)})
     elif not quiet:
         _print_result(fitted)
 
 
-def _fit_and_save(settings: FitConfig, *, show: bool, golden: bool) -> Fit:
+def _checkpoints(settings: FitConfig) -> Path:
     from insphere.data.cache import cache_dir
+
+    return Path(settings.checkpoints or cache_dir() / "checkpoints" / settings.identity)
+
+
+def _fit_and_save(settings: FitConfig, *, show: bool, golden: bool) -> Fit:
     from insphere.detectors.model_folder import check_destination
     from insphere.export.golden import drop_golden
     from insphere.training.progress_bar import ProgressBar
@@ -274,7 +285,7 @@ def _fit_and_save(settings: FitConfig, *, show: bool, golden: bool) -> Fit:
     if settings.report is not None and Path(settings.report).is_dir():
         raise SpecError(f"{settings.report} is a folder; name a file for the report.")
     own = settings.checkpoints is None
-    folder = Path(settings.checkpoints or cache_dir() / "checkpoints" / settings.identity)
+    folder = _checkpoints(settings)
     if own and show and any(folder.glob("*.safetensors")):
         console.note(f"Continuing from the checkpoints in {console.shown(folder)}")
     try:
@@ -381,6 +392,8 @@ def _print_result(fitted: Fit) -> None:
         "threshold": _threshold(detector),
         "promise": detector.guarantee,
     }
+    if approximation := getattr(detector, "approximation_", None):
+        rows["approximation"] = approximation
     if by_group := detector.group_sentences:
         rows["by group"] = " ".join(by_group)
     if fitted.choice is not None:

@@ -71,6 +71,22 @@ def score(
             "false-discovery rate).",
         ),
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="Score very many images with workers: ray (this computer, or the cluster at "
+            "RAY_ADDRESS) or processes. --out is then a folder of Parquet files; what is there "
+            "is not scored again.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Workers of --backend (default: one for each core).", min=1),
+    ] = None,
+    image_column: Annotated[
+        str,
+        typer.Option(help="For --backend: where Parquet files hold the bytes of images."),
+    ] = "image",
     group_by: GroupBy = None,
     reading: Reading,
     every_image: All = False,
@@ -90,8 +106,20 @@ def score(
 
         insphere score model photos/new --out scores.csv --report new.html
         insphere score model photos/new --fdr 0.1 --sort severity
+        insphere score model s3://bucket/photos --backend ray --out s3://bucket/scores
     """
     from insphere.cli.score_table import check_table, write_table
+
+    if backend is not None:
+        more = (report, false_discovery_rate, group_by)
+        if any(one is not None for one in more) or sort != "source":
+            raise SpecError(
+                "--backend writes scores alone: leave out --report, --fdr, --group-by and --sort."
+            )
+        if out is None:
+            raise SpecError("--backend needs a folder for the scores: --out FOLDER.")
+        _score_many(model, source, out, backend, workers, image_column, as_json, quiet)
+        return
 
     if sort not in ORDERS:
         raise SpecError(f"--sort is one of {', '.join(ORDERS)}, but got {sort}.")
@@ -267,6 +295,30 @@ def _scored(
         group_by=group_by,
         progress=False if quiet else None,
     )
+
+
+def _score_many(
+    model: str, source: str, out: str, backend: str, workers: int | None, column: str,
+    as_json: bool, quiet: bool,
+) -> None:  # fmt: skip
+    from dataclasses import asdict
+
+    from insphere.workflows.bulk_scoring import score_many
+
+    found = score_many(
+        model, source, out, backend=backend, workers=workers, column=column,
+        progress=False if quiet or as_json else None,
+    )  # fmt: skip
+    if as_json:
+        console.print_json(asdict(found))
+    elif not quiet:
+        rate = found.rows / max(found.seconds, 1e-9)
+        console.say(
+            f"{found.rows:,} scored in {found.seconds:.0f} s ({rate:,.0f} a second), "
+            f"{found.anomalous:,} anomalous, {found.errors:,} unreadable; "
+            f"{found.done_before:,} were there already."
+        )
+        console.say(f"Scores: {console.shown(out)}")
 
 
 def _write_report(scored: Scored, path: str) -> None:

@@ -149,7 +149,7 @@ class ByClass(OneClassDetector):
         data = self._read(X)
         member, own = self._member(data, name)
         self.members_ = [*self.members_, member]
-        self.radii_ = np.append(self.radii_, _radius(own))
+        self.radii_ = np.append(self.radii_, class_radius(own))
         self.classes_ = [*self.classes_, name]
         return self
 
@@ -178,10 +178,10 @@ class ByClass(OneClassDetector):
             mine = labels == code
             member, own[mine] = self._member(X[mine], name)
             self.members_.append(member)
-        common = _radius(own)
+        common = class_radius(own)
         self.radii_ = np.array(
             [
-                _radius(own[labels == code]) if (labels == code).sum() >= FEW else common
+                class_radius(own[labels == code]) if (labels == code).sum() >= FEW else common
                 for code in range(len(self.classes_))
             ]
         )
@@ -264,7 +264,7 @@ class ByClass(OneClassDetector):
             )
 
 
-def _radius(scores: Array) -> float:
+def class_radius(scores: Array) -> float:
     """Return the (1 − `OUTSIDE`) quantile, or a tiny number if it is 0."""
     kept = max(1, round((1 - OUTSIDE) * len(scores)))
     return max(float(np.sort(scores)[kept - 1]), float(np.finfo(np.float64).tiny))

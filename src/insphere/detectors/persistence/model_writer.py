@@ -290,6 +290,8 @@ def _card(description: Description, notes: Sequence[str]) -> str:
     verdict = f"anomalous if the score is above {fitted.threshold_!r}\n  ({fitted.threshold_rule_})"
     if fitted.threshold_ is None:
         verdict = fitted.threshold_rule_
+    said = description.state.get("approximation")
+    approximation = f"- **Approximation:** {said}.\n" if said else ""
     calibrated = ", `p_value`, `severity`" if fitted.n_calibration_ else ""
     groups = "".join(f"\n- **By group:** {sentence}" for sentence in notes)
     return f"""# {description.detector}
@@ -301,7 +303,7 @@ scores how far anything else lies outside. Higher is more anomalous.
 - **z-score:** (score − {fitted.score_mean_!r}) / {fitted.score_std_!r}, from
   {"held-out" if fitted.n_calibration_ else "the training"} normals.
 - **Held out for calibration:** {fitted.n_calibration_}.{groups}
-- **Training data:** SHA-256 `{fitted.data_fingerprint_}`.
+{approximation}- **Training data:** SHA-256 `{fitted.data_fingerprint_}`.
 - **Made with:** {versions}.
 
 | parameter | value |

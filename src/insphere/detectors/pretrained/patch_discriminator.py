@@ -41,6 +41,7 @@ from insphere.training.memory import keep_freed_memory
 from insphere.training.recipe import Phase
 
 FINEST_STRIDE = 8  # pixels of the finest feature map that is used by default
+ROWS = 1 << 14  # patches that the discriminator sees at a time
 VALUE_BYTES = 16  # that one feature of one patch takes while it is made and scored
 
 
@@ -172,8 +173,10 @@ class PatchDiscriminator(PatchDetector):
         known = ~np.isnan(F[..., 0])
         scores = np.full(known.shape, np.nan)
         device = self.network_.last.weight.device
+        rows = torch.from_numpy(F[known])
         with torch.inference_mode():
-            scores[known] = odds(self.network_(torch.from_numpy(F[known]).to(device))).cpu()
+            parts = [self.network_(part.to(device)) for part in torch.split(rows, ROWS)]
+            scores[known] = odds(torch.cat(parts)).cpu() if parts else 0
         return scores
 
     def _head(self) -> nn.Module:

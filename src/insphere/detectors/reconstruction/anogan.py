@@ -142,8 +142,8 @@ class AnoGAN(NetworkDetector):
         """
         check_is_fitted(self)
         parts = []
-        for x in self._batches(self._read(X)):
-            _, z = search(self.gan_, x, self.spec_)
+        for target in self._targets(self._read(X)):
+            _, z = search(self.gan_, target, self.spec_)
             with torch.no_grad():
                 parts.append((self.gan_.generator(z) + 1) / 2)
         images: NDArray[np.float32] = torch.cat(parts).permute(0, 2, 3, 1).cpu().numpy()
@@ -166,12 +166,12 @@ class AnoGAN(NetworkDetector):
         data = self._read_images(X)
         keep_freed_memory()
         parts = []
-        for x in self._batches(data):
-            _, z = search(self.gan_, x, self.spec_)
+        size = data.shape[1:3]
+        for target in self._targets(data):
+            _, z = search(self.gan_, target, self.spec_)
             with torch.no_grad():
-                target = self.gan_.resize(self.gan_.preprocessor(x))
                 error = (target - self.gan_.generator(z)).abs().sum(dim=1, keepdim=True)
-                sized = F.interpolate(error, size=x.shape[-2:], mode="bilinear", antialias=True)
+                sized = F.interpolate(error, size=size, mode="bilinear", antialias=True)
             parts.append(sized[:, 0].cpu().numpy())
         maps: NDArray[np.float32] = np.concatenate(parts)
         return maps
@@ -204,7 +204,7 @@ class AnoGAN(NetworkDetector):
 
     def _anomaly_score(self, X: NDArray[Any]) -> NDArray[Any]:
         keep_freed_memory()
-        parts = [search(self.gan_, x, self.spec_)[0].cpu() for x in self._batches(X)]
+        parts = [search(self.gan_, x, self.spec_)[0].cpu() for x in self._targets(X)]
         scores: NDArray[Any] = torch.cat(parts).numpy()
         return scores
 
@@ -223,9 +223,15 @@ class AnoGAN(NetworkDetector):
 
     # ------------------------------------------------------------------ inside
 
-    def _batches(self, X: NDArray[Any]) -> Iterator[torch.Tensor]:
-        device = self.gan_.starts.device
-        return (to_batch(part, device) for part in batches(X, SEARCH_BATCH))
+    @torch.no_grad()
+    def _targets(self, X: NDArray[Any]) -> Iterator[torch.Tensor]:
+        """Yield batches of images as the discriminator sees them; large ones are resized singly."""
+        gan, device = self.gan_, self.gan_.starts.device
+        few = gan.at_once(X.shape[1:])
+        for part in batches(X, SEARCH_BATCH):
+            yield torch.cat(
+                [gan.resize(gan.preprocessor(to_batch(x, device))) for x in batches(part, few)]
+            )
 
     def _resolve(self) -> AnoGANSpec:
         """Return the constructor's arguments as one spec."""

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.many_rows import EXACT_ROWS
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.vector_detector import BATCH, FlatDetector, Floats, of_pixels
@@ -39,6 +40,9 @@ class KDEDetector(FlatDetector):
     pca : float, "auto" or None, default="auto"
         First project onto the principal components that keep this share of the variance; "auto" is
         0.95 for images, and no projection for tables.
+    exact_rows : int, default=30000
+        Training rows that are compared with; of more, a uniform sample of so many is kept, and
+        ``approximation_`` says so.
     preprocess : "gcn" or None, default=None
         "gcn" normalises the contrast of each image and maps the extremes to [0, 1] first, as the
         paper does; None takes pixels as they are.
@@ -59,9 +63,10 @@ class KDEDetector(FlatDetector):
     bandwidth: float | str | None = None
     pca: float | str | None = "auto"
     preprocess: str | None = None
+    exact_rows: int = EXACT_ROWS
 
     def _learn(self, F: Floats) -> None:
-        self.training_ = F
+        F = self.training_ = self._sampled(F, self.exact_rows)
         if self.bandwidth == "paper":
             self.bandwidth_ = self._cross_validated(F, 2.0 ** np.linspace(0.5, 5, 10))
             return
@@ -108,7 +113,7 @@ class KDEDetector(FlatDetector):
             self._minus_log_density(self._squared_distances(self.training_[i], i), self.bandwidth_)
             for i in batches(np.arange(len(self.training_)), BATCH)
         ]
-        return np.concatenate(parts)
+        return self._scores_of_kept(X, np.concatenate(parts))
 
     @of_pixels
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,15 @@ from sklearn.preprocessing import normalize as normalize_rows
 
 from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.estimator import Array
+from insphere.detectors.base.many_rows import EXACT_ROWS
 from insphere.detectors.base.method_card import MethodCard
-from insphere.detectors.base.neighbors import check_neighbors, mean_distance
+from insphere.detectors.base.neighbors import (
+    Cells,
+    cell_centers,
+    check_neighbors,
+    check_search,
+    mean_distance,
+)
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.vector_detector import FlatDetector, Floats, of_pixels
 
@@ -44,6 +52,12 @@ class KNNDetector(FlatDetector):
     normalize : "l2" or None, default="l2"
         Scale every image to length 1, so that brightness does not matter. Rows of a table are never
         scaled so, because their size has a meaning.
+    exact_rows : int, default=30000
+        Training rows that are compared with; of more, a uniform sample of so many is kept, and
+        ``approximation_`` says so.
+    search : {"rows", "faiss"}, default="rows"
+        "faiss" keeps all rows, in cells of which the nearest ones are searched (extra ``faiss``).
+        A neighbour in another cell is missed now and then. It cannot be exported.
     features
         Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
@@ -61,11 +75,16 @@ class KNNDetector(FlatDetector):
     pca = None
     _takes = ("labels",)
     _scores_as_if_new = True
-    _stored = ("training_",)
 
     n_neighbors: int = 2
     blur: float = 0.0
     normalize: str | None = "l2"
+    exact_rows: int = EXACT_ROWS
+    search: str = "rows"
+
+    @property
+    def _stored(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("training_", "centers_") if self.search == "faiss" else ("training_",)
 
     def _fit(self, X: Array, *, labels: NDArray[np.int64] | None = None) -> Array | None:
         require(
@@ -96,13 +115,33 @@ class KNNDetector(FlatDetector):
             self.normalize in ("l2", None),
             f'normalize is "l2" or None, but got {self.normalize!r}.',
         )
-        check_neighbors(self.n_neighbors, len(F))
-        self.training_ = self._scaled(F, copy=False)
+        check_search(self.search)
+        rows = F if self.search == "faiss" else self._sampled(F, self.exact_rows)
+        check_neighbors(self.n_neighbors, len(rows))
+        self.training_ = self._scaled(rows, copy=False)
+        if self.search == "faiss":
+            self.centers_ = cell_centers(self.training_, self.random_state)
+            self.approximation_ = (
+                f"finds neighbours among all {len(rows):,} training rows with FAISS, in the "
+                f"nearest of {len(self.centers_):,} cells"
+            )
+            self._cells = Cells(self.training_, self.centers_)
+
+    def _set_learned(self, arrays: Mapping[str, Array]) -> None:
+        super()._set_learned(arrays)
+        if self.search == "faiss":
+            self._cells = Cells(self.training_, self.centers_)
 
     def _score(self, F: Floats) -> Floats:
+        if self.search == "faiss":
+            return self._cells.mean_distance(self._scaled(F), self.n_neighbors)
         return mean_distance(self.training_, self._scaled(F), self.n_neighbors)
 
     def _head(self) -> nn.Module:
+        require(
+            self.search == "rows",
+            'A model with search="faiss" cannot be exported: fit it with search="rows".',
+        )
         from insphere.detectors.base.score_modules import NearestVectors
 
         return NearestVectors(self.training_, self.n_neighbors)
@@ -114,7 +153,10 @@ class KNNDetector(FlatDetector):
         return [] if plain else [UnitLength()]
 
     def _as_new(self, X: Array) -> Floats:
-        return mean_distance(self.training_, None, self.n_neighbors)
+        if self.search == "faiss":
+            return self._cells.mean_distance(None, self.n_neighbors)
+        own = mean_distance(self.training_, None, self.n_neighbors)
+        return self._scores_of_kept(X, own)
 
     @of_pixels
     def anomaly_map(self, X: Any) -> NDArray[np.float32]:

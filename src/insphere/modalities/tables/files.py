@@ -183,7 +183,7 @@ def frame_of_arrays(path: Path) -> tuple[Frame, str | None, NDArray[np.bool_] | 
     found = read_arrays(path, (*ROWS, *POINTS))
     values = found["values"]
     check_width(values.shape[1])
-    names = [str(n) for n in found.get("names", [f"column {i}" for i in range(values.shape[1])])]
+    names = [str(n) for n in found.get("names", [f"feature {i}" for i in range(values.shape[1])])]
     columns = [_column(values[:, i]) for i in range(values.shape[1])]
     label = None
     if "labels" in found:

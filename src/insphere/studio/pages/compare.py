@@ -342,22 +342,28 @@ class ComparePage:
         ui.navigate.to(f"/runs/{choice.spec().identity}{unit}")
 
 
+SCHEDULES = {
+    "fast": "with a rate that rises and falls; the default",
+    "paper": "with a rate in steps",
+    "best": "with a network that first learns to tell turned images apart",
+}
+
+
 def recipe_note(name: str, epochs: dict[str, tuple[int, ...]]) -> str:
-    """Say how long a recipe trains, and how that compares with the other one.
+    """Say how long a recipe trains, and how that compares with the default.
 
     Examples
     --------
     >>> recipe_note("fast", {"fast": (17, 10), "paper": (350, 150)})
     '17 + 10 epochs with a rate that rises and falls; the default'
     >>> recipe_note("paper", {"fast": (17, 10), "paper": (350, 150)})
-    '350 + 150 epochs with a rate in steps; about 19 times as long'
+    '350 + 150 epochs with a rate in steps; about 19 times as many'
     """
-    own = " + ".join(map(str, epochs[name]))
+    own = f"{' + '.join(map(str, epochs[name]))} epochs {SCHEDULES[name]}"
     if name == "fast":
-        return f"{own} epochs with a rate that rises and falls; the default"
-    ratio = sum(epochs["paper"]) / max(sum(epochs["fast"]), 1)
-    long = f"about {ratio:.0f} times as long" if ratio >= 1.5 else "about as long, or shorter"
-    return f"{own} epochs with a rate in steps; {long}"
+        return own
+    ratio = sum(epochs[name]) / max(sum(epochs["fast"]), 1)
+    return f"{own}; about {ratio:.0f} times as many" if ratio >= 1.5 else own
 
 
 def _step(number: int, title: str, note: str = "") -> ui.element:

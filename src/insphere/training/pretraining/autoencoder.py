@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from insphere.nets.build import build_decoder
 from insphere.nets.draws import initial_weights
+from insphere.nets.ranks import jointly
 from insphere.training.batch import Batch, weighted_mean
 from insphere.training.loop import mixed_seed
 from insphere.training.objectives import Objective
@@ -42,6 +43,8 @@ class Reconstruction(Objective):
         The two halves.
     """
 
+    by_many = True
+
     def __init__(self, encoder: nn.Module, decoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
@@ -49,9 +52,11 @@ class Reconstruction(Objective):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the mean loss of a batch."""
-        x = batch.x
+        return weighted_mean(jointly(self._errors, batch.x), batch.weights)
+
+    def _errors(self, x: Tensor) -> Tensor:
         restored: Tensor = self.decoder(self.encoder(x)).to(x.dtype)
-        return weighted_mean((restored - x).square().flatten(1).sum(dim=1), batch.weights)
+        return (restored - x).square().flatten(1).sum(dim=1)
 
 
 def bounded_output(stage: StageSpec) -> bool:

@@ -94,6 +94,7 @@ CANDIDATES: tuple[Candidate, ...] = (
         trial={"copies": 2},
         cost=12,
         sides=(48, 1 << 20),
+        fewest=120,
         learns=True,
     ),
     Candidate(name="deep-svdd", method="deep-svdd", cost=4, sides=(1, 64)),
