@@ -30,3 +30,15 @@ addEventListener("keydown", (event) => {
   next.click();
   event.preventDefault();
 });
+// The boxes of a table get names, which its component does not give them.
+let naming;
+new MutationObserver(() => {
+  naming = naming || requestAnimationFrame(() => {
+    naming = 0;
+    for (const box of document.querySelectorAll(".q-table [role=checkbox]:not([aria-label])")) {
+      const row = box.closest("tbody tr");
+      const words = row && [...row.cells].slice(1, 4).map((cell) => cell.innerText.trim()).filter(Boolean);
+      box.setAttribute("aria-label", row ? `Select ${words.join(", ")}` : "Select all");
+    }
+  });
+}).observe(document.documentElement, { childList: true, subtree: true });
