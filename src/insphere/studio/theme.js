@@ -30,3 +30,25 @@ addEventListener("keydown", (event) => {
   next.click();
   event.preventDefault();
 });
+// Boxes of tables and fields for files get names, which their components do not give them.
+let naming;
+new MutationObserver(() => {
+  naming = naming || requestAnimationFrame(() => {
+    naming = 0;
+    for (const box of document.querySelectorAll(".q-table [role=checkbox]:not([aria-label])")) {
+      const row = box.closest("tbody tr");
+      const words = row && [...row.cells].slice(1, 4).map((cell) => cell.innerText.trim()).filter(Boolean);
+      box.setAttribute("aria-label", row ? `Select ${words.join(", ")}` : "Select all");
+    }
+    // The field for a file is the control, not the button around it, which may hold no other.
+    for (const input of document.querySelectorAll(".q-uploader__input[tabindex='-1']")) {
+      const around = input.closest("[role=button]");
+      input.setAttribute("aria-label", "Choose a file");
+      input.tabIndex = 0;
+      if (!around) continue;
+      around.setAttribute("role", "group");
+      around.setAttribute("aria-label", "Choose a file");
+      around.tabIndex = -1;
+    }
+  });
+}).observe(document.documentElement, { childList: true, subtree: true });
