@@ -35,6 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["INSPHERE_CACHE"] = cache.name
 
 
+@pytest.fixture(autouse=True)
+def _own_limit_of_pixels(monkeypatch):
+    """Keep the limit that a test sets on the pixels of an image from the tests after it."""
+    from PIL import Image
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+
+
 @pytest.fixture(scope="session")
 def digits():
     """1,797 real digits of 8×8 pixels as uint8 images, and which digit each shows."""

@@ -495,7 +495,6 @@ def test_arrays_that_are_no_images(tmp_path, capsys):
         "inf": np.full((9, 8, 8), np.inf),
         "complex": np.ones((9, 8, 8), complex),
         "words": np.full((9, 8, 8), "pixel"),
-        "flat": np.ones((9, 64), np.uint8),
         "many": np.ones((9, 8, 8, 2, 2), np.uint8),
         "five": np.ones((9, 8, 8, 5), np.uint8),
         "none": np.ones((0, 8, 8), np.uint8),

@@ -134,10 +134,10 @@ def test_too_few_images_give_scores_and_no_verdicts(tmp_path: Path) -> None:
     for loaded in (detector, load_detector(detector.save(tmp_path / "model"))):
         assert np.isfinite(loaded.anomaly_score(rows(4, 1))).all()
         assert loaded.threshold_ == np.inf
-        assert "at least 10 images (20 for 5 %)" in loaded.threshold_rule_
+        assert "at least 10 rows (20 for 5 %)" in loaded.threshold_rule_
         assert loaded.guarantee.startswith("No verdicts")
         for method in (loaded.predict, loaded.decision_function):
-            with pytest.raises(SpecError, match="at least 10 images"):
+            with pytest.raises(SpecError, match="at least 10 rows"):
                 method(rows(4, 1))
         with pytest.raises(SpecError):
             loaded.p_value(rows(4, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -163,10 +164,10 @@ def test_the_score_of_nab_against_values_by_hand():
     assert nab_score(perfect, nothing, perfect) == 100
 
 
-def test_the_second_view_follows_the_period_and_is_saved(tmp_path):
+def test_the_shape_is_seen_where_there_is_a_period_and_is_saved(tmp_path):
     periodic = TimeSeries(waves(900, 0))
     detector = SeriesSVDD(random_state=0, steps=2, contamination=0.05).fit(periodic)
-    assert detector.views_ == ("window", "shape")
+    assert detector.views_ == ("window", "summary", "shape")
     noise = TimeSeries(np.random.default_rng(0).normal(size=600))
     assert SeriesSVDD(steps=0, contamination=0.05).fit(noise).views_ == ("window", "summary")
     short = SeriesSVDD(steps=0, window=8, contamination=0.05).fit(periodic)
@@ -177,8 +178,8 @@ def test_the_second_view_follows_the_period_and_is_saved(tmp_path):
     assert again.views_ == detector.views_
     np.testing.assert_array_equal(again.anomaly_score(periodic), scores)
     lifted = TimeSeries(waves(900, 0) + 0.05)  # a level that is a little off changes the shape not
-    shape = detector._distances(detector._read(lifted), 1)
-    np.testing.assert_allclose(shape, detector._distances(detector._read(periodic), 1), atol=1e-6)
+    shape = detector._distances(detector._read(lifted), 2)
+    np.testing.assert_allclose(shape, detector._distances(detector._read(periodic), 2), atol=1e-6)
     with pytest.raises(SpecError, match="views is auto, summary or shape"):
         SeriesSVDD(views="both").fit(periodic)
 
@@ -262,7 +263,8 @@ def test_the_command_line_from_file_to_decision(tmp_path, monkeypatch):
     assert scored.exit_code == 0, scored.output
     found = json.loads(scored.stdout)
     assert len(found["scores"]) == 300
-    assert 200 <= (int(found["most_anomalous"][0]["path"][8:10]) - 1) * 24 <= 250
+    worst = datetime.fromisoformat(found["most_anomalous"][0]["path"])
+    assert 200 <= (worst - datetime(2024, 1, 1)) / timedelta(hours=1) < 250
     page = (tmp_path / "r.html").read_text()
     assert "nearest" in page
     assert "points" in page

@@ -8,7 +8,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import insphere
 from insphere.data import OneClassSplit, load_dataset
-from insphere.detectors import KNNDetector, OneClassDetector, SoftmaxThreshold
+from insphere.detectors import OCSVMDetector, OneClassDetector, SoftmaxThreshold
 from insphere.detectors.registry import METHODS, method_card, method_title
 from insphere.detectors.supervised.softmax import _one_minus_largest
 from insphere.errors import DataError, ModelError, SpecError
@@ -277,8 +277,8 @@ def test_weights_of_another_network_are_refused(fitted):
 def test_a_one_class_detector_still_ignores_labels(digits):
     images, target = digits
     threes = images[target == 3]
-    with_labels = KNNDetector(contamination=0.05).fit(threes, np.arange(len(threes)))
+    with_labels = OCSVMDetector(contamination=0.05).fit(threes, np.arange(len(threes)))
     np.testing.assert_array_equal(
         with_labels.anomaly_score(threes),
-        KNNDetector(contamination=0.05).fit(threes).anomaly_score(threes),
+        OCSVMDetector(contamination=0.05).fit(threes).anomaly_score(threes),
     )

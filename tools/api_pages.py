@@ -18,6 +18,7 @@ from types import ModuleType
 NOT_DOCUMENTED = ("insphere.cli", "insphere.studio", "insphere.__main__")
 ALSO = (
     "insphere.runtime.tables",
+    "insphere.runtime.pyfunc",
     "insphere.data.perturb",
     "insphere.figures.measured",
     "insphere.detectors.registry",

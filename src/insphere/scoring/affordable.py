@@ -68,7 +68,7 @@ def affordable(n: int, rates: tuple[float, ...] = RATES) -> list[Affordable]:
     >>> [(one.rate, one.kind) for one in affordable(40)][:3]
     [(0.2, 'promise'), (0.1, 'promise'), (0.05, 'estimate')]
     >>> affordable(300)[2].held_out, affordable(60)[2].held_out
-    (60, 20)
+    (60, 19)
     """
     usual = USUAL_RATE if n >= ENOUGH else SMALL_RATE if n >= FEW else None
     found = []

@@ -156,13 +156,13 @@ class ByClass(OneClassDetector):
     # ------------------------------------------------------------------ OneClassDetector
 
     def _read_labels(self, y: Any) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]:
-        self.classes_ = []
+        self._named: list[Any] = []
         if y is None:
             return None, None
         classes, codes = class_codes(y)
         if len(classes) < 2:
             return None, None
-        self.classes_ = classes
+        self._named = classes  # `classes_` only once it is fitted
         return codes, None
 
     def _fit(self, X: Array, *, labels: NDArray[np.int64] | None = None) -> Array | None:
@@ -170,8 +170,8 @@ class ByClass(OneClassDetector):
         self.radii_ = np.empty(0)
         self._own: Floats | None = None
         self._prepare(X)
+        self.classes_ = [] if labels is None else self._named
         if labels is None:
-            self.classes_ = []
             return self._learn_from(X)
         own = np.empty(len(X))
         for code, name in enumerate(self.classes_):

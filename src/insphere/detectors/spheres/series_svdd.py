@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 VIEWS: dict[str, tuple[str, ...]] = {
     "summary": ("window", "summary"),
-    "shape": ("window", "shape"),
+    "shape": ("window", "summary", "shape"),
 }
 """What the members see, in turn: the window itself; what `summarised` says of it; the window
 without the mean of each channel."""
@@ -41,17 +41,17 @@ class SeriesSVDD(SphereEnsemble):
 
     The score of a point is that of the window that ends there, so that it needs no later values:
     `score_one` gives the same scores one by one. The first view is the standardised window, with an
-    encoder of dilated causal convolutions (`insphere.nets.series.DilatedEncoder`). The second
-    depends on the series. Where more than half of the variance repeats after a period that fits
-    into the window, as in an electrocardiogram, it is the window without its level: the shape of a
-    period is what is normal. Elsewhere it is a summary of the window: level, deviation, last value
-    against the level, roughness and range of each channel. Both start as the identity and are
-    trained, and score, as in `TableSVDD`.
+    encoder of dilated causal convolutions (`insphere.nets.series.DilatedEncoder`). The second is a
+    summary of the window: level, deviation, last value against the level, roughness and range of
+    each channel. Where more than half of the variance repeats after a period that fits into the
+    window, as in an electrocardiogram, one more member sees the window without its level: the shape
+    of a period is what is normal. All start as the identity and are trained, and score, as in
+    `TableSVDD`.
 
     Parameters
     ----------
     views : {"auto", "summary", "shape"}, default="auto"
-        The second view; "auto" decides as said above.
+        Whether one more member sees the shape; "auto" decides as said above.
     window : int, optional
         Points of a window; by default the strongest period of the autocorrelation of the training
         points; see `insphere.modalities.series.time_series.window_length`.
@@ -98,14 +98,18 @@ class SeriesSVDD(SphereEnsemble):
             self.views in ("auto", *VIEWS),
             f"views is auto, summary or shape, but got {self.views!r}.",
         )
-        self.views_ = VIEWS[self._second_view(X) if self.views == "auto" else self.views]
+        self.views_ = VIEWS[self._views_for(X) if self.views == "auto" else self.views]
         self.reset()
         return super()._fit(X)
 
-    def _second_view(self, X: Array) -> str:
+    def _views_for(self, X: Array) -> str:
         """Decide by whether a period of the series fits into the window and explains half of it."""
         period, share = strongest_period(X[:, :, -1])
         return "shape" if share > PERIODIC and period <= X.shape[2] else "summary"
+
+    @property
+    def _count(self) -> int:
+        return self.members + ("shape" in self.views_)
 
     # ------------------------------------------------------------------ public
 

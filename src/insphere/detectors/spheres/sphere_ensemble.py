@@ -77,6 +77,11 @@ class SphereEnsemble(OneClassDetector):
     def _set_scale(self, arrays: Mapping[str, Any]) -> None:
         """Restore what `_scale_arrays` returned."""
 
+    @property
+    def _count(self) -> int:
+        """Number of members."""
+        return self.members
+
     def _own_distances(self, member: int) -> Floats:
         """Return the distance of each stored sample, as if it were new."""
         distances: Floats = self._searches[member].kneighbors()[0].mean(axis=1)
@@ -103,10 +108,10 @@ class SphereEnsemble(OneClassDetector):
                 steps=self.steps,
                 lr=self.lr,
             )
-            for member in range(self.members)
+            for member in range(self._count)
         ]
         self._prepare()
-        own = np.stack([self._own_distances(member) for member in range(self.members)])
+        own = np.stack([self._own_distances(member) for member in range(self._count)])
         medians = np.median(own, axis=1)
         self.units_ = np.where(medians > 0, medians, 1.0)
         if len(self.rows_) == len(X):
@@ -116,7 +121,7 @@ class SphereEnsemble(OneClassDetector):
     def _anomaly_score(self, X: Array) -> Floats:
         parts = [
             self._together(
-                np.stack([self._distances(np.asarray(p, float), m) for m in range(self.members)])
+                np.stack([self._distances(np.asarray(p, float), m) for m in range(self._count)])
             )
             for p in batches(X, BATCH)
         ]
@@ -125,7 +130,7 @@ class SphereEnsemble(OneClassDetector):
 
     def _training_scores(self, X: Array) -> Floats:
         """Return the scores of the stored samples, as if each were new."""
-        own = np.stack([self._own_distances(member) for member in range(self.members)])
+        own = np.stack([self._own_distances(member) for member in range(self._count)])
         return self._together(own)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -138,7 +143,7 @@ class SphereEnsemble(OneClassDetector):
         self.rows_, self.units_ = np.asarray(arrays["rows"]), np.asarray(arrays["units"])
         self._set_scale(arrays)
         self.encoders_ = []
-        for member in range(self.members):
+        for member in range(self._count):
             prefix = f"encoder{member}."
             own = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
             encoder = self._encoder(self._member_shape(member)).double()
@@ -158,7 +163,7 @@ class SphereEnsemble(OneClassDetector):
     def _prepare(self) -> None:
         """Make the searches for neighbours among the stored samples."""
         self._searches = []
-        for member in range(self.members):
+        for member in range(self._count):
             stored = self._represented(self._view(self.rows_, member), member)
             neighbors = min(self.n_neighbors, len(stored) - 1)
             self._searches.append(NearestNeighbors(n_neighbors=neighbors).fit(stored))
