@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import roc_auc_score
 
 from insphere.detectors import (
+    DeepSVDD,
     FeatureKNN,
     FeatureMahalanobis,
     FeaturePCA,
@@ -139,3 +140,11 @@ def test_one_class_is_the_detector_without_classes():
     assert one.anomaly_score(X).tobytes() == plain.anomaly_score(X).tobytes()
     with pytest.raises(SpecError, match="knows one normal class"):
         one.predict_class(X)
+
+
+@pytest.mark.parametrize("detector", [KNNDetector(), DeepSVDD(epochs=1, pretrain_epochs=0)])
+def test_labels_of_anomalies_are_no_classes(detector, digits):
+    """Else a detector would silently learn the anomalies as a normal class."""
+    images, target = digits
+    with pytest.raises(DataError, match="leave out y, and the anomalies"):
+        detector.fit(images[:60], np.where(target[:60] == 3, -1, 1))

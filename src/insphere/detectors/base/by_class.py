@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from insphere.detectors.base.class_labels import class_codes
+from insphere.detectors.base.class_labels import classes_of_normals
 from insphere.detectors.base.estimator import Array, OneClassDetector, batches
 from insphere.errors import DataError, SpecError
 
@@ -156,13 +156,7 @@ class ByClass(OneClassDetector):
     # ------------------------------------------------------------------ OneClassDetector
 
     def _read_labels(self, y: Any) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]:
-        self._named: list[Any] = []
-        if y is None:
-            return None, None
-        classes, codes = class_codes(y)
-        if len(classes) < 2:
-            return None, None
-        self._named = classes  # `classes_` only once it is fitted
+        self._named, codes = classes_of_normals(y)  # `classes_` only once it is fitted
         return codes, None
 
     def _fit(self, X: Array, *, labels: NDArray[np.int64] | None = None) -> Array | None:

@@ -35,3 +35,34 @@ def class_codes(y: Any) -> tuple[list[Any], NDArray[np.int64]]:
         labels = labels.astype(str)
     values, codes = np.unique(labels, return_inverse=True)
     return values.tolist(), codes.astype(np.int64)
+
+
+def classes_of_normals(y: Any) -> tuple[list[Any], NDArray[np.int64] | None]:
+    """Return the classes of normal samples and the position of each label among them.
+
+    Parameters
+    ----------
+    y : array, shape (n,), or None
+        Class of each normal sample: whole numbers or strings.
+
+    Returns
+    -------
+    classes : list
+        In ascending order; empty if there are fewer than two.
+    codes : ndarray of int64, shape (n,), or None
+        None if there are fewer than two classes.
+
+    Raises
+    ------
+    DataError
+        If y holds no classes, or 1 and −1, by which scikit-learn tells normal from anomalous.
+    """
+    if y is None:
+        return [], None
+    classes, codes = class_codes(y)
+    if classes == [-1, 1]:
+        raise DataError(
+            "y holds 1 and -1, as scikit-learn calls normal and anomalous samples, but this "
+            "detector takes the class of each normal sample: leave out y, and the anomalies."
+        )
+    return (classes, codes) if len(classes) > 1 else ([], None)

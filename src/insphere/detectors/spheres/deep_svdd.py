@@ -12,7 +12,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
-from insphere.detectors.base.class_labels import class_codes
+from insphere.detectors.base.class_labels import classes_of_normals
 from insphere.detectors.base.how_to_train import how_to_train
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import (
@@ -314,13 +314,7 @@ class DeepSVDD(
     # ------------------------------------------------------------------ OneClassDetector
 
     def _read_labels(self, y: Any) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]:
-        self.classes_ = []
-        if y is None:
-            return None, None
-        classes, codes = class_codes(y)
-        if len(classes) < 2:
-            return None, None
-        self.classes_ = classes
+        self.classes_, codes = classes_of_normals(y)
         return codes, None
 
     def _fit(
