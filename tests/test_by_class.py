@@ -142,9 +142,12 @@ def test_one_class_is_the_detector_without_classes():
         one.predict_class(X)
 
 
-@pytest.mark.parametrize("detector", [KNNDetector(), DeepSVDD(epochs=1, pretrain_epochs=0)])
+@pytest.mark.parametrize(
+    "detector", [KNNDetector(), DeepSVDD(epochs=1, pretrain_epochs=0, contamination=0.1)]
+)
 def test_labels_of_anomalies_are_no_classes(detector, digits):
     """Else a detector would silently learn the anomalies as a normal class."""
     images, target = digits
-    with pytest.raises(DataError, match="leave out y, and the anomalies"):
+    with pytest.warns(UserWarning, match="It is ignored, and all samples are taken for normal"):
         detector.fit(images[:60], np.where(target[:60] == 3, -1, 1))
+    assert detector.classes_ == []

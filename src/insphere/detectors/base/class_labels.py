@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -48,21 +49,24 @@ def classes_of_normals(y: Any) -> tuple[list[Any], NDArray[np.int64] | None]:
     Returns
     -------
     classes : list
-        In ascending order; empty if there are fewer than two.
+        In ascending order; empty if there are fewer than two, and for 1 and −1, by which
+        scikit-learn tells normal from anomalous samples: as its detectors do, these ignore them.
     codes : ndarray of int64, shape (n,), or None
         None if there are fewer than two classes.
 
     Raises
     ------
     DataError
-        If y holds no classes, or 1 and −1, by which scikit-learn tells normal from anomalous.
+        If y holds no classes.
     """
     if y is None:
         return [], None
     classes, codes = class_codes(y)
     if classes == [-1, 1]:
-        raise DataError(
-            "y holds 1 and -1, as scikit-learn calls normal and anomalous samples, but this "
-            "detector takes the class of each normal sample: leave out y, and the anomalies."
+        warnings.warn(
+            "y holds 1 and -1, as scikit-learn calls normal and anomalous samples. It is ignored, "
+            "and all samples are taken for normal; leave out the anomalies, or take DeepSAD.",
+            stacklevel=2,
         )
+        return [], None
     return (classes, codes) if len(classes) > 1 else ([], None)
