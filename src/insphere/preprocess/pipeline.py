@@ -27,7 +27,7 @@ StepSpec = Annotated[
 _STEPS: TypeAdapter[tuple[StepSpec, ...]] = TypeAdapter(tuple[StepSpec, ...])
 
 FIT_BATCH = 1024
-FLOATS_BYTES = 16  # of each value, since steps hold a few copies in float32
+FLOATS_BYTES = 64  # of each value: a few copies in float32, in a part of the memory of a step
 
 
 def default_steps(shape: tuple[int, ...]) -> tuple[StepSpec, ...]:
