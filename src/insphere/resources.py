@@ -16,6 +16,8 @@ from pathlib import Path
 STEP_BYTES = 1 << 30
 """The most that the maps of one training step or one batch of scoring may take."""
 SMALLEST_STEP = 64 << 20
+PREPARING = 4
+"""Preprocessing and resizing get one part in so many of that: more at once is not faster."""
 SHARE = 4
 """One part in so many of the memory that the process may use is for the maps of a step."""
 
@@ -48,11 +50,22 @@ def step_budget() -> int:
     return 1 << (share.bit_length() - 1)
 
 
-def rows_within(bytes_each: int, most: int) -> int:
-    """Return how many samples fit into `step_budget`: `most`, or a power of two below it."""
-    if bytes_each * most <= step_budget():
+def rows_within(bytes_each: int, most: int, *, parts: int = 1) -> int:
+    """Return how many samples fit into `step_budget`: `most`, or a power of two below it.
+
+    Parameters
+    ----------
+    bytes_each : int
+        Memory of one sample.
+    most : int
+        Number of samples that is wanted.
+    parts : int
+        Use one of so many equal parts of the budget; see `PREPARING`.
+    """
+    budget = step_budget() // parts
+    if bytes_each * most <= budget:
         return most
-    fitting = max(1, step_budget() // bytes_each)
+    fitting = max(1, budget // bytes_each)
     return 1 << (fitting.bit_length() - 1)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from insphere.errors import DataError, SpecError
 from insphere.features.form import Form
 from insphere.nets.backbones import Backbone
-from insphere.resources import rows_within
+from insphere.resources import PREPARING, rows_within
 from insphere.training.device import Precision, has_fast_bfloat16
 from insphere.training.memory import keep_freed_memory
 
@@ -121,7 +121,7 @@ class Extractor:
 
     def _prepared(self, images: NDArray[Any]) -> Tensor:
         """Prepare a batch; of large images, a few at once, since only the small ones stay."""
-        few = rows_within(128 * images[:1].size, BATCH)
+        few = rows_within(32 * images[:1].size, BATCH, parts=PREPARING)
         if len(images) <= few:
             return self.prepare(images)
         parts = [self.prepare(images[s : s + few]) for s in range(0, len(images), few)]

@@ -17,7 +17,7 @@ from insphere.preprocess.contrast import GlobalContrastSpec
 from insphere.preprocess.scaling import MinMaxSpec, StandardizeSpec
 from insphere.preprocess.step import Step
 from insphere.preprocess.whitening import ZCAWhiteningSpec
-from insphere.resources import rows_within
+from insphere.resources import PREPARING, rows_within
 from insphere.validation import first_mistake, shown
 
 StepSpec = Annotated[
@@ -27,7 +27,7 @@ StepSpec = Annotated[
 _STEPS: TypeAdapter[tuple[StepSpec, ...]] = TypeAdapter(tuple[StepSpec, ...])
 
 FIT_BATCH = 1024
-FLOATS_BYTES = 64  # of each value: a few copies in float32, in a part of the memory of a step
+FLOATS_BYTES = 16  # of each value, since steps hold a few copies in float32
 
 
 def default_steps(shape: tuple[int, ...]) -> tuple[StepSpec, ...]:
@@ -114,7 +114,8 @@ class Preprocessor(nn.Module):
         for position, step in enumerate(self.steps):
 
             def batches(done: int = position) -> Iterator[Tensor]:
-                size = rows_within(images[:1].size * FLOATS_BYTES, FIT_BATCH)
+                each = images[:1].size * FLOATS_BYTES
+                size = rows_within(each, FIT_BATCH, parts=PREPARING)
                 for start in range(0, len(images), size):
                     raw = to_batch(images[start : start + size], device)
                     yield self._apply_first(raw, done)

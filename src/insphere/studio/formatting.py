@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import time
+from collections.abc import Iterable
 from html import escape
 
 import numpy as np
@@ -20,6 +21,29 @@ STATES = {
     "finished": ("●", "finished"),
     "failed": ("✕", "failed"),
 }
+
+
+def statements(lines: Iterable[tuple[str, str]], data_test: str) -> str:
+    """Return a list of sentences, each with a text below it; neither is HTML."""
+    items = "".join(f"<li><b>{escape(head)}.</b><p>{escape(text)}</p></li>" for head, text in lines)
+    return f'<ul class="plain expect" data-test="{data_test}">{items}</ul>'
+
+
+def score_facts(
+    score: float, threshold: float, z_score: float, severity: str | None, p_value: float | None
+) -> str:
+    """Return a score in all units; without calibration samples the last two are None."""
+    facts = [
+        ("score", f"{score:.4g}"),
+        ("threshold", f"{threshold:.4g}"),
+        ("z-score", f"{z_score:+.1f}".replace("-", "−")),
+    ]
+    if severity is not None:
+        facts.append(("severity", severity))
+    if p_value is not None:
+        facts.append(("p-value", f"{p_value:.2g}"))
+    rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+    return f'<dl class="facts" data-test="facts">{rows}</dl>'
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -77,20 +77,14 @@ def _gauge(inspection: ImageInspection) -> str:
 
 
 def _facts(inspection: ImageInspection) -> str:
-    facts = [
-        ("score", f"{inspection.score:.4g}"),
-        ("threshold", f"{inspection.threshold:.4g}"),
-        ("z-score", f"{inspection.z_score:+.1f}".replace("-", "−")),
-    ]
-    if inspection.severity is not None:
-        facts.append(("severity", inspection.severity))
-    if inspection.p_value is not None:
-        facts.append(("p-value", f"{inspection.p_value:.2g}"))
-    rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+    facts = formatting.score_facts(
+        inspection.score, inspection.threshold, inspection.z_score, inspection.severity,
+        inspection.p_value,
+    )  # fmt: skip
     note = ""
     if not inspection.calibrated:
         note = "<small>A p-value needs held-out calibration images. This run has none.</small>"
-    return f'<dl class="facts" data-test="facts">{rows}</dl>{note}'
+    return facts + note
 
 
 def _nearest(inspection: ImageInspection) -> str:

@@ -16,7 +16,7 @@ from insphere.experiments.runs.spec import RunSpec
 from insphere.modalities.examples import load_named
 from insphere.modalities.exhibit import Exhibit
 from insphere.report.words import severity as severity_in_words
-from insphere.studio import exhibit_view
+from insphere.studio import exhibit_view, formatting
 from insphere.studio.frame import html
 
 
@@ -100,21 +100,14 @@ def show(found: SampleInspection, place: int) -> None:
     css = "anomalous" if anomalous else "fine"
     ratio = found.score / found.threshold if found.threshold > 0 else float("nan")
     reach = f"{ratio:.2g} times the threshold · " if np.isfinite(ratio) else ""
-    facts = [
-        ("score", f"{found.score:.4g}"),
-        ("threshold", f"{found.threshold:.4g}"),
-        ("z-score", f"{found.z_score:+.1f}".replace("-", "−")),
-    ]
-    if found.severity is not None:
-        facts.append(("severity", found.severity))
-    if found.p_value is not None:
-        facts.append(("p-value", f"{found.p_value:.2g}"))
-    rows = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts)
+    facts = formatting.score_facts(
+        found.score, found.threshold, found.z_score, found.severity, found.p_value
+    )
     title = found.exhibit.title or found.name
     html(
         f'<div class="stack"><h3 data-test="sample">{escape(title)}</h3>'
         f'<div class="verdict {css}" data-test="verdict">{sign} {verdict}<small>{reach}truly '
         f"{escape(found.truth)}</small></div>"
-        f'<dl class="facts" data-test="facts">{rows}</dl>'
+        f"{facts}"
         f"{exhibit_view.as_html(found.exhibit, f'sample{place}')}</div>"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +12,20 @@ from nicegui import ui
 
 from insphere.errors import InsphereError
 from insphere.experiments.store.inspection_models import Inspection
-from insphere.studio import controls
+from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
 from insphere.studio.arrivals import free_place
 from insphere.studio.frame import html, message
+
+
+def outcome(studio: Studio, found: Inspection, lines: Sequence[tuple[str, str]]) -> None:
+    """Show what reviews say, and offer a new training with them; nothing if there are no lines."""
+    if not lines:
+        return
+    with ui.element("section").classes("card stack"):
+        html("<h2>What your reviews say</h2>")
+        html(formatting.statements(lines, "learned"))
+        offer(studio, found)
 
 
 def offer(studio: Studio, found: Inspection) -> None:

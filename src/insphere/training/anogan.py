@@ -17,7 +17,7 @@ from insphere.errors import InsphereError
 from insphere.nets.dcgan import Discriminator, Generator
 from insphere.nets.draws import initial_weights
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
-from insphere.resources import rows_within
+from insphere.resources import PREPARING, rows_within
 from insphere.training.callbacks import Callback, Record
 from insphere.training.gradients import with_gradients
 from insphere.training.images import TrainingImages, equal_batches
@@ -26,7 +26,7 @@ from insphere.training.start import place
 
 PHASE = "adversarial"
 RESIZED_AT_ONCE = 256
-COPY_BYTES = 128  # for each value of a raw image: a few float copies, in a fraction of the memory
+COPY_BYTES = 32  # for each value of a raw image: a few float copies
 
 
 class AnoGANSpec(BaseModel):
@@ -98,7 +98,7 @@ class GAN(nn.Module):
 
     def at_once(self, shape: tuple[int, ...]) -> int:
         """Return how many raw images (C, H, W) are resized at once; only small ones are kept."""
-        return rows_within(COPY_BYTES * math.prod(shape), RESIZED_AT_ONCE)
+        return rows_within(COPY_BYTES * math.prod(shape), RESIZED_AT_ONCE, parts=PREPARING)
 
 
 @with_gradients

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from insphere.nets.discriminator import DiscriminatorNet
 from insphere.nets.draws import initial_weights
-from insphere.synthetic_anomalies import KINDS
 from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import CheckpointNames
+from insphere.training.damage import DamageKinds, Strengths
 from insphere.training.device import Precision, autocast_dtype
 from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
@@ -65,8 +65,8 @@ class DiscriminatorSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kinds: tuple[str, ...] = Field(min_length=1)
-    strengths: tuple[float, float] = (0.15, 1.0)
+    kinds: DamageKinds
+    strengths: Strengths = (0.15, 1.0)
     copies: PositiveInt = 3
     places: PositiveInt = 100
     off: float = Field(default=0.5, ge=0, le=1)
@@ -77,21 +77,6 @@ class DiscriminatorSpec(BaseModel):
     whiten: float = Field(default=0.01, gt=0)
     phase: Phase
     allow_collapse: bool = False
-
-    @field_validator("kinds")
-    @classmethod
-    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        for kind in kinds:
-            if kind not in KINDS:
-                raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
-        return kinds
-
-    @field_validator("strengths")
-    @classmethod
-    def _strengths(cls, pair: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < pair[0] <= pair[1] <= 1:
-            raise ValueError("strengths are two numbers above 0 and at most 1, the lesser first")
-        return pair
 
     @field_validator("noise")
     @classmethod

@@ -10,16 +10,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
 from insphere.nets.draws import initial_weights
 from insphere.nets.segmenter import AnomalySegmenter, SegmentationNet, output_stride
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
-from insphere.synthetic_anomalies import KINDS, mixed
+from insphere.synthetic_anomalies import mixed
 from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import CheckpointNames
+from insphere.training.damage import DamageKinds, Strengths
 from insphere.training.device import Precision, autocast_dtype
 from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
@@ -64,8 +65,8 @@ class SegmentationSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kinds: tuple[str, ...] = Field(min_length=1)
-    strengths: tuple[float, float] = (0.15, 1.0)
+    kinds: DamageKinds
+    strengths: Strengths = (0.15, 1.0)
     harmless: float = Field(default=0.25, ge=0, le=1)
     flips: bool = True
     crop: int = Field(default=128, ge=16)
@@ -74,23 +75,6 @@ class SegmentationSpec(BaseModel):
     preprocess: tuple[StepSpec, ...]
     phase: Phase
     allow_collapse: bool = False
-
-    @field_validator("kinds")
-    @classmethod
-    def _known(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
-        for kind in kinds:
-            if kind not in KINDS:
-                raise ValueError(f"{kind!r} is none of {', '.join(KINDS)}")
-        return kinds
-
-    @field_validator("strengths")
-    @classmethod
-    def _ordered(cls, strengths: tuple[float, float]) -> tuple[float, float]:
-        if not 0 < strengths[0] <= strengths[1] <= 1:
-            raise ValueError(
-                "the strengths are two numbers, above 0 and at most 1, the lesser first"
-            )
-        return strengths
 
 
 class DamagedImages:

@@ -159,26 +159,15 @@ class InspectionPage:
     def _statements(self, facts: dict[str, object]) -> None:
         lines = [inspection_facts.promise(facts), inspection_facts.damage(facts)]
         lines.append(inspection_facts.agreement(facts))
-        items = "".join(
-            f"<li><b>{escape(line[0])}.</b><p>{escape(line[1])}</p></li>" for line in lines if line
-        )
-        html(f'<ul class="plain expect" data-test="expect">{items}</ul>')
+        html(formatting.statements(filter(None, lines), "expect"))
         html(f"<small>{escape(inspection_facts.trained(facts))}</small>")
         if facts.get("choice"):
             html(f"<small>{escape(str(facts['choice']))}</small>")
 
     def _learned(self) -> None:
         rate = (self.found.result or {})["promise"]["rate"]
-        lines = inspection_facts.learned(self.studio.inspections.reviews(self.found.identity), rate)
-        if not lines:
-            return
-        with ui.element("section").classes("card stack"):
-            html("<h2>What your reviews say</h2>")
-            items = "".join(
-                f"<li><b>{escape(head)}.</b><p>{escape(text)}</p></li>" for head, text in lines
-            )
-            html(f'<ul class="plain expect" data-test="learned">{items}</ul>')
-            refitting.offer(self.studio, self.found)
+        counts = self.studio.inspections.reviews(self.found.identity)
+        refitting.outcome(self.studio, self.found, inspection_facts.learned(counts, rate))
 
     def _away(self, facts: dict[str, object]) -> None:
         identity = self.found.identity

@@ -259,16 +259,8 @@ class ReviewPage:
     def outcome(self) -> None:
         """Show what the reviews of these photos say."""
         rate = float((self.inspection.result or {})["promise"]["rate"])
-        lines = learned(self.store.reviews_of_batch(self.batch.identity), rate)
-        if not lines:
-            return
-        with ui.element("section").classes("card stack"):
-            html("<h2>What your reviews say</h2>")
-            items = "".join(
-                f"<li><b>{escape(head)}.</b><p>{escape(text)}</p></li>" for head, text in lines
-            )
-            html(f'<ul class="plain expect" data-test="learned">{items}</ul>')
-            refitting.offer(self.studio, self.inspection)
+        counts = self.store.reviews_of_batch(self.batch.identity)
+        refitting.outcome(self.studio, self.inspection, learned(counts, rate))
 
     def _away(self) -> None:
         with ui.element("section").classes("card stack"):

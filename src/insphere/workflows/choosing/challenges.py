@@ -66,7 +66,7 @@ def make_challenges(held: Images, others: Images, *, seed: int) -> list[Challeng
     """
     rng = np.random.default_rng((seed, 0xC4A11))
     kinds = len(KINDS) + len(WHOLE) + len(FAR)
-    each = max(FEWEST, rows_within(2 * kinds * held[:1].nbytes, EACH))
+    each = max(FEWEST, rows_within(kinds * held[:1].nbytes, EACH, parts=2))
     made = []
     for kind in KINDS:
         origin = _some(len(held), each, rng)
