@@ -147,7 +147,7 @@ def test_the_strangest_come_first_and_can_be_enlarged(visit, trained, store):
     page.wait_for_selector("[data-test=photo-name]")
     assert "bad-" in page.inner_text("[data-test=photo-name]")
     assert "stranger than every one of the 9 good photos" in page.inner_text("[data-test=severity]")
-    shown = "(s) => { const i = document.querySelector(s); return i !== null && i.complete && i.naturalWidth > 60 }"
+    shown = "(s) => ((i) => i?.complete && i.naturalWidth > 60)(document.querySelector(s))"
     for name in ("shot-large", "shot-map"):
         page.wait_for_function(shown, arg=f"[data-test={name}] img")
     page.click("[data-test=shot-map]")

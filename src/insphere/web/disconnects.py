@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from anyio import CancelScope
+
 from insphere.web.access import App, Message, Receive, Scope, Send
 
 CLIENT_CLOSED_REQUEST = 499
@@ -39,10 +41,11 @@ class EndAbandonedAnswers:
 
         async def watched_send(message: Message) -> None:
             nonlocal started, ended
+            with CancelScope(shield=True):  # cut off in it, nobody knew whether it had gone out
+                await send(message)
             started = started or message["type"] == "http.response.start"
             if message["type"] == "http.response.body":
                 ended = not message.get("more_body", False)
-            await send(message)
 
         await self.app(scope, watched_receive, watched_send)
         if not left or ended:

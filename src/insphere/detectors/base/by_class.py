@@ -97,9 +97,7 @@ class ByClass(OneClassDetector):
             If `fit` got no classes.
         """
         self._check_classes()
-        data = self._read(X)
-        parts = [self._by_class(self._represent(one)) for one in batches(data, self._at_once(data))]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.members_)))
+        return self._class_matrix(self._read(X))
 
     def predict_class(self, X: Any) -> NDArray[Any]:
         """Return the class that is nearest in units of its radius.
@@ -156,7 +154,7 @@ class ByClass(OneClassDetector):
     # ------------------------------------------------------------------ OneClassDetector
 
     def _read_labels(self, y: Any) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]:
-        self._named, codes = classes_of_normals(y)  # `classes_` only once it is fitted
+        self.classes_, codes = classes_of_normals(y)
         return codes, None
 
     def _fit(self, X: Array, *, labels: NDArray[np.int64] | None = None) -> Array | None:
@@ -164,7 +162,6 @@ class ByClass(OneClassDetector):
         self.radii_ = np.empty(0)
         self._own: Floats | None = None
         self._prepare(X)
-        self.classes_ = [] if labels is None else self._named
         if labels is None:
             return self._learn_from(X)
         own = np.empty(len(X))
@@ -212,7 +209,7 @@ class ByClass(OneClassDetector):
 
     def _class_matrix(self, X: Array) -> Floats:
         parts = [self._by_class(self._represent(one)) for one in batches(X, self._at_once(X))]
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.empty((0, len(self.members_)))
 
     def _by_class(self, F: Array) -> Floats:
         """Return the scores by each class in units of its radius, shape (n, n_classes)."""

@@ -262,6 +262,10 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         modality.check_varied(train.normals.data)
         return self._fit_samples(train, modality)
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether a fit came to its end: an interrupted or refused one leaves other attributes."""
+        return hasattr(self, "threshold_")
+
     def _fit_samples(self, train: TrainingSet, modality: Modality) -> Self:
         """Train on samples that were read, and place the threshold."""
         how = self.planned_calibration(len(train.normals), train.normals.groups)
