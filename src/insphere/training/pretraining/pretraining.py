@@ -66,9 +66,7 @@ class Pretraining(BaseModel, ABC):
         SpecError
             If this kind of pretraining tells no views apart.
         """
-        raise SpecError(
-            "This head compares several views of an image: take pretraining=rotation with it."
-        )
+        raise SpecError("This head looks at views of an image: take pretraining=rotation with it.")
 
     def remarks(self, pretrained: Pretrained) -> list[str]:
         """Return sentences on what was found on normal samples, such as a task that is trivial."""
@@ -93,6 +91,12 @@ class Pretrained(Start):
 
     objective: Objective | None = None
     history: list[Record] = field(default_factory=list)
+
+    @property
+    def viewed(self) -> ViewEncoder | None:
+        """The encoder of several views that was trained, if the pretraining has one."""
+        found = getattr(self.objective, "viewed", None)
+        return found if isinstance(found, ViewEncoder) else None
 
 
 @with_gradients
