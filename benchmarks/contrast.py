@@ -1,4 +1,4 @@
-"""Contrast and its relatives beside rotation, at several budgets: ``python benchmarks/contrast.py``.
+"""Contrast and its relatives beside rotation by budget: ``python benchmarks/contrast.py``.
 
 One class of a data set is normal. A network is pretrained on 1,000 of its training images and
 measured on 600 others of its training images against 80 of every other class; test images are not
@@ -60,9 +60,7 @@ def measured(name: str, cls: int, form: str, steps: int, seed: int) -> dict[str,
     batch = BATCH
     if FORMS.get(form, {}).get("shifted") == "all":  # as many views in a step as the others
         batch //= 8 if name == "mnist" else 4
-    phase = BEST.pretrain.model_copy(
-        update={"epochs": 1, "min_steps": steps, "batch_size": batch}
-    )
+    phase = BEST.pretrain.model_copy(update={"epochs": 1, "min_steps": steps, "batch_size": batch})
     settings: dict[str, Any] = {
         "recipe": BEST.model_copy(update={"pretrain": phase}),
         "encoder": "compact",
