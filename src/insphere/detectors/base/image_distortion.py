@@ -23,7 +23,7 @@ def gradients(images: NDArray[np.float64], shape: tuple[int, ...]) -> Tensor:
     shape : tuple of int
         (H, W, C).
     """
-    x = torch.from_numpy(np.ascontiguousarray(images)).float().unflatten(1, shape)
+    x = torch.from_numpy(np.ascontiguousarray(images)).float().reshape(-1, *shape)
     smooth, slope = torch.tensor([1.0, 2.0, 1.0]), torch.tensor([-1.0, 0.0, 1.0])
     right = smooth[:, None] * slope[None, :] / 8
     kernels = torch.stack([right.T, right])[:, None]
@@ -54,8 +54,8 @@ def distortion(x: Tensor, others: Tensor, reach: int) -> Tensor:
     Tensor, shape (N, K)
         Roots of the sums, with the mean over a context in place of its sum.
     """
-    n, k, _, height, width = others.shape
-    padded = F.pad(others.flatten(0, 1), (reach,) * 4).unflatten(0, (n, k))
+    height, width = others.shape[3:]
+    padded = F.pad(others, (reach,) * 4)
     best: Tensor | None = None
     for down in range(2 * reach + 1):
         for right in range(2 * reach + 1):
