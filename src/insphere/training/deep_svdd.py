@@ -280,8 +280,9 @@ def enclosed_views(
     """
     size = spec.recipe.pretrain.batch_size
     viewed = start.viewed
-    if viewed is None:
+    if viewed is None or spec.pretraining.changes_images:
         first_pass(start.encoder, start.images, size, seed, start.autocast)
+    if viewed is None:
         viewed = spec.pretraining.view_encoder(
             start.encoder, spec.encoder.rep_dim, start.images.shape, seed
         )

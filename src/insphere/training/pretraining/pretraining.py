@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ class Pretraining(BaseModel, ABC):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    changes_images: ClassVar[bool] = False
+    """Whether its samples look unlike the images, whose statistics batch norm then needs."""
 
     @abstractmethod
     def objective(self, start: Start, stage: StageSpec, seed: int) -> Objective:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ class TwoViewsPretraining(Pretraining):
         Widths of the projector, a small network behind the encoder that the loss is computed
         behind, and that is left out afterwards.
     """
+
+    changes_images: ClassVar[bool] = True
 
     views: RandomViews = Field(default_factory=RandomViews)
     hidden: PositiveInt = 256
