@@ -56,7 +56,7 @@ def test_maps_are_what_the_card_says(name, weights):
 @pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite2"])
 def test_what_a_position_responds_to_lies_where_the_card_says(name):
     backbone = load_backbone(name)
-    stages = [s for s in backbone.card.stages if 8 <= s.stride and s.name != "head"]
+    stages = [s for s in backbone.card.stages if s.stride >= 8 and s.name != "head"]
     rng = np.random.default_rng(0)
     side, spots = 256, 24
     noise = gaussian_filter(rng.normal(size=(side, side)), 1.5) * 1.5
