@@ -195,6 +195,7 @@ def choose(n: int = 500, minutes: float = 10.0, method: str = "") -> None:
         folder = Path(place)
         pieces(folder / "good", n, (480, 640), seed=1)
         pieces(folder / "new", 6, (480, 640), seed=2)
+        os.environ["INSPHERE_CACHE"] = str(folder / "cache")  # no features of an earlier run
         started = time.perf_counter()
         if method:
             fit = [*RUN, "fit", str(folder / "good"), "--method", method, "--quiet", "--out"]
@@ -204,7 +205,7 @@ def choose(n: int = 500, minutes: float = 10.0, method: str = "") -> None:
             subprocess.run([*command, str(folder / "model")], check=True)
         seconds = time.perf_counter() - started
         detector = load_detector(folder / "model")
-        photos = [load_photo(path) for path in sorted((folder / "new").iterdir())]
+        photos = [np.asarray(Image.open(path))[None] for path in sorted((folder / "new").iterdir())]
         detector.anomaly_score(photos[0])
         took = []
         for photo in photos[1:]:
@@ -216,11 +217,6 @@ def choose(n: int = 500, minutes: float = 10.0, method: str = "") -> None:
         "score_seconds_each": round(float(np.median(took)), 3),
     }  # fmt: skip
     _keep(row)
-
-
-def load_photo(path: Path) -> np.ndarray:
-    """Return a photograph as a batch of one, uint8, (1, H, W, 3)."""
-    return np.asarray(Image.open(path).convert("RGB"))[None]
 
 
 def pieces(folder: Path, n: int, size: tuple[int, int], *, seed: int) -> None:
