@@ -7,6 +7,7 @@ HEADS = {
     "centers": "insphere.training.heads.centers.CentersSpec",
     "ellipsoid": "insphere.training.heads.ellipsoid.EllipsoidSpec",
     "neighbors": "insphere.training.heads.neighbors.NeighborsSpec",
+    "adaptive": "insphere.training.heads.adaptive.AdaptiveSpec",
     "combined": "insphere.training.heads.combined.CombinedSpec",
 }
 """Module and class of the settings of each kind."""
