@@ -155,7 +155,7 @@ class GaussianPatches(nn.Module):
                 [
                     part @ matrices[int(place)]
                     for place, part in zip(
-                        self._places, rows[..., block].split(self._counts, dim=1), strict=True
+                        self._places, torch.split(rows[..., block], self._counts, 1), strict=True
                     )
                 ],
                 dim=1,
