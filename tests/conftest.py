@@ -21,7 +21,8 @@ os.environ["SCIPY_ARRAY_API"] = "1"  # without it scikit-learn skips one of its 
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
-settings.register_profile("fuzz", deadline=None, max_examples=2000, print_blob=True)  # make fuzz
+# `make fuzz` goes round all tests again and again, each time with other inputs.
+settings.register_profile("fuzz", deadline=None, max_examples=300, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

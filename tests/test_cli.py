@@ -418,6 +418,12 @@ def test_usage_mistakes_are_one_sentence(normals, capsys):
     refused(capsys, "fit", "--config", "none.yaml", says="none.yaml")
 
 
+def test_a_variable_of_the_shell_that_is_not_set_is_not_the_current_folder(normals, capsys):
+    refused(capsys, *knn(""), says="Argument 2 of the command is empty")
+    refused(capsys, "score", "", str(normals), says="is empty")
+    refused(capsys, *knn(str(normals)), "--out", "", says="is empty")
+
+
 def test_missing_sources_and_models(normals, capsys):
     refused(capsys, *knn("no/such/folder"), says="no/such/folder")
     refused(capsys, *knn("mnits"), says="did you mean mnist?")

@@ -15,7 +15,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insphere.errors import SpecError
+from insphere.data import load_dataset
+from insphere.errors import DataError, SpecError
 from insphere.parsing import (
     JSON_LIMITS,
     YAML_LIMITS,
@@ -223,13 +224,15 @@ def test_only_regular_files_of_a_bounded_size_are_read(tmp_path: Path) -> None:
         read_config(tmp_path)
 
 
-@pytest.mark.parametrize("path", ["a\0b", "a" * 256, "ä" * 128, "x/" * 2500])
+@pytest.mark.parametrize("path", ["", "a\0b", "a" * 256, "ä" * 128, "x/" * 2500])
 def test_names_that_no_file_can_have(path: str) -> None:
-    with pytest.raises(ParseError, match=r"holds a NUL|is too long"):
+    with pytest.raises(ParseError, match=r"is empty|holds a NUL|is too long"):
         check_path(path)
     shown = shown_path(path)
     assert shown.isprintable()
     assert len(shown) < 130
+    with pytest.raises(DataError, match=r"is empty|holds a NUL|is too long"):
+        load_dataset(path)
 
 
 def test_limits_are_limits() -> None:

@@ -298,6 +298,11 @@ CHANGES = {
     "a history of other epochs": lambda t, m: m["history"].reverse(),
     "no notes": lambda t, m: m.update(notes=None),
     "other notes": lambda t, m: m.update(notes={"x": 1}),
+    "notes without a start": lambda t, m: m["notes"].update(start=None),
+    "notes of words": lambda t, m: m["notes"]["last"].update(spread="wide"),
+    "findings that are no texts": lambda t, m: m["notes"].update(findings=[1]),
+    "a history without losses": lambda t, m: m["history"][0].pop("loss"),
+    "a history of no numbers": lambda t, m: m["history"][0].update(seconds=None),
 }
 
 

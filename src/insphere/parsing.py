@@ -111,9 +111,12 @@ def check_path(path: str | PathLike[str]) -> None:
     Raises
     ------
     ParseError
-        If it holds a NUL character or is longer than any file system allows.
+        If it is empty (Python would take it for the current folder), holds a NUL character, or is
+        longer than any file system allows.
     """
     name = os.fsencode(path)
+    if not name:
+        raise ParseError("is empty; name a file or folder, or . for the current one")
     if b"\0" in name:
         raise ParseError("holds a NUL character and can be no file's name")
     parts = name.replace(os.fsencode(os.sep), b"/").split(b"/")

@@ -1,4 +1,4 @@
-"""Each fuzz test has a cache of its own."""
+"""Each fuzz test has a cache of its own, and an empty folder to run in."""
 
 from __future__ import annotations
 
@@ -8,5 +8,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSPHERE_CACHE", str(tmp_path / "cache"))
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)

@@ -22,7 +22,7 @@ from typer.core import TyperGroup
 from insphere._version import __version__
 from insphere.cli import console
 from insphere.cli.command_table import COMMANDS
-from insphere.errors import InsphereError
+from insphere.errors import InsphereError, SpecError
 from insphere.safe_text import visible
 
 USER_MISTAKE = 2
@@ -132,6 +132,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return BROKEN_PIPE
 
 
+def _refuse_empty(given: Sequence[str]) -> None:
+    """Refuse what a shell passes for a variable that is not set: as a path, "" is this folder."""
+    for place, argument in enumerate(given, start=1):
+        if not argument:
+            raise SpecError(
+                f"Argument {place} of the command is empty, such as a variable of the shell that "
+                "is not set; a dot stands for the current folder."
+            )
+
+
 def _run(arguments: Sequence[str] | None) -> int:
     if arguments is None:  # a process of our own
         # Child processes import no module from the current folder.
@@ -143,6 +153,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         warnings.showwarning = _show_warning
         try:
             given = list(sys.argv[1:] if arguments is None else arguments)
+            _refuse_empty(given)
             code = app(given, prog_name="insphere", standalone_mode=False)
             sys.stdout.flush()
         except InsphereError as error:

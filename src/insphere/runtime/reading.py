@@ -28,8 +28,8 @@ def image_files(source: str | os.PathLike[str]) -> tuple[ImageFiles, tuple[str, 
         If there are none.
     """
     path = Path(source)
-    if not path.exists():
-        raise DataError(f"There is no file or folder {path}.")
+    if not os.fspath(source) or not path.exists():
+        raise DataError(f"There is no file or folder {os.fspath(source)!r}.")
     files: ImageFiles
     if path.is_dir():
         files = FolderFiles(path)

@@ -126,6 +126,30 @@ def refuse_checkpoint(path: Path, why: str) -> None:
     )
 
 
+def same_form(value: Any, pattern: Any) -> bool:
+    """Whether JSON-like notes have the keys and types of a pattern; lists hold texts.
+
+    Examples
+    --------
+    >>> pattern = {"start": {"spread": 0.5}, "findings": []}
+    >>> same_form({"start": {"spread": 1}, "findings": []}, pattern)
+    True
+    >>> same_form({"start": None, "findings": []}, pattern)
+    False
+    """
+    if isinstance(pattern, dict):
+        return (
+            isinstance(value, dict)
+            and set(value) == set(pattern)
+            and all(same_form(value[key], one) for key, one in pattern.items())
+        )
+    if isinstance(pattern, list):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if isinstance(pattern, bool | str):
+        return type(value) is type(pattern)
+    return type(value) in (int, float)
+
+
 def misfit(
     parts: Mapping[str, Mapping[str, Tensor]],
     wanted: Mapping[str, Tensor],

@@ -23,11 +23,14 @@ from insphere.training.checkpoint import (
     read_checkpoint,
     refuse_checkpoint,
     restore_optimizer,
+    same_form,
     write_checkpoint,
 )
 from insphere.training.images import Samples
 from insphere.training.objectives import Objective
 from insphere.training.recipe import Phase
+
+MEASURED = ("loss", "lr", "seconds", "images_per_second")  # of each epoch, by every objective
 
 
 class PhaseRun:
@@ -198,13 +201,15 @@ class PhaseRun:
     def _misfit(self, meta: dict[str, Any]) -> str | None:
         """Return why the notes of a checkpoint do not belong to this phase."""
         history, notes = meta.get("history"), meta.get("notes")
-        if not isinstance(notes, dict) or set(notes) != set(self.objective.notes()):
+        if not same_form(notes, self.objective.notes()):
             return "its notes are of another kind"
         if not isinstance(history, list) or len(history) > self.epochs:
             return "its history is of another kind"
         for number, record in enumerate(history, start=1):
             known = {"phase": self.name, "epoch": number}
             if not isinstance(record, dict) or not known.items() <= record.items():
+                return "its history is of another kind"
+            if not all(type(record.get(key)) in (int, float) for key in MEASURED):
                 return "its history is of another kind"
         return None
 

@@ -173,7 +173,8 @@ class Hypersphere(Objective):
     def notes(self) -> dict[str, Any]:
         """Return the state of the guard."""
         guard = self.guard
-        return {"start": guard.start, "findings": guard.findings, "last": guard.last}
+        last = guard.last or guard.start  # alike: what the notes of a checkpoint must look like
+        return {"start": guard.start, "findings": guard.findings, "last": last}
 
     def restore_notes(self, notes: dict[str, Any]) -> None:
         """Restore the state of the guard."""

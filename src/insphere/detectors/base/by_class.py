@@ -163,6 +163,7 @@ class ByClass(OneClassDetector):
         self._own: Floats | None = None
         self._prepare(X)
         if labels is None:
+            self.classes_ = []
             return self._learn_from(X)
         own = np.empty(len(X))
         for code, name in enumerate(self.classes_):
