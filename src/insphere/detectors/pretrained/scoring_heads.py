@@ -5,6 +5,8 @@ Each computes in torch what a detector computes in NumPy. The two agree except f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
@@ -104,38 +106,50 @@ class PlacedScores(nn.Module):
         return placed
 
 
+def slices(whitenings: Sequence[Any]) -> list[slice]:
+    """Return which features belong to each matrix, (places or 1, features, directions)."""
+    edges = accumulate((whitening.shape[1] for whitening in whitenings), initial=0)
+    return [slice(*pair) for pair in pairwise(edges)]
+
+
 class GaussianPatches(nn.Module):
-    """Length of (patch − mean) times the matrix of its place, (N, G, G, C) to (N, P).
+    """Length of (patch − mean) times the matrices of its place, (N, G, G, C) to (N, P).
 
     Parameters
     ----------
     means : ndarray, shape (places, C)
         Means.
-    whitenings : ndarray, shape (places or 1, C, D)
-        Matrices.
+    whitenings : sequence of ndarray, shapes (places or 1, features, directions)
+        Matrices for consecutive features.
     where : ndarray of int64, shape (P,)
         Place of each patch.
     """
 
     means: Tensor
-    whitenings: Tensor
     where: Tensor
 
-    def __init__(self, means: NDArray[Any], whitenings: NDArray[Any], where: NDArray[Any]) -> None:
+    def __init__(
+        self, means: NDArray[Any], whitenings: Sequence[NDArray[Any]], where: NDArray[Any]
+    ) -> None:
         super().__init__()
         self.register_buffer("means", torch.from_numpy(means))
-        self.register_buffer("whitenings", torch.from_numpy(whitenings))
+        self.whitenings = nn.ParameterList(
+            nn.Parameter(torch.from_numpy(one), requires_grad=False) for one in whitenings
+        )
         self.register_buffer("where", torch.from_numpy(where))
+        self._blocks = slices(whitenings)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Score patches."""
         rows = patches.flatten(1, 2).float() - self.means[self.where]
-        if len(self.whitenings) == 1:
-            shared: Tensor = (rows @ self.whitenings[0]).norm(dim=2)
-            return shared
-        white = torch.einsum("npc,pcd->npd", rows, self.whitenings[self.where])
-        own: Tensor = white.norm(dim=2)
-        return own
+        white = [
+            rows[..., block] @ matrices[0]
+            if len(matrices) == 1
+            else torch.einsum("npc,pcd->npd", rows[..., block], matrices[self.where])
+            for block, matrices in zip(self._blocks, self.whitenings, strict=True)
+        ]
+        lengths: Tensor = torch.cat(white, dim=2).norm(dim=2)
+        return lengths
 
 
 class NearestPatches(nn.Module):
