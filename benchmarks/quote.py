@@ -34,6 +34,7 @@ from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
 from pretraining_blocks import BLOCKS as PRETRAINING
 from pretraining_blocks import mean_of
+from radius_blocks import BLOCKS as RADIUS
 from series_blocks import BLOCKS as SERIES
 from sign_blocks import BLOCKS as SIGNS
 from structured_blocks import BLOCKS as STRUCTURED
@@ -243,6 +244,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **SIGNS,
     **TABULAR,
     **STRUCTURED,
+    **RADIUS,
     **TABLE1,
     **TEXTS,
     **GRAPHS,

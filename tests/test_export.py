@@ -33,6 +33,7 @@ pytest.importorskip("onnxscript")
 TINY = {
     "deep-svdd": {"epochs": 1, "pretrain_epochs": 1},
     "fcdd": {"epochs": 1, "pretrain_epochs": 1},
+    "fcdd-labelled": {"epochs": 1, "pretrain_epochs": 1},
     "dcae": {"epochs": 1},
     "softmax": {"epochs": 1},
     "anogan": {"train_steps": 3, "search_steps": 3, "width": 4, "latent_dim": 8},

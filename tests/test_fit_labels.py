@@ -63,7 +63,7 @@ def test_each_class_gets_a_sphere(photos, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("good", "--anomalies", "bad", "--method", "deep-svdd"), "use the method deep-sad or hsc"),
+        (("good", "--anomalies", "bad", "--method", "deep-svdd"), "use the method deep-sad, hsc"),
         (("good", "--anomalies", "nowhere"), "nowhere"),
         (("good", "--by-class"), "name several, such as --normal"),
         (

@@ -188,11 +188,27 @@ def grain(n: int, height: int, width: int, seed: int) -> NDArray[np.uint8]:
     return np.clip(120 + 20 * smooth / smooth.std(), 0, 255).astype(np.uint8)[..., None]
 
 
-@pytest.mark.parametrize("backbone", ["efficientnet-lite0", "efficientnet-lite2"])
-def test_the_peak_of_a_map_lies_on_the_damage(backbone: str) -> None:
-    height, width, stride = 288, 352, 32
+@pytest.mark.parametrize(
+    ("backbone", "stages", "stride"),
+    [
+        ("efficientnet-lite0", None, 16),  # s4, s5 and s6
+        ("efficientnet-lite0", ["s6"], 32),
+        ("efficientnet-lite0", ["s5"], 16),
+        ("efficientnet-lite2", ["s6"], 32),
+        ("efficientnet-lite2", ["s5"], 16),
+    ],
+)
+def test_the_peak_of_a_map_lies_on_the_damage(
+    backbone: str, stages: list[str] | None, stride: int
+) -> None:
+    height, width = 288, 352
     detector = PatchGaussian(
-        backbone=backbone, scale=1.0, cache=False, contamination=0.05, random_state=0
+        backbone=backbone,
+        stages=stages,
+        scale=1.0,
+        cache=False,
+        contamination=0.05,
+        random_state=0,
     ).fit(grain(12, height, width, seed=0))
     assert detector.form_.stride == stride
     rng = np.random.default_rng(1)
@@ -204,7 +220,7 @@ def test_the_peak_of_a_map_lies_on_the_damage(backbone: str) -> None:
     peaks = [np.unravel_index(heat.argmax(), heat.shape) for heat in detector.anomaly_map(images)]
     off = np.array(peaks) + 0.5 - middles
     assert np.abs(off).max() < stride / 2  # the grid is no finer
-    assert np.abs(off.mean(axis=0)).max() < stride / 8
+    assert np.abs(off.mean(axis=0)).max() < stride / 6
 
 
 # ------------------------------------------------------------------ the Gaussian of patches

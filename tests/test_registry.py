@@ -74,7 +74,8 @@ def test_roles():
     ]  # fmt: skip
     no_images = {m for m in METHODS if "images" not in method_card(m).takes}
     assert {"table-svdd", "series-svdd"} <= no_images
-    assert set(METHODS) - set(comparable_methods()) == {"softmax", "deep-sad", "hsc"} | no_images
+    with_labels = {"softmax", "deep-sad", "hsc", "fcdd-labelled"}
+    assert set(METHODS) - set(comparable_methods()) == with_labels | no_images
     spec = RunSpec(dataset="mnist", normal=("3",), params={"encoder": {"residual": True}})
     untrained, pixels = controls_of(spec)
     assert (untrained.method, untrained.params) == ("untrained", spec.params)

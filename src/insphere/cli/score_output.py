@@ -51,6 +51,8 @@ def print_scores(scored: Scored, alarm_set: AlarmSet | None) -> None:
     console.explain(f"{scored.verdict}\nScores from {low:.4g} to {high:.4g}, median {middle:.4g}.")
     if scored.judged:
         console.explain(scored.detector.guarantee, style="dim")
+    if (share := scored.anomalous_share) is not None:
+        console.explain(share.sentence(scored.detector.modality_.plural))
     if alarm_set is not None:
         console.explain(alarm_set.sentence())
     print_groups(scored)

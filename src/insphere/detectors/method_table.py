@@ -49,6 +49,7 @@ METHODS = {
     ),
     "untrained": Entry("spheres.untrained:UntrainedDeepSVDD"),
     "fcdd": Entry("spheres.convolutional_svdd:ConvolutionalSVDD"),
+    "fcdd-labelled": Entry("spheres.fcdd:FCDD"),
     "dcae": Entry("reconstruction.autoencoder:DeepCAE", ("ae", "cae", "autoencoder")),
     "anogan": Entry("reconstruction.anogan:AnoGAN", ("gan",)),
     "segmentation": Entry("self_supervised.anomaly_segmentation:AnomalySegmentation"),

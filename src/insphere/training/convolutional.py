@@ -1,4 +1,4 @@
-"""Training of a sphere at every position of the feature map, on normal images alone."""
+"""Training of a sphere at every position of the feature map."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from insphere.training.device import Precision
 from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.center import Center, choose_center
+from insphere.training.labelled_places import anomalous_images, place_losses
 from insphere.training.loop import PhaseRun, mixed_seed
 from insphere.training.objectives import Hypersphere
 from insphere.training.pretraining.pretraining import pretrain
@@ -36,8 +37,9 @@ from insphere.training.training_set import TrainingSet
 class PlaceObjective(Hypersphere):
     """The mean pseudo-Huber distance over all positions and images.
 
-    Liznerski et al. (2021), "Explainable deep one-class classification", without their anomalies:
-    the objective for normal images alone. The guard treats each position like an image.
+    Liznerski et al. (2021), "Explainable deep one-class classification". Images with labels have
+    the losses of `insphere.training.labelled_places`. The guard treats each position of a normal
+    image like an image.
 
     Parameters
     ----------
@@ -58,7 +60,13 @@ class PlaceObjective(Hypersphere):
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of representations."""
-        return pseudo_huber((batch.x - self.center).square().sum(dim=1)).mean()
+        places = pseudo_huber((batch.x - self.center).square().sum(dim=1))
+        if batch.labels is None:
+            return places.mean()
+        return place_losses(places, batch.labels).mean()
+
+    def _remember(self, batch: Batch) -> None:
+        super()._remember(normal_images(batch))
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Record radius and share outside over all positions, and check for collapse."""
@@ -69,6 +77,15 @@ class PlaceObjective(Hypersphere):
         outside = (distances > self.radius.square()).double().mean()
         watched = self.guard.watch(of_places(z), distances)
         return {"radius": float(self.radius), "outside": float(outside), **watched}
+
+
+def normal_images(batch: Batch) -> Batch:
+    """Return the images without an anomaly."""
+    if batch.labels is None:
+        return batch
+    kept = ~anomalous_images(batch.labels)
+    others = [None if values is None else values[kept] for values in batch[1:]]
+    return Batch(batch.x[kept], *others)
 
 
 def of_places(z: Tensor) -> Tensor:
@@ -92,7 +109,7 @@ def train_places(
     Parameters
     ----------
     samples : ndarray, shape (N, H, W, C), or TrainingSet
-        Normal training images, uint8 or float.
+        Training images, uint8 or float: normal ones, and labelled anomalies if there are any.
     spec : SphereSpec
         Settings of the training.
     seed, device, precision, checkpoints, callbacks
@@ -112,7 +129,7 @@ def train_places(
     place(head, device, start.dtype)
     batch = spec.recipe.train.batch_size
     with torch.no_grad():
-        z = first_pass(head, start.images, batch, seed, start.autocast).x
+        z = normal_images(first_pass(head, start.images, batch, seed, start.autocast)).x
     center = choose_center(z)
     guard = CollapseGuard(spec.allow_collapse)
     guard.begin(of_places(z), (z - center).square().sum(dim=1).flatten())

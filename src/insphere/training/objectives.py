@@ -158,17 +158,34 @@ class Hypersphere(Objective):
         with torch.no_grad():
             measured = self.head.end_epoch(seen)
             distances = self.head(seen.x)
+            trained = self._trained_distances(seen, distances)
         self._warm = epoch + 1 >= self.radius_warm_up
         due = (epoch + 1 - self.radius_warm_up) % self.radius_every == 0
         if self.kind == "one-class" or (self.radius_update == "epoch" and self._warm and due):
-            self.radius.copy_(radius_quantile(distances, self.nu, seen.weights))
-        outside = weighted_mean((distances > self.radius.square()).double(), seen.weights)
+            self.radius.copy_(radius_quantile(trained, self.nu, seen.weights))
+        outside = weighted_mean((trained > self.radius.square()).double(), seen.weights)
         return {
             "radius": float(self.radius),
             "outside": float(outside),
             **measured,
             **self.guard.watch(seen.x, distances),
         }
+
+    def _trained_distances(self, seen: Batch, scores: Tensor) -> Tensor:
+        """Return the distances that the soft boundary is trained with.
+
+        Heads such as an ellipsoid score with another distance than they are trained with.
+        """
+        if self.kind == "one-class":
+            return scores
+        found: list[Tensor] = []
+
+        def noted(distances: Tensor) -> Tensor:
+            found.append(distances)
+            return distances.mean()
+
+        self.head.loss(seen, noted)
+        return found[0]
 
     def notes(self) -> dict[str, Any]:
         """Return the state of the guard."""

@@ -17,6 +17,7 @@ Flags = NDArray[np.bool_]
 
 def summary(scored: Scored, model: str) -> dict[str, Any]:
     """Return the images, the threshold and the number of anomalies, for JSON."""
+    share = scored.anomalous_share
     return {
         "model": model,
         "dataset": scored.data.name,
@@ -26,6 +27,7 @@ def summary(scored: Scored, model: str) -> dict[str, Any]:
         "n_anomalous": int(scored.flagged.sum()) if scored.judged else None,
         "n_skipped": len(scored.data.skipped),
         "skipped": list(scored.data.skipped),
+        "anomalous_share": None if share is None else asdict(share),
         "threshold": scored.detector.threshold_ if scored.judged else None,
         "threshold_rule": scored.detector.threshold_rule_,
         "guarantee": scored.detector.guarantee,

@@ -28,6 +28,7 @@ from insphere.detectors.persistence.model_format import TrainedOn
 from insphere.errors import DataError
 from insphere.modalities.load import kind_of_source
 from insphere.modalities.table import modality
+from insphere.scoring.anomalous_share import FEWEST, AnomalousShare, anomalous_share
 from insphere.scoring.metrics import Evaluation, evaluate_scores
 from insphere.scoring.strata import GroupRate, group_rates
 from insphere.scoring.zscores import z_scores
@@ -123,6 +124,17 @@ class Scored:
     def severities(self) -> NDArray[np.float64]:
         """Severities of the scores; see `OneClassDetector.severity`."""
         return self.detector.severity_scale(self.scores)
+
+    @property
+    def anomalous_share(self) -> AnomalousShare | None:
+        """Share of anomalies among the images; None if there are too few to estimate it.
+
+        Nor is there one where scores are ranks among the training samples.
+        """
+        known = self.detector.calibration_scores_
+        if min(len(known), len(self)) < FEWEST or self.detector.parts_:
+            return None
+        return anomalous_share(known, self.scores)
 
     @property
     def most_anomalous_first(self) -> NDArray[np.int64]:

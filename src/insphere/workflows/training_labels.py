@@ -94,7 +94,7 @@ def labelled_samples(
     if not detector.card.takes_anomalies:
         raise SpecError(
             f"{detector.card.title} learns from normal images alone: leave out the anomalies, or "
-            "use the method deep-sad or hsc."
+            "use the method deep-sad, hsc or fcdd-labelled."
         )
     index = training_index(normals)
     good, groups = normals.take(index), training_groups(normals)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from insphere.errors import SpecError
 from insphere.modalities.modality import Modality
 from insphere.scoring.alarms import AlarmSet, alarm_set
+from insphere.scoring.anomalous_share import AnomalousShare, anomalous_share
 from insphere.scoring.conformal import Calibration, few_groups, guarantee, is_cross
 from insphere.scoring.pvalues import conformal_p_values
 from insphere.scoring.severity import SeverityScale, Tail
@@ -165,6 +166,30 @@ class CalibratedScores:
             If no images were held out, or too few for the rate.
         """
         return alarm_set(self.p_value(X), false_discovery_rate, self.n_calibration_)
+
+    def anomalous_share(self, X: Any) -> AnomalousShare:
+        """Estimate which share of the images is anomalous, with an interval.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            At least 20 images that were not trained on.
+
+        Returns
+        -------
+        AnomalousShare
+            See `insphere.scoring.anomalous_share`. Normal images must come about as the calibration
+            images did: whatever else makes scores higher, such as other light, counts as well.
+
+        Raises
+        ------
+        SpecError
+            If no images were held out.
+        DataError
+            If there are fewer than 20 images, or 20 calibration images.
+        """
+        self._check_calibrated("share of anomalies")
+        return anomalous_share(self.calibration_scores_, self.anomaly_score(X))
 
     @property
     def severity_scale(self) -> SeverityScale:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -126,29 +127,42 @@ class GaussianPatches(nn.Module):
     """
 
     means: Tensor
-    where: Tensor
+    order: Tensor
+    back: Tensor
 
     def __init__(
         self, means: NDArray[Any], whitenings: Sequence[NDArray[Any]], where: NDArray[Any]
     ) -> None:
         super().__init__()
-        self.register_buffer("means", torch.from_numpy(means))
+        order = np.argsort(where, kind="stable")  # patches of one place side by side
+        self._places, counts = np.unique(where, return_counts=True)
+        self._counts: list[int] = counts.tolist()
+        self.register_buffer("order", torch.from_numpy(order))
+        self.register_buffer("back", torch.from_numpy(np.argsort(order)))
+        self.register_buffer("means", torch.from_numpy(means[where[order]]))
         self.whitenings = nn.ParameterList(
             nn.Parameter(torch.from_numpy(one), requires_grad=False) for one in whitenings
         )
-        self.register_buffer("where", torch.from_numpy(where))
         self._blocks = slices(whitenings)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Score patches."""
-        rows = patches.flatten(1, 2).float() - self.means[self.where]
+        rows = patches.flatten(1, 2).float()[:, self.order] - self.means
         white = [
             rows[..., block] @ matrices[0]
             if len(matrices) == 1
-            else torch.einsum("npc,pcd->npd", rows[..., block], matrices[self.where])
+            else torch.cat(
+                [
+                    part @ matrices[int(place)]
+                    for place, part in zip(
+                        self._places, torch.split(rows[..., block], self._counts, 1), strict=True
+                    )
+                ],
+                dim=1,
+            )
             for block, matrices in zip(self._blocks, self.whitenings, strict=True)
         ]
-        lengths: Tensor = torch.cat(white, dim=2).norm(dim=2)
+        lengths: Tensor = torch.cat(white, dim=2).norm(dim=2)[:, self.back]
         return lengths
 
 

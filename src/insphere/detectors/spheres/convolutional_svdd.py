@@ -32,6 +32,7 @@ from insphere.training.device import resolve_device
 from insphere.training.memory import keep_freed_memory
 from insphere.training.recipe import parse_recipe
 from insphere.training.step_memory import fitting_recipe
+from insphere.training.training_set import TrainingSet
 
 
 @parameters
@@ -127,14 +128,13 @@ class ConvolutionalSVDD(TrainedNetworkDetector):
     # ------------------------------------------------------------------ OneClassDetector
 
     def _fit(self, X: NDArray[Any]) -> None:
+        self._fit_labelled(TrainingSet(X))
+
+    def _fit_labelled(self, train: TrainingSet) -> None:
         self._require_images("use DeepSVDD for it.")
         keep_freed_memory()
         spec = self._resolve()
-        sphere, history, guard = train_places(
-            X,
-            spec,
-            **how_to_train(self),
-        )
+        sphere, history, guard = train_places(train, spec, **how_to_train(self))
         self.spec_, self.sphere_, self.history_ = spec, sphere, history
         self.guard_findings_ = guard.summary()
 

@@ -100,4 +100,5 @@ def whitening(z: Tensor, shrinkage: float, weights: Tensor | None = None) -> tup
     covariance = (1 - shrinkage) * covariance
     covariance.diagonal().add_(shrinkage * usual)
     values, vectors = torch.linalg.eigh(covariance)
-    return mean.to(z), (vectors * values.clamp_min(1e-12).rsqrt()).to(z)
+    root = (vectors * values.clamp_min(1e-12).rsqrt()).to(z)
+    return mean.to(z), root.contiguous()  # as it is when loaded, so that bits are the same

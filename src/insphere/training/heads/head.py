@@ -37,7 +37,7 @@ class Head(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         if self.fitted_again:
-            self.register_load_state_dict_pre_hook(_take_shapes)  # type: ignore[no-untyped-call]
+            self.register_load_state_dict_pre_hook(take_shapes)  # type: ignore[no-untyped-call]
 
     @abstractmethod
     def fit(self, normals: Batch) -> None:
@@ -88,7 +88,7 @@ class Head(nn.Module, ABC):
         return next(itertools.chain(self.buffers(), self.parameters())).dtype
 
 
-def _take_shapes(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+def take_shapes(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     """Give the buffers the shapes in which they were saved."""
     for name, buffer in list(module.named_buffers(recurse=False)):
         saved = state.get(f"{prefix}{name}")
