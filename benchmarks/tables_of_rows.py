@@ -40,5 +40,7 @@ def methods_by_set(
             [100 * row["auc"] for row in rows if (row["set"], row["method"]) == (name, method)]
             for name in sets
         ]
-        lines.append([title, *map(spread, found), str(min(map(len, found)))])
+        lines.append(
+            [title, *map(spread, found), str(min((len(one) for one in found if one), default=0))]
+        )
     return markdown(["method", *sets.values(), "seeds"], lines)
