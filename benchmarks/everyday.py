@@ -1,4 +1,4 @@
-"""Everyday use under load: ``python benchmarks/everyday.py watch|queue|first [--n N]``.
+"""Everyday use under load: ``python benchmarks/everyday.py watch|queue|first|choose [--n N]``.
 
 ``watch``: photos are dropped into a watched folder in bursts, while ``insphere watch`` is killed 20
 times. Every file must have exactly one line.
@@ -8,6 +8,9 @@ and the time that a page of the running studio takes meanwhile, are sampled.
 
 ``first``: seconds from the first command, or from the start of the studio, until the first
 new photo is scored with its map, on 200 photos of 640×480. Installation is not counted.
+
+``choose``: seconds that ``insphere choose`` and ``fit`` take on 500 photos of 640×480, and the
+score of one more.
 
 Rows are appended to ``results/everyday.jsonl``. Photos are digits of MNIST for ``watch`` (which
 only counts lines), and pieces of scikit-learn's photographs otherwise.
@@ -38,7 +41,7 @@ from rich.console import Console
 from sklearn.datasets import load_sample_images
 
 from insphere.data.load import load_dataset
-from insphere.detectors import KNNDetector
+from insphere.detectors import KNNDetector, load_detector
 from insphere.experiments.store.inspections import Inspections
 from insphere.experiments.store.jsonl_rows import append_row
 from insphere.experiments.store.run_store import Store
@@ -182,6 +185,38 @@ def first(n: int = 200) -> None:
         {"suite": "first", "photos": n, "size": [480, 640], "method": "patch-gaussian",
          "command_line_seconds": round(command_line, 1), "studio_seconds": round(studio, 1)}
     )  # fmt: skip
+
+
+@app.command()
+def choose(n: int = 500, minutes: float = 10.0, method: str = "") -> None:
+    """Time the choice of a method, the training of the winner (or of `method`) and one score."""
+    row: dict[str, Any] = {"suite": "choose", "photos": n, "size": [480, 640], "minutes": minutes}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        pieces(folder / "good", n, (480, 640), seed=1)
+        pieces(folder / "new", 6, (480, 640), seed=2)
+        os.environ["INSPHERE_CACHE"] = str(folder / "cache")  # no features of an earlier run
+        started = time.perf_counter()
+        if method:
+            fit = [*RUN, "fit", str(folder / "good"), "--method", method, "--quiet", "--out"]
+            subprocess.run([*fit, str(folder / "model")], check=True)
+        else:
+            command = [*RUN, "choose", str(folder / "good"), "--minutes", str(minutes), "--out"]
+            subprocess.run([*command, str(folder / "model")], check=True)
+        seconds = time.perf_counter() - started
+        detector = load_detector(folder / "model")
+        photos = [np.asarray(Image.open(path))[None] for path in sorted((folder / "new").iterdir())]
+        detector.anomaly_score(photos[0])
+        took = []
+        for photo in photos[1:]:
+            started = time.perf_counter()
+            detector.anomaly_score(photo)
+            took.append(time.perf_counter() - started)
+    row |= {
+        "chosen": not method, "method": type(detector).card.key, "seconds": round(seconds, 1),
+        "score_seconds_each": round(float(np.median(took)), 3),
+    }  # fmt: skip
+    _keep(row)
 
 
 def pieces(folder: Path, n: int, size: tuple[int, int], *, seed: int) -> None:

@@ -31,6 +31,7 @@ RESULTS = Path(__file__).parent / "results" / "graphs.jsonl"
 DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
     "graph-knn": ("graph-knn", {}),
     "ocgnn": ("ocgnn", {}),
+    "ocgnn, sampled": ("ocgnn", {"neighbors": 5}),
     "ocgnn, untrained": ("ocgnn", {"epochs": 0}),
     "graph-knn, 1 step": ("graph-knn", {"steps": 1}),
     "graph-knn, 3 steps": ("graph-knn", {"steps": 3}),

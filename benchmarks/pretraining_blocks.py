@@ -80,8 +80,50 @@ def spheres() -> str:
     return markdown(["AUC, %", *HEADS], lines)
 
 
+def contrast() -> str:
+    """Show contrast and its relatives beside rotation, one line a form and budget."""
+    rows = list(read_rows(RESULTS / "contrast.jsonl"))
+    sets = list(dict.fromkeys((row["set"], row["normal"]) for row in rows))
+    kinds = sorted({(row["steps"], row["form"]) for row in rows}, key=lambda kind: kind[0])
+    order = list(dict.fromkeys(row["form"] for row in rows))
+    kinds.sort(key=lambda kind: (kind[0], order.index(kind[1])))
+    lines = []
+    for steps, form in kinds:
+        cells = [form, str(steps)]
+        for key in sets:
+            own = [
+                row
+                for row in rows
+                if (row["set"], row["normal"], row["steps"], row["form"]) == (*key, steps, form)
+            ]
+            for part in ("ellipsoid", "neighbors"):
+                cells.append(spread([100 * row["auc"][part] for row in own]))
+            cells.append(spread([row["seconds"] for row in own]))
+        lines.append(cells)
+    header = ["pretraining", "steps"]
+    for name, number in sets:
+        title = f"{SETS[name]}, class {number}"
+        header += [f"{title}: ellipsoid", "2-NN", "seconds"]
+    return markdown(header, lines)
+
+
+def rulers() -> str:
+    """Show nearest neighbours by the image distortion model beside blurred pixels."""
+    rows = [row for row in read_rows(RESULTS / "ruler.jsonl") if row["set"] == "mnist"]
+    rows.sort(key=lambda row: row["normal"])
+    header = ["2-NN, AUC, %", *(row["normal"] for row in rows), "mean"]
+    lines = []
+    for ruler, title in (("blurred", "blurred pixels"), ("distortion", "image distortion model")):
+        found = [100 * row["auc"][ruler] for row in rows]
+        mean = f"{np.mean(found):.2f}" if len(found) == 10 else "–"
+        lines.append([title, *(f"{value:.1f}" for value in found), mean])
+    return markdown(header, lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "pretraining": means,
     "pretraining-sphere": spheres,
+    "pretraining-contrast": contrast,
+    "pretraining-ruler": rulers,
     **{f"pretraining-{name}": lambda name=name: by_class(name) for name in SETS},
 }

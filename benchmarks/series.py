@@ -32,6 +32,7 @@ from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.modalities.series import TimeSeries
 from insphere.scoring.nab import PROFILES, nab_raw, nab_scale
 from insphere.scoring.range_auc import vus_pr
+from insphere.versions import versions
 
 RESULTS = Path(__file__).parent / "results" / "series.jsonl"
 SHARE, MOST_NAB, STORED = 0.15, 750, 4000
@@ -93,7 +94,7 @@ def measured(
         warnings.simplefilter("ignore")
         detector = SeriesSVDD(random_state=0).fit(series.take(normal))
         scores = {"series-svdd": detector.anomaly_score(series)}
-        views = detector.views_[-1]
+        views = list(detector.views_)
         seconds = {"series-svdd": time.perf_counter() - started}
         train, _ = detector.modality_.learned(series.take(normal), detector)
         every = detector.modality_.new(series, detector)[:, 0]
@@ -123,6 +124,7 @@ def measured(
                 "n_train": len(normal),
                 "n_test": len(truth),
                 **({"views": views} if method == "series-svdd" else {}),
+                "versions": versions(),
                 **({"nab": nab_rows(truth, test)} if name.endswith(".csv") else {}),
             }
 

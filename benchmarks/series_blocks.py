@@ -11,6 +11,7 @@ from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.scoring.nab import nab_score
 
 ROWS = Path(__file__).parent / "results" / "series.jsonl"
+ENCODERS = Path(__file__).parent / "results" / "series_encoders.jsonl"
 TITLES = {
     "series-svdd": "Deep SVDD for series",
     "sub-knn": "kNN on windows",
@@ -64,4 +65,26 @@ def series_nab() -> str:
     return "\n".join(lines) + "\n"
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"series": series, "series-nab": series_nab}
+def series_encoders() -> str:
+    """Set the mean measures of the encoders side by side, on the series that all of them have."""
+    rows = read_rows(ENCODERS)
+    encoders = list(dict.fromkeys(row["encoder"] for row in rows))
+    has = {e: {row["series"] for row in rows if row["encoder"] == e} for e in encoders}
+    shared = set.intersection(*has.values())
+    lines = [
+        f"| encoder | VUS-PR, % ({len(shared)} series) | AUC-PR, % | median s |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for encoder in encoders:
+        own = [row for row in rows if row["encoder"] == encoder and row["series"] in shared]
+        means = [f"{100 * np.mean([row[m] for row in own]):.1f}" for m in ("vus_pr", "auc_pr")]
+        seconds = np.median([row["seconds"] for row in own])
+        lines.append(f"| {encoder} | {' | '.join(means)} | {seconds:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "series": series,
+    "series-nab": series_nab,
+    "series-encoders": series_encoders,
+}

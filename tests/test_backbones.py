@@ -7,9 +7,11 @@ import sys
 import urllib.error
 import urllib.request
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from scipy.ndimage import gaussian_filter
 
 from insphere.errors import MissingExtraError, ModelError, SpecError
 from insphere.nets.backbones import backbone_cards, check_stages, load_backbone
@@ -49,6 +51,29 @@ def test_maps_are_what_the_card_says(name, weights):
     assert backbone.card.input_size % backbone.card.multiple == 0
     assert not backbone.training
     assert not any(p.requires_grad for p in backbone.parameters())
+
+
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite2"])
+def test_what_a_position_responds_to_lies_where_the_card_says(name):
+    backbone = load_backbone(name)
+    stages = [s for s in backbone.card.stages if s.stride >= 8 and s.name != "head"]
+    rng = np.random.default_rng(0)
+    side, spots = 256, 24
+    noise = gaussian_filter(rng.normal(size=(side, side)), 1.5) * 1.5
+    places = np.arange(side) + 0.5
+    middles = rng.uniform(96, side - 96, (spots, 2))
+    near = np.exp(-np.square(places - middles[..., None]) / (2 * 5**2))  # (spots, 2, side)
+    painted = noise + rng.choice([-1, 1], (spots, 1, 1)) * near[:, 0, :, None] * near[:, 1, None]
+    x = torch.from_numpy(np.concatenate([noise[None], painted])).float()[:, None]
+    with torch.inference_mode():
+        maps = backbone(x.expand(-1, 3, -1, -1), [s.name for s in stages])
+    for stage in stages:
+        change = (maps[stage.name][1:] - maps[stage.name][:1]).square().sum(dim=1).numpy()
+        own = (np.arange(side // stage.stride) + 0.5) * stage.stride
+        total = change.sum(axis=(1, 2))
+        seen = np.stack([change.sum(axis=2) @ own / total, change.sum(axis=1) @ own / total], 1)
+        offset = (middles - seen).mean(axis=0) / stage.stride
+        assert np.abs(offset - backbone.card.offset).max() < 0.25, stage.name
 
 
 def test_cut_and_folded_network_is_the_packaged_one(lite):

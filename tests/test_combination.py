@@ -7,6 +7,7 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
+from insphere.data.look_alikes import look_alikes
 from insphere.detectors import Combination, load_detector
 from insphere.errors import SpecError
 
@@ -21,7 +22,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 def fitted(digits) -> Combination:
     images, labels = digits
     members = ["mahalanobis", {"method": "knn", "params": {"n_neighbors": 3}}]
-    return Combination(members=members, contamination=0.05, random_state=0).fit(
+    return Combination(members=members, look_alikes=False, contamination=0.05, random_state=0).fit(
         images[labels == 3][:120]
     )
 
@@ -61,6 +62,44 @@ def test_images_of_a_group_calibrate_together(digits) -> None:
     one = Combination(random_state=1).fit(images, groups=groups)
     assert one.members_[0].n_train_ % 5 == 0
     assert one.members_[0].n_train_ < 60
+
+
+def exposures(images: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return n noisy copies of each image, at different brightness."""
+    copies = np.repeat(images, n, axis=0) * rng.uniform(0.7, 1, (n * len(images), 1, 1, 1))
+    return np.clip(copies + rng.normal(0, 8, copies.shape), 0, 255).astype(np.uint8)
+
+
+def test_images_that_resemble_one_another_stay_together(digits) -> None:
+    rng = np.random.default_rng(0)
+    parts = digits[0][rng.permutation(len(digits[0]))[:12]]
+    images = exposures(parts, 8, rng)
+    part = np.repeat(np.arange(12), 8)
+    order = rng.permutation(96)
+    images, part = images[order], part[order]
+    groups = look_alikes(images, 0)
+    assert groups is not None
+    for one in range(12):
+        assert len(np.unique(groups[part == one])) == 1
+    fewer = look_alikes(images[:49], 0)
+    assert fewer is None
+
+
+def test_a_member_that_remembers_its_images_does_not_outweigh_the_others(digits) -> None:
+    rng = np.random.default_rng(0)
+    own = digits[0][digits[1] == 8]
+    images, new = exposures(own[:30], 6, rng), exposures(own[60:120], 1, rng)
+    members = [{"method": "knn", "params": {"n_neighbors": 1}}, "mahalanobis"]
+    highest = {}
+    for apart in (False, True):
+        detector = Combination(
+            members=members, look_alikes=apart, contamination=0.05, random_state=0
+        ).fit(images)
+        nearest = detector._scales[0](detector.members_[0].anomaly_score(new))
+        highest[apart] = float(np.median(nearest))
+    # Copies of what it knows make new digits look as rare as one in 10^20.
+    assert highest[False] > 15
+    assert highest[True] < 5
 
 
 def test_mistakes_are_said(digits) -> None:

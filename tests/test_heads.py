@@ -325,7 +325,7 @@ def test_no_pretraining_is_no_epochs_of_it(threes):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"pretraining": "simclr"}, "Unknown pretraining 'simclr'; use one of autoencoder"),
+        ({"pretraining": "jigsaw"}, "Unknown pretraining 'jigsaw'; use one of autoencoder"),
         ({"pretraining": {"kind": "autoencoder", "width": 3}}, "width"),
         ({"head": "spheres"}, "Unknown head 'spheres'; use one of center"),
         ({"head": {"place": "mean"}}, "Unknown head"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from insphere.data import load_dataset
 from insphere.data.letterbox import Canvas, choose_canvas, content_size, on_canvas
@@ -181,6 +182,47 @@ def test_scores_and_maps_leave_out_what_is_missing() -> None:
     assert (maps[0, :, :8] > 0).all()
 
 
+def grain(n: int, height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    noise = np.random.default_rng(seed).normal(size=(n, height, width))
+    smooth = gaussian_filter(noise, (0, 1.5, 1.5))
+    return np.clip(120 + 20 * smooth / smooth.std(), 0, 255).astype(np.uint8)[..., None]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "stages", "stride"),
+    [
+        ("efficientnet-lite0", None, 16),  # s4, s5 and s6
+        ("efficientnet-lite0", ["s6"], 32),
+        ("efficientnet-lite0", ["s5"], 16),
+        ("efficientnet-lite2", ["s6"], 32),
+        ("efficientnet-lite2", ["s5"], 16),
+    ],
+)
+def test_the_peak_of_a_map_lies_on_the_damage(
+    backbone: str, stages: list[str] | None, stride: int
+) -> None:
+    height, width = 288, 352
+    detector = PatchGaussian(
+        backbone=backbone,
+        stages=stages,
+        scale=1.0,
+        cache=False,
+        contamination=0.05,
+        random_state=0,
+    ).fit(grain(12, height, width, seed=0))
+    assert detector.form_.stride == stride
+    rng = np.random.default_rng(1)
+    images = grain(18, height, width, seed=5)
+    down, across = np.mgrid[:height, :width] + 0.5
+    middles = np.stack([rng.uniform(96, n - 96, 18) for n in (height, width)], axis=1)
+    for image, (y, x), radius in zip(images, middles, (7, 11, 16) * 6, strict=True):
+        image[(down - y) ** 2 + (across - x) ** 2 < radius**2] = 250
+    peaks = [np.unravel_index(heat.argmax(), heat.shape) for heat in detector.anomaly_map(images)]
+    off = np.array(peaks) + 0.5 - middles
+    assert np.abs(off).max() < stride / 2  # the grid is no finer
+    assert np.abs(off.mean(axis=0)).max() < stride / 6
+
+
 # ------------------------------------------------------------------ the Gaussian of patches
 
 
@@ -204,10 +246,48 @@ def test_the_gaussian_is_a_mahalanobis_distance(tmp_path: Path) -> None:
     )
 
 
+def test_stages_are_independent_blocks_of_the_covariance(tmp_path: Path) -> None:
+    images = textures(12, 96, 96)
+    settings = {"places": "none", "scale": 1.0, "pooling": "max"} | QUICK
+    detector = PatchGaussian(**settings).fit(images)
+    assert detector.form_.stages == ("s4", "s5", "s6")
+    F = detector._patches(images).astype(np.float64).reshape(-1, 384)
+    expected = np.zeros(len(F))
+    for block in (slice(0, 80), slice(80, 192), slice(192, 384)):
+        off = F[:, block] - F[:, block].mean(axis=0)
+        width = off.shape[1]
+        covariance = off.T @ off / len(off)
+        covariance += 0.01 * np.trace(covariance) / width * np.eye(width)
+        expected += np.einsum("nc,cd,nd->n", off, np.linalg.inv(covariance), off)
+    expected = np.sqrt(expected).reshape(12, -1).max(axis=1)
+    np.testing.assert_allclose(detector.anomaly_score(images), expected, rtol=1e-3)
+    module = detector.scoring_module()
+    seen = module(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).detach()
+    np.testing.assert_allclose(seen, expected, rtol=1e-3)
+    joint = PatchGaussian(joint=True, **settings).fit(images)
+    assert [one.shape for one in joint.whitenings_] == [(1, 384, 384)]
+    for one in (detector, joint):
+        one.save(tmp_path / str(one.joint))
+        again = load_detector(tmp_path / str(one.joint))
+        np.testing.assert_array_equal(again.anomaly_score(images), one.anomaly_score(images))
+
+
+def test_a_model_of_an_earlier_version_has_one_block() -> None:
+    images = textures(8, 96, 96)
+    old = PatchGaussian(stages=["s4", "s5"], joint=True, scale=1.0, **QUICK).fit(images)
+    arrays, meta = old._state()
+    assert "whitenings.1" not in arrays
+    loaded = PatchGaussian(stages=["s4", "s5"], scale=1.0, **QUICK)  # which knew no `joint`
+    loaded.modality_ = old.modality_
+    loaded._set_state(arrays, meta)
+    F = old._patches(images)
+    np.testing.assert_array_equal(loaded._patch_scores(F), old._patch_scores(F))
+
+
 @pytest.mark.parametrize(
     "detector",
     [
-        PatchGaussian(stages=["s5"], scale=1.0, **QUICK),
+        PatchGaussian(scale=1.0, **QUICK),
         PatchMemory(stages=["s5"], scale=1.0, places="border", bank_size=60, **QUICK),
         FeaturePatchSVDD(
             stages=["s5"], scale=1.0, places="border", start="whitened", epochs=1, **QUICK

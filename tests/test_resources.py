@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from insphere import DeepSVDD, resources
+from insphere.detectors import UntrainedDeepSVDD
 from insphere.detectors.base.network_state import encoder_spec
 from insphere.errors import DataError
+from insphere.explain.attribution import integrated_gradients
 from insphere.nets.build import build_decoder, build_encoder, default_encoder
 from insphere.resources import rows_within, step_budget, usable_memory, within_cores
 from insphere.training.recipe import FAST, Phase, Recipe
-from insphere.training.step_memory import fitting_recipe, step_bytes
+from insphere.training.step_memory import fitting_recipe, gradient_bytes, step_bytes
 
 GIB = 1 << 30
 
@@ -37,6 +39,31 @@ def recipe_for(side, *, channels=3, given="fast", resolved=FAST, images=1000):
 
 
 # ---------------------------------------------------------------------- memory
+
+
+def test_memory_of_gradients_is_what_the_graph_keeps():
+    """A square keeps its input of 4 × 1000 bytes, an exponential what it returns."""
+    x = torch.rand(1, 1000)
+    assert gradient_bytes(lambda x: x.square().exp().sum(), x) == 2 * 4000 + 2 * 4000
+    assert gradient_bytes(lambda x: (2 * x).sum(), x) == 0
+
+
+def test_gradients_of_large_images_are_taken_for_as_many_as_the_memory_takes(memory, monkeypatch):
+    rng = np.random.default_rng(0)
+    large = rng.integers(0, 256, (4, 128, 128, 3), dtype=np.uint8)
+    detector = UntrainedDeepSVDD(random_state=0, contamination=0.2).fit(large)
+    sizes = []
+    module = detector.scoring_module()
+    module.register_forward_hook(lambda m, x, y: sizes.append(len(x[0])))
+    monkeypatch.setattr(detector, "scoring_module", lambda: module)
+    memory(16 * GIB)
+    many = integrated_gradients(detector, large, np.zeros((128, 128, 3), np.float32))
+    assert max(sizes) > 16
+    sizes.clear()
+    memory(128 << 20)
+    few = integrated_gradients(detector, large, np.zeros((128, 128, 3), np.float32))
+    assert max(sizes) <= 4
+    np.testing.assert_allclose(few, many, rtol=1e-3, atol=1e-3 * many.max())
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from insphere.modalities.load import kind_named, load_source
 from insphere.modalities.series import Series, TimeSeries
 from insphere.modalities.series.time_series import window_length
 from insphere.modalities.table import kind_of_input, restored
+from insphere.nets.series import ENCODERS
 from insphere.scoring.range_auc import softened, vus_pr
 
 PERIOD = 24
@@ -105,23 +106,57 @@ def test_blocks_of_time_are_held_out_and_the_promise_says_so():
     assert (detector.predict(new) == -1).mean() < 0.25
 
 
-def test_the_encoder_starts_as_the_identity_and_looks_back_alone():
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_encoders_start_as_the_identity_look_back_alone_and_have_no_biases(name):
     import torch
 
-    from insphere.nets.series import DilatedEncoder
-
-    encoder = DilatedEncoder(2, 20, 4)
-    x = torch.randn(3, 2, 20)
+    torch.manual_seed(0)
+    encoder = ENCODERS[name](2, 20, 8).double()
+    x = torch.randn(3, 2, 20, dtype=torch.float64)
     assert torch.equal(encoder(x), x)
     torch.nn.init.normal_(encoder.last.weight)
     before = encoder(x)
     later = x.clone()
     later[:, :, 12:] += 1
-    assert torch.equal(encoder(later)[:, :, :12], before[:, :, :12])
+    torch.testing.assert_close(encoder(later)[:, :, :12], before[:, :, :12], rtol=0, atol=1e-12)
     first = x.clone()
     first[:, :, 0] += 1
-    assert not torch.equal(encoder(first)[:, :, -1], before[:, :, -1])
-    assert not encoder(torch.zeros(1, 2, 20)).any()  # no bias
+    assert not torch.allclose(encoder(first)[:, :, -1], before[:, :, -1], rtol=0, atol=1e-9)
+    assert not encoder(torch.zeros(1, 2, 20, dtype=torch.float64)).any()  # no bias
+    assert not [n for n, _ in encoder.named_parameters() if "bias" in n]
+    short = torch.randn(1, 2, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(encoder, short)
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_encoders_train_without_collapse_and_stream_with_the_same_scores(name):
+    train, test = waves(300, 0), waves(120, 1)
+    test[60:75] = test[60]
+    detector = SeriesSVDD(encoder=name, random_state=0, steps=20, lr=1e-2, contamination=0.05)
+    detector.fit(TimeSeries(train))
+    z, rows = detector._represented(detector.rows_, 0), detector.rows_.reshape(len(train), -1)
+    assert not np.allclose(z, rows, atol=1e-3)  # it has learned something
+    spread = z.std(axis=0).mean() / rows.std(axis=0).mean()
+    assert 0.3 < spread < 3  # and has not collapsed
+    scores = detector.anomaly_score(TimeSeries(test))
+    assert roc_auc_score((np.arange(120) >= 62) & (np.arange(120) < 80), scores) > 0.95
+    streamed = [detector.score_one(point) for point in test]
+    np.testing.assert_allclose(streamed, scores, atol=1e-6)
+    with pytest.raises(SpecError, match="encoder is one of convolution, gru, transformer"):
+        SeriesSVDD(encoder="lstm").fit(TimeSeries(train))
+
+
+def test_attention_depends_on_distances_between_points_alone():
+    import torch
+
+    from insphere.nets.series.transformer import turned
+
+    query, key = torch.randn(2, 1, 8, dtype=torch.float64)
+    near = (turned(query.expand(9, 8)) @ turned(key.expand(9, 8)).T).numpy()
+    np.testing.assert_allclose(near[1:, 1:], near[:-1, :-1], atol=1e-12)
+    # By hand: the first pair of numbers of point 1 is turned by 1 radian.
+    one = turned(torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64))[1]
+    np.testing.assert_allclose(one, [np.cos(1), np.sin(1)])
 
 
 def test_vus_pr_against_values_by_hand():
@@ -164,10 +199,13 @@ def test_the_score_of_nab_against_values_by_hand():
     assert nab_score(perfect, nothing, perfect) == 100
 
 
-def test_the_shape_is_seen_where_there_is_a_period_and_is_saved(tmp_path):
+def test_parts_are_seen_where_there_is_a_period_and_are_saved(tmp_path):
     periodic = TimeSeries(waves(900, 0))
     detector = SeriesSVDD(random_state=0, steps=2, contamination=0.05).fit(periodic)
-    assert detector.views_ == ("window", "summary", "shape")
+    assert detector.views_ == ("window", "summary", "half", "quarter")
+    half = detector._view(detector.rows_, 2)
+    np.testing.assert_array_equal(half, detector._view(detector.rows_, 0)[:, :, -(PERIOD // 2) :])
+    assert detector._view(detector.rows_, 3).shape[2] == PERIOD // 4
     noise = TimeSeries(np.random.default_rng(0).normal(size=600))
     assert SeriesSVDD(steps=0, contamination=0.05).fit(noise).views_ == ("window", "summary")
     short = SeriesSVDD(steps=0, window=8, contamination=0.05).fit(periodic)
@@ -177,11 +215,16 @@ def test_the_shape_is_seen_where_there_is_a_period_and_is_saved(tmp_path):
     again = load_detector(tmp_path / "m")
     assert again.views_ == detector.views_
     np.testing.assert_array_equal(again.anomaly_score(periodic), scores)
-    lifted = TimeSeries(waves(900, 0) + 0.05)  # a level that is a little off changes the shape not
+    with pytest.raises(SpecError, match="views is auto, summary, shape or scales"):
+        SeriesSVDD(views="both").fit(periodic)
+
+
+def test_the_shape_does_not_see_a_level_that_is_a_little_off():
+    periodic, lifted = TimeSeries(waves(900, 0)), TimeSeries(waves(900, 0) + 0.05)
+    detector = SeriesSVDD(random_state=0, steps=2, views="shape", contamination=0.05).fit(periodic)
+    assert detector.views_ == ("window", "summary", "shape")
     shape = detector._distances(detector._read(lifted), 2)
     np.testing.assert_allclose(shape, detector._distances(detector._read(periodic), 2), atol=1e-6)
-    with pytest.raises(SpecError, match="views is auto, summary or shape"):
-        SeriesSVDD(views="both").fit(periodic)
 
 
 def test_the_most_anomalous_stretches_are_drawn():

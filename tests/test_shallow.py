@@ -18,6 +18,7 @@ from sklearn.neighbors import KernelDensity
 from sklearn.svm import OneClassSVM
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import insphere
 from insphere.data.column_scale import ColumnScale
 from insphere.detectors import (
     IsolationForestDetector,
@@ -364,3 +365,56 @@ def test_a_blur_is_that_of_scipy_and_helps_on_digits() -> None:
     assert aucs[1] > aucs[0] + 0.005
     with pytest.raises(SpecError, match="blur"):
         KNNDetector(blur=1.0).fit(np.random.default_rng(0).normal(size=(20, 4)))
+
+
+def test_the_image_distortion_model_by_hand_and_on_digits(tmp_path) -> None:
+    from insphere.detectors.base.image_distortion import distortion, gradients
+
+    rng = np.random.default_rng(0)
+    x, other = rng.random((2, 5, 6)), rng.random((2, 5, 6))
+    expected = 0.0
+    inside = np.pad(np.ones((5, 6)), 1)
+    padded = np.pad(other, ((0, 0), (1, 1), (1, 1)))
+    squared = {
+        (a, b): ((padded[:, a : a + 5, b : b + 6] - x) ** 2).sum(axis=0)
+        for a in range(3)
+        for b in range(3)
+    }
+    for i in range(5):
+        for j in range(6):
+            expected += min(
+                sum(
+                    one[k, m] / 9
+                    for k in range(i - 1, i + 2)
+                    for m in range(j - 1, j + 2)
+                    if inside[k + 1, m + 1]
+                )
+                for one in squared.values()
+            )
+    pair = torch.from_numpy(x)[None], torch.from_numpy(other)[None, None]
+    assert float(distortion(*pair, 1)) == pytest.approx(np.sqrt(expected), rel=1e-9)
+    ramp = np.tile(np.arange(6.0), (5, 1))
+    down, right = gradients(ramp.reshape(1, -1), (5, 6, 1))[0]
+    np.testing.assert_allclose(down, 0, atol=1e-6)
+    np.testing.assert_allclose(right[:, 1:-1], 1, rtol=1e-6)
+
+    digits, target = mnist_data()
+    images = digits.reshape(-1, 28, 28, 1).astype(np.uint8)
+    three = np.flatnonzero(target == 3)
+    train, test = images[three[:250]], images[np.r_[three[250:], np.flatnonzero(target != 3)[::12]]]
+    truth = np.r_[np.zeros(len(three) - 250), np.ones(len(test) - len(three) + 250)]
+    plain = KNNDetector(blur=1.0, contamination=0.05).fit(train)
+    moved = KNNDetector(blur=1.4, distortion=1, contamination=0.05).fit(train)
+    scores = moved.anomaly_score(test)
+    ahead = roc_auc_score(truth, scores) - roc_auc_score(truth, plain.anomaly_score(test))
+    assert ahead > 0.005
+    assert (scores[: len(three) - 250] > moved.threshold_).mean() < 0.2
+    loaded = insphere.load(moved.save(tmp_path / "model"))
+    np.testing.assert_array_equal(loaded.anomaly_score(test[:40]), moved.anomaly_score(test[:40]))
+    with pytest.raises(SpecError, match="cannot be exported"):
+        moved.scoring_module()
+    for wrong in ({"distortion": -1}, {"distortion": 9}, {"distortion": 1, "search": "faiss"}):
+        with pytest.raises(SpecError, match="distortion"):
+            KNNDetector(**wrong).fit(train[:20])
+    with pytest.raises(SpecError, match="distortion is"):
+        KNNDetector(distortion=1).fit(rng.normal(size=(20, 4)))

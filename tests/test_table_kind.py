@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -130,6 +131,29 @@ def test_training_keeps_the_spread_and_brings_rows_to_centers():
     assert quotient(after) < 0.8 * quotient(before)
     same = train_row_sphere(rows, lambda: RowEncoder(6, 32), steps=200, **arguments)
     assert torch.equal(same.wide.weight, after.wide.weight)
+
+
+def test_training_ends_where_it_no_longer_carries_over():
+    from insphere.nets.rows import RowEncoder
+    from insphere.training.row_sphere import steps_that_carry_over
+
+    rng = np.random.default_rng(0)
+
+    def steps(rows: np.ndarray) -> int:
+        build = partial(RowEncoder, rows.shape[1], 64)
+        return steps_that_carry_over(rows, build, seed=0, steps=60, lr=1e-3)
+
+    alike = rng.normal(size=(60, 3)) @ rng.normal(size=(3, 10)) + 0.3 * rng.normal(size=(60, 10))
+    assert steps(alike) == 60
+    noise = rng.normal(size=(60, 500))
+    assert steps(noise) <= 20
+    odd = rng.normal(size=(300, 500))
+    odd[:100, :10] += 3
+    truth = np.arange(300) < 100
+    settings = {"contamination": 0.05, "random_state": 0}
+    found = TableSVDD(**settings).fit(noise).anomaly_score(odd)
+    untrained = TableSVDD(steps=0, **settings).fit(noise).anomaly_score(odd)
+    assert roc_auc_score(truth, found) > roc_auc_score(truth, untrained) - 0.02 > 0.9
 
 
 def test_mixed_rows_are_scored_saved_and_explained(tmp_path):

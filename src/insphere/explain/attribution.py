@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from insphere.detectors.base.network_detector import NetworkDetector
 from insphere.errors import SpecError, require
 from insphere.resources import rows_within
-from insphere.training.step_memory import SMALL_PIXELS, pass_bytes
+from insphere.training.step_memory import SMALL_PIXELS, gradient_bytes
 
 if TYPE_CHECKING:
     from insphere.detectors.base.estimator import OneClassDetector
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 Maps = NDArray[np.float32]
 
 BATCH = 128
-GRADIENT_COPIES = 3  # of the largest maps: all that is kept for the gradients
 STEPS = 32  # of the path of integrated gradients
 WINDOW = 7  # a side is this many windows long; they overlap by half
 
@@ -73,10 +72,11 @@ def integrated_gradients(
 
     def explain(x: Tensor) -> Tensor:
         found: Tensor = method.attribute(
-            x, baselines=start, n_steps=STEPS, internal_batch_size=4 * _batch(module, x)
+            x, baselines=start, n_steps=STEPS, internal_batch_size=max(at_once, len(x))
         )
         return found.sum(dim=1).clamp_min(0)
 
+    at_once = _batch(module, _to_tensor(as_floats(images[:1]), _device(module)), 4 * BATCH)
     return _in_batches(images, explain, module)
 
 
@@ -139,12 +139,11 @@ def _to_tensor(images: NDArray[np.float32], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).to(device)
 
 
-def _batch(module: nn.Module, x: Tensor) -> int:
-    """Return how many images are explained at once; of large ones as many as memory takes."""
-    if 4 * BATCH * x[0, 0].numel() <= 4 * SMALL_PIXELS:
-        return BATCH
-    each = GRADIENT_COPIES * pass_bytes(lambda: module(x[:1].detach()), module)
-    return max(1, rows_within(4 * each, BATCH))
+def _batch(module: nn.Module, x: Tensor, most: int = BATCH) -> int:
+    """Return for how many images gradients are taken at once; of large ones, what memory takes."""
+    if most * x[0, 0].numel() <= 4 * SMALL_PIXELS:
+        return most
+    return rows_within(gradient_bytes(module, x[:1]), most)
 
 
 def _in_batches(images: NDArray[Any], explain: Any, module: nn.Module | None) -> Maps:

@@ -86,6 +86,40 @@ def mirrored(x: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen[:, None, None, None], x.flip(3), x)
 
 
+def zoomed(
+    x: Tensor, sides: Tensor, middles: Tensor, angles: Tensor, mirrors: Tensor | None = None
+) -> Tensor:
+    """Cut a part out of each image and enlarge it to the whole, with reflection at the border.
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, C, H, W)
+        Images.
+    sides : Tensor, shape (N, 2)
+        Height and width of the part, as shares of those of the image.
+    middles : Tensor, shape (N, 2)
+        Its middle (down, right), from -1 at one border to 1 at the other.
+    angles : Tensor, shape (N,)
+        Angles by which the part is turned, in radians.
+    mirrors : Tensor of bool, shape (N,), optional
+        Where left and right are exchanged.
+    """
+    height, width = x.shape[2:]
+    cos, sin = angles.cos(), angles.sin()
+    tall, wide = sides.unbind(dim=1)
+    wide = wide if mirrors is None else torch.where(mirrors, -wide, wide)
+    # a point (u, v) of the result is taken from here; angles are those of pixels, not of shares
+    theta = torch.stack(
+        [
+            torch.stack([wide * cos, -tall * sin * (height / width), middles[:, 1]], dim=1),
+            torch.stack([wide * sin * (width / height), tall * cos, middles[:, 0]], dim=1),
+        ],
+        dim=1,
+    )
+    places = F.affine_grid(theta.to(x.dtype), list(x.shape), align_corners=False)
+    return F.grid_sample(x, places, padding_mode="reflection", align_corners=False)
+
+
 class BlurredPixels(nn.Module):
     """Pixels after a Gaussian blur as a vector of length 1, (N, C, H, W) to (N, d).
 

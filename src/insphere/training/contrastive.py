@@ -81,9 +81,29 @@ def contrast(z: Tensor, temperature: float) -> Tensor:
     temperature : float
         τ.
     """
+    return F.cross_entropy(*similarities(z, temperature))
+
+
+def similarities(z: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return what is compared in a contrast of 2B vectors, the second view of row i in row B + i.
+
+    Parameters
+    ----------
+    z : Tensor, shape (2B, C)
+        Scaled to length 1 here.
+    temperature : float
+        τ.
+
+    Returns
+    -------
+    logits : Tensor, shape (2B, 2B)
+        Cosines over τ; −∞ of each row with itself.
+    other : Tensor of int64, shape (2B,)
+        Place of the other view of each row.
+    """
     z = F.normalize(z, dim=1)
     with torch.autocast(z.device.type, enabled=False):
         similar = z @ z.T / temperature
     similar = similar.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf)
     other = torch.arange(len(z), device=z.device).roll(len(z) // 2)
-    return F.cross_entropy(similar, other)
+    return similar, other

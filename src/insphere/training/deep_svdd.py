@@ -43,9 +43,9 @@ from insphere.training.loop import PhaseRun, mixed_seed, seeded
 from insphere.training.objectives import Hypersphere
 from insphere.training.pollution import Pollution
 from insphere.training.pretraining.autoencoder import AutoencoderPretraining
+from insphere.training.pretraining.held_out import held_out
 from insphere.training.pretraining.parse import AnyPretraining
 from insphere.training.pretraining.pretraining import Pretrained, pretrain
-from insphere.training.pretraining.rotation import TellingViews, held_out
 from insphere.training.recipe import Phase, Recipe
 from insphere.training.regularizers import RegularizedSphere, Regularizers
 from insphere.training.start import StageSpec, place
@@ -279,10 +279,10 @@ def enclosed_views(
         Seed of the batches of a first pass without pretraining.
     """
     size = spec.recipe.pretrain.batch_size
-    if isinstance(start.objective, TellingViews):
-        viewed = start.objective.viewed
-    else:
+    viewed = start.viewed
+    if viewed is None or spec.pretraining.changes_images:
         first_pass(start.encoder, start.images, size, seed, start.autocast)
+    if viewed is None:
         viewed = spec.pretraining.view_encoder(
             start.encoder, spec.encoder.rep_dim, start.images.shape, seed
         )

@@ -88,6 +88,28 @@ def pass_bytes(compute: Callable[[], object], network: nn.Module) -> int:
     return int(sum(sorted(outputs)[-4:]))
 
 
+def gradient_bytes(score: Callable[[Tensor], Tensor], x: Tensor) -> int:
+    """Return how much memory the gradient of scores takes: what is kept, and two maps on the way.
+
+    Parameters
+    ----------
+    score : callable
+        Maps images to their scores.
+    x : Tensor, shape (1, C, H, W)
+        One image.
+    """
+    kept: dict[int, int] = {}
+
+    def note(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+        score(x.detach().clone().requires_grad_())
+    return sum(kept.values()) + 2 * max(kept.values(), default=0)
+
+
 @contextmanager
 def _outputs_of(network: nn.Module, found: list[int]) -> Iterator[None]:
     """Append the bytes of what each innermost module returns."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from insphere.detectors.registry import build_detector
 from insphere.errors import DataError, InsphereError, SpecError
 from insphere.fingerprint import array_fingerprint
 from insphere.parsing import ParseError, parse_json
-from insphere.resources import rows_within
+from insphere.resources import return_freed_memory, rows_within
 from insphere.scoring.conformal import held_out
 from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable
 from insphere.workflows.choosing.challenges import HALVES, Challenge, make_challenges
@@ -232,9 +233,12 @@ def choose(
         for rows, limit in ((np.flatnonzero(mask), HELD), (np.flatnonzero(~mask), most))
     )
     del X, images  # only what is compared stays in memory
-    challenges = make_challenges(held, train, seed=seed)
-    record = _Record(folder, [train, held, *(one.images for one in challenges)], seed)
+    made = make_challenges(held, train, seed=seed)
+    record = _Record(folder, [train, held, *(one.images for one in made)], seed)
     say = progress or (lambda sentence: None)
+    files = tempfile.TemporaryDirectory(prefix="insphere-choose-", ignore_cleanup_errors=True)
+    challenges = [_Stored(one, Path(files.name)) for one in made]
+    del made
 
     scores: dict[str, Scores] = {}
     seconds: dict[str, float] = {}
@@ -258,6 +262,7 @@ def choose(
                     say(f"{candidate.name}: left out, {left_out[candidate.name]}")
                     continue
                 record.write(candidate, *known)
+                return_freed_memory()
             scores[candidate.name], seconds[candidate.name] = known
             unit = max(unit or 0.0, seconds[candidate.name] / candidate.cost)
             judged = judge(scores[candidate.name], seed)
@@ -269,6 +274,8 @@ def choose(
         for candidate in fitting:
             if candidate.name not in scores:
                 left_out.setdefault(candidate.name, "the comparison was stopped before")
+    finally:
+        files.cleanup()
     if not scores:
         raise SpecError(f"No candidate could be fitted: {'; '.join(left_out.values())}.")
     by_name = {candidate.name: candidate for candidate in fitting}
@@ -329,7 +336,7 @@ def _tried(
     candidate: Candidate,
     train: NDArray[np.uint8],
     held: NDArray[np.uint8],
-    challenges: Sequence[Challenge],
+    challenges: Sequence[_Stored],
     seed: int,
     left_out: dict[str, str],
 ) -> tuple[Scores, float] | None:
@@ -373,6 +380,20 @@ def _trials(candidate: Candidate) -> Iterator[tuple[dict[str, Any], set[str] | N
     for seen, judged_by in (HALVES, HALVES[::-1]):
         others = {*WHOLE, *FAR} if seen is HALVES[0] else set()
         yield {"kinds": seen}, {*judged_by, *others}
+
+
+class _Stored:
+    """A challenge whose images lie in a file: anomalies of all kinds take more than the normals."""
+
+    def __init__(self, challenge: Challenge, folder: Path) -> None:
+        self.name, self.group, self.origin = challenge.name, challenge.group, challenge.origin
+        self._file = folder / f"{challenge.name}.npy"
+        np.save(self._file, challenge.images)
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        found: NDArray[np.uint8] = np.load(self._file)
+        return found
 
 
 class _Record:

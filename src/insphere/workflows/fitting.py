@@ -21,6 +21,7 @@ from insphere.errors import SpecError
 from insphere.modalities.load import kind_of_source
 from insphere.modalities.modality import Modality
 from insphere.nets.ranks import started_together, together
+from insphere.resources import return_freed_memory, rows_within
 from insphere.scoring.conformal import Calibration, no_threshold
 from insphere.training.callbacks import Callback
 from insphere.workflows.choose import FEWEST as FEWEST_TO_CHOOSE
@@ -203,7 +204,9 @@ def _chosen(
 ) -> Choice:
     if not isinstance(samples, ImageSet):
         raise SpecError("Methods are compared on images only; for tables, name one with --method.")
-    return choose(samples, minutes=config.choose_minutes, seed=config.seed, progress=choosing)
+    choice = choose(samples, minutes=config.choose_minutes, seed=config.seed, progress=choosing)
+    return_freed_memory()
+    return choice
 
 
 def keep_golden_images(fitted: Fit) -> None:
@@ -295,7 +298,6 @@ def smaller_size(
         return None
     from insphere.detectors.base.network_state import encoder_spec
     from insphere.modalities.table import kind_of
-    from insphere.resources import rows_within
     from insphere.training.step_memory import SMALL_PIXELS, step_bytes
 
     encoder = detector.get_params(deep=False)["encoder"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.look_alikes import look_alikes
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import seed_from
@@ -41,10 +42,17 @@ class Combination(OneClassDetector):
     those members that have one, each in standard deviations above the mean of its pixels on
     the calibration images.
 
+    Images of one of the `groups` that `fit` is given are all held out, or none of them. Without
+    groups, images that resemble one another stay together (see `insphere.data.look_alikes`).
+    A member that remembers its images would otherwise be calibrated on other exposures of parts
+    that it knows: its severities of new parts would be too high, and outweigh the other members.
+
     Parameters
     ----------
     members : sequence of str or dict
         Methods by name; or with options, ``{"method": "knn", "params": {"n_neighbors": 3}}``.
+    look_alikes : bool, default=True
+        Whether images that resemble one another stay together without `groups`.
     contamination, false_alarm_rate, calibration
         How the threshold is placed; see `OneClassDetector`.
     checkpoint_dir : path, optional
@@ -73,6 +81,7 @@ class Combination(OneClassDetector):
     )
 
     members: Sequence[str | Mapping[str, Any]] = ("mahalanobis", "knn")
+    look_alikes: bool = True
     checkpoint_dir: str | PathLike[str] | None = None
     device: str = "auto"
     callbacks: Sequence[Callback] = ()
@@ -126,7 +135,8 @@ class Combination(OneClassDetector):
         if len(X) < FEWEST:
             raise SpecError(f"A combination needs at least {FEWEST} images, but got {len(X)}.")
         seed = seed_from(self.random_state)
-        held = held_out(len(X), 0.5, SHARE, seed, groups)
+        alike = look_alikes(X, seed) if self.look_alikes and groups is None else groups
+        held = held_out(len(X), 0.5, SHARE, seed, alike)
         self.members_: list[OneClassDetector] = []
         self._scales: list[SeverityScale] = []
         self._map_scales: list[tuple[float, float] | None] = []

@@ -5,8 +5,11 @@ Each computes in torch what a detector computes in NumPy. The two agree except f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -104,38 +107,63 @@ class PlacedScores(nn.Module):
         return placed
 
 
+def slices(whitenings: Sequence[Any]) -> list[slice]:
+    """Return which features belong to each matrix, (places or 1, features, directions)."""
+    edges = accumulate((whitening.shape[1] for whitening in whitenings), initial=0)
+    return [slice(*pair) for pair in pairwise(edges)]
+
+
 class GaussianPatches(nn.Module):
-    """Length of (patch − mean) times the matrix of its place, (N, G, G, C) to (N, P).
+    """Length of (patch − mean) times the matrices of its place, (N, G, G, C) to (N, P).
 
     Parameters
     ----------
     means : ndarray, shape (places, C)
         Means.
-    whitenings : ndarray, shape (places or 1, C, D)
-        Matrices.
+    whitenings : sequence of ndarray, shapes (places or 1, features, directions)
+        Matrices for consecutive features.
     where : ndarray of int64, shape (P,)
         Place of each patch.
     """
 
     means: Tensor
-    whitenings: Tensor
-    where: Tensor
+    order: Tensor
+    back: Tensor
 
-    def __init__(self, means: NDArray[Any], whitenings: NDArray[Any], where: NDArray[Any]) -> None:
+    def __init__(
+        self, means: NDArray[Any], whitenings: Sequence[NDArray[Any]], where: NDArray[Any]
+    ) -> None:
         super().__init__()
-        self.register_buffer("means", torch.from_numpy(means))
-        self.register_buffer("whitenings", torch.from_numpy(whitenings))
-        self.register_buffer("where", torch.from_numpy(where))
+        order = np.argsort(where, kind="stable")  # patches of one place side by side
+        self._places, counts = np.unique(where, return_counts=True)
+        self._counts: list[int] = counts.tolist()
+        self.register_buffer("order", torch.from_numpy(order))
+        self.register_buffer("back", torch.from_numpy(np.argsort(order)))
+        self.register_buffer("means", torch.from_numpy(means[where[order]]))
+        self.whitenings = nn.ParameterList(
+            nn.Parameter(torch.from_numpy(one), requires_grad=False) for one in whitenings
+        )
+        self._blocks = slices(whitenings)
 
     def forward(self, patches: Tensor) -> Tensor:
         """Score patches."""
-        rows = patches.flatten(1, 2).float() - self.means[self.where]
-        if len(self.whitenings) == 1:
-            shared: Tensor = (rows @ self.whitenings[0]).norm(dim=2)
-            return shared
-        white = torch.einsum("npc,pcd->npd", rows, self.whitenings[self.where])
-        own: Tensor = white.norm(dim=2)
-        return own
+        rows = patches.flatten(1, 2).float()[:, self.order] - self.means
+        white = [
+            rows[..., block] @ matrices[0]
+            if len(matrices) == 1
+            else torch.cat(
+                [
+                    part @ matrices[int(place)]
+                    for place, part in zip(
+                        self._places, torch.split(rows[..., block], self._counts, 1), strict=True
+                    )
+                ],
+                dim=1,
+            )
+            for block, matrices in zip(self._blocks, self.whitenings, strict=True)
+        ]
+        lengths: Tensor = torch.cat(white, dim=2).norm(dim=2)[:, self.back]
+        return lengths
 
 
 class NearestPatches(nn.Module):

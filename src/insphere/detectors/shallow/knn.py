@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize as normalize_rows
 
-from insphere.detectors.base.checks import is_real, require
+from insphere.detectors.base.checks import is_real, require, require_count
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.many_rows import EXACT_ROWS
 from insphere.detectors.base.method_card import MethodCard
@@ -26,9 +27,11 @@ from insphere.detectors.base.parameters import parameters
 from insphere.detectors.shallow.vector_detector import FlatDetector, Floats, of_pixels
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 MOST_BLUR = 20.0
+MOST_REACH = 8
+CANDIDATES = 20
 
 
 @parameters
@@ -49,6 +52,12 @@ class KNNDetector(FlatDetector):
     blur : float, default=0.0
         Standard deviation in pixels of a Gaussian blur before images are compared. Lines that are
         shifted by a pixel are then near to each other.
+    distortion : int, default=0
+        Pixels by which each pixel of an image may move on its own before it is compared: the 20
+        nearest training images are measured again by the image distortion model (Keysers et al.
+        2007) on gradients. With ``blur=1.4`` and ``distortion=1`` it was ahead of blurred
+        pixels on all four digits of MNIST that were tried. It takes some milliseconds an image, and
+        cannot be exported.
     normalize : "l2" or None, default="l2"
         Scale every image to length 1, so that brightness does not matter. Rows of a table are never
         scaled so, because their size has a meaning.
@@ -81,6 +90,9 @@ class KNNDetector(FlatDetector):
     normalize: str | None = "l2"
     exact_rows: int = EXACT_ROWS
     search: str = "rows"
+    distortion: int = 0
+
+    _maps: Tensor | None = field(init=False, default=None)
 
     @property
     def _stored(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -94,6 +106,17 @@ class KNNDetector(FlatDetector):
         require(
             self.blur == 0 or (self.features is None and self.image_shape_ is not None),
             "blur is for images that are compared pixel by pixel; leave it out.",
+        )
+        require_count("distortion", self.distortion, 0)
+        require(
+            self.distortion <= MOST_REACH,
+            f"distortion is at most {MOST_REACH} pixels, but got {self.distortion!r}.",
+        )
+        require(
+            self.distortion == 0
+            or (self.features is None and self.image_shape_ is not None and self.search == "rows"),
+            "distortion is for images that are compared pixel by pixel, all with all: leave out "
+            "either it, or features and search.",
         )
         return super()._fit(X, labels=labels)
 
@@ -118,6 +141,7 @@ class KNNDetector(FlatDetector):
         check_search(self.search)
         rows = F if self.search == "faiss" else self._sampled(F, self.exact_rows)
         check_neighbors(self.n_neighbors, len(rows))
+        self._maps = None
         self.training_ = self._scaled(rows, copy=False)
         if self.search == "faiss":
             self.centers_ = cell_centers(self.training_, self.random_state)
@@ -129,18 +153,42 @@ class KNNDetector(FlatDetector):
 
     def _set_learned(self, arrays: Mapping[str, Array]) -> None:
         super()._set_learned(arrays)
+        self._maps = None
         if self.search == "faiss":
             self._cells = Cells(self.training_, self.centers_)
 
     def _score(self, F: Floats) -> Floats:
         if self.search == "faiss":
             return self._cells.mean_distance(self._scaled(F), self.n_neighbors)
+        if self.distortion:
+            return self._distorted(self._scaled(F))
         return mean_distance(self.training_, self._scaled(F), self.n_neighbors)
+
+    def _distorted(self, F: Floats | None) -> Floats:
+        """Return mean distances by the image distortion model; None for the training images."""
+        from insphere.detectors.base.image_distortion import distortion_of_pairs, gradients
+
+        assert self.image_shape_ is not None
+        if F is not None and not len(F):
+            return np.empty(0)
+        count = min(max(CANDIDATES, self.n_neighbors), len(self.training_) - (F is None))
+        search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(self.training_)
+        index = search.kneighbors(F, return_distance=False)
+        if self._maps is None:
+            self._maps = gradients(self.training_, self.image_shape_)
+        new = self._maps if F is None else gradients(F, self.image_shape_)
+        away = np.sort(distortion_of_pairs(new, self._maps, index, self.distortion), axis=1)
+        mean: Floats = away[:, : self.n_neighbors].mean(axis=1)
+        return mean
 
     def _head(self) -> nn.Module:
         require(
             self.search == "rows",
             'A model with search="faiss" cannot be exported: fit it with search="rows".',
+        )
+        require(
+            self.distortion == 0,
+            "A model with distortion cannot be exported: fit it with distortion=0.",
         )
         from insphere.detectors.base.score_modules import NearestVectors
 
@@ -155,6 +203,8 @@ class KNNDetector(FlatDetector):
     def _as_new(self, X: Array) -> Floats:
         if self.search == "faiss":
             return self._cells.mean_distance(None, self.n_neighbors)
+        if self.distortion:
+            return self._scores_of_kept(X, self._distorted(None))
         own = mean_distance(self.training_, None, self.n_neighbors)
         return self._scores_of_kept(X, own)
 

@@ -19,18 +19,21 @@ from insphere.detectors.spheres.sphere_ensemble import SphereEnsemble
 from insphere.errors import DataError
 from insphere.modalities.series.time_series import strongest_period
 from insphere.nets.rows import RowEncoder
-from insphere.nets.series import DilatedEncoder
+from insphere.nets.series.table import ENCODERS
 
 Floats = NDArray[np.float64]
 
 VIEWS: dict[str, tuple[str, ...]] = {
     "summary": ("window", "summary"),
     "shape": ("window", "summary", "shape"),
+    "scales": ("window", "summary", "half", "quarter"),
 }
 """What the members see, in turn: the window itself; what `summarised` says of it; the window
-without the mean of each channel."""
+without the mean of each channel; its last half; its last quarter."""
+PARTS = {"half": 2, "quarter": 4}
+FEWEST = 4  # points of a part of a window
 PERIODIC = 0.5
-"""Share of the variance that repeats after a period, from which the shape of a period counts."""
+"""Share of the variance that repeats after a period, from which parts of a period count."""
 WIDTH = 16
 ROWS_AT_ONCE = 512
 
@@ -41,17 +44,22 @@ class SeriesSVDD(SphereEnsemble):
 
     The score of a point is that of the window that ends there, so that it needs no later values:
     `score_one` gives the same scores one by one. The first view is the standardised window, with an
-    encoder of dilated causal convolutions (`insphere.nets.series.DilatedEncoder`). The second is a
-    summary of the window: level, deviation, last value against the level, roughness and range of
+    encoder of dilated causal convolutions (`insphere.nets.series`). The second is a summary of the
+    window: level, deviation, last value against the level, roughness and range of
     each channel. Where more than half of the variance repeats after a period that fits into the
-    window, as in an electrocardiogram, one more member sees the window without its level: the shape
-    of a period is what is normal. All start as the identity and are trained, and score, as in
-    `TableSVDD`.
+    window, as in an electrocardiogram, two more members see its last half and its last quarter: a
+    part of a period is compared with the same part of others, wherever the rest of it lies. All
+    start as the identity and are trained, and score, as in `TableSVDD`.
 
     Parameters
     ----------
-    views : {"auto", "summary", "shape"}, default="auto"
-        Whether one more member sees the shape; "auto" decides as said above.
+    views : {"auto", "summary", "shape", "scales"}, default="auto"
+        What the members see: the window and its summary ("summary"), also the window without its
+        level ("shape"), or also the parts of the window ("scales"). "auto" takes "scales" or
+        "summary", as said above.
+    encoder : {"convolution", "gru", "transformer"}, default="convolution"
+        The network of windows and their parts; see `insphere.nets.series`. All have no biases, look
+        back alone and start as the identity.
     window : int, optional
         Points of a window; by default the strongest period of the autocorrelation of the training
         points; see `insphere.modalities.series.time_series.window_length`.
@@ -83,6 +91,7 @@ class SeriesSVDD(SphereEnsemble):
 
     window: int | None = None
     views: str = "auto"
+    encoder: str = "convolution"
     max_rows: int = 4000
     steps: int = 20
 
@@ -96,7 +105,11 @@ class SeriesSVDD(SphereEnsemble):
             require_count("window", self.window, 2)
         require(
             self.views in ("auto", *VIEWS),
-            f"views is auto, summary or shape, but got {self.views!r}.",
+            f"views is auto, summary, shape or scales, but got {self.views!r}.",
+        )
+        require(
+            self.encoder in ENCODERS,
+            f"encoder is one of {', '.join(ENCODERS)}, but got {self.encoder!r}.",
         )
         self.views_ = VIEWS[self._views_for(X) if self.views == "auto" else self.views]
         self.reset()
@@ -105,11 +118,11 @@ class SeriesSVDD(SphereEnsemble):
     def _views_for(self, X: Array) -> str:
         """Decide by whether a period of the series fits into the window and explains half of it."""
         period, share = strongest_period(X[:, :, -1])
-        return "shape" if share > PERIODIC and period <= X.shape[2] else "summary"
+        return "scales" if share > PERIODIC and period <= X.shape[2] else "summary"
 
     @property
     def _count(self) -> int:
-        return self.members + ("shape" in self.views_)
+        return self.members + len(self.views_) - len(VIEWS["summary"])
 
     # ------------------------------------------------------------------ public
 
@@ -204,7 +217,7 @@ class SeriesSVDD(SphereEnsemble):
     def _encoder(self, shape: tuple[int, ...]) -> nn.Module:
         if len(shape) == 1:
             return RowEncoder(shape[0], WIDTH)
-        return DilatedEncoder(shape[0], shape[1], WIDTH)
+        return ENCODERS[self.encoder](shape[0], shape[1], WIDTH)
 
     def _member_shape(self, member: int) -> tuple[int, ...]:
         return self._view(self.rows_[:1], member).shape[1:]
@@ -218,6 +231,9 @@ class SeriesSVDD(SphereEnsemble):
         if view == "summary":
             summary: Floats = (summarised(scaled) - self.summary_mean_) / self.summary_scale_
             return summary
+        if view in PARTS:
+            points = max(FEWEST, scaled.shape[2] // PARTS[view])
+            return scaled[:, :, -points:]
         return scaled
 
     def _own_distances(self, member: int) -> Floats:

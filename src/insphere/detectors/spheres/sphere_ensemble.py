@@ -69,6 +69,10 @@ class SphereEnsemble(OneClassDetector):
         """Return the shape of a sample as a member sees it."""
         return self.rows_.shape[1:]
 
+    def _steps(self, member: int, seed: int) -> int:
+        """Return for how many steps a member is trained."""
+        return self.steps
+
     @abstractmethod
     def _scale_arrays(self) -> dict[str, Floats]:
         """Return what `_learn_scale` learned, by name."""
@@ -101,14 +105,7 @@ class SphereEnsemble(OneClassDetector):
         self.rows_ = np.ascontiguousarray(X[self.places_], dtype=np.float64)
         self._learn_scale(self.rows_)
         self.encoders_ = [
-            train_row_sphere(
-                self._view(self.rows_, member),
-                partial(self._encoder, self._member_shape(member)),
-                seed=int(rng.integers(2**31 - 1)),
-                steps=self.steps,
-                lr=self.lr,
-            )
-            for member in range(self._count)
+            self._trained(member, int(rng.integers(2**31 - 1))) for member in range(self._count)
         ]
         self._prepare()
         own = np.stack([self._own_distances(member) for member in range(self._count)])
@@ -152,6 +149,16 @@ class SphereEnsemble(OneClassDetector):
         self._prepare()
 
     # ------------------------------------------------------------------ inside
+
+    def _trained(self, member: int, seed: int) -> nn.Module:
+        """Return the trained encoder of a member."""
+        return train_row_sphere(
+            self._view(self.rows_, member),
+            partial(self._encoder, self._member_shape(member)),
+            seed=seed,
+            steps=self._steps(member, seed),
+            lr=self.lr,
+        )
 
     def _represented(self, scaled: Floats, member: int) -> Floats:
         """Return representations, flattened to (n, d)."""

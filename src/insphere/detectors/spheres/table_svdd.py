@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from insphere.detectors.base.score_modules import NearestVectors
 from insphere.detectors.spheres.sphere_ensemble import LEAST, SphereEnsemble
 from insphere.errors import DataError
 from insphere.nets.rows import RowEncoder
+from insphere.training.row_sphere import steps_that_carry_over
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +29,7 @@ VIEWS = ("standard", "tamed")
 """How the columns are scaled for a member: each view in turn."""
 TAME_FROM = 3.0  # deviations from the mean; beyond them the logarithm counts
 WIDTH = 64
+FEW = 10  # rows for each column, below which it is checked that training carries over
 NEAREST_SHOWN = 3
 
 
@@ -72,6 +75,9 @@ class TableSVDD(SphereEnsemble):
     many learned centres (`insphere.training.row_sphere`). Then every normal row becomes a centre:
     the distance of a row is the mean of those to the `n_neighbors` nearest, in units of the median
     such distance among normal rows. The score is the geometric mean over the members.
+
+    With fewer than 10 rows for each column, training ends where it no longer brings rows closer
+    together that it does not see (`insphere.training.row_sphere.steps_that_carry_over`).
 
     Members differ in their seed and in the view: "standard" divides each column by its standard
     deviation, "tamed" also compresses what lies more than 3 of them away, so that heavy tails of
@@ -164,6 +170,14 @@ class TableSVDD(SphereEnsemble):
 
     def _encoder(self, shape: tuple[int, ...]) -> nn.Module:
         return RowEncoder(shape[0], WIDTH)
+
+    def _steps(self, member: int, seed: int) -> int:
+        """Return how many steps carry over to other rows, where there are few for their columns."""
+        if not self.steps or len(self.rows_) >= FEW * self.rows_.shape[1]:
+            return self.steps
+        rows = self._view(self.rows_, member)
+        build = partial(self._encoder, self._member_shape(member))
+        return steps_that_carry_over(rows, build, seed=seed, steps=self.steps, lr=self.lr)
 
     def _view(self, rows: Floats, member: int) -> Floats:
         scaled: Floats = (rows - self.mean_) * self.weights_

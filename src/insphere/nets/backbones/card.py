@@ -57,9 +57,11 @@ class BackboneCard:
     multiple : int
         The input's height and width are multiples of this.
     offset : float
-        By how many strides the middle of what a position sees lies behind the middle of its share
-        of the input: half a stride if strided convolutions pad below and to the right alone, as in
-        TensorFlow; less half a stride if they pad on both sides.
+        By how many strides the middle of what a position responds to lies behind the middle of its
+        share of the input. Padding alone would make it half a stride where strided convolutions pad
+        below and to the right, as in TensorFlow, and less half a stride where they pad on both
+        sides; trained weights are not symmetric and move it. So it is measured: small spots are
+        painted into noise, and it is the mean distance of a spot from the centroid of what changes.
     pretrained : bool
         False if the weights are random.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +18,8 @@ from insphere.nets.backbones.weights import load_into, read_weights, weights_fin
 
 _CHANNELS = (16, 24, 40, 80, 112, 192, 320, 1280)
 _STRIDES = (2, 4, 8, 16, 16, 32, 32, 32)
+_OFFSETS = {0: 0.08, 2: -0.56}  # measured on the stages from stride 8 on; see `BackboneCard`
+_UNTRAINED = {0: 0.48, 2: -0.39}  # of the padding alone, at stride 32
 _NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "head")
 
 
@@ -34,7 +37,7 @@ def _card(number: int) -> BackboneCard:
         stages=tuple(map(Stage, _NAMES, channels, _STRIDES)),
         default_patches=("s3", "s5"),
         default_deep=("s6",),
-        offset=0.5,
+        offset=_OFFSETS[number],
         default_pooled=("s5", "s6", "s7", "head"),
         extra="pretrained",
     )
@@ -101,7 +104,9 @@ def load(card: BackboneCard, weights: Path | None) -> Backbone:
         card.name
     )
     network.eval()
-    if weights is not None:
+    if weights is None:
+        card = replace(card, offset=_UNTRAINED[int(card.name[-1])])
+    else:
         load_into(network, read_weights(weights), card.name, str(weights))
     fingerprint = weights_fingerprint(network)
     fold_pairs(network, _FOLDED)

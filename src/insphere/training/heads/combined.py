@@ -37,7 +37,8 @@ class CombinedSpec(HeadSpec):
     ----------
     parts : tuple of {"surprise", "ellipsoid", "neighbors", "pixels"} or None
         What is combined; one alone is possible. None: ellipsoid, neighbors and pixels for grey
-        images, surprise and neighbors for colour, whose pixels say little.
+        images, surprise and neighbors for colour, whose pixels say little. The surprise is left out
+        after a pretraining that tells no views apart.
     n_neighbors : int
         Neighbours over which distances are averaged.
     shrinkage : float
@@ -53,11 +54,19 @@ class CombinedSpec(HeadSpec):
 
     def build(self, rep_dim: int) -> Combined:
         """Refuse: this head needs several views."""
-        raise SpecError("The head combined needs pretraining=rotation.")
+        raise SpecError("The head combined needs a pretraining with views, such as rotation.")
 
     def build_on(self, viewed: ViewEncoder) -> Combined:
         """Return an unfitted head for the rows of an encoder of views."""
         chosen = self.for_shape(viewed.shape)
+        if len(viewed.plan.poses) == 1 and not viewed.plan.shifted:
+            kept = tuple(part for part in chosen.parts or () if part != "surprise")
+            if not kept:
+                raise SpecError(
+                    "This pretraining tells no views apart, so there is no surprise: name other "
+                    "parts, or take pretraining=rotation."
+                )
+            chosen = chosen.model_copy(update={"parts": kept})
         viewed.surprised = "surprise" in (chosen.parts or ())
         return Combined(viewed, chosen)
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ class Pretraining(BaseModel, ABC):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    changes_images: ClassVar[bool] = False
+    """Whether its samples look unlike the images, whose statistics batch norm then needs."""
 
     @abstractmethod
     def objective(self, start: Start, stage: StageSpec, seed: int) -> Objective:
@@ -66,9 +69,7 @@ class Pretraining(BaseModel, ABC):
         SpecError
             If this kind of pretraining tells no views apart.
         """
-        raise SpecError(
-            "This head compares several views of an image: take pretraining=rotation with it."
-        )
+        raise SpecError("This head looks at views of an image: take pretraining=rotation with it.")
 
     def remarks(self, pretrained: Pretrained) -> list[str]:
         """Return sentences on what was found on normal samples, such as a task that is trivial."""
@@ -93,6 +94,12 @@ class Pretrained(Start):
 
     objective: Objective | None = None
     history: list[Record] = field(default_factory=list)
+
+    @property
+    def viewed(self) -> ViewEncoder | None:
+        """The encoder of several views that was trained, if the pretraining has one."""
+        found = getattr(self.objective, "viewed", None)
+        return found if isinstance(found, ViewEncoder) else None
 
 
 @with_gradients

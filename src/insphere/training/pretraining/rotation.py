@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal, Self
 
 import torch
@@ -18,15 +17,13 @@ from insphere.nets.views import BlurredPixels, mirrored, nearest_mean, shifted, 
 from insphere.preprocess.pipeline import to_batch
 from insphere.training.batch import Batch, weighted_mean
 from insphere.training.callbacks import Record
-from insphere.training.images import Samples, TrainingImages, equal_batches
+from insphere.training.images import Samples
 from insphere.training.loop import mixed_seed
 from insphere.training.objectives import Objective
+from insphere.training.pretraining.held_out import Chosen, held_out
 from insphere.training.pretraining.pretraining import Pretrained, Pretraining
 from insphere.training.recipe import SMALLEST_SIDE
 from insphere.training.start import StageSpec, Start, place
-
-HELD_OUT = 10  # one of so many normal images is not trained on
-FEWEST = 50  # below this, none is held out
 
 SHIFT = 4  # a shift to be told is this part of the side
 LOOKED_AT = 400  # images of which the mirror images are compared
@@ -191,45 +188,6 @@ class TellingViews(Objective):
         told = {f"{n}_told": float(torch.cat(h).double().mean()) for n, h in self._hits.items()}
         self._hits.clear()
         return told
-
-
-class Chosen:
-    """Some of the training samples, as samples of the loop.
-
-    Parameters
-    ----------
-    images : TrainingImages
-        All samples.
-    mask : Tensor of bool, shape (N,)
-        Which are given.
-    """
-
-    def __init__(self, images: TrainingImages, mask: Tensor) -> None:
-        self.images = images
-        self.index = mask.nonzero().squeeze(1)
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
-        """One pass in equal batches; see `TrainingImages.batches`."""
-        for places in equal_batches(len(self), batch_size, generator):
-            yield self.images.take(self.index[places])
-
-
-def held_out(n: int) -> Tensor:
-    """Return which of n normal images the pretraining does not see: a tenth, always the same.
-
-    Parameters
-    ----------
-    n : int
-        Number of images. With fewer than `FEWEST` none is held out.
-    """
-    chosen = torch.zeros(n, dtype=torch.bool)
-    if n >= FEWEST:
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(n))
-        chosen[order[: n // HELD_OUT]] = True
-    return chosen
 
 
 def mirror_images_differ(X: NDArray[Any]) -> float:

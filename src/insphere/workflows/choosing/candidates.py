@@ -65,12 +65,12 @@ CANDIDATES: tuple[Candidate, ...] = (
         params={"stages": ["s5", "s6"], "statistic": "both"},
     ),
     Candidate(name="knn", method="knn", cost=0.5, sides=(1, 64)),
-    Candidate(name="patch-gaussian", method="patch-gaussian", cost=3, sides=(48, 1 << 20)),
+    Candidate(name="patch-gaussian", method="patch-gaussian", cost=4, sides=(48, 1 << 20)),
     Candidate(
-        name="patch-gaussian s5+s6",
+        name="patch-gaussian s6",
         method="patch-gaussian",
-        params={"stages": ["s5", "s6"]},
-        cost=4,
+        params={"stages": ["s6"]},
+        cost=2,
         sides=(48, 1 << 20),
     ),
     Candidate(
