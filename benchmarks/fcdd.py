@@ -1,11 +1,11 @@
 """What a few anomalies and their masks add to the maps of FCDD: ``python benchmarks/fcdd.py``.
 
 Trained on 400 training images of a digit of MNIST (``--data FOLDER`` with mnist.npz), and on twenty
-further ones that are damaged by stickers at strength 3. These
-are shown not at all, as anomalous images, or with the masks of the damage; and again twenty times
-each, so that there are as many anomalous images as normal ones, as in the paper. A hundred test images are damaged by each of five local
-kinds, four of which were never shown. AUC is that of damaged images against undamaged ones, pixel
-AUC that of the maps of damaged images against the masks. One line a digit and way goes to
+further ones that are damaged by stickers at strength 3. These are shown not at all, as anomalous
+images, or with the masks of the damage; and again twenty times each, so that there are as many
+anomalous images as normal ones, as in the paper. A hundred test images are damaged by each of five
+local kinds, four of which were never shown. AUC is that of damaged images against undamaged ones,
+pixel AUC that of the maps of damaged images against the masks. One line a digit and way goes to
 ``results/fcdd.jsonl``; started again, the script goes on.
 """
 
