@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from insphere.data.perturb import LOCAL, perturb
-from insphere.detectors import FCDD
+from insphere.detectors import LabelledFCDD
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.explain import localisation
 from insphere.versions import versions
@@ -70,7 +70,7 @@ def measured(mnist: dict[str, NDArray[Any]], normal: int, way: str) -> dict[str,
         y = np.repeat([0, -1], [GOOD, len(bad)])
     if what == "masks":
         y = np.concatenate([np.zeros((GOOD, *masks.shape[1:]), int), -(masks > 0).astype(int)])
-    detector = FCDD(**SETTINGS).fit(X, y)
+    detector = LabelledFCDD(**SETTINGS).fit(X, y)
     good, fresh = test[:TESTED], test[TESTED : 2 * TESTED]
     usual = detector.anomaly_score(fresh)
     kinds = {}
