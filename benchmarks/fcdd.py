@@ -2,9 +2,10 @@
 
 Trained on 400 training images of a digit of MNIST (``--data FOLDER`` with mnist.npz), and on twenty
 further ones that are damaged by stickers at strength 3. These are shown not at all, as anomalous
-images, or with the masks of the damage. A hundred test images are damaged by each of five local
-kinds, four of which were never shown. AUC is that of damaged images against undamaged ones, pixel
-AUC that of the maps of damaged images against the masks. One line a digit and way goes to
+images, or with the masks of the damage; and again twenty times each, so that there are as many
+anomalous images as normal ones, as in the paper. A hundred test images are damaged by each of five
+local kinds, four of which were never shown. AUC is that of damaged images against undamaged ones,
+pixel AUC that of the maps of damaged images against the masks. One line a digit and way goes to
 ``results/fcdd.jsonl``; started again, the script goes on.
 """
 
@@ -20,14 +21,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from insphere.data.perturb import LOCAL, perturb
-from insphere.detectors import FCDD
+from insphere.detectors import LabelledFCDD
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.explain import localisation
 from insphere.versions import versions
 
 ROWS = Path(__file__).parent / "results" / "fcdd.jsonl"
 DIGITS = (3, 8)
-WAYS = ("none", "images", "masks")
+WAYS = ("none", "images", "masks", "masks-20", "images-20")
 SHOWN_KIND, STRENGTH = "stickers", 3
 GOOD, SHOWN, TESTED = 400, 20, 100
 SETTINGS: dict[str, Any] = {
@@ -59,12 +60,17 @@ def measured(mnist: dict[str, NDArray[Any]], normal: int, way: str) -> dict[str,
     test = mnist["x_test"][mnist["y_test"] == normal][..., None]
     shown = perturb(own[GOOD : GOOD + SHOWN], SHOWN_KIND, STRENGTH)
     X, y = own[:GOOD], None
-    if way != "none":
-        X = np.concatenate([X, shown.images])
-        y = np.repeat([0, -1], [GOOD, SHOWN])
-    if way == "masks":
-        y = np.concatenate([np.zeros((GOOD, *shown.masks.shape[1:]), int), -(shown.masks > 0)])
-    detector = FCDD(**SETTINGS).fit(X, y)
+    what, _, times = way.partition("-")
+    bad, masks = (
+        np.tile(a, (int(times or 1), 1, 1, *[1] * (a.ndim - 3)))
+        for a in (shown.images, shown.masks)
+    )
+    if what != "none":
+        X = np.concatenate([X, bad])
+        y = np.repeat([0, -1], [GOOD, len(bad)])
+    if what == "masks":
+        y = np.concatenate([np.zeros((GOOD, *masks.shape[1:]), int), -(masks > 0).astype(int)])
+    detector = LabelledFCDD(**SETTINGS).fit(X, y)
     good, fresh = test[:TESTED], test[TESTED : 2 * TESTED]
     usual = detector.anomaly_score(fresh)
     kinds = {}

@@ -139,7 +139,13 @@ def shares() -> str:
     return markdown(header, lines) + f"\n{said}\n"
 
 
-WAYS = {"none": "no anomalies", "images": "twenty anomalies", "masks": "twenty, with masks"}
+WAYS = {
+    "none": "no anomalies",
+    "images": "twenty anomalies",
+    "masks": "twenty, with masks",
+    "images-20": "twenty anomalies, each twenty times",
+    "masks-20": "twenty, with masks, each twenty times",
+}
 
 
 def fcdd() -> str:
@@ -149,9 +155,8 @@ def fcdd() -> str:
         return UNMEASURED
     lines = []
     for normal in dict.fromkeys(row["normal"] for row in rows):
-        for row in rows:
-            if row["normal"] != normal:
-                continue
+        own = [row for row in rows if row["normal"] == normal]
+        for row in sorted(own, key=lambda one: list(WAYS).index(one["way"])):
             shown = row["kinds"][row["shown"]]
             others = [values for kind, values in row["kinds"].items() if kind != row["shown"]]
             cells = [

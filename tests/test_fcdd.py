@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 import insphere
-from insphere.detectors import FCDD, ConvolutionalSVDD
+from insphere.detectors import ConvolutionalSVDD, LabelledFCDD
 from insphere.errors import DataError
 from insphere.nets import EncoderSpec
 from insphere.nets.convolutional_sphere import spread_over
@@ -77,8 +77,8 @@ def test_anomalies_help_and_masks_improve_the_maps(digits, tmp_path):
     by_pixel[len(good) :][truth] = -1
     found = {
         "none": ConvolutionalSVDD(**SETTINGS).fit(good),
-        "images": FCDD(**SETTINGS).fit(X, by_image),
-        "masks": FCDD(**SETTINGS).fit(X, by_pixel),
+        "images": LabelledFCDD(**SETTINGS).fit(X, by_image),
+        "masks": LabelledFCDD(**SETTINGS).fit(X, by_pixel),
     }
     auc = {name: roc_auc_score(wrong, one.anomaly_score(new)) for name, one in found.items()}
     maps = {
@@ -97,7 +97,7 @@ def test_anomalies_help_and_masks_improve_the_maps(digits, tmp_path):
 
 def test_without_labels_it_is_the_convolutional_svdd(digits):
     few = SETTINGS | {"epochs": 2}
-    plain, labelled = (one(**few).fit(digits[0][:60]) for one in (ConvolutionalSVDD, FCDD))
+    plain, labelled = (one(**few).fit(digits[0][:60]) for one in (ConvolutionalSVDD, LabelledFCDD))
     scores = [one.anomaly_score(digits[0]) for one in (plain, labelled)]
     np.testing.assert_array_equal(*scores)
 
@@ -106,9 +106,9 @@ def test_the_threshold_uses_no_anomaly(digits):
     images, damaged, _ = digits
     X, y = np.concatenate([images[:100], damaged[100:120]]), np.repeat([0, -1], [100, 20])
     few = SETTINGS | {"epochs": 2, "contamination": None, "false_alarm_rate": 0.05}
-    detector = FCDD(**few, calibration=0.4).fit(X, y)
+    detector = LabelledFCDD(**few, calibration=0.4).fit(X, y)
     assert detector.n_calibration_ == 40
-    parts = FCDD(**few | {"false_alarm_rate": None}).fit(X[60:], y[60:])  # cross-validated
+    parts = LabelledFCDD(**few | {"false_alarm_rate": None}).fit(X[60:], y[60:])  # cross-validated
     assert np.isfinite(parts.threshold_)
 
 
@@ -123,4 +123,4 @@ def test_the_threshold_uses_no_anomaly(digits):
 )
 def test_labels_that_make_no_sense_are_refused(digits, y, why):
     with pytest.raises(DataError, match=why):
-        FCDD(**SETTINGS).fit(digits[0][:20], y)
+        LabelledFCDD(**SETTINGS).fit(digits[0][:20], y)

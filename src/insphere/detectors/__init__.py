@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from insphere.detectors.spheres.convolutional_svdd import ConvolutionalSVDD as ConvolutionalSVDD
     from insphere.detectors.spheres.deep_sad import DeepSAD as DeepSAD
     from insphere.detectors.spheres.deep_svdd import DeepSVDD as DeepSVDD
-    from insphere.detectors.spheres.fcdd import FCDD as FCDD
+    from insphere.detectors.spheres.fcdd import LabelledFCDD as LabelledFCDD
     from insphere.detectors.spheres.hypersphere_classifier import (
         HypersphereClassifier as HypersphereClassifier,
     )

@@ -49,7 +49,7 @@ METHODS = {
     ),
     "untrained": Entry("spheres.untrained:UntrainedDeepSVDD"),
     "fcdd": Entry("spheres.convolutional_svdd:ConvolutionalSVDD"),
-    "fcdd-labelled": Entry("spheres.fcdd:FCDD"),
+    "fcdd-labelled": Entry("spheres.fcdd:LabelledFCDD"),
     "dcae": Entry("reconstruction.autoencoder:DeepCAE", ("ae", "cae", "autoencoder")),
     "anogan": Entry("reconstruction.anogan:AnoGAN", ("gan",)),
     "segmentation": Entry("self_supervised.anomaly_segmentation:AnomalySegmentation"),

@@ -18,7 +18,7 @@ _ADVICE = (
 )
 
 
-class FCDD(ConvolutionalSVDD):
+class LabelledFCDD(ConvolutionalSVDD):
     """Fully convolutional data description with anomalies (Liznerski et al. 2021).
 
     It is `ConvolutionalSVDD` that is also shown anomalies: a few of those that are looked for, or
