@@ -7,8 +7,8 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
-from insphere.data.look_alikes import look_alikes
 from insphere.detectors import Combination, load_detector
+from insphere.detectors.combined.look_alikes import look_alikes
 from insphere.errors import SpecError
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from insphere.data.look_alikes import look_alikes
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import seed_from
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.combined.look_alikes import look_alikes
 from insphere.detectors.registry import build_detector, check_installed, detector_class
 from insphere.errors import SpecError
 from insphere.scoring.conformal import held_out
@@ -43,9 +43,10 @@ class Combination(OneClassDetector):
     the calibration images.
 
     Images of one of the `groups` that `fit` is given are all held out, or none of them. Without
-    groups, images that resemble one another stay together (see `insphere.data.look_alikes`).
-    A member that remembers its images would otherwise be calibrated on other exposures of parts
-    that it knows: its severities of new parts would be too high, and outweigh the other members.
+    groups, images that resemble one another stay together (see
+    `insphere.detectors.combined.look_alikes`). A member that remembers its images would otherwise
+    be calibrated on other exposures of parts that it knows: its severities of new parts would be
+    too high, and outweigh the other members.
 
     Parameters
     ----------
