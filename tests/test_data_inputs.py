@@ -89,7 +89,7 @@ def test_whole_numbers_within_range_become_uint8(dtype):
         (np.zeros((8, 8, 3)), "one single RGB image"),
         (np.zeros((0, 3, 3)), "no images"),
         (np.zeros((2, 0, 3, 1)), "no images"),
-        ([], "dimensions"),
+        ([], "empty list"),
         ([np.zeros((3, 3)), np.zeros((4, 3))], r"differ in shape \(3×3×1, 4×3×1\)"),
         ([[[1, 2], [3]], [[1]]], "do not form one array"),
         (None, "object"),

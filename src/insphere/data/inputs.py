@@ -250,6 +250,8 @@ def _checked(values: NDArray[Any]) -> NDArray[Any]:
     """Check rank, channels, type and values; convert what can be without loss."""
     if values.dtype.kind not in "iuf":
         raise DataError(f"Images hold uint8 or floating-point numbers, but got {values.dtype}.")
+    if values.shape == (0,):
+        raise DataError("Got an empty list; check the pattern of names that made it.")
     if values.ndim not in (3, 4):
         raise DataError(
             f"Expected images of shape N×H×W×C or N×H×W, or a 2-D table, but got an array of "
