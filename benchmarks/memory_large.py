@@ -38,6 +38,7 @@ METHODS = {
     "knn": [],
     "feature-knn": RANDOM,
     "patch-memory": RANDOM,
+    "patch-gaussian": [],
 }
 
 

@@ -25,7 +25,7 @@ from insphere.training.memory import keep_freed_memory
 TILE = 768  # pixels; a photograph larger than this on both sides is looked at in parts
 MARGIN = 128  # pixels around a part that are looked at too, so that its edge leaves no trace
 STEP = 64  # pixels to which photographs are filled up: few shapes, and whole positions of all maps
-AT_ONCE = 1 << 21  # pixels in a batch
+AT_ONCE = 3 << 19  # pixels in a batch: one photo of 1024×1024, five of 640×480
 
 
 class PhotoExtractor(Extractor):

@@ -62,7 +62,10 @@ class ByClass(OneClassDetector):
 
     def _as_new(self, X: Array) -> Array:
         """Return the scores of the samples that `_learn_from` got, as if each were new."""
-        return self._score_represented(self._represent(X))
+        parts = [
+            self._score_represented(self._represent(one)) for one in batches(X, self._at_once(X))
+        ]
+        return np.concatenate(parts)
 
     def _learned(self) -> dict[str, Array]:
         """Return the statistics by name."""

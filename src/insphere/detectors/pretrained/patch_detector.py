@@ -40,7 +40,7 @@ from insphere.features.extract import BATCH
 from insphere.features.module import FeatureModule
 from insphere.features.photos import PhotoExtractor
 from insphere.nets.backbones import BackboneCard, check_stages
-from insphere.resources import rows_within
+from insphere.resources import PREPARING, rows_within
 from insphere.training.device import resolve_device
 
 Half = NDArray[np.float16]
@@ -48,6 +48,7 @@ REGION, USUAL = OWN = ("region", "usual")  # names of arrays in a saved model
 SHORTER_SIDE = 336  # pixels of photographs as the network sees them, by default
 MOST_ENLARGED = 16.0
 SURVEYED = 200  # photographs whose sizes are looked at
+VALUE_BYTES = 16  # that one feature of one patch takes while it is made and scored
 ENLARGED = 4  # enlargement from which images have no detail for the finest feature map
 
 
@@ -222,7 +223,10 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
         return self._pooled(self._patch_scores(F))
 
     def _at_once(self, X: Array) -> int:
-        return CHUNK
+        """Return of how many photographs the patches are in memory at a time."""
+        channels = sum(self.backbone_.stage(name).channels for name in self.form_.stages)
+        values = channels * self.form_.shape[0] * self.form_.shape[1]
+        return rows_within(VALUE_BYTES * values, CHUNK, parts=PREPARING)
 
     def _shown_scores(self, F: Half) -> Floats:
         """Return the scores of patches (N, P) that maps show, by the nearest class."""

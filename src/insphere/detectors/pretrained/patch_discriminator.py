@@ -25,7 +25,7 @@ from insphere.detectors.base.network_state import (
 )
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pretrained_network import CHUNK
-from insphere.detectors.pretrained.patch_detector import Half, PatchDetector, of_head
+from insphere.detectors.pretrained.patch_detector import VALUE_BYTES, Half, PatchDetector, of_head
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
 from insphere.detectors.pretrained.scoring_heads import DiscriminatorOfPatches
 from insphere.nets.backbones import BackboneCard
@@ -42,7 +42,6 @@ from insphere.training.recipe import Phase
 
 FINEST_STRIDE = 8  # pixels of the finest feature map that is used by default
 ROWS = 1 << 14  # patches that the discriminator sees at a time
-VALUE_BYTES = 16  # that one feature of one patch takes while it is made and scored
 
 
 @parameters

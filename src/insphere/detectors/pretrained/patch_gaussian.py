@@ -14,7 +14,6 @@ from insphere.detectors.base.checks import is_real, require, require_count
 from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.frozen_features.pretrained_network import CHUNK
 from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
 from insphere.detectors.pretrained.places import COUNT, Places, places_in
@@ -135,7 +134,7 @@ class PatchGaussian(PatchDetector):
 
     def _parts(self, X: Array, *, fitting: bool = False) -> Iterator[Half]:
         """Yield the patches of consecutive images."""
-        for part in batches(X, CHUNK):
+        for part in batches(X, self._at_once(X)):
             yield self._patches(part, fitting=fitting)
 
     @property
