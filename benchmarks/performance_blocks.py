@@ -75,6 +75,21 @@ def memory() -> str:
     return "\n".join(lines) + "\n"
 
 
+def memory_large() -> str:
+    """Lay out the peak memory of fitting and scoring large photographs, by method."""
+    lines = (RESULTS / "memory-large.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["version"] == "now"]
+    peaks: dict[str, dict[str, int]] = {}
+    for row in rows:
+        peaks.setdefault(row["method"], {})[row["command"]] = row["peak_mib"]
+    table = ["| method | training, peak MiB | scoring, peak MiB |", "| --- | ---: | ---: |"]
+    table += [
+        f"| `{name}` | {found['fit']:,} | {found['score']:,} |"
+        for name, found in sorted(peaks.items(), key=lambda item: item[1]["fit"])
+    ]
+    return "\n".join(table) + f"\n\n{_machine(rows[-1]['machine'])}\n"
+
+
 def studio() -> str:
     """Lay out the time of a page and of the answer to a click: the median and the longest."""
     if not (RESULTS / "studio.json").is_file():
@@ -136,6 +151,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "speed": speed,
     "speed-headline": headline,
     "memory": memory,
+    "memory-large": memory_large,
     "sharing": sharing,
     "studio": studio,
 }
