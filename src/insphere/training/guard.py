@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ SMALLEST_SPREAD = 1e-4
 SMALLEST_SHARE_OF_START = 1e-3
 LOW_RANK = 1.05
 DEAD_SHARE = 1e-3
+MEASURES = ("spread", "score_spread", "effective_rank", "dead_units")  # see `measure`
 
 
 @dataclass
@@ -42,6 +44,15 @@ class CollapseGuard:
     start: dict[str, float] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
     last: dict[str, float] = field(default_factory=dict)
+
+    def notes(self) -> dict[str, Any]:
+        """Return its state for a checkpoint; before the start in the same form, with zeros."""
+        start = self.start or dict.fromkeys(MEASURES, 0.0)
+        return {"start": start, "findings": self.findings, "last": self.last or start}
+
+    def restore(self, notes: dict[str, Any]) -> None:
+        """Take over what `notes` returned."""
+        self.start, self.findings, self.last = notes["start"], notes["findings"], notes["last"]
 
     def begin(self, z: Tensor, distances: Tensor) -> None:
         """Measure the start, with which later epochs are compared."""
@@ -146,9 +157,5 @@ def measure(z: Tensor, distances: Tensor) -> dict[str, float]:
     deviation = variance.sqrt()
     dead = (deviation <= DEAD_SHARE * deviation.max()).double().mean()
     score_spread = distances.std(correction=0) / distances.mean().clamp_min(1e-30)
-    return {
-        "spread": float(spread),
-        "score_spread": float(score_spread),
-        "effective_rank": float(entropy.exp()),
-        "dead_units": float(dead),
-    }
+    values = (float(spread), float(score_spread), float(entropy.exp()), float(dead))
+    return dict(zip(MEASURES, values, strict=True))

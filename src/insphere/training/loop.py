@@ -189,6 +189,7 @@ class PhaseRun:
         for name, tensor in tensors.items():
             part, _, key = name.partition(".")
             parts.setdefault(part, {})[key] = tensor
+        parts["objective"] = self.objective.renamed(parts["objective"])
         why = misfit(parts, self.objective.state_dict(), self.optimizer) or self._misfit(meta)
         if why is not None:
             refuse_checkpoint(self.checkpoint, why)

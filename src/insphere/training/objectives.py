@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -40,6 +41,10 @@ class Objective(nn.Module):
 
     def restore_notes(self, notes: dict[str, Any]) -> None:
         """Restore the notes of a checkpoint."""
+
+    def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the tensors of a checkpoint, perhaps of an earlier version, by today's names."""
+        return dict(state)
 
 
 class Hypersphere(Objective):
@@ -102,7 +107,6 @@ class Hypersphere(Objective):
         self.radius_warm_up = radius_warm_up
         device = next(itertools.chain(head.buffers(), head.parameters())).device
         self.register_buffer("radius", torch.zeros((), dtype=head.dtype, device=device))
-        self.register_load_state_dict_pre_hook(_with_head)  # type: ignore[no-untyped-call]
         self._seen: list[Batch] = []
         self._warm = radius_warm_up == 0
 
@@ -189,21 +193,15 @@ class Hypersphere(Objective):
 
     def notes(self) -> dict[str, Any]:
         """Return the state of the guard."""
-        guard = self.guard
-        last = guard.last or guard.start  # alike: what the notes of a checkpoint must look like
-        return {"start": guard.start, "findings": guard.findings, "last": last}
+        return self.guard.notes()
 
     def restore_notes(self, notes: dict[str, Any]) -> None:
         """Restore the state of the guard."""
-        self.guard.start = notes["start"]
-        self.guard.findings = notes["findings"]
-        self.guard.last = notes["last"]
+        self.guard.restore(notes)
 
-
-def _with_head(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Read checkpoints from before the centre was part of a head."""
-    if f"{prefix}center" in state:
-        state[f"{prefix}head.center"] = state.pop(f"{prefix}center")
+    def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename the centre of checkpoints from before it was part of a head."""
+        return {"head.center" if name == "center" else name: one for name, one in state.items()}
 
 
 def soft_boundary_loss(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -71,7 +72,6 @@ class RegularizedSphere(Hypersphere):
         self.regularizers = regularizers
         self.target = regularizers.spread * scale
         self.noise = nn.Linear(rep_dim, 2).to(self.radius)
-        self.register_load_state_dict_pre_hook(_with_noise)  # type: ignore[no-untyped-call]
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of representations."""
@@ -89,12 +89,10 @@ class RegularizedSphere(Hypersphere):
             total = total + weights.noise * F.cross_entropy(self.noise(z), labels)
         return total
 
-
-def _with_noise(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Read checkpoints from before the layer that predicts noise had a name of its own."""
-    for name in ("weight", "bias"):
-        if f"{prefix}head.{name}" in state:
-            state[f"{prefix}noise.{name}"] = state.pop(f"{prefix}head.{name}")
+    def renamed(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Rename the layer that predicts noise, which had the name of the head before."""
+        old = {f"head.{name}": f"noise.{name}" for name in ("weight", "bias")}
+        return super().renamed({old.get(name, name): one for name, one in state.items()})
 
 
 def variance_loss(z: Tensor, eps: float = 1e-8) -> Tensor:

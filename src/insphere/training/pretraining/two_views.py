@@ -125,11 +125,8 @@ class Compared(Objective):
 
     def notes(self) -> dict[str, Any]:
         """Return the state of the guard."""
-        guard = self.guard
-        return {"start": guard.start, "findings": guard.findings, "last": guard.last}
+        return self.guard.notes()
 
     def restore_notes(self, notes: dict[str, Any]) -> None:
         """Restore the state of the guard."""
-        self.guard.start = notes["start"]
-        self.guard.findings = notes["findings"]
-        self.guard.last = notes["last"]
+        self.guard.restore(notes)
