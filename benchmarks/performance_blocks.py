@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from insphere.experiments.store.jsonl_rows import read_rows
+from tables_of_rows import markdown
+
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 TASKS = {"pretrain": "pretraining", "train": "training", "score": "scoring"}
@@ -77,17 +80,16 @@ def memory() -> str:
 
 def memory_large() -> str:
     """Lay out the peak memory of fitting and scoring large photographs, by method."""
-    lines = (RESULTS / "memory-large.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, lines) if row["version"] == "now"]
+    rows = [row for row in read_rows(RESULTS / "memory-large.jsonl") if row["version"] == "now"]
     peaks: dict[str, dict[str, int]] = {}
     for row in rows:
         peaks.setdefault(row["method"], {})[row["command"]] = row["peak_mib"]
-    table = ["| method | training, peak MiB | scoring, peak MiB |", "| --- | ---: | ---: |"]
-    table += [
-        f"| `{name}` | {found['fit']:,} | {found['score']:,} |"
+    lines = [
+        [f"`{name}`", f"{found['fit']:,}", f"{found['score']:,}"]
         for name, found in sorted(peaks.items(), key=lambda item: item[1]["fit"])
     ]
-    return "\n".join(table) + f"\n\n{_machine(rows[-1]['machine'])}\n"
+    table = markdown(["method", "training, peak MiB", "scoring, peak MiB"], lines)
+    return f"{table}\n{_machine(rows[-1]['machine'])}\n"
 
 
 def studio() -> str:

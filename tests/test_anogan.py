@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 import insphere
@@ -19,12 +18,6 @@ TINY = {
     "latent_dim": 16, "width": 4, "train_steps": 180, "batch_size": 50, "lr": 2e-3,
     "search_steps": 8, "search_lr": 0.1, "random_state": 0, "contamination": 0.05,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def digits():
-    data = load_digits()
-    return (data.images * 15.9375).astype(np.uint8)[..., None], data.target
 
 
 @pytest.fixture(scope="module")

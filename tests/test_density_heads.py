@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
-from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 import insphere
@@ -22,12 +21,6 @@ SETTINGS = {
     "contamination": 0.05,
 }  # fmt: skip
 KINDS = ("mixture", "flow")
-
-
-@pytest.fixture(scope="module")
-def digits():
-    data = load_digits()
-    return (data.images * 15.9375).astype(np.uint8)[..., None], data.target
 
 
 @pytest.fixture(scope="module")

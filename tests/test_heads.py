@@ -7,7 +7,6 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 import insphere
@@ -40,12 +39,6 @@ SETTINGS = {
     "encoder": SMALL, "recipe": RECIPE, "random_state": 0, "precision": "float32", "device": "cpu",
     "contamination": 0.05,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def digits():
-    data = load_digits()
-    return (data.images * 15.9375).astype(np.uint8)[..., None], data.target
 
 
 @pytest.fixture(scope="module")

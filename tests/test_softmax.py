@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_digits
+from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -22,12 +22,6 @@ SMALL = {"precision": "float32",
     "encoder": EncoderSpec(widths=(8, 8), rep_dim=16, kernel=3),
     "epochs": 15, "lr": 1e-2, "batch_size": 50, "random_state": 0, "contamination": 0.05,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def digits():
-    data = load_digits()
-    return (data.images * 15.9375).astype(np.uint8)[..., None], data.target
 
 
 @pytest.fixture(scope="module")

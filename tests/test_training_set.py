@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import has_fit_parameter
@@ -28,12 +27,6 @@ QUICK = {
     "epochs": 2, "pretrain_epochs": 1, "batch_size": 20, "random_state": 0, "contamination": 0.05,
 }  # fmt: skip
 ENCODER = EncoderSpec(widths=(6, 4), rep_dim=8, kernel=3)
-
-
-@pytest.fixture(scope="module")
-def digits():
-    data = load_digits()
-    return (data.images * 15.9375).astype(np.uint8)[..., None], data.target
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -62,10 +62,7 @@ class ByClass(OneClassDetector):
 
     def _as_new(self, X: Array) -> Array:
         """Return the scores of the samples that `_learn_from` got, as if each were new."""
-        parts = [
-            self._score_represented(self._represent(one)) for one in batches(X, self._at_once(X))
-        ]
-        return np.concatenate(parts)
+        return self._in_batches(X, self._score_represented)
 
     def _learned(self) -> dict[str, Array]:
         """Return the statistics by name."""
@@ -203,17 +200,20 @@ class ByClass(OneClassDetector):
         return nearest
 
     def _anomaly_score(self, X: Array) -> Array:
-        parts = [
-            self._score_represented(F) if not self.members_ else self._by_class(F).min(axis=1)
-            for F in map(self._represent, batches(X, self._at_once(X)))
-        ]
-        return np.concatenate(parts) if parts else np.empty(0)
+        if self.members_:
+            nearest: Floats = self._class_matrix(X).min(axis=1)
+            return nearest
+        return self._in_batches(X, self._score_represented)
 
     # ------------------------------------------------------------------ inside
 
     def _class_matrix(self, X: Array) -> Floats:
-        parts = [self._by_class(self._represent(one)) for one in batches(X, self._at_once(X))]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.members_)))
+        return self._in_batches(X, self._by_class, len(self.members_))
+
+    def _in_batches(self, X: Array, score: Callable[[Array], Array], *width: int) -> Array:
+        """Return what `score` makes of the representations of X, of this width for each sample."""
+        parts = [score(self._represent(one)) for one in batches(X, self._at_once(X))]
+        return np.concatenate(parts) if parts else np.empty((0, *width))
 
     def _by_class(self, F: Array) -> Floats:
         """Return the scores by each class in units of its radius, shape (n, n_classes)."""

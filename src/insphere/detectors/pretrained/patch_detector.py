@@ -224,9 +224,17 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
 
     def _at_once(self, X: Array) -> int:
         """Return of how many photographs the patches are in memory at a time."""
-        channels = sum(self.backbone_.stage(name).channels for name in self.form_.stages)
-        values = channels * self.form_.shape[0] * self.form_.shape[1]
-        return rows_within(VALUE_BYTES * values, CHUNK, parts=PREPARING)
+        return rows_within(self._bytes_each, CHUNK, parts=PREPARING)
+
+    @property
+    def _sizes(self) -> list[int]:
+        """Number of features of each stage."""
+        return [self.backbone_.stage(name).channels for name in self.form_.stages]
+
+    @property
+    def _bytes_each(self) -> int:
+        """Memory of the patches of a photograph while they are made and scored."""
+        return VALUE_BYTES * sum(self._sizes) * self.form_.shape[0] * self.form_.shape[1]
 
     def _shown_scores(self, F: Half) -> Floats:
         """Return the scores of patches (N, P) that maps show, by the nearest class."""

@@ -25,7 +25,7 @@ from insphere.detectors.base.network_state import (
 )
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pretrained_network import CHUNK
-from insphere.detectors.pretrained.patch_detector import VALUE_BYTES, Half, PatchDetector, of_head
+from insphere.detectors.pretrained.patch_detector import Half, PatchDetector, of_head
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
 from insphere.detectors.pretrained.scoring_heads import DiscriminatorOfPatches
 from insphere.nets.backbones import BackboneCard
@@ -155,8 +155,7 @@ class PatchDiscriminator(PatchDetector):
         self.spec_, self.network_, self.history_ = spec, network, history
         self.guard_findings_ = self._findings() + guard.summary()
         if self.places != "none":
-            parts = [self._patch_scores(self._patches(part)) for part in batches(X, self._few)]
-            self._learn_places(np.concatenate(parts))
+            self._learn_places(self._in_batches(X, self._patch_scores))
 
     def _default_stages(self, card: BackboneCard) -> tuple[str, ...]:
         last = (card.default_deep or card.default_patches)[-1]
@@ -165,10 +164,7 @@ class PatchDiscriminator(PatchDetector):
         return tuple(fine) or card.default_patches
 
     def _at_once(self, X: Array) -> int:
-        return self._few
-
-    def _as_new(self, X: Array) -> Array:
-        return self._anomaly_score(X)  # a few photographs at a time
+        return rows_within(self._bytes_each, CHUNK)
 
     def _patch_scores(self, F: Half) -> Floats:
         known = ~np.isnan(F[..., 0])
@@ -215,7 +211,7 @@ class PatchDiscriminator(PatchDetector):
         for follower in followers:
             follower.phase_start("damage", 1, 0, len(X) * (1 + spec.copies))
         rows, labels = [], []
-        for part in batches(X, self._few):
+        for part in batches(X, self._at_once(X)):
             others = as_levels(X[np.sort(rng.integers(len(X), size=len(part)))])
             for copy in range(1 + spec.copies):
                 images, masks = as_levels(part), np.zeros(part.shape[:3], bool)
@@ -254,17 +250,6 @@ class PatchDiscriminator(PatchDetector):
         ]
         found |= masks[:, middles[0]][:, :, middles[1]]
         return found.reshape(len(masks), -1)
-
-    @property
-    def _sizes(self) -> list[int]:
-        """Number of features of each stage."""
-        return [self.backbone_.stage(name).channels for name in self.form_.stages]
-
-    @property
-    def _few(self) -> int:
-        """Number of photographs whose patches are in memory at a time."""
-        values = sum(self._sizes) * self.form_.shape[0] * self.form_.shape[1]
-        return max(1, rows_within(VALUE_BYTES * values, CHUNK))
 
     def _resolve(self) -> DiscriminatorSpec:
         """Return the constructor's arguments as one spec."""

@@ -140,8 +140,7 @@ class PatchGaussian(PatchDetector):
     @property
     def _blocks(self) -> list[int]:
         """Number of features of each block of the covariance."""
-        sizes = [self.backbone_.stage(name).channels for name in self.form_.stages]
-        return [sum(sizes)] if self.joint else sizes
+        return [sum(self._sizes)] if self.joint else self._sizes
 
     @property
     def _n_places(self) -> int:

@@ -202,7 +202,7 @@ class FlatDetector(ByClass):
         others[self._kept] = False
         scores = np.empty(len(X))
         scores[self._kept] = of_kept
-        scores[others] = self._scored_as_new(X[others])
+        scores[others] = self._in_batches(X[others], self._score_represented)
         return scores
 
     def _represent(self, X: Array) -> Floats:
@@ -210,13 +210,6 @@ class FlatDetector(ByClass):
 
     def _score_represented(self, F: Array) -> Floats:
         return self._score(self._features(self._contrasted(F)))
-
-    def _as_new(self, X: Array) -> Array:
-        return self._scored_as_new(X)
-
-    def _scored_as_new(self, X: Array) -> Floats:
-        parts = [self._score_represented(self._represent(x)) for x in batches(X, _batch(X))]
-        return np.concatenate(parts) if parts else np.empty(0)
 
     def _at_once(self, X: Array) -> int:
         return _batch(X)

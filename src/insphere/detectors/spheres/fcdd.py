@@ -67,7 +67,7 @@ class LabelledFCDD(ConvolutionalSVDD):
         ):
             raise DataError(f"{_ADVICE}.")
         labels = given.astype(np.int8)
-        normal: NDArray[np.bool_] = labels.reshape(len(labels), -1).min(axis=1, initial=1) >= 0
+        normal = _normal(labels)
         if not normal.any():
             raise DataError(f"All images are anomalous, so nothing is normal; {_ADVICE}.")
         self.n_labelled_ = {"normal": int(normal.sum()), "anomalous": int((~normal).sum())}
@@ -79,7 +79,7 @@ class LabelledFCDD(ConvolutionalSVDD):
                 f"The labels of pixels have the shape {labels.shape[1:]} and the images "
                 f"{X.shape[1:3]}; {_ADVICE}."
             )
-        normal = None if labels is None else labels.reshape(len(labels), -1).min(axis=1) >= 0
+        normal = None if labels is None else _normal(labels)
         self._fit_labelled(TrainingSet(X, labels, normal=normal))
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -89,3 +89,9 @@ class LabelledFCDD(ConvolutionalSVDD):
     def _set_state(self, arrays: Any, meta: Any) -> None:
         super()._set_state(arrays, meta)
         self.n_labelled_ = dict(meta["n_labelled"])
+
+
+def _normal(labels: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Return which images have no anomaly: no label below 0, of any of their pixels."""
+    found: NDArray[np.bool_] = labels.reshape(len(labels), -1).min(axis=1, initial=1) >= 0
+    return found

@@ -19,7 +19,7 @@ from insphere.nets.backbones.weights import load_into, read_weights, weights_fin
 _CHANNELS = (16, 24, 40, 80, 112, 192, 320, 1280)
 _STRIDES = (2, 4, 8, 16, 16, 32, 32, 32)
 _OFFSETS = {0: 0.08, 2: -0.56}  # measured on the stages from stride 8 on; see `BackboneCard`
-_UNTRAINED = {0: 0.48, 2: -0.39}  # of the padding alone, at stride 32
+_UNTRAINED = {"efficientnet-lite0": 0.48, "efficientnet-lite2": -0.39}  # of the padding
 _NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "head")
 
 
@@ -105,7 +105,7 @@ def load(card: BackboneCard, weights: Path | None) -> Backbone:
     )
     network.eval()
     if weights is None:
-        card = replace(card, offset=_UNTRAINED[int(card.name[-1])])
+        card = replace(card, offset=_UNTRAINED[card.name])
     else:
         load_into(network, read_weights(weights), card.name, str(weights))
     fingerprint = weights_fingerprint(network)

@@ -13,15 +13,9 @@ from insphere.training.batch import Batch, weighted_mean
 from insphere.training.heads.center import choose_center, squared_distances
 from insphere.training.heads.ellipsoid import whitening
 from insphere.training.heads.head import Head, HeadSpec, Reduce
+from insphere.training.heads.held_out_fit import FEWEST, fit_held_out
 
-STEPS = 1500
-BATCH = 256
 LR = 1e-3
-CHECK_EVERY = 25
-APART = 0.2
-"""Share of the samples that choose the step whose weights are kept."""
-FEWEST = 50
-"""With fewer samples than this, it is an ellipsoid."""
 WEIGHT_DECAY = 1e-5
 LARGEST_LOG_SCALE = 1.0
 
@@ -154,24 +148,21 @@ class Flow(Head):
 
     def _train(self, x: Tensor, weights: Tensor | None) -> None:
         generator = torch.Generator().manual_seed(0)
-        order = torch.randperm(len(x), generator=generator).to(x.device)
-        apart, trained = order.tensor_split([round(APART * len(x))])
 
         def loss(rows: Tensor) -> Tensor:
             own = None if weights is None else weights[rows]
             return weighted_mean(-self._of_white(x[rows]), own)
 
+        kept = self._weights()
+
+        def keep() -> None:
+            kept.update(self._weights())
+
         self.couplings.requires_grad_(True)
-        adam = torch.optim.Adam(self.couplings.parameters(), lr=LR, weight_decay=WEIGHT_DECAY)
-        smallest, kept = float(loss(apart).detach()), self._weights()
-        for step in range(1, STEPS + 1):
-            drawn = torch.randint(len(trained), (BATCH,), generator=generator)
-            adam.zero_grad()
-            with torch.enable_grad():
-                loss(trained[drawn.to(x.device)]).backward()  # type: ignore[no-untyped-call]
-            adam.step()
-            if step % CHECK_EVERY == 0 and (now := float(loss(apart).detach())) < smallest:
-                smallest, kept = now, self._weights()
+        fit_held_out(
+            loss, self.couplings.parameters(), len(x), generator, x.device,
+            lr=LR, weight_decay=WEIGHT_DECAY, keep=keep,
+        )  # fmt: skip
         self.couplings.load_state_dict(kept)
         self.couplings.requires_grad_(False)
 

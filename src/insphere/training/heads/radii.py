@@ -13,15 +13,9 @@ from torch.nn import functional as F
 
 from insphere.training.batch import weighted_mean
 from insphere.training.heads.head import take_shapes
+from insphere.training.heads.held_out_fit import FEWEST, fit_held_out
 
-STEPS = 1500
-BATCH = 256
 LR = 3e-3
-CHECK_EVERY = 25
-APART = 0.2
-"""Share of the samples that choose the step whose network is kept."""
-FEWEST = 50
-"""With fewer samples than this, there is one radius for all directions."""
 MOST_STORED = 20_000
 """Samples that are stored as neighbours at most, evenly chosen."""
 
@@ -96,8 +90,6 @@ class QuantileRadius(nn.Module):
         start = torch.randn(hidden, dim, generator=generator, dtype=torch.double) * dim**-0.5
         first = nn.Parameter(start.to(u))
         second = nn.Parameter(torch.zeros_like(self.second))
-        order = torch.randperm(len(u), generator=generator).to(u.device)
-        apart, trained = order.tensor_split([round(APART * len(u))])
         y = (distances / self.usual).log()
 
         def loss(rows: Tensor) -> Tensor:
@@ -105,17 +97,11 @@ class QuantileRadius(nn.Module):
             own = None if weights is None else weights[rows]
             return weighted_mean(pinball_loss(errors, self.level), own)
 
-        adam = torch.optim.Adam([first, second], lr=LR)
-        smallest = float(loss(apart).detach())  # with zero weights, the one radius
-        for step in range(1, STEPS + 1):
-            drawn = torch.randint(len(trained), (BATCH,), generator=generator)
-            adam.zero_grad()
-            with torch.enable_grad():
-                loss(trained[drawn.to(u.device)]).backward()  # type: ignore[no-untyped-call]
-            adam.step()
-            if step % CHECK_EVERY == 0 and (now := float(loss(apart).detach())) < smallest:
-                smallest = now
-                self.first, self.second = first.detach().clone(), second.detach().clone()
+        def keep() -> None:
+            self.first, self.second = first.detach().clone(), second.detach().clone()
+
+        # With zero weights, as at the start, there is one radius.
+        fit_held_out(loss, [first, second], len(u), generator, u.device, lr=LR, keep=keep)
 
 
 class NeighborRadius(nn.Module):

@@ -11,17 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from insphere.errors import SpecError
-from insphere.nets.draws import current_draws, initial_weights
+from insphere.nets.draws import current_draws
 from insphere.nets.view_encoder import DOWN, PLACES, RIGHT, TURN, ViewEncoder, ViewPlan
 from insphere.nets.views import BlurredPixels, mirrored, nearest_mean, shifted, turned
 from insphere.preprocess.pipeline import to_batch
 from insphere.training.batch import Batch, weighted_mean
 from insphere.training.callbacks import Record
-from insphere.training.images import Samples
-from insphere.training.loop import mixed_seed
 from insphere.training.objectives import Objective
-from insphere.training.pretraining.held_out import Chosen, held_out
-from insphere.training.pretraining.pretraining import Pretrained, Pretraining
+from insphere.training.pretraining.held_out import held_out
+from insphere.training.pretraining.pretraining import Pretrained
+from insphere.training.pretraining.with_views import PretrainingWithViews
 from insphere.training.recipe import SMALLEST_SIDE
 from insphere.training.start import StageSpec, Start, place
 
@@ -32,7 +31,7 @@ BARELY = 0.1  # of the way from chance to certainty
 AT_ONCE = 0.98
 
 
-class RotationPretraining(Pretraining):
+class RotationPretraining(PretrainingWithViews):
     """The encoder tells by how many quarter turns each image was turned, and where it was shifted.
 
     Each image of a batch is turned, shifted by a quarter of its side up, down, left or right, and
@@ -80,10 +79,6 @@ class RotationPretraining(Pretraining):
         place(viewed, start.device, start.dtype)
         return TellingViews(viewed, self.jitter, self.mirror == "ignored")
 
-    def samples(self, start: Start) -> Samples:
-        """Return the images without those that are held out."""
-        return Chosen(start.images, ~held_out(len(start.images)))
-
     def plan(self, shape: tuple[int, ...]) -> ViewPlan:
         """Return the views of images (C, H, W) that are told apart."""
         self._check(shape)
@@ -91,26 +86,12 @@ class RotationPretraining(Pretraining):
         part = (shape[1] // SHIFT, shape[2] // SHIFT) if self.shift else (0, 0)
         return ViewPlan(turns, self.mirror == "told", part)
 
-    def view_encoder(
-        self, encoder: nn.Module, rep_dim: int, shape: tuple[int, ...], seed: int
-    ) -> ViewEncoder:
-        """Return an encoder of all views around an encoder of one, with untrained classifiers."""
-        plan = self.plan(shape)
-        with initial_weights(mixed_seed(seed, 1)):
-            return ViewEncoder(encoder, rep_dim, plan, shape)
-
     def remarks(self, pretrained: Pretrained) -> list[str]:
         """Say which questions were too hard or too easy, measured on held-out normal images."""
         objective = pretrained.objective
         if not isinstance(objective, TellingViews):
             return []
-        images = pretrained.images
-        own = held_out(len(images))
-        places = (own if bool(own.any()) else ~own).nonzero().squeeze(1)[:LOOKED_AT]
-        dtype = pretrained.autocast
-        with torch.autocast(pretrained.device.type, dtype, enabled=dtype is not None):
-            shares = told(objective.viewed, images.take(places).x)
-        return too_hard_or_easy(shares, objective.viewed.plan, pretrained.history)
+        return remarks_on(objective.viewed, pretrained)
 
     def _check(self, shape: tuple[int, ...]) -> None:
         if len(shape) != 3:
@@ -263,3 +244,14 @@ def told(viewed: ViewEncoder, x: Tensor) -> dict[str, float]:
         hits.setdefault(DOWN, []).append(logits[DOWN].argmax(dim=1) == down)
         hits.setdefault(RIGHT, []).append(logits[RIGHT].argmax(dim=1) == right)
     return {name: float(torch.cat(found).double().mean()) for name, found in hits.items()}
+
+
+def remarks_on(viewed: ViewEncoder, pretrained: Pretrained) -> list[str]:
+    """Say which questions were too hard or too easy, measured on held-out normal images."""
+    images = pretrained.images
+    own = held_out(len(images))
+    places = (own if bool(own.any()) else ~own).nonzero().squeeze(1)[:LOOKED_AT]
+    dtype = pretrained.autocast
+    with torch.autocast(pretrained.device.type, dtype, enabled=dtype is not None):
+        shares = told(viewed, images.take(places).x)
+    return too_hard_or_easy(shares, viewed.plan, pretrained.history)

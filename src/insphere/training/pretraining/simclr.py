@@ -9,20 +9,15 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from insphere.nets.draws import current_draws, initial_weights
-from insphere.nets.projector import projector
+from insphere.nets.draws import current_draws
 from insphere.nets.view_encoder import TURN, ViewPlan
 from insphere.nets.views import mirrored, turned
 from insphere.training.batch import Batch, weighted_mean
 from insphere.training.contrastive import similarities
-from insphere.training.loop import mixed_seed
-from insphere.training.pretraining.held_out import held_out
 from insphere.training.pretraining.pretraining import Pretrained
-from insphere.training.pretraining.rotation import told, too_hard_or_easy
+from insphere.training.pretraining.rotation import remarks_on
 from insphere.training.pretraining.two_views import Compared, TwoViewsPretraining
 from insphere.training.start import StageSpec, Start, place
-
-LOOKED_AT = 400
 
 
 class SimCLRPretraining(TwoViewsPretraining):
@@ -60,10 +55,7 @@ class SimCLRPretraining(TwoViewsPretraining):
 
     def objective(self, start: Start, stage: StageSpec, seed: int) -> Contrasted:
         """Return the contrast of projected views."""
-        width = stage.encoder.rep_dim
-        viewed = self.view_encoder(start.encoder, width, start.images.shape, seed)
-        with initial_weights(mixed_seed(seed, 2)):
-            behind = projector(width, self.hidden, self.projection)
+        viewed, behind = self.networks(start, stage, seed)
         objective = Contrasted(
             viewed, self.views, stage.allow_collapse, projector=behind,
             temperature=self.temperature, every=self.shifted == "all", classified=self.classified,
@@ -76,13 +68,7 @@ class SimCLRPretraining(TwoViewsPretraining):
         objective = pretrained.objective
         if not isinstance(objective, Contrasted) or not objective.tells:
             return []
-        images = pretrained.images
-        own = held_out(len(images))
-        places = (own if bool(own.any()) else ~own).nonzero().squeeze(1)[:LOOKED_AT]
-        dtype = pretrained.autocast
-        with torch.autocast(pretrained.device.type, dtype, enabled=dtype is not None):
-            shares = told(objective.viewed, images.take(places).x)
-        return too_hard_or_easy(shares, objective.viewed.plan, pretrained.history)
+        return remarks_on(objective.viewed, pretrained)
 
 
 class Contrasted(Compared):

@@ -12,22 +12,19 @@ from torch import Tensor, nn
 
 from insphere.errors import SpecError
 from insphere.nets.draws import initial_weights
+from insphere.nets.projector import projector
 from insphere.nets.view_encoder import ViewEncoder, ViewPlan
 from insphere.training.batch import Batch
 from insphere.training.guard import CollapseGuard
-from insphere.training.images import Samples
 from insphere.training.loop import mixed_seed
 from insphere.training.objectives import Objective
-from insphere.training.pretraining.held_out import Chosen, held_out
-from insphere.training.pretraining.pretraining import Pretraining
 from insphere.training.pretraining.random_views import RandomViews
+from insphere.training.pretraining.with_views import PretrainingWithViews
 from insphere.training.start import StageSpec, Start
 
 
-class TwoViewsPretraining(Pretraining):
+class TwoViewsPretraining(PretrainingWithViews):
     """Settings of a pretraining that compares two random views of each image.
-
-    A tenth of the normal images is held out, on which a head with several parts is calibrated.
 
     Parameters
     ----------
@@ -50,10 +47,6 @@ class TwoViewsPretraining(Pretraining):
             return self
         return self.model_copy(update={"views": self.views.for_samples(X)})
 
-    def samples(self, start: Start) -> Samples:
-        """Return the images without those that are held out."""
-        return Chosen(start.images, ~held_out(len(start.images)))
-
     def plan(self, shape: tuple[int, ...]) -> ViewPlan:
         """Return the views of images (C, H, W) that a head looks at: the image as it is."""
         if len(shape) != 3:
@@ -62,13 +55,12 @@ class TwoViewsPretraining(Pretraining):
             )
         return ViewPlan(turns=(0,))
 
-    def view_encoder(
-        self, encoder: nn.Module, rep_dim: int, shape: tuple[int, ...], seed: int
-    ) -> ViewEncoder:
-        """Return an encoder of the views of `plan` around an encoder of one."""
-        plan = self.plan(shape)
-        with initial_weights(mixed_seed(seed, 1)):
-            return ViewEncoder(encoder, rep_dim, plan, shape)
+    def networks(self, start: Start, stage: StageSpec, seed: int) -> tuple[ViewEncoder, nn.Module]:
+        """Return the encoder of views, and an untrained projector behind it."""
+        width = stage.encoder.rep_dim
+        viewed = self.view_encoder(start.encoder, width, start.images.shape, seed)
+        with initial_weights(mixed_seed(seed, 2)):
+            return viewed, projector(width, self.hidden, self.projection)
 
     @abstractmethod
     def objective(self, start: Start, stage: StageSpec, seed: int) -> Compared:

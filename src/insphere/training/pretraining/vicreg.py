@@ -7,10 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from insphere.nets.draws import initial_weights
-from insphere.nets.projector import projector
 from insphere.training.batch import weighted_mean
-from insphere.training.loop import mixed_seed
 from insphere.training.pretraining.two_views import Compared, TwoViewsPretraining
 from insphere.training.regularizers import covariance_loss, variance_loss
 from insphere.training.start import StageSpec, Start, place
@@ -40,10 +37,7 @@ class VICRegPretraining(TwoViewsPretraining):
 
     def objective(self, start: Start, stage: StageSpec, seed: int) -> Decorrelated:
         """Return the three terms of projected views."""
-        width = stage.encoder.rep_dim
-        viewed = self.view_encoder(start.encoder, width, start.images.shape, seed)
-        with initial_weights(mixed_seed(seed, 2)):
-            behind = projector(width, self.hidden, self.projection)
+        viewed, behind = self.networks(start, stage, seed)
         objective = Decorrelated(
             viewed, self.views, stage.allow_collapse, projector=behind,
             weights=(self.invariance, self.variance, self.covariance),
