@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -14,6 +15,8 @@ from rich.text import Text
 
 from insphere.cli import main
 from insphere.cli.console import SafeConsole
+from insphere.data import load_dataset
+from insphere.errors import DataError
 from insphere.safe_text import csv_cell, csv_row, visible, visible_lines
 
 ANYTHING = st.text(max_size=40).filter(lambda text: "[" not in text)  # no colours of their own
@@ -76,3 +79,14 @@ def test_scored_files_with_hostile_names(tmp_path, capsys, monkeypatch):
         paths = [row["path"] for row in csv.DictReader(file)]
     assert len(paths) == len(names)
     assert not any(path.startswith("=") for path in paths)
+
+
+def test_a_library_that_quotes_a_whole_file_does_not_fill_the_message(tmp_path):
+    path = tmp_path / "set.npz"
+    np.savez(path, x_train=np.zeros((50, 8, 8), np.uint8), y_train=np.zeros(50, np.uint8))
+    content = bytearray(path.read_bytes())
+    content[26:28] = (3000).to_bytes(2, "little")  # how long the first name is said to be
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"is not a readable \.npz archive: File name") as caught:
+        load_dataset(path)
+    assert len(str(caught.value)) < 200 + len(str(path)) + 60

@@ -58,6 +58,18 @@ def shown_path(path: str | PathLike[str]) -> str:
     return visible(text if len(text) <= 120 else f"{text[:60]}…{text[-40:]}")
 
 
+def reason(error: BaseException) -> str:
+    """Return what a library said of a file, for a message: some quote the file at full length.
+
+    Examples
+    --------
+    >>> len(reason(ValueError("a" * 5000)))
+    161
+    """
+    text = visible(str(error))
+    return text if len(text) <= 200 else f"{text[:120]}…{text[-40:]}"
+
+
 def csv_cell(value: Any) -> Any:
     """Return a value for a cell of a CSV file; text that starts like a formula gets a quote first.
 

@@ -17,6 +17,7 @@ from insphere.data.letterbox import Canvas, on_canvas
 from insphere.data.pixels import resized
 from insphere.errors import DataError
 from insphere.natural_sort import natural_key
+from insphere.safe_text import reason
 from insphere.storage import ODD_ARRAY, open_array
 
 # Names of images and labels in archives; the first row is the training part.
@@ -59,9 +60,9 @@ def load_npz(path: Path, name: str) -> ImageSet:
     except (OSError, ValueError, *ODD_ARRAY) as error:
         if isinstance(error, (DataError, FileNotFoundError, PermissionError)):
             raise
-        raise DataError(f"{path} is not a readable .npz archive: {error}.") from error
+        raise DataError(f"{path} is not a readable .npz archive: {reason(error)}.") from error
     except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise DataError(f"{path} is not a readable .npz archive: {error}.") from error
+        raise DataError(f"{path} is not a readable .npz archive: {reason(error)}.") from error
 
     given = [labels is not None for _, _, labels in loaded]
     if any(given) and not all(given):
@@ -93,7 +94,7 @@ def load_npy(path: Path, name: str) -> ImageSet:
     try:
         array = open_array(path)
     except ValueError as error:
-        raise DataError(f"{path} is not a readable .npy file: {error}.") from error
+        raise DataError(f"{path} is not a readable .npy file: {reason(error)}.") from error
     images = images_of(array, str(path))
     return ImageSet(images, np.zeros(len(images), np.int64), ("normal",), name=name)
 

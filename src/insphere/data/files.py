@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from insphere.data.limits import limits
 from insphere.errors import DataError
+from insphere.safe_text import reason
 
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
@@ -312,7 +313,7 @@ def open_zip(path: Path, what: str = "zip file") -> zipfile.ZipFile:
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError) as error:
         if isinstance(error, PermissionError | FileNotFoundError):
             raise
-        raise DataError(f"{path} is not a readable {what}: {error}.") from error
+        raise DataError(f"{path} is not a readable {what}: {reason(error)}.") from error
     bounds, members = limits(), archive.infolist()
     unpacked = sum(info.file_size for info in members)
     if any(info.flag_bits & ENCRYPTED for info in members):

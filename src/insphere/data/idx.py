@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from insphere.data.image_set import ImageSet
 from insphere.data.limits import limits
 from insphere.errors import DataError
+from insphere.safe_text import reason
 
 PARTS = (("train", False), ("t10k", True))
 
@@ -49,7 +50,7 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             most = limits().max_file_bytes
             content = file.read(most + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is damaged: {error}; get the file again.") from error
+        raise DataError(f"{path} is damaged: {reason(error)}; get the file again.") from error
     if len(content) > most:
         raise DataError(
             f"{path} unpacks to more than {most} bytes: raise the environment variable "

@@ -21,6 +21,7 @@ from insphere.data.pixels import image_to_array, resized
 from insphere.data.sample_set import SampleSet
 from insphere.data.torch_inputs import from_tensor, from_torch_data, is_torch_data
 from insphere.errors import DataError
+from insphere.safe_text import reason
 
 FINITE_CHUNK = 1 << 22  # values checked at a time
 LARGEST = 1e18  # of values, whose squares float32 still holds
@@ -213,7 +214,7 @@ def _from_list(items: Sequence[Any], canvas: Canvas | None = None) -> NDArray[An
             try:
                 arrays.append(image_to_array(item))
             except (OSError, ValueError, SyntaxError) as error:
-                raise DataError(f"An image in the list cannot be read: {error}.") from error
+                raise DataError(f"An image in the list cannot be read: {reason(error)}.") from error
         else:
             item = _unmasked(item)
             arrays.append(item[..., None] if item.ndim == 2 else item)

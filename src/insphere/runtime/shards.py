@@ -20,6 +20,7 @@ from insphere.errors import DataError, require
 from insphere.runtime.reading import read_image, stacked
 from insphere.runtime.scorer import Scorer, Scores
 from insphere.runtime.tables import COLUMNS, scores_as_columns, scores_of_rows
+from insphere.safe_text import reason
 
 IMAGES_EACH = 4096
 NAME, ERROR = "name", "error"
@@ -82,7 +83,7 @@ def opened(url: str) -> tuple[Any, str]:
     try:
         found: tuple[Any, str] = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:
-        raise DataError(f"{url} cannot be opened: {error}.") from error
+        raise DataError(f"{url} cannot be opened: {reason(error)}.") from error
     return found
 
 
@@ -106,7 +107,7 @@ def list_shards(source: str, *, images_each: int = IMAGES_EACH) -> list[Shard]:
     try:
         found = files.find(path, detail=True)
     except OSError as error:
-        raise DataError(f"{source} cannot be listed: {error}.") from error
+        raise DataError(f"{source} cannot be listed: {reason(error)}.") from error
     if not found and files.exists(path):
         found = {path: files.info(path)}
     found = {name: about for name, about in sorted(found.items()) if not _is_hidden(name, path)}

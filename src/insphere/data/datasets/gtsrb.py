@@ -22,6 +22,7 @@ from insphere.data.files import ImageFiles
 from insphere.data.listing import Entry, Listing
 from insphere.data.pixels import open_image
 from insphere.errors import DataError
+from insphere.safe_text import reason
 
 SIZE = 32
 BORDER = 0.1
@@ -204,8 +205,9 @@ def _read_table(files: ImageFiles, name: str) -> list[Row]:
         return rows
     except (KeyError, TypeError, ValueError, ZeroDivisionError, csv.Error) as error:
         raise DataError(
-            f"The table {name} in {files.path} cannot be read ({type(error).__name__}: {error}): "
-            "expected are the columns Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId."
+            f"The table {name} in {files.path} cannot be read ({type(error).__name__}: "
+            f"{reason(error)}): expected are the columns "
+            "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId."
         ) from error
 
 

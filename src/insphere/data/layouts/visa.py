@@ -12,6 +12,7 @@ from insphere.data.layouts.vocabulary import is_normal_name
 from insphere.data.listing import Listing
 from insphere.errors import DataError
 from insphere.natural_sort import natural_key
+from insphere.safe_text import reason
 
 _IMAGE = re.compile(
     r"(?:(?P<object>[^/]+)/)?Data/Images/(?P<kind>Normal|Anomaly)/[^/]+", re.IGNORECASE
@@ -118,6 +119,6 @@ def _read_splits(tree: Tree, table: str) -> dict[str, str]:
         }
     except (OSError, KeyError, AttributeError, ValueError, csv.Error) as error:
         raise DataError(
-            f"The table {table} in {tree.path} cannot be read ({error}): expected are the columns "
-            "object,split,label,image,mask."
+            f"The table {table} in {tree.path} cannot be read ({reason(error)}): expected are the "
+            "columns object,split,label,image,mask."
         ) from error

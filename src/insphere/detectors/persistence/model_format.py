@@ -40,7 +40,7 @@ from insphere.parsing import (
     read_at_most,
     read_regular,
 )
-from insphere.safe_text import shown_path
+from insphere.safe_text import reason, shown_path
 from insphere.validation import first_mistake, shown
 
 # 2: the tail of the calibration scores, and parts. Older folders are read, and their tail fitted.
@@ -231,7 +231,7 @@ def _read_inside(folder: Path, name: str, read: Callable[[BinaryIO], T]) -> T:
     except ValueError as error:
         damaged(file, str(error), error)
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        raise ModelError(f"{file} cannot be read ({error}).") from error
+        raise ModelError(f"{file} cannot be read ({reason(error)}).") from error
 
 
 def _small(file: BinaryIO) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.errors import DataError
+from insphere.safe_text import reason
 
 Floats = NDArray[np.float64]
 
@@ -80,8 +81,8 @@ def seconds(name: str, values: NDArray[Any]) -> Floats:
         return moments(texts)
     except ValueError as error:
         raise DataError(
-            f"Column {name} holds time stamps that are not understood ({error}): write them as "
-            "2024-01-31 12:00:00, or as numbers."
+            f"Column {name} holds time stamps that are not understood ({reason(error)}): write "
+            "them as 2024-01-31 12:00:00, or as numbers."
         ) from error
 
 

@@ -16,6 +16,7 @@ from insphere.errors import DataError, require
 from insphere.modalities.arrays import POINTS, ROWS, SUFFIXES, holds_rows, read_arrays
 from insphere.modalities.tables.frame import Frame, as_frame, check_width
 from insphere.modalities.tables.numbers import as_columns, is_missing, is_written_number
+from insphere.safe_text import reason
 
 DELIMITED = (".csv", ".tsv")
 LABEL_NAMES = (
@@ -64,14 +65,14 @@ def read_frame(path: Path) -> Frame:
         try:
             table = parquet.read_table(path)
         except (OSError, ValueError) as error:
-            raise DataError(f"{path} cannot be read as Parquet: {error}.") from error
+            raise DataError(f"{path} cannot be read as Parquet: {reason(error)}.") from error
         return as_frame(table)
     if path.suffix.lower() in SUFFIXES:
         return frame_of_arrays(path)[0]
     try:
         return _read_csv(path)
     except (OSError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}.") from error
+        raise DataError(f"{path} cannot be read as CSV: {reason(error)}.") from error
 
 
 def usual_label(frame: Frame) -> str | None:

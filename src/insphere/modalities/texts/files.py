@@ -17,6 +17,7 @@ import numpy as np
 from insphere.data.limits import limits
 from insphere.errors import DataError, SpecError, did_you_mean
 from insphere.modalities.texts.text_set import TextSet
+from insphere.safe_text import reason
 
 JSON_LINES = (".jsonl", ".ndjson")
 TABLES = (".csv", ".tsv")
@@ -98,7 +99,7 @@ def read_texts(source: str, columns: Mapping[str, str]) -> TextSet:
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8: save it as UTF-8.") from error
     except csv.Error as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}.") from error
+        raise DataError(f"{path} cannot be read as CSV: {reason(error)}.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if not texts:

