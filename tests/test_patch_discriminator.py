@@ -165,7 +165,7 @@ def test_a_few_photographs_at_a_time_have_the_same_scores(monkeypatch) -> None:
     images = photos(10, 64, 64)
     detector = PatchDiscriminator(places="border", **QUICK).fit(images)
     scores = detector.anomaly_score(images)
-    monkeypatch.setattr("insphere.detectors.pretrained.patch_discriminator.VALUE_BYTES", 1 << 21)
+    monkeypatch.setattr("insphere.detectors.pretrained.patch_detector.VALUE_BYTES", 1 << 21)
     assert detector._few < 10
     np.testing.assert_allclose(detector.anomaly_score(images), scores, rtol=1e-5)
 
