@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from insphere.data.progress import Progress
-from insphere.errors import MissingExtraError, SpecError, require
+from insphere.errors import SpecError, require
 from insphere.resources import usable_cores
 from insphere.runtime.scorer import Scorer
 from insphere.runtime.shards import Shard, list_shards, opened, part_name, score_shard
@@ -177,12 +177,7 @@ def _by_ray(
     shards: dict[str, Shard], content: bytes, out: str, column: str, workers: int | None
 ) -> Iterator[dict[str, Any]]:
     ray: Any = require("ray", "ray", "--backend ray")
-    try:
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError(
-            '--backend ray needs Ray Data: pip install "insphere[ray]"'
-        ) from error
+    require("ray.data", "ray", "--backend ray")
     if not shards:
         return
     own = not ray.is_initialized()
