@@ -48,7 +48,7 @@ TINY = {
     "kde": {"preprocess": "gcn"},
     "isolation-forest": {"n_estimators": 10},
     "deep-sad": {"epochs": 1, "pretrain_epochs": 1},
-    "hsc": {"epochs": 1},
+    "hsc": {"epochs": 1, "pretrain_epochs": 1},
     "untrained": {},
     "segmentation": {"epochs": 2, "widths": (4, 8, 8)},
 }
@@ -277,7 +277,7 @@ def test_the_range_of_values_is_part_of_the_graph(kind, digits, tmp_path):
 
 
 def test_photographs_at_their_own_scale_say_that_they_cannot_be_exported(digits, tmp_path):
-    params = {"scale": 2.0, "directions": 4, "cache": False}
+    params = {"scale": 2.0, "directions": 4, "cache": False, "contamination": 0.05}
     images = digits[0][digits[1] == 3][:12]
     build_detector("patch-gaussian", params, seed=0, device="cpu").fit(images).save(tmp_path / "m")
     with pytest.raises(ModelError, match=r"at their own scale.*fit it with scale=None"):
