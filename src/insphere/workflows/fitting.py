@@ -29,6 +29,7 @@ from insphere.workflows.choose import Choice, choose
 from insphere.workflows.fit_config import AUTO, FitConfig
 from insphere.workflows.group_by import groups_of
 from insphere.workflows.provenance import trained_on
+from insphere.workflows.time_to_fit import seconds_to_fit
 from insphere.workflows.training_labels import labelled_samples
 
 FEWEST = 8
@@ -98,7 +99,7 @@ def fit_source(
     *,
     checkpoints: Path | None = None,
     callbacks: Sequence[Callback] = (),
-    planned: Callable[[Calibration], None] | None = None,
+    planned: Callable[[Calibration, float | None], None] | None = None,
     progress: bool | None = None,
     choosing: Callable[[str], None] | None = None,
 ) -> Fit:
@@ -118,7 +119,9 @@ def fit_source(
     callbacks : sequence of Callback
         Objects that follow the training, for methods that accept them.
     planned : callable, optional
-        Called before the training with how the threshold will be found, and at what cost.
+        Called before the training with how the threshold will be found, at what cost, and how many
+        seconds that will take. These are None if one training is enough, for a network, whose
+        progress is shown, and for what is no image.
     progress : bool, optional
         Show a bar while images are decoded; by default if stderr is a terminal.
     choosing : callable, optional
@@ -159,7 +162,7 @@ def fit_source(
             "leave the report out, or set contamination to 0.05 for a threshold without a promise."
         )
     if planned is not None:
-        planned(plan)
+        planned(plan, _seconds(config, detector, images, n) if plan.needs_parts else None)
     known = labelled_samples(images, classes, config, detector, strata=strata, progress=progress)
     started = time.perf_counter()
     detector.fit(known.X, known.y, groups=known.groups, strata=known.strata)
@@ -168,6 +171,14 @@ def fit_source(
         data, config, normal, held_out=held_out, kind=kind.key, group_by=config.group_by
     )
     return Fit(config, data, normal, detector, seconds, known.n_anomalies, choice, index)
+
+
+def _seconds(
+    config: FitConfig, detector: OneClassDetector, images: SampleSet, n: int
+) -> float | None:
+    if hasattr(detector, "epochs") or detector.card.needs_labels or config.by_class:
+        return None
+    return seconds_to_fit(config, images, n) if isinstance(images, ImageSet) else None
 
 
 def choose_for(
