@@ -80,8 +80,8 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         Share of the training images held out, in (0, 1); "auto" is a fifth, of few images up to a
         third, and of fewer an estimate (`insphere.scoring.conformal.calibration_for_rate`); or, for
         small sets, a number of parts from 2 on (cross-conformal): for each part a detector is
-        trained on the others, and scores are then the number of training images that an image lies beyond; see
-        `insphere.scoring.conformal`. Used only with `false_alarm_rate`.
+        trained on the others, and scores are then the number of training images that an image lies
+        beyond; see `insphere.scoring.conformal`. Used only with `false_alarm_rate`.
     random_state : int, RandomState or None, default=None
         Seed of all randomness, which is used in `fit` only. An integer makes fits reproducible.
 
