@@ -43,7 +43,12 @@ class Golden:
     scores: NDArray[np.float64]
 
 
-def keep_golden(model: str | PathLike[str], samples: NDArray[Any]) -> Path:
+def keep_golden(
+    model: str | PathLike[str],
+    samples: NDArray[Any],
+    *,
+    detector: OneClassDetector | None = None,
+) -> Path:
     """Write golden samples into a model folder: some of these, evenly spaced, at most 8 MB.
 
     Parameters
@@ -52,6 +57,9 @@ def keep_golden(model: str | PathLike[str], samples: NDArray[Any]) -> Path:
         The model folder, complete.
     samples : ndarray, shape (N, H, W, C) or (N, d)
         Training samples as they were given to the detector.
+    detector : OneClassDetector, optional
+        The detector that was saved there. One without a network computes alike everywhere, and
+        scores them itself: its arrays are not read into memory a second time.
 
     Raises
     ------
@@ -63,11 +71,18 @@ def keep_golden(model: str | PathLike[str], samples: NDArray[Any]) -> Path:
     count = max(1, min(COUNT, len(samples), MOST_BYTES // each))
     rows = np.unique(np.linspace(0, len(samples) - 1, count).astype(np.int64))
     chosen = np.ascontiguousarray(samples[rows])
-    scores = load_for_export(folder).anomaly_score(chosen)
+    if detector is None or _has_network(detector):
+        detector = load_for_export(folder)
+    scores = detector.anomaly_score(chosen)
     saved = read_description(folder)
     content = save({"samples": chosen, "scores": scores}, metadata={"model": saved.sha256})
     write_atomic(folder / FILE, content)
     return folder / FILE
+
+
+def _has_network(detector: OneClassDetector) -> bool:
+    given = detector.get_params(deep=False)
+    return "device" in given or given.get("features") is not None or bool(detector.parts_)
 
 
 def drop_golden(model: str | PathLike[str]) -> None:

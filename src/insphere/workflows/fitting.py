@@ -232,7 +232,8 @@ def keep_golden_images(fitted: Fit) -> None:
 
     images = _training_part(fitted.data, fitted.config)[0]
     if isinstance(images, ImageSet):
-        keep_golden(fitted.config.out, images.take(training_index(images)))
+        some = images.take(training_index(images))
+        keep_golden(fitted.config.out, some, detector=fitted.detector)
     else:
         drop_golden(fitted.config.out)
 
