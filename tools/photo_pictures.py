@@ -114,6 +114,7 @@ def show(page: Page, folder: Path | None, name: str) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     page.evaluate(EAGER)
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
     for width in (WIDTH, NARROW):
         page.set_viewport_size({"width": width, "height": 1000})
         page.wait_for_timeout(2000)
