@@ -17,7 +17,7 @@ from insphere.data.inputs import training_groups, training_index
 from insphere.data.peek import peek
 from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.errors import SpecError
+from insphere.errors import InsphereError, SpecError
 from insphere.modalities.load import kind_of_source
 from insphere.modalities.modality import Modality
 from insphere.nets.ranks import started_together, together
@@ -32,6 +32,7 @@ from insphere.workflows.provenance import trained_on
 from insphere.workflows.time_to_fit import seconds_to_fit
 from insphere.workflows.training_labels import labelled_samples
 
+_LONG = {"epochs", "train_steps", "members"}  # options of methods that train for long
 FEWEST = 8
 """Images that a batch holds at least; large images are read smaller for it."""
 
@@ -176,9 +177,17 @@ def fit_source(
 def _seconds(
     config: FitConfig, detector: OneClassDetector, images: SampleSet, n: int
 ) -> float | None:
-    if hasattr(detector, "epochs") or detector.card.needs_labels or config.by_class:
+    """Measure what is quick to try; None where it is not, or where so few images cannot be used."""
+    if not isinstance(images, ImageSet) or detector.card.needs_labels or config.by_class:
         return None
-    return seconds_to_fit(config, images, n) if isinstance(images, ImageSet) else None
+    if _LONG & set(detector.get_params(deep=False)):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # so few images are unusual
+            return seconds_to_fit(config, images, n)
+    except (InsphereError, ValueError):
+        return None
 
 
 def choose_for(
