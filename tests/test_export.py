@@ -284,14 +284,6 @@ def test_photographs_at_their_own_scale_say_that_they_cannot_be_exported(digits,
         export_onnx(tmp_path / "m", tmp_path / "m.onnx")
 
 
-def test_a_table_with_texts_says_that_it_cannot_be_exported(tmp_path):
-    pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame({"a": np.arange(40.0) % 7, "b": ["x", "y"] * 20})
-    build_detector("mahalanobis", {}, seed=0).fit(frame).save(tmp_path / "m")
-    with pytest.raises(ModelError, match="becomes numbers by a schema that reads texts"):
-        export_onnx(tmp_path / "m", tmp_path / "m.onnx")
-
-
 def test_what_cannot_be_exported_says_why(digits, tmp_path):
     fitted("anogan", digits, false_alarm_rate=None).save(tmp_path / "m")
     with pytest.raises(ModelError, match="AnoGAN cannot be exported: it searches a latent vector"):

@@ -7,6 +7,7 @@ shard that is written need not be scored again.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import time
@@ -188,6 +189,9 @@ def _by_ray(
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # ours counts images, not shards
+        for handler in logging.getLogger("ray.data").handlers:
+            if handler.level:  # that of the terminal; Ray's files of logs keep everything
+                handler.setLevel(logging.ERROR)
         count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         count = max(1, min(count, len(shards)))
         rows = [{"key": key, "shard": shard.text()} for key, shard in shards.items()]
