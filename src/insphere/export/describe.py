@@ -13,6 +13,11 @@ from insphere.export.exported import raw_type
 from insphere.runtime.description import FORMAT, Description
 
 
+def _canvas(detector: OneClassDetector) -> dict[str, Any]:
+    """Return whether images have to fill their canvas, if they have to."""
+    return {"fills_canvas": True, "format": FORMAT} if detector.fills_canvas else {}
+
+
 def _schema(detector: OneClassDetector) -> dict[str, Any]:
     """Return how a table with texts or gaps becomes numbers, if it is one."""
     columns = getattr(detector.modality_, "columns", ())
@@ -59,6 +64,7 @@ def describe(detector: OneClassDetector, model: str | PathLike[str], **more: Any
         "calibration_scores": detector.calibration_scores_.tolist(),
         "model_sha256": saved.sha256,
         "group_thresholds": detector.group_thresholds,
+        **_canvas(detector),
         **_schema(detector),
         "versions": saved.versions,
     }

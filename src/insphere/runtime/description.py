@@ -11,7 +11,7 @@ from insphere.errors import ModelError
 
 KEY, CARD_KEY = "insphere", "card"
 FORMAT = 2
-"""Of models with a schema; others are of format 1, which earlier versions read too."""
+"""Of models with a schema, or of photographs at their own scale; others are of format 1, which earlier versions read too."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Description:
     schema : list of dict or None
         Fields of `insphere.modalities.tables.encode.Column` for each column of a table that is not
         of numbers alone; `shape` then counts the numbers that they become.
+    fills_canvas : bool
+        Whether images are refused that do not fill their canvas; see `insphere.data.letterbox`.
     format : int
         Version of this description.
     """
@@ -90,6 +92,7 @@ class Description:
     group_thresholds: dict[str, float] = field(default_factory=dict)
     variant: str = "float32"
     schema: list[dict[str, Any]] | None = None
+    fills_canvas: bool = False
     format: int = 1
 
     def to_dict(self) -> dict[str, Any]:

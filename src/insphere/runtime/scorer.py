@@ -17,6 +17,7 @@ from insphere.errors import DataError, ModelError, require
 from insphere.resources import usable_cores
 from insphere.runtime.description import CARD_KEY, Description
 from insphere.runtime.reading import (
+    check_filled,
     check_shape,
     image_files,
     in_batches,
@@ -213,6 +214,9 @@ class Scorer:
                 f"The model takes {model.dtype} images, but these are {images.dtype.name}; convert "
                 "them in the same way as the training images."
             )
+        if model.fills_canvas:
+            for image in images:
+                check_filled(image)
         if self._values is not None:
             self._values.check(images)
         return images
