@@ -68,7 +68,7 @@ def integrated_gradients(
     captum = require("captum.attr", "explain", "Integrated gradients")
     module = _module(detector)
     method = captum.IntegratedGradients(module)
-    start = _to_tensor(baseline[None], _device(module))
+    start = _to_tensor(np.asarray(baseline, np.float32)[None], _device(module))
 
     def explain(x: Tensor) -> Tensor:
         found: Tensor = method.attribute(
@@ -107,7 +107,7 @@ def occlusion(
         return torch.from_numpy(detector._score_read(raw))
 
     method = captum.Occlusion(score)
-    cover = _to_tensor(baseline[None], torch.device("cpu"))
+    cover = _to_tensor(np.asarray(baseline, np.float32)[None], torch.device("cpu"))
 
     def explain(x: Tensor) -> Tensor:
         found: Tensor = method.attribute(

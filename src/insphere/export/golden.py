@@ -45,7 +45,12 @@ class Golden:
     scores: NDArray[np.float64]
 
 
-def keep_golden(model: str | PathLike[str], samples: NDArray[Any] | Frame) -> Path:
+def keep_golden(
+    model: str | PathLike[str],
+    samples: NDArray[Any] | Frame,
+    *,
+    detector: OneClassDetector | None = None,
+) -> Path:
     """Write golden samples into a model folder: some of these, evenly spaced, at most 8 MB.
 
     Parameters
@@ -54,6 +59,9 @@ def keep_golden(model: str | PathLike[str], samples: NDArray[Any] | Frame) -> Pa
         The model folder, complete.
     samples : ndarray, shape (N, H, W, C) or (N, d), or Frame
         Training samples as they were given to the detector.
+    detector : OneClassDetector, optional
+        The detector that was saved there. One without a network computes alike everywhere, and
+        scores them itself: its arrays are not read into memory a second time.
 
     Raises
     ------
@@ -72,9 +80,16 @@ def keep_golden(model: str | PathLike[str], samples: NDArray[Any] | Frame) -> Pa
         noted["frame"] = chosen.as_json()
     else:
         chosen = arrays["samples"] = np.ascontiguousarray(samples[rows])
-    arrays["scores"] = load_for_export(folder).anomaly_score(chosen)
+    if detector is None or _has_network(detector):
+        detector = load_for_export(folder)
+    arrays["scores"] = detector.anomaly_score(chosen)
     write_atomic(folder / FILE, save(arrays, metadata=noted))
     return folder / FILE
+
+
+def _has_network(detector: OneClassDetector) -> bool:
+    given = detector.get_params(deep=False)
+    return "device" in given or given.get("features") is not None or bool(detector.parts_)
 
 
 def drop_golden(model: str | PathLike[str]) -> None:

@@ -11,7 +11,10 @@ from insphere.errors import ModelError
 
 KEY, CARD_KEY = "insphere", "card"
 FORMAT = 2
-"""Of models with a schema, or of photographs at their own scale; others are of format 1, which earlier versions read too."""
+"""Of models with a schema, or of photographs at their own scale.
+
+Others are of format 1, which earlier versions read too.
+"""
 
 
 @dataclass(frozen=True)

@@ -60,16 +60,19 @@ def _kept_bytes(network: nn.Module, x: Tensor) -> int:
     kept: dict[int, Any] = {}  # the storages, so that no address comes twice
     outputs = [0]
 
-    def keep(tensor: Tensor) -> Tensor:
+    def keep(tensor: Tensor) -> None:  # a tensor that is returned would keep its graph for ever
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage
-        return tensor
 
-    keeping = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    keeping = torch.autograd.graph.saved_tensors_hooks(keep, _no_backward)
     with torch.enable_grad(), keeping, _outputs_of(network, outputs):
         network(x)
     return sum(int(storage.nbytes()) for storage in kept.values()) + 2 * max(outputs)
+
+
+def _no_backward(_nothing: None) -> Tensor:
+    raise RuntimeError("What a pass keeps was only counted; there is no backward pass.")
 
 
 def pass_bytes(compute: Callable[[], object], network: nn.Module) -> int:
@@ -98,16 +101,16 @@ def gradient_bytes(score: Callable[[Tensor], Tensor], x: Tensor) -> int:
     x : Tensor, shape (1, C, H, W)
         One image.
     """
-    kept: dict[int, int] = {}
+    kept: dict[int, Any] = {}
 
-    def note(tensor: Tensor) -> Tensor:
+    def note(tensor: Tensor) -> None:  # a tensor that is returned would keep its graph for ever
         storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
+        kept[storage.data_ptr()] = storage
 
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, lambda t: t):
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, _no_backward):
         score(x.detach().clone().requires_grad_())
-    return sum(kept.values()) + 2 * max(kept.values(), default=0)
+    sizes = [int(storage.nbytes()) for storage in kept.values()]
+    return sum(sizes) + 2 * max(sizes, default=0)
 
 
 @contextmanager

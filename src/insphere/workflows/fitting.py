@@ -223,7 +223,8 @@ def keep_golden_samples(fitted: Fit) -> None:
 
     samples = _training_part(fitted.data, fitted.config)[0]
     if fitted.detector.modality_.key in ("images", "tables"):
-        keep_golden(fitted.config.out, samples.take(training_index(samples)))
+        some = samples.take(training_index(samples))
+        keep_golden(fitted.config.out, some, detector=fitted.detector)
     else:
         drop_golden(fitted.config.out)
 

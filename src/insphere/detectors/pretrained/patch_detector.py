@@ -258,7 +258,7 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
         return self._on_patches(head)
 
     def _on_patches(self, head: nn.Module) -> nn.Module:
-        """Return a module from images that fill their canvas, by their patches, to what `head` says.
+        """Return the module from images that fill their canvas to what `head` says of patches.
 
         With a region, the head sees the judged patches alone, (N, 1, P, C).
         """

@@ -170,7 +170,7 @@ class FlatDetector(ByClass):
             F = _contrast_normalised(F)
             self.low_, self.high_ = float(F.min()), float(F.max())
             F = self._scaled_to_extremes(F)
-        if (F[0] == F).all():
+        if all((row == F[0]).all() for row in F[1:]):
             raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
         share = self._share
         self._kept, self.approximation_ = None, None
