@@ -117,7 +117,9 @@ def measured(method: str, source: str, train: Any, scored: Any, truth: Any) -> d
     if method in EPOCHS:
         params["epochs"] = EPOCHS[method]
     if card.needs_pretrained:
-        params |= {"resolution": RESOLUTION}
+        own = detector_class(method)().get_params().get("scale") is not None
+        side = min(train.shape[1:3])
+        params |= {"scale": RESOLUTION / side} if own else {"resolution": RESOLUTION}
         rows = np.linspace(0, len(scored) - 1, SCORED // 4).astype(int)
         scored, truth = scored[rows], truth[rows]
     with tempfile.TemporaryDirectory() as folder:
