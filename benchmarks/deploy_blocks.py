@@ -150,10 +150,62 @@ def many_rows() -> str:
     return markdown(header, cells, 1) + said
 
 
+def bulk() -> str:
+    """Set Ray beside plain processes."""
+    rows = _rows("bulk")
+    if not rows:
+        return NOTHING
+    header = [
+        "workers", "images", "wrong", "images / s", "first file after, s",
+        "from then on, images / s", "CPU ms an image", "driver, MB", "workers, MB", "engine, MB",
+        "load",
+    ]  # fmt: skip
+
+    def grown(found: list[float]) -> str:
+        return f"{found[0]:,.0f} → {found[1]:,.0f}"
+
+    cells = [
+        [
+            f"{row['workers']} by {row['backend']}", f"{row['images']:,}", str(row["wrong"]),
+            f"{row['images_per_second']:,.0f}", f"{row['first_file_after_seconds']:.0f}",
+            f"{row['steady_images_per_second']:,.0f}", f"{row['cpu_ms_per_image']:.3f}",
+            grown(row["driver_mb"]), grown(row["workers_mb"]), grown(row["engine_mb"]),
+            f"{row['load']:.1f}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    most = max(row["images"] for row in rows)
+    cost = {
+        backend: median(
+            row["cpu_ms_per_image"]
+            for row in rows
+            if row["images"] == most and row["backend"] == backend
+        )
+        for backend in {row["backend"] for row in rows if row["images"] == most}
+    }
+    said = ""
+    if len(cost) == 2:
+        share = 100 * cost["processes"] / cost["ray"]
+        said = (
+            f"\nWith {most:,} images, Ray scored {share:.0f} % as many images for a second of "
+            "processor time as plain processes did."
+        )
+    said += (
+        "\nEvery score was compared with the library's. Memory is the largest in the second fifth "
+        "of the time and in the last, of all processes of a kind together; the engine of Ray is "
+        "its store, scheduler and agents. Plain processes import the script, and torch with it. "
+        "Other programs used the two cores at the same time "
+        "(`load`), in one run more than in another: compare processor time, not images a second. "
+        "Rows: `benchmarks/results/bulk.jsonl`, made by `python benchmarks/bulk.py`.\n"
+    )
+    return _table(header, cells, 1) + said
+
+
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "export-methods": methods,
     "export-variants": variants,
     "runtime": runtime,
     "serve": serve,
     "many-rows": many_rows,
+    "bulk": bulk,
 }

@@ -2,8 +2,8 @@
 
 ``python benchmarks/export.py methods --data FOLDER`` fits every method to images of one class,
 exports it and scores images of all classes both ways: MNIST digits, the photographs of magnetic
-tiles, and a table of ADBench. Rows go to results/export.jsonl, one a method and source; those that
-are there are kept.
+tiles, and a table of ADBench, as it is and with texts and gaps made of it. Rows go to
+results/export.jsonl, one a method and source; those that are there are kept.
 
 ``python benchmarks/export.py runtime`` measures, in processes of their own, import and first score,
 images a second of runtime and library, and the size of an environment that holds the runtime alone.
@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from insphere.export.golden import keep_golden, read_golden
 from insphere.export.graph import export_onnx, load_for_export
 from insphere.export.variants import to_variant
 from insphere.export.verify import Comparison, compare
+from insphere.modalities.tables import Frame
 from insphere.runtime import Scorer
 from insphere.scoring import evaluate_scores
 from machine import machine
@@ -66,13 +67,25 @@ def sources(data: Path, cache: Path) -> Iterator[tuple[str, Any, Any, Any]]:
     half = np.flatnonzero(~y)[::2]
     rest = np.setdiff1d(np.arange(len(X)), half)
     yield "adbench cardio", X[half], X[rest], y[rest]
+    frame = with_texts(X)
+    yield "adbench cardio, with texts and gaps", frame.take(half), frame.take(rest), y[rest]
+
+
+def with_texts(X: Any) -> Frame:
+    """Return a table whose first column is cut into four texts, and whose third has gaps."""
+    columns = [np.array(column) for column in X.T]
+    cuts = np.quantile(columns[0], (0.25, 0.5, 0.75))
+    words = np.array(["low", "middle", "high", "highest"], dtype=object)
+    columns[0] = words[np.searchsorted(cuts, columns[0])]
+    columns[2][np.random.default_rng(0).random(len(X)) < 0.05] = np.nan
+    return Frame(tuple(f"c{i}" for i in range(len(columns))), tuple(columns))
 
 
 def _member(archive: zipfile.ZipFile) -> str:
     return next(name for name in archive.namelist() if "cardio" in name.lower())
 
 
-def methods(data: Path, cache: Path) -> None:
+def methods(data: Path, cache: Path, chosen: Sequence[str], only: str) -> None:
     """Measure every method on every source that it takes."""
     file = RESULTS / "export.jsonl"
     done = set()
@@ -82,8 +95,10 @@ def methods(data: Path, cache: Path) -> None:
             for row in map(json.loads, file.read_text("utf-8").splitlines())
         }
     for source, train, scored, truth in sources(data, cache):
-        kind = "tables" if train.ndim == 2 else "images"
-        for method in METHODS:
+        kind = "tables" if isinstance(train, Frame) or train.ndim == 2 else "images"
+        if only not in source:
+            continue
+        for method in chosen or METHODS:
             card = detector_class(method).card
             if method == "anogan" or card.needs_labels or kind not in card.takes:
                 continue
@@ -102,7 +117,9 @@ def measured(method: str, source: str, train: Any, scored: Any, truth: Any) -> d
     if method in EPOCHS:
         params["epochs"] = EPOCHS[method]
     if card.needs_pretrained:
-        params |= {"resolution": RESOLUTION}
+        own = detector_class(method)().get_params().get("scale") is not None
+        side = min(train.shape[1:3])
+        params |= {"scale": RESOLUTION / side} if own else {"resolution": RESOLUTION}
         rows = np.linspace(0, len(scored) - 1, SCORED // 4).astype(int)
         scored, truth = scored[rows], truth[rows]
     with tempfile.TemporaryDirectory() as folder:
@@ -133,7 +150,7 @@ def measured(method: str, source: str, train: Any, scored: Any, truth: Any) -> d
         if method in EPOCHS or method == "untrained" or card.needs_pretrained:
             assert golden is not None
             for variant in ("float16", "int8"):
-                smaller = to_variant(content, variant, golden.samples)
+                smaller = to_variant(content, variant, scorer.samples(golden.samples))
                 other = Scorer(smaller)
                 now = other.score(scored).scores
                 row["variants"][variant] = {
@@ -232,8 +249,10 @@ if __name__ == "__main__":
     parser.add_argument("part", choices=("methods", "runtime"))
     parser.add_argument("--data", type=Path, default=Path())
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--methods", nargs="+", default=[], help="by default all")
+    parser.add_argument("--source", default="", help="sources with this in their name")
     given = parser.parse_args()
     if given.part == "methods":
-        methods(given.data, given.cache)
+        methods(given.data, given.cache, given.methods, given.source)
     else:
         runtime()

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from insphere.cli import main
+from insphere.data.letterbox import on_canvas
 from insphere.data.load import load_dataset
 from insphere.detectors.persistence.model_format import DESCRIPTION
 from insphere.detectors.registry import METHODS, build_detector, detector_class
@@ -25,6 +27,9 @@ from insphere.scoring.conformal import cross_scores
 from insphere.scoring.pvalues import conformal_p_values
 from insphere.scoring.severity import SeverityScale
 from insphere.workflows.exporting import export_model, verify_model
+from insphere.workflows.fit_config import FitConfig
+from insphere.workflows.fitting import fit_source
+from textures import texture
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -276,19 +281,66 @@ def test_the_range_of_values_is_part_of_the_graph(kind, digits, tmp_path):
         scorer.score(digits[0][:3])
 
 
-def test_photographs_at_their_own_scale_say_that_they_cannot_be_exported(digits, tmp_path):
-    params = {"scale": 2.0, "directions": 4, "cache": False, "contamination": 0.05}
-    images = digits[0][digits[1] == 3][:12]
-    build_detector("patch-gaussian", params, seed=0, device="cpu").fit(images).save(tmp_path / "m")
-    with pytest.raises(ModelError, match=r"at their own scale.*fit it with scale=None"):
-        export_onnx(tmp_path / "m", tmp_path / "m.onnx")
+OWN_SCALE = [
+    ("patch-gaussian", {"scale": 2.0, "directions": 8, "places": "border"}),
+    ("patch-gaussian", {"scale": 2.0, "directions": 8, "region": "0.2,0.1,0.8,0.9"}),
+    ("patch-memory", {"scale": 2.5, "bank_size": 60, "pooling": "top"}),
+    ("patch-memory", {"scale": None, "resolution": 64, "bank_size": 60, "region": "0,0.5,1,1"}),
+]
 
 
-def test_a_table_with_texts_says_that_it_cannot_be_exported(tmp_path):
-    pd = pytest.importorskip("pandas")
-    frame = pd.DataFrame({"a": np.arange(40.0) % 7, "b": ["x", "y"] * 20})
-    build_detector("mahalanobis", {}, seed=0).fit(frame).save(tmp_path / "m")
-    with pytest.raises(ModelError, match="becomes numbers by a schema that reads texts"):
+def photographs(count, size=(72, 90)):
+    """Textures, of which every second of the last ten has a square in other colours."""
+    rng = np.random.default_rng(0)
+    found = np.stack([np.asarray(texture(rng, 120))[: size[0], : size[1]] for _ in range(count)])
+    found[-10::2, 20:40, 30:50] = 255 - found[-10::2, 20:40, 30:50]
+    return found
+
+
+@pytest.mark.parametrize(("method", "params"), OWN_SCALE)
+def test_photographs_of_one_size_at_their_own_scale_or_in_a_region(method, params, tmp_path):
+    params = params | {"false_alarm_rate": RATE, "cache": False}
+    images = photographs(30)
+    others = {"device": "cpu", "precision": "float32"}
+    build_detector(method, params, seed=0, **others).fit(images[:20]).save(tmp_path / "m")
+    export_onnx(tmp_path / "m", tmp_path / "m.onnx")
+    scorer, detector = Scorer(tmp_path / "m.onnx"), load_for_export(tmp_path / "m")
+    found = compare(scorer, detector, images[20:])
+    assert found.changed == ()
+    assert found.largest < 2e-4  # features are rounded to float16
+    assert found.heat_map < 2e-4
+    scores = scorer.score(images[20:]).scores
+    assert scores[::2].min() > np.median(scores[1::2])
+    if params["scale"] is not None:
+        padded = on_canvas(images[0, :60], images.shape[1:3])[None]
+        with pytest.raises(DataError, match=r"shows 60×90 pixels.*score it with the model folder"):
+            scorer.score(padded)
+
+
+@pytest.mark.slow
+def test_photographs_larger_than_a_tile_are_looked_at_in_the_same_tiles(tmp_path):
+    params = {"scale": 12.0, "bank_size": 40, "contamination": 0.1, "cache": False}
+    images = photographs(12, (60, 96))  # 720×1152 pixels for the network
+    others = {"device": "cpu", "precision": "float32"}
+    build_detector("patch-memory", params, seed=0, **others).fit(images[:8]).save(tmp_path / "m")
+    export_onnx(tmp_path / "m", tmp_path / "m.onnx")
+    found = compare(Scorer(tmp_path / "m.onnx"), load_for_export(tmp_path / "m"), images[8:])
+    assert found.changed == ()
+    assert found.largest < 2e-4
+
+
+def test_photographs_of_several_sizes_say_that_they_cannot_be_exported(tmp_path):
+    folder = tmp_path / "good"
+    folder.mkdir()
+    for i, image in enumerate(photographs(22)):
+        Image.fromarray(image[: 50 + i]).save(folder / f"{i:02}.png")
+    config = FitConfig(
+        source=str(folder), method="patch-gaussian", options={"directions": 4, "cache": False},
+        out=str(tmp_path / "m"), false_alarm_rate=RATE,
+    )  # fmt: skip
+    with pytest.warns(UserWarning, match="differ in size"):
+        fit_source(config, progress=False).detector.save(tmp_path / "m")
+    with pytest.raises(ModelError, match="a graph is for one size; fit it with a size, or"):
         export_onnx(tmp_path / "m", tmp_path / "m.onnx")
 
 

@@ -51,10 +51,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "runtime": {
         "errors", "resources", "data.file_kinds", "data.files", "data.letterbox", "data.pixels",
-        "data.value_range",
+        "data.value_range", "modalities",
     },
     "export": {
-        "errors", "atomic", "runtime", "detectors", "preprocess", "scoring",
+        "errors", "atomic", "runtime", "detectors", "modalities", "preprocess", "scoring",
         "data.value_range", "data.column_scale",
     },
     "explain": {

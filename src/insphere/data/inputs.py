@@ -20,11 +20,11 @@ from insphere.data.load import Size, load_dataset, load_paths
 from insphere.data.pixels import image_to_array, resized
 from insphere.data.sample_set import SampleSet
 from insphere.data.torch_inputs import from_tensor, from_torch_data, is_torch_data
+from insphere.data.value_range import LARGEST
 from insphere.errors import DataError
 from insphere.safe_text import reason
 
 FINITE_CHUNK = 1 << 22  # values checked at a time
-LARGEST = 1e18  # of values, whose squares float32 still holds
 
 
 def as_images(

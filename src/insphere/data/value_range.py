@@ -20,6 +20,7 @@ from insphere.errors import DataError
 
 Images = NDArray[Any]
 
+LARGEST = 1e18  # of values, whose squares float32 still holds
 LOOKED_AT = 4096  # training images that the range is found on, evenly spaced
 DROPPED = 1e-4  # share of the pixels of an image, at either end, that are no part of the range
 FENCE = 3.0  # times the distance between quartiles; images beyond it are no part of the range

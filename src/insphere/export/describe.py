@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from os import PathLike
 from typing import Any
 
@@ -9,7 +10,20 @@ from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.method_table import method_of_class
 from insphere.detectors.persistence.model_format import check_model_path, read_description
 from insphere.export.exported import raw_type
-from insphere.runtime.description import Description
+from insphere.runtime.description import FORMAT, Description
+
+
+def _canvas(detector: OneClassDetector) -> dict[str, Any]:
+    """Return whether images have to fill their canvas, if they have to."""
+    return {"fills_canvas": True, "format": FORMAT} if detector.fills_canvas else {}
+
+
+def _schema(detector: OneClassDetector) -> dict[str, Any]:
+    """Return how a table with texts or gaps becomes numbers, if it is one."""
+    columns = getattr(detector.modality_, "columns", ())
+    if not columns:
+        return {}
+    return {"schema": [asdict(column) for column in columns], "format": FORMAT}
 
 
 def describe(detector: OneClassDetector, model: str | PathLike[str], **more: Any) -> Description:
@@ -50,6 +64,8 @@ def describe(detector: OneClassDetector, model: str | PathLike[str], **more: Any
         "calibration_scores": detector.calibration_scores_.tolist(),
         "model_sha256": saved.sha256,
         "group_thresholds": detector.group_thresholds,
+        **_canvas(detector),
+        **_schema(detector),
         "versions": saved.versions,
     }
     return Description(**(found | more))

@@ -106,12 +106,6 @@ def check_exportable(detector: OneClassDetector) -> None:
             f"{type(detector).__name__} cannot be exported: it scores {detector.modality_.plural}, "
             "which a graph of numbers cannot read."
         )
-    if getattr(detector.modality_, "columns", ()):
-        raise ModelError(
-            "This model cannot be exported: its table has categories or missing values, or came "
-            "from a file, and becomes numbers by a schema that reads texts; use insphere serve, or "
-            "fit it to an array of numbers."
-        )
 
 
 def raw_type(detector: OneClassDetector) -> str:

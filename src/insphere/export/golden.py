@@ -1,7 +1,8 @@
 """Golden samples: a few training samples in the model folder, and the scores that they have.
 
 Whoever gets the model, on whatever machine, can see with them that it scores there as it did where
-it was fitted. They are raw samples in the form that the exported model takes.
+it was fitted. They are raw samples in the form that the exported model takes. Rows with texts or
+gaps are kept as JSON.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from safetensors.numpy import save
 from insphere.atomic import write_atomic
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.persistence.model_format import check_model_path, read_description
-from insphere.errors import ModelError
+from insphere.errors import DataError, ModelError
 from insphere.export.graph import load_for_export
+from insphere.modalities.tables.frame import Frame
 
 FILE = "golden.safetensors"
 COUNT = 16
@@ -33,19 +35,19 @@ class Golden:
 
     Parameters
     ----------
-    samples : ndarray, shape (n, H, W, C) or (n, d)
+    samples : ndarray, shape (n, H, W, C) or (n, d), or Frame
         Raw samples.
     scores : ndarray of float64, shape (n,)
         Their scores, computed by the saved model on the CPU and in float32.
     """
 
-    samples: NDArray[Any]
+    samples: NDArray[Any] | Frame
     scores: NDArray[np.float64]
 
 
 def keep_golden(
     model: str | PathLike[str],
-    samples: NDArray[Any],
+    samples: NDArray[Any] | Frame,
     *,
     detector: OneClassDetector | None = None,
 ) -> Path:
@@ -55,7 +57,7 @@ def keep_golden(
     ----------
     model : path
         The model folder, complete.
-    samples : ndarray, shape (N, H, W, C) or (N, d)
+    samples : ndarray, shape (N, H, W, C) or (N, d), or Frame
         Training samples as they were given to the detector.
     detector : OneClassDetector, optional
         The detector that was saved there. One without a network computes alike everywhere, and
@@ -67,16 +69,21 @@ def keep_golden(
         If the folder is not a model, or the samples do not fit it.
     """
     folder = check_model_path(model)
-    each = max(1, samples[:1].nbytes)
+    each = 1 if isinstance(samples, Frame) else max(1, samples[:1].nbytes)
     count = max(1, min(COUNT, len(samples), MOST_BYTES // each))
     rows = np.unique(np.linspace(0, len(samples) - 1, count).astype(np.int64))
-    chosen = np.ascontiguousarray(samples[rows])
+    noted = {"model": read_description(folder).sha256}
+    arrays: dict[str, NDArray[Any]] = {}
+    chosen: NDArray[Any] | Frame
+    if isinstance(samples, Frame):
+        chosen = samples.take(rows)
+        noted["frame"] = chosen.as_json()
+    else:
+        chosen = arrays["samples"] = np.ascontiguousarray(samples[rows])
     if detector is None or _has_network(detector):
         detector = load_for_export(folder)
-    scores = detector.anomaly_score(chosen)
-    saved = read_description(folder)
-    content = save({"samples": chosen, "scores": scores}, metadata={"model": saved.sha256})
-    write_atomic(folder / FILE, content)
+    arrays["scores"] = detector.anomaly_score(chosen)
+    write_atomic(folder / FILE, save(arrays, metadata=noted))
     return folder / FILE
 
 
@@ -109,14 +116,23 @@ def read_golden(model: str | PathLike[str]) -> Golden | None:
         return None
     try:
         with safe_open(file, framework="numpy") as arrays:
-            if arrays.metadata().get("model") != read_description(folder).sha256:
+            noted = arrays.metadata()
+            if noted.get("model") != read_description(folder).sha256:
                 return None
-            samples, scores = arrays.get_tensor("samples"), arrays.get_tensor("scores")
-    except (OSError, SafetensorError, AttributeError, KeyError) as error:
+            samples: NDArray[Any] | Frame
+            if "frame" in noted:
+                samples = Frame.of_json(noted["frame"])
+            else:
+                samples = np.array(arrays.get_tensor("samples"))
+            scores = np.array(arrays.get_tensor("scores"))
+    except (
+        *(OSError, SafetensorError, AttributeError, KeyError, ValueError, TypeError),
+        DataError,
+    ) as error:
         raise ModelError(f"{file} is damaged; remove it, or get a fresh copy.") from error
     if scores.shape != (len(samples),) or scores.dtype != np.float64:
         raise ModelError(f"{file} is damaged; remove it, or get a fresh copy.")
-    return Golden(np.array(samples), np.array(scores))
+    return Golden(samples, scores)
 
 
 def check_golden(detector: OneClassDetector, golden: Golden, tolerance: float) -> float:

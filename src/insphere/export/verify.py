@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import ModelError
+from insphere.modalities.tables.frame import Frame
 from insphere.runtime.scorer import Scorer
 from insphere.scoring.pvalues import conformal_p_values
 
@@ -127,7 +128,7 @@ def tolerance_of(detector: OneClassDetector) -> float:
 def compare(
     scorer: Scorer,
     detector: OneClassDetector,
-    samples: NDArray[Any],
+    samples: NDArray[Any] | Frame,
     names: Sequence[str] = (),
 ) -> Comparison:
     """Score the same samples both ways.
@@ -138,7 +139,7 @@ def compare(
         The exported model.
     detector : OneClassDetector
         From `insphere.export.graph.load_for_export`.
-    samples : ndarray, shape (n, H, W, C) or (n, d)
+    samples : ndarray, shape (n, H, W, C) or (n, d), or Frame
         Raw samples.
     names : sequence of str
         What they are called; by default their positions.

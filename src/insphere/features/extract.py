@@ -127,6 +127,10 @@ class Extractor:
         parts = [self.prepare(images[s : s + few]) for s in range(0, len(images), few)]
         return torch.cat(parts).to(memory_format=torch.channels_last)
 
+    def resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width to which images of this size are resized."""
+        return self.size
+
     def prepare_tensor(self, x: Tensor) -> Tensor:
         """Resize and normalise a batch N×C×H×W on the device, as `prepare`, without its check."""
         if x.dtype != torch.uint8:
@@ -158,6 +162,10 @@ class Extractor:
             for form, part in zip(forms, parts, strict=True):
                 part.append(form.compute(maps).cpu())
         return [torch.cat(part).numpy() for part in parts]
+
+    def whole_maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
+        """Return the maps of some stages for prepared images as they are seen at scoring."""
+        return self.maps(x, stages)
 
     def maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
         """Return the maps of some stages for a prepared batch."""

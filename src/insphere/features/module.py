@@ -44,7 +44,7 @@ class FeatureModule(nn.Module):
             Whether they are bytes.
         """
         found = self._extractor
-        self.resizing = Resizing(size, found.size, found.resampling, whole=whole)
+        self.resizing = Resizing(size, found.resized_size(size), found.resampling, whole=whole)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map raw images N×C×H×W, uint8 or floats between 0 and 1, to float16 features."""
@@ -54,7 +54,7 @@ class FeatureModule(nn.Module):
             x = x if self.resizing.whole else x * 255
             prepared = self._extractor.normalise_tensor(self.resizing(x))
         if self.tail is None:
-            maps = self._extractor.maps(prepared, self.form.stages)
+            maps = self._extractor.whole_maps(prepared, self.form.stages)
             if self.form.stride is None:
                 return self.form.compute(maps)
             down, across = self.form.shape  # of images that fill their canvas

@@ -150,46 +150,58 @@ class PhotoExtractor(Extractor):
                 f"these lie in {float(x.min()):g}…{float(x.max()):g}; rescale them."
             )
         x = self._resized(x if x.dtype == torch.uint8 else x * 255, self._scaled(content))
-        down, across = (
-            mirrored(n, filled, self.device) for n, filled in zip(x.shape[2:], size, strict=True)
-        )
-        return x[:, :, down][:, :, :, across]
+        return self._filled_up(x, size)
 
     def _resized(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         if x.shape[2:] != size:
             x = F.interpolate(x, size, mode=self.resampling, align_corners=False, antialias=True)
-        normalised: Tensor = ((x.float() - self._mean) / self._std).to(self.dtype)
-        return normalised
+        return x
+
+    def _filled_up(self, x: Tensor, size: tuple[int, int]) -> Tensor:
+        """Normalise scaled photographs N×C×h×w, and fill them up with their mirror image."""
+        normalised = ((x.float() - self._mean) / self._std).to(self.dtype)
+        down, across = (
+            mirrored(n, filled, x.device) for n, filled in zip(x.shape[2:], size, strict=True)
+        )
+        return normalised[:, :, down][:, :, :, across]
+
+    def resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width to which images of this size are resized."""
+        return self._scaled(size)
 
     def prepare_tensor(self, x: Tensor) -> Tensor:
         """Scale and normalise a batch N×C×H×W of images that fill their canvas."""
         size = self._scaled((x.shape[2], x.shape[3]))
-        x = self._resized(x if x.dtype == torch.uint8 else x * 255, size)
-        down, across = (
-            mirrored(n, filled, x.device) for n, filled in zip(size, _filled(size), strict=True)
-        )
-        return x[:, :, down][:, :, :, across].expand(-1, 3, -1, -1)
+        return self.normalise_tensor(self._resized(x if x.dtype == torch.uint8 else x * 255, size))
+
+    def normalise_tensor(self, x: Tensor) -> Tensor:
+        """Normalise scaled photographs N×C×h×w that fill their canvas, and fill them up, as RGB."""
+        return self._filled_up(x, _filled((x.shape[2], x.shape[3]))).expand(-1, 3, -1, -1)
+
+    def whole_maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
+        """Return the maps of some stages for prepared photographs, in tiles if they are large."""
+        return self._maps_in_tiles(x, stages)
 
     def _maps_in_tiles(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
         """Return the maps of some stages for whole photographs, from overlapping tiles."""
         height, width = x.shape[2:]
         if max(height, width) <= self.tile + 2 * MARGIN:
             return self.maps(x, stages)
-        whole: dict[str, Tensor] = {}
+        bands: dict[str, list[Tensor]] = defaultdict(list)
         for top, bottom, above, below in _parts(height, self.tile):
+            band: dict[str, list[Tensor]] = defaultdict(list)
             for left, right, before, after in _parts(width, self.tile):
                 seen = x[:, :, above:below, before:after]
                 for name, m in self.maps(seen, stages).items():
                     stride = self.card.stage(name).stride
-                    if name not in whole:
-                        shape = (len(x), m.shape[1], height // stride, width // stride)
-                        whole[name] = m.new_empty(shape)
                     y, z = (top - above) // stride, (left - before) // stride
                     rows, columns = (bottom - top) // stride, (right - left) // stride
-                    whole[name][
-                        :, :, top // stride : bottom // stride, left // stride : right // stride
-                    ] = m[:, :, y : y + rows, z : z + columns]
-        return {name: whole[name] for name in self.card.stage_names if name in whole}
+                    band[name].append(m[:, :, y : y + rows, z : z + columns])
+            for name, parts in band.items():
+                bands[name].append(torch.cat(parts, dim=3))
+        return {
+            name: torch.cat(bands[name], dim=2) for name in self.card.stage_names if name in bands
+        }
 
     def maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
         """Return the maps of some stages for a prepared batch, grey or RGB."""

@@ -1,4 +1,4 @@
-"""``python -m insphere.runtime model.onnx images/``: scores as CSV or JSON lines."""
+"""``python -m insphere.runtime model.onnx SOURCE``: scores as CSV or JSON lines."""
 
 from __future__ import annotations
 
@@ -35,10 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Score a folder with an exported model; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m insphere.runtime",
-        description="Score images with a model that insphere export wrote.",
+        description="Score images or rows with a model that insphere export wrote.",
     )
     parser.add_argument("model", metavar="MODEL.onnx", help="the exported model")
-    parser.add_argument("images", metavar="IMAGES", help="folder, zip or image file")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="folder, zip or image file; or a CSV or Parquet file"
+    )
     parser.add_argument("--threshold", type=float, help="instead of the threshold of the model")
     parser.add_argument("--group", help="what they belong to, such as a camera, if it is known")
     parser.add_argument("--threads", type=int, help="threads for one batch")
@@ -52,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
         if not given.json:
             table.writeheader()
-        for found in scorer.score_in_turn(given.images, threshold=threshold):
+        for found in scorer.score_in_turn(given.source, threshold=threshold):
             for row in rows_of(found):
                 if given.json:
                     sys.stdout.write(json.dumps(row, ensure_ascii=False) + "\n")

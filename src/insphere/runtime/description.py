@@ -10,7 +10,11 @@ from typing import Any, Self
 from insphere.errors import ModelError
 
 KEY, CARD_KEY = "insphere", "card"
-FORMAT = 1
+FORMAT = 2
+"""Of models with a schema, or of photographs at their own scale.
+
+Others are of format 1, which earlier versions read too.
+"""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,11 @@ class Description:
         Thresholds that keep the false-alarm rate within a group, such as a camera, by its name.
     variant : {"float32", "float16", "int8"}
         Number format of the network's weights.
+    schema : list of dict or None
+        Fields of `insphere.modalities.tables.encode.Column` for each column of a table that is not
+        of numbers alone; `shape` then counts the numbers that they become.
+    fills_canvas : bool
+        Whether images are refused that do not fill their canvas; see `insphere.data.letterbox`.
     format : int
         Version of this description.
     """
@@ -85,7 +94,9 @@ class Description:
     versions: dict[str, str] = field(default_factory=dict)
     group_thresholds: dict[str, float] = field(default_factory=dict)
     variant: str = "float32"
-    format: int = FORMAT
+    schema: list[dict[str, Any]] | None = None
+    fills_canvas: bool = False
+    format: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""

@@ -13,7 +13,7 @@ from PIL import Image
 
 from insphere.data.file_kinds import tell_kinds
 from insphere.data.files import FolderFiles, ImageFiles, ListedFiles, ZipFiles
-from insphere.data.letterbox import Canvas, on_canvas
+from insphere.data.letterbox import Canvas, content_size, on_canvas
 from insphere.data.pixels import image_to_array, open_image, shape_of
 from insphere.errors import DataError
 from insphere.runtime.description import Description
@@ -122,6 +122,20 @@ def check_shape(found: Sequence[int], model: Description, name: str) -> None:
     raise DataError(
         f"The model was trained on images of {wanted}, but {name} is {shown}: resize or convert it."
     )
+
+
+def check_filled(image: NDArray[Any]) -> None:
+    """Raise DataError if an image (H, W, C) does not fill its canvas.
+
+    The library leaves out what fills a canvas, by patches; an exported model cannot.
+    """
+    height, width = content_size(image)
+    if (height, width) != image.shape[:2]:
+        raise DataError(
+            f"An image shows {height}×{width} pixels, and below or beside that nothing but their "
+            "mirror image: the exported model takes photographs of one size, so score it with the "
+            "model folder."
+        )
 
 
 def in_batches(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -17,6 +17,7 @@ from insphere.errors import DataError, ModelError, require
 from insphere.resources import usable_cores
 from insphere.runtime.description import CARD_KEY, Description
 from insphere.runtime.reading import (
+    check_filled,
     check_shape,
     image_files,
     in_batches,
@@ -24,6 +25,7 @@ from insphere.runtime.reading import (
     read_image,
     stacked,
 )
+from insphere.runtime.rows import numbers_for, schema_of
 
 MOST_AT_ONCE = 256  # samples
 VALUES_AT_ONCE = 1 << 22  # values of the samples of a batch
@@ -124,6 +126,7 @@ class Scorer:
         self._input: str = self._session.get_inputs()[0].name
         values = self.description.values
         self._values = None if values is None else ValueRange(**_with_tuples(values))
+        self._schema = schema_of(self.description)
 
     @property
     def batch(self) -> int:
@@ -137,7 +140,8 @@ class Scorer:
         ----------
         X : path, list of paths, array, or list of arrays or pictures of Pillow
             A folder, a zip or an image file; or images N×H×W×C (N×H×W if grey) in the number
-            format of the training images; or rows N×d for a model of tables.
+            format of the training images. For a model of tables: a CSV or Parquet file, a data
+            frame, rows N×d, or a list of rows, each with the values of columns by their names.
         threshold : float, optional
             Scores above it are anomalous; by default the threshold of the model.
         group : str, optional
@@ -181,7 +185,7 @@ class Scorer:
         """
         model = self.description
         if model.kind == "tables":
-            return self._rows(X)
+            return numbers_for(model, self._schema, X)
         if isinstance(X, Image.Image):
             X = [X]
         if isinstance(X, (list, tuple)):
@@ -210,6 +214,9 @@ class Scorer:
                 f"The model takes {model.dtype} images, but these are {images.dtype.name}; convert "
                 "them in the same way as the training images."
             )
+        if model.fills_canvas:
+            for image in images:
+                check_filled(image)
         if self._values is not None:
             self._values.check(images)
         return images
@@ -239,23 +246,30 @@ class Scorer:
         Parameters
         ----------
         source : path
-            A folder, a zip or an image file.
+            A folder, a zip or an image file; for a model of tables, a CSV or Parquet file, whose
+            rows are called by their numbers.
         threshold : float, optional
             As in `score`.
 
         Raises
         ------
         DataError
-            If an image cannot be read, or does not fit the model.
+            If a sample cannot be read, or does not fit the model.
         """
         model = self.description
         if model.kind != "images":
-            raise DataError("This model scores rows of numbers: give it an array N×d.")
+            rows = self.samples(source)
+            for start in range(0, len(rows), self.batch):
+                part = rows[start : start + self.batch]
+                found = self.run(part, threshold)
+                named = tuple(str(start + place) for place in range(len(part)))
+                yield Scores(**{**vars(found), "names": named})
+            return
         files, names = image_files(source)
-        for part in in_batches(names, self.batch):
-            images = stacked([read_image(files.read(name), model, name) for name in part], model)
+        for few in in_batches(names, self.batch):
+            images = stacked([read_image(files.read(name), model, name) for name in few], model)
             found = self.run(self.checked(images), threshold)
-            yield Scores(**{**vars(found), "names": tuple(part)})
+            yield Scores(**{**vars(found), "names": tuple(few)})
 
     def _score_files(self, source: str | os.PathLike[str], threshold: float | None) -> Scores:
         return joined(list(self.score_in_turn(source, threshold=threshold)))
@@ -269,21 +283,6 @@ class Scorer:
         image = image[..., None] if image.ndim == 2 else image
         check_shape(image.shape, model, "an image in the list")
         return image
-
-    def _rows(self, X: Any) -> NDArray[Any]:
-        width = self.description.shape[0]
-        try:
-            rows = np.asarray(X, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError("A table holds numbers in rows of one length.") from error
-        if rows.ndim != 2 or rows.shape[1] != width or not len(rows):
-            raise DataError(
-                f"The model takes rows of {width} numbers, an array N×{width}, but got one of "
-                f"shape {rows.shape}."
-            )
-        if not np.isfinite(rows).all():
-            raise DataError("Tables contain NaN or infinite values: replace or remove them.")
-        return rows
 
 
 def most_at_once(model: Description) -> int:

@@ -43,7 +43,8 @@ def score_batch(
     ----------
     table : pandas.DataFrame
         For a model of images, `column` holds the bytes of image files. For a model of tables, the
-        columns of the training table, by name if these had names, else all numeric ones.
+        columns of the training table, by name if these had names, else all numeric ones. Texts
+        and missing values are read as in training.
     model : path
         The exported model.
     column : str, default="image"
@@ -116,9 +117,9 @@ def _of_images(table: DataFrame, scorer: Scorer, column: str) -> Scores:
 
 def _of_rows(table: DataFrame, scorer: Scorer) -> Scores:
     names = scorer.description.columns
-    if names is None:
+    if names is None:  # without a schema
         return scorer.score(table.select_dtypes("number").to_numpy(np.float64))
     missing = [name for name in names if name not in table.columns]
     if missing:
         raise DataError(f"The table has no column {missing[0]!r}, which the model was trained on.")
-    return scorer.score(table[names].to_numpy(np.float64))
+    return scorer.score(table[names])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +91,11 @@ def open_engine(name: str, path: Path, threads: int) -> Engine:
         return scorer.run(samples)
 
     check = scorer.samples if said.kind == "tables" else scorer.checked
+    frames = said.schema is not None
+    if frames:
+        said = replace(said, shape=[len(said.columns or ())])
     version = said.model_sha256[:12] + ("" if said.variant == "float32" else f"-{said.variant}")
-    return Engine(name, version, stamp, said, score, check, "heat_map" in said.outputs)
+    return Engine(name, version, stamp, said, score, check, "heat_map" in said.outputs, frames)
 
 
 def _of_folder(name: str, path: Path, stamp: tuple[Any, ...]) -> Engine:

@@ -7,8 +7,10 @@ shard that is written need not be scored again.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -94,6 +96,8 @@ def score_many(
         raise SpecError(f"--backend is one of {', '.join(BACKENDS)}, but got {backend}.")
     if workers is not None and workers < 1:
         raise SpecError(f"workers is a whole number from 1 upwards, but got {workers}.")
+    if backend == "ray":
+        require("ray", "ray", "--backend ray")
     began = time.perf_counter()
     content = _exported(Path(model))
     scorer = Scorer(content, threads=1)
@@ -165,7 +169,16 @@ _scorer: Scorer | None = None
 
 def _open_in_process(content: bytes) -> None:
     global _scorer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _scorer = Scorer(content, threads=1)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it was killed; else it would wait forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _score_in_process(shard: str, out: str, key: str, column: str) -> dict[str, Any]:
@@ -188,6 +201,9 @@ def _by_ray(
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # ours counts images, not shards
+        for handler in logging.getLogger("ray.data").handlers:
+            if handler.level:  # that of the terminal; Ray's files of logs keep everything
+                handler.setLevel(logging.ERROR)
         count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         count = max(1, min(count, len(shards)))
         rows = [{"key": key, "shard": shard.text()} for key, shard in shards.items()]

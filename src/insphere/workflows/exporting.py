@@ -1,10 +1,10 @@
-"""Exporting a model and verifying what came of it, on golden samples and on a source of images."""
+"""Exporting a model and verifying what came of it, on golden samples and on a source."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from insphere.atomic import write_atomic
 from insphere.data.image_set import ImageSet
 from insphere.data.read_options import ReadOptions
+from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import DataError, ModelError, SpecError
 from insphere.export.golden import check_golden, read_golden
 from insphere.export.graph import check_target, export_onnx, load_for_export
 from insphere.export.variants import Variant, to_variant
 from insphere.export.verify import Comparison, compare, tolerance_of
+from insphere.modalities.load import kind_of_source
 from insphere.runtime.reading import image_files, read_image
 from insphere.runtime.scorer import Scorer
 from insphere.scoring import evaluate_scores
 from insphere.workflows.provenance import provenance_of, read_like_training
-from insphere.workflows.score_source import part_to_score, score_images, trained_image_shape
+from insphere.workflows.score_source import part_to_score, score_images
 
 VARIANTS: tuple[Variant, ...] = ("float16", "int8")
 
@@ -78,7 +80,7 @@ def export_model(
     variants : sequence of {"float16", "int8"}
         Other number formats to write too. Their ranges are found on the golden samples.
     images : str or path, optional
-        A source of images to verify on too; of one with known truth the AUC is measured.
+        A source of images or rows to verify on too; of one with known truth the AUC is measured.
     reading : ReadOptions, optional
         How to read it.
     maps : bool, default=True
@@ -123,7 +125,8 @@ def export_model(
     for place, one in enumerate(targets):
         if place:
             assert golden is not None  # checked above
-            content_of = to_variant(content, variants[place - 1], golden.samples)
+            raw = Scorer(content).samples(golden.samples)
+            content_of = to_variant(content, variants[place - 1], raw)
         else:
             content_of = content
         scorer = Scorer(content_of)
@@ -147,8 +150,8 @@ def verify_model(
 ) -> Comparison:
     """Compare an exported model with the model folder, sample by sample.
 
-    Images of a folder or a zip are read by the runtime as well, and have to be the same to the last
-    bit.
+    Images of a folder or a zip, and the file of a table, are read by the runtime as well, and have
+    to be the same to the last bit.
 
     Parameters
     ----------
@@ -157,7 +160,7 @@ def verify_model(
     model : path
         The model folder.
     images : str or path, optional
-        A source of images; by default the golden samples.
+        A source of images or rows; by default the golden samples.
     reading : ReadOptions, optional
         How to read it.
 
@@ -176,7 +179,7 @@ def verify_model(
         comparison = compare(scorer, detector, golden.samples)
     else:
         data = read_source(detector, images, reading)
-        _check_pixels(scorer, data, images)
+        _check_reading(scorer, data, images)
         comparison = _on_images(scorer, detector, data)
     comparison.require(str(path))
     return comparison
@@ -184,19 +187,33 @@ def verify_model(
 
 def read_source(
     detector: OneClassDetector, source: str | PathLike[str], reading: ReadOptions | None
-) -> ImageSet:
-    """Read a source of images as the training images were read."""
-    trained_image_shape(detector)
-    return read_like_training(detector, reading or ReadOptions()).load(source, progress=False)
+) -> SampleSet:
+    """Read a source of images or rows as the training samples were read.
+
+    Raises
+    ------
+    DataError
+        If it is of another kind, or cannot be read.
+    """
+    trained = detector.modality_
+    reading = read_like_training(detector, reading or ReadOptions())
+    kind = kind_of_source(source, reading.kind)
+    if not isinstance(trained, kind):
+        raise DataError(f"The model was trained on {trained.noun} and cannot score {kind.noun}.")
+    return kind.load(fspath(source), reading, progress=False)
 
 
-def _on_images(scorer: Scorer, detector: OneClassDetector, data: ImageSet) -> Comparison:
+def _samples(data: SampleSet) -> Any:
+    return data.take(np.arange(len(data)))
+
+
+def _on_images(scorer: Scorer, detector: OneClassDetector, data: SampleSet) -> Comparison:
     names = () if data.paths is None else data.paths
-    return compare(scorer, detector, np.asarray(data.images), names)
+    return compare(scorer, detector, _samples(data), names)
 
 
 def _auc(
-    scorer: Scorer, detector: OneClassDetector, data: ImageSet
+    scorer: Scorer, detector: OneClassDetector, data: SampleSet
 ) -> tuple[float | None, float | None]:
     """Return the AUC of the exported model, and what is lost; None if the truth is not known."""
     trained = provenance_of(detector)
@@ -205,15 +222,21 @@ def _auc(
     scored = score_images(detector, data, index, part, normal, progress=False)
     if scored.truth is None or len(np.unique(scored.truth)) < 2:
         return None, None
-    found = scorer.score(np.asarray(data.images)[index]).scores
+    found = scorer.score(data.take(index)).scores
     exported, own = (evaluate_scores(scored.truth, s).auc for s in (found, scored.scores))
     return float(exported), float(own - exported)
 
 
-def _check_pixels(scorer: Scorer, data: ImageSet, source: str | PathLike[str]) -> None:
-    """Raise ModelError unless the runtime reads the files of a folder or zip as the library did."""
+def _check_reading(scorer: Scorer, data: SampleSet, source: str | PathLike[str]) -> None:
+    """Raise ModelError unless the runtime reads a folder, zip or table as the library did."""
     path = Path(source)
-    if data.paths is None or not path.exists() or path.suffix.lower() in (".npz", ".npy"):
+    if not path.exists() or path.suffix.lower() in (".npz", ".npy"):
+        return
+    if not isinstance(data, ImageSet):
+        if not np.array_equal(scorer.samples(path), scorer.samples(_samples(data)), equal_nan=True):
+            raise ModelError(f"The runtime reads {source} differently than the library does.")
+        return
+    if data.paths is None:
         return
     files, names = image_files(path)
     rows = {path: row for row, path in enumerate(data.paths)}

@@ -229,8 +229,10 @@ def _chosen(
     return choice
 
 
-def keep_golden_images(fitted: Fit) -> None:
-    """Keep some normal training images and their scores in the saved model; of tables none.
+def keep_golden_samples(fitted: Fit) -> None:
+    """Keep some normal training samples and their scores in the saved model.
+
+    Of texts, series and graphs, which are not exported, none are kept.
 
     Parameters
     ----------
@@ -239,9 +241,9 @@ def keep_golden_images(fitted: Fit) -> None:
     """
     from insphere.export.golden import drop_golden, keep_golden
 
-    images = _training_part(fitted.data, fitted.config)[0]
-    if isinstance(images, ImageSet):
-        some = images.take(training_index(images))
+    samples = _training_part(fitted.data, fitted.config)[0]
+    if fitted.detector.modality_.key in ("images", "tables"):
+        some = samples.take(training_index(samples))
         keep_golden(fitted.config.out, some, detector=fitted.detector)
     else:
         drop_golden(fitted.config.out)

@@ -25,8 +25,8 @@ def export(
     images: Annotated[
         str | None,
         typer.Option(
-            help="Verify on these images too, beside the golden samples of the model. Where the "
-            "truth about them is known, the AUC is measured.",
+            help="Verify on these images, or on this table, too, beside the golden samples of the "
+            "model. Where the truth about them is known, the AUC is measured.",
             metavar="SOURCE",
             show_default=False,
         ),
@@ -92,7 +92,7 @@ def verify(
     images: Annotated[
         str | None,
         typer.Argument(
-            help="Images to compare on (default: the golden samples of the model).",
+            help="Images, or a table, to compare on (default: the golden samples of the model).",
             metavar="SOURCE",
             show_default=False,
         ),

@@ -197,7 +197,7 @@ def fit(
         bool,
         typer.Option(
             "--golden/--no-golden",
-            help="Keep a few training images and their scores in the model folder, with which "
+            help="Keep a few training samples and their scores in the model folder, with which "
             "exports are verified, or none.",
             rich_help_panel=_FILES,
         ),
@@ -279,7 +279,7 @@ def _fit_and_save(settings: FitConfig, *, show: bool, golden: bool) -> Fit:
     from insphere.detectors.model_folder import check_destination
     from insphere.export.golden import drop_golden
     from insphere.training.progress_bar import ProgressBar
-    from insphere.workflows.fitting import fit_source, keep_golden_images
+    from insphere.workflows.fitting import fit_source, keep_golden_samples
 
     check_destination(settings.out, overwrite=settings.overwrite)
     if settings.report is not None and Path(settings.report).is_dir():
@@ -303,7 +303,7 @@ def _fit_and_save(settings: FitConfig, *, show: bool, golden: bool) -> Fit:
             _write_report(fitted, Path(settings.report), show)
         fitted.detector.save(settings.out, overwrite=settings.overwrite)
         if golden:
-            keep_golden_images(fitted)
+            keep_golden_samples(fitted)
         else:
             drop_golden(settings.out)
     except KeyboardInterrupt:

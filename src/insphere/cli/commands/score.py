@@ -116,6 +116,11 @@ def score(
             raise SpecError(
                 "--backend writes scores alone: leave out --report, --fdr, --group-by and --sort."
             )
+        if reading:
+            raise SpecError(
+                "--backend reads images as the model was trained on: leave out the options for "
+                "reading, such as --size."
+            )
         if out is None:
             raise SpecError("--backend needs a folder for the scores: --out FOLDER.")
         _score_many(model, source, out, backend, workers, image_column, as_json, quiet)

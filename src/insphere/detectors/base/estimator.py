@@ -588,6 +588,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         return ""
 
     @property
+    def fills_canvas(self) -> bool:
+        """Whether it can be exported only for images that fill their canvas."""
+        return False
+
+    @property
     def uses_pretrained(self) -> bool:
         """Whether each image is processed by a pretrained network, which is slow."""
         return self.card.needs_pretrained

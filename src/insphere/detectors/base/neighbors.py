@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 SEARCHES = ("rows", "faiss")
 CELL_ROWS = 256  # training rows from which each cell's centre is found
 LOOKED_AT = 16  # one of so many cells is searched, the nearest ones
-LEAST_LOOKED_AT = 8
+LEAST_LOOKED_AT, MOST_LOOKED_AT = 8, 32
 AT_ONCE = 4096
 
 
@@ -86,7 +86,8 @@ class Cells:
         self._coarse = faiss.IndexFlatL2(training.shape[1])  # the index does not own it
         self._coarse.add(np.ascontiguousarray(centers, np.float32))
         self._index = faiss.IndexIVFFlat(self._coarse, training.shape[1], count)
-        self._index.nprobe = min(count, max(LEAST_LOOKED_AT, math.ceil(count / LOOKED_AT)))
+        probes = min(MOST_LOOKED_AT, max(LEAST_LOOKED_AT, math.ceil(count / LOOKED_AT)))
+        self._index.nprobe = min(count, probes)
         for start in range(0, len(training), AT_ONCE):
             self._index.add(np.ascontiguousarray(training[start : start + AT_ONCE], np.float32))
 

@@ -30,10 +30,16 @@ from insphere.detectors.pretrained.patch_scores import (
     enlargements,
     image_maps,
     pool_patches,
+    shown_patches,
 )
 from insphere.detectors.pretrained.places import Places, UsualScores
 from insphere.detectors.pretrained.regions import Mask, Region, judged, read_region
-from insphere.detectors.pretrained.scoring_heads import PatchMaps, PatchPooling, PlacedScores
+from insphere.detectors.pretrained.scoring_heads import (
+    JudgedPatches,
+    PatchMaps,
+    PatchPooling,
+    PlacedScores,
+)
 from insphere.errors import DataError
 from insphere.features import Form
 from insphere.features.extract import BATCH
@@ -44,6 +50,7 @@ from insphere.resources import PREPARING, rows_within
 from insphere.training.device import resolve_device
 
 Half = NDArray[np.float16]
+Positions = NDArray[np.int64]
 REGION, USUAL = OWN = ("region", "usual")  # names of arrays in a saved model
 SHORTER_SIDE = 336  # pixels of photographs as the network sees them, by default
 MOST_ENLARGED = 16.0
@@ -152,16 +159,8 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
             if self.scale_ is None:
                 parts.append(image_maps(grids, (height, width), self.smoothing, self._spread))
                 continue
-            # The last row and column of patches reach beyond the images.
-            side = (self.form_.stride or 1) / self.scale_
-            covered = [max(n, round(side * count)) for n, count in
-                       zip((height, width), self.form_.shape, strict=True)]  # fmt: skip
-            maps = image_maps(grids, (covered[0], covered[1]), self.smoothing, self._spread)
-            off = round(self.backbone_.offset * side)
-            down, across = (
-                np.clip(np.arange(n) - off, 0, m - 1)
-                for n, m in zip((height, width), covered, strict=True)
-            )
+            covered, down, across = self._covered((height, width))
+            maps = image_maps(grids, covered, self.smoothing, self._spread)
             maps = maps[:, down][:, :, across]
             for one, image in zip(maps, part, strict=True):
                 lower, right = content_size(image)
@@ -256,8 +255,24 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
     def _module(self) -> nn.Module:
         heads = [member._head() for member in self.members_]
         head = NearestClass(heads, self.radii_) if heads else self._head()
-        head = head.to(self._extractor.device)
-        return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), head).eval()
+        return self._on_patches(head)
+
+    def _on_patches(self, head: nn.Module) -> nn.Module:
+        """Return the module from images that fill their canvas to what `head` says of patches.
+
+        With a region, the head sees the judged patches alone, (N, 1, P, C).
+        """
+        parts: list[nn.Module] = [FeatureModule(self._extractor, self._tail, self.form_)]
+        if self.region_ is not None:
+            parts.append(JudgedPatches(self._judged))
+        return nn.Sequential(*parts, head.to(self._extractor.device)).eval()
+
+    @property
+    def _judged(self) -> Mask:
+        """Where images that fill their canvas are judged, (rows, columns)."""
+        if self.region_ is None:
+            return np.ones(self.form_.shape, bool)
+        return judged(self.region_, (1.0, 1.0), self.form_.shape)
 
     def _patch_head(self) -> nn.Module:
         """Return what `_patch_scores` computes, as a module on patches (N, G, G, C)."""
@@ -265,31 +280,60 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
 
     @property
     def not_exported(self) -> str:
-        """Why it cannot be exported: only images that are resized as a whole can be."""
-        if self.scale_ is not None:
+        """Why it cannot be exported: photographs of several sizes need a graph for each size."""
+        trained: Any = getattr(self, "trained_on_", None)
+        if self.fills_canvas and trained is not None and trained.fit != "stretch":
             return (
-                "it looks at photographs at their own scale, in parts and without what fills "
-                "their canvas; fit it with scale=None and a resolution"
+                "it looks at photographs of several sizes, each at its own scale, and a graph is "
+                "for one size; fit it with a size, or with scale=None and a resolution"
             )
-        return "" if self.region_ is None else "it leaves out a region; fit it without"
+        return ""
+
+    @property
+    def fills_canvas(self) -> bool:
+        """Whether an exported model scores only photographs that fill their canvas."""
+        return self.scale_ is not None
 
     def _map_module(self) -> nn.Module | None:
         if self.members_:
             return None
         size = (self.modality_.sample_shape[1], self.modality_.sample_shape[2])
-        enlarging = enlargements(self.form_.shape, size, self.smoothing, self._spread)
+        covered, down, across = self._covered(size)
+        rows, columns = enlargements(self.form_.shape, covered, self.smoothing, self._spread)
         scores = self._patch_head()
         if (placing := self._placing()) is not None:
             scores = nn.Sequential(scores, placing)
-        maps = PatchMaps(scores, *enlarging).to(self._extractor.device)
-        return nn.Sequential(FeatureModule(self._extractor, self._tail, self.form_), maps).eval()
+        known = self._judged
+        shown = None if known.all() else shown_patches(known, covered)
+        if shown is not None:
+            shown = (shown[0], shown[1][np.ix_(down, across)])
+        return self._on_patches(
+            PatchMaps(scores, rows[down], columns[across], self.form_.shape, shown)
+        )
+
+    def _covered(self, size: tuple[int, int]) -> tuple[tuple[int, int], Positions, Positions]:
+        """Return the pixels that the grid covers, and which rows and columns of these are shown.
+
+        Of photographs at their own scale, the last row and column of patches reach beyond them.
+        """
+        if self.scale_ is None:
+            return size, np.arange(size[0]), np.arange(size[1])
+        side = (self.form_.stride or 1) / self.scale_
+        covered = [max(n, round(side * count)) for n, count in
+                   zip(size, self.form_.shape, strict=True)]  # fmt: skip
+        off = round(self.backbone_.offset * side)
+        down, across = (
+            np.clip(np.arange(n) - off, 0, m - 1) for n, m in zip(size, covered, strict=True)
+        )
+        return (covered[0], covered[1]), down, across
 
     def _placing(self) -> nn.Module | None:
         """Return what `_placed` computes, as a module; None if it changes nothing."""
         if self.usual_ is None:
             return None
-        mean, deviation = self.usual_.grids(np.ones(self.form_.shape, bool))
-        return PlacedScores(mean.ravel(), deviation.ravel())
+        known = self._judged
+        mean, deviation = self.usual_.grids(known)
+        return PlacedScores(mean[known], deviation[known])
 
     def _pooling(self) -> nn.Module:
         pooling = PatchPooling(self.pooling, self.top_share)

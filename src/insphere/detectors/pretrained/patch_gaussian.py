@@ -171,8 +171,8 @@ class PatchGaussian(PatchDetector):
         return nn.Sequential(self._patch_head(), self._pooling())
 
     def _patch_head(self) -> nn.Module:
-        known = np.ones(self.form_.shape, bool)
-        where = places_in(known).ravel() if self._n_places > 1 else np.zeros(known.size, np.int64)
+        known = self._judged
+        where = places_in(known)[known] if self._n_places > 1 else np.zeros(known.sum(), np.int64)
         return GaussianPatches(self.means_, self.whitenings_, where)
 
     def _learned(self) -> dict[str, Array]:

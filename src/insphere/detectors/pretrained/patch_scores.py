@@ -128,6 +128,31 @@ def enlargements(
     return found
 
 
+def shown_patches(
+    known: NDArray[np.bool_], size: tuple[int, int]
+) -> tuple[NDArray[np.int64], Floats]:
+    """Return what `image_maps` does about positions without a patch, as two arrays.
+
+    Parameters
+    ----------
+    known : ndarray of bool, shape (rows, columns)
+        Where there are patches.
+    size : (int, int)
+        Height and width of the maps, in pixels.
+
+    Returns
+    -------
+    places : ndarray of int64, shape (rows · columns,)
+        Of each position the place, among the patches there are, of the nearest one.
+    shown : ndarray of float64, shape (H, W)
+        By which maps are multiplied.
+    """
+    order = np.zeros(known.shape)
+    order[known] = np.arange(known.sum())
+    places = _continued(np.where(known, order, np.nan), known).astype(np.int64)
+    return places.ravel(), _enlarged(known.astype(np.float64), size, order=0)
+
+
 def _enlarged(values: Floats, size: tuple[int, int], order: int) -> Floats:
     factors = (size[0] / values.shape[0], size[1] / values.shape[1])
     enlarged: Floats = zoom(values, factors, order=order, mode="nearest", grid_mode=True)

@@ -259,6 +259,26 @@ class DiscriminatorOfPatches(nn.Module):
         return nn.functional.softplus(logits.double())
 
 
+class JudgedPatches(nn.Module):
+    """The patches that are judged, (N, G, G, C) to (N, 1, P, C).
+
+    Parameters
+    ----------
+    judged : ndarray of bool, shape (G, G)
+        Where they are.
+    """
+
+    places: Tensor
+
+    def __init__(self, judged: NDArray[np.bool_]) -> None:
+        super().__init__()
+        self.register_buffer("places", torch.from_numpy(np.flatnonzero(judged)))
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """Select."""
+        return patches.flatten(1, 2)[:, self.places][:, None]
+
+
 class PatchMaps(nn.Module):
     """Heat maps from patches, (N, G, G, C) to (N, H, W), float32.
 
@@ -268,19 +288,38 @@ class PatchMaps(nn.Module):
         From patches to their scores, (N, P).
     rows, columns : ndarray, shapes (H, G) and (W, G)
         See `insphere.detectors.pretrained.patch_scores.enlargements`.
+    grid : (int, int)
+        Rows and columns of patches.
+    shown : tuple of ndarray, optional
+        See `insphere.detectors.pretrained.patch_scores.shown_patches`, if some are not judged.
     """
 
     rows: Tensor
     columns: Tensor
+    nearest: Tensor | None
+    factor: Tensor | None
 
-    def __init__(self, scores: nn.Module, rows: NDArray[Any], columns: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        scores: nn.Module,
+        rows: NDArray[Any],
+        columns: NDArray[Any],
+        grid: tuple[int, int],
+        shown: tuple[NDArray[Any], NDArray[Any]] | None = None,
+    ) -> None:
         super().__init__()
-        self.scores = scores
+        self.scores, self.grid = scores, grid
+        for name, values in zip(("nearest", "factor"), shown or (None, None), strict=True):
+            self.register_buffer(name, None if values is None else torch.from_numpy(values))
         self.register_buffer("rows", torch.from_numpy(rows))
         self.register_buffer("columns", torch.from_numpy(columns))
 
     def forward(self, patches: Tensor) -> Tensor:
         """Compute the maps of a batch."""
-        grids = self.scores(patches).double().unflatten(1, patches.shape[1:3])
-        maps: Tensor = (self.rows @ grids @ self.columns.T).float()
-        return maps
+        scores = self.scores(patches).double()
+        if self.nearest is not None:
+            scores = scores[:, self.nearest]
+        maps: Tensor = self.rows @ scores.unflatten(1, self.grid) @ self.columns.T
+        if self.factor is not None:
+            maps = maps.float() * self.factor
+        return maps.float()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from insphere.data.inputs import LARGEST
+from insphere.data.value_range import LARGEST
 from insphere.errors import DataError
 
 MOST_COLUMNS = 20_000
@@ -88,6 +89,34 @@ class Frame:
             known = ", ".join(self.names[:20]) + (", …" if len(self.names) > 20 else "")
             raise DataError(f"There is no column {name}; the columns are: {known}.")
         return self.columns[place]
+
+    def as_json(self) -> str:
+        """Return names and values as JSON, from which `of_json` makes the same table."""
+        columns = [
+            {"texts": values.tolist()}
+            if values.dtype == object
+            else {"numbers": [None if v != v else v for v in values.tolist()]}
+            for values in self.columns
+        ]
+        return json.dumps({"names": self.names, "columns": columns}, ensure_ascii=False)
+
+    @classmethod
+    def of_json(cls, text: str) -> Self:
+        """Read what `as_json` returned.
+
+        Raises
+        ------
+        ValueError, TypeError, KeyError
+            If it is something else.
+        """
+        given = json.loads(text)
+        columns = [
+            np.array(one["texts"], dtype=object)
+            if "texts" in one
+            else np.array([np.nan if v is None else v for v in one["numbers"]], dtype=np.float64)
+            for one in given["columns"]
+        ]
+        return cls(tuple(map(str, given["names"])), tuple(columns))
 
     @cached_property
     def _places(self) -> dict[str, int]:
@@ -166,6 +195,53 @@ def as_frame(X: Any) -> Frame:
     else:
         given = [_of_pandas(name, X.iloc[:, i]) for i, name in enumerate(names)]
     return Frame(tuple(names), tuple(given))
+
+
+def with_names(X: Any, names: Sequence[str]) -> Frame:
+    """Give the columns of an array, or of a list of rows, the names of training.
+
+    Parameters
+    ----------
+    X : array or sequence of sequences, shape (n, k)
+        Numbers and texts; None is a missing value.
+    names : sequence of str, length k
+        In the order of training.
+
+    Raises
+    ------
+    DataError
+        If there are not as many columns.
+    """
+    try:
+        values = np.asarray(X)
+    except ValueError as error:
+        raise DataError("A table holds rows of one length.") from error
+    if values.ndim != 2 or values.shape[1] != len(names):
+        raise DataError(
+            f"The detector was trained on {len(names)} columns, but got an array of shape "
+            f"{values.shape}: give the same columns."
+        )
+    if values.dtype.kind in "iufb":
+        return Frame(tuple(names), tuple(values.T.astype(np.float64)))
+    if not isinstance(X, np.ndarray):  # numbers beside texts would have become texts
+        columns = [_of_values(n, list(c)) for n, c in zip(names, zip(*X, strict=True), strict=True)]
+        return Frame(tuple(names), tuple(columns))
+    texts = [[None if v is None else str(v) for v in column] for column in values.T.tolist()]
+    return Frame(tuple(names), tuple(np.array(column, dtype=object) for column in texts))
+
+
+def numbers_of(frame: Frame, names: Sequence[str]) -> NDArray[np.float64]:
+    """Return columns of numbers by their names, shape (n, k), for a model without a schema.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, or it holds texts.
+    """
+    columns = [frame.column(name) for name in names]
+    if any(values.dtype == object for values in columns):
+        raise DataError("The detector was trained on numbers, but the table also holds texts.")
+    return np.column_stack(columns)
 
 
 def _of_pandas(name: str, series: Any) -> NDArray[Any]:

@@ -21,7 +21,14 @@ from insphere.modalities.tables.encode import Column, Schema
 from insphere.modalities.tables.explain import row_exhibits
 from insphere.modalities.tables.faults import fault
 from insphere.modalities.tables.files import is_table_file
-from insphere.modalities.tables.frame import Frame, as_frame, check_width, is_frame
+from insphere.modalities.tables.frame import (
+    Frame,
+    as_frame,
+    check_width,
+    is_frame,
+    numbers_of,
+    with_names,
+)
 from insphere.modalities.tables.table_set import TableSet, read_table, table_set
 
 
@@ -127,25 +134,11 @@ class Tables(Modality):
         if isinstance(X, TableSet):
             X = X.frame
         if not isinstance(X, Frame) and not is_frame(X):
-            X = self._named(X)
+            X = with_names(np.asarray(X), [column.name for column in self.columns])
         data, said = Schema(self.columns).encode(as_frame(X))
         if said:
             warnings.warn(said, stacklevel=2)
         return data
-
-    def _named(self, X: Any) -> Frame:
-        """Give the columns of an array the names of training."""
-        values = np.asarray(X)
-        if values.ndim != 2 or values.shape[1] != len(self.columns):
-            raise DataError(
-                f"The detector was trained on {len(self.columns)} columns, but got an array of "
-                f"shape {values.shape}: give the same columns."
-            )
-        names = tuple(column.name for column in self.columns)
-        if values.dtype.kind in "iufb":
-            return Frame(names, tuple(values.T.astype(np.float64)))
-        texts = [[None if v is None else str(v) for v in column] for column in values.T.tolist()]
-        return Frame(names, tuple(np.array(column, dtype=object) for column in texts))
 
     def feature_name(self, position: int) -> str | None:
         """Return the name of a number that the schema makes."""
@@ -253,8 +246,4 @@ def _plain(X: Any, estimator: Any) -> Any:
         if not is_frame(X) or type(X).__module__.partition(".")[0] == "pandas":
             return X
         X = as_frame(X)
-    names = getattr(estimator, "feature_names_in_", X.names)
-    columns = [X.column(str(name)) for name in names]
-    if any(values.dtype == object for values in columns):
-        raise DataError("The detector was trained on numbers, but the table also holds texts.")
-    return np.column_stack(columns)
+    return numbers_of(X, [str(name) for name in getattr(estimator, "feature_names_in_", X.names)])
