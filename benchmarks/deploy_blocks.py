@@ -198,7 +198,7 @@ def bulk() -> str:
         "(`load`), in one run more than in another: compare processor time, not images a second. "
         "Rows: `benchmarks/results/bulk.jsonl`, made by `python benchmarks/bulk.py`.\n"
     )
-    return _table(header, cells, 1) + said
+    return markdown(header, cells, 1) + said
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
