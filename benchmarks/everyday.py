@@ -67,6 +67,10 @@ MAP_IS_SHOWN = """() => {
   const image = document.querySelector("[data-test=shot-map] img");
   return image && image.complete && image.naturalWidth > 60;
 }"""
+IS_LAST = """() => {
+  const words = document.querySelector("[data-test=place]").textContent.split(" of ");
+  return words[0] === words[1];
+}"""
 # Presses a key; the seconds until another photo is shown, as the page itself sees it.
 NEXT = """(key) => new Promise((done) => {
   const started = performance.now();
@@ -197,7 +201,8 @@ def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
             opened = Store(store)
             inspections = Inspections(opened)
             _until(lambda: inspections.done(batch)[0] > 0)
-            page.goto(f"{page.url.partition('?')[0]}?show=all")
+            start = f"{page.url.partition('?')[0]}?show=all"
+            page.goto(start)
             page.wait_for_selector("[data-keys=heard] [data-test=photo-verdict]")
             pages: list[float] = []
             keys: list[float] = []
@@ -207,7 +212,12 @@ def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
                 worker = _process_of("inspection_worker", str(store), "score")
                 memory.append((share, _memory(worker), _memory(studio)))
                 pages.append(_answer(page.url))
-                keys += [page.evaluate(NEXT, key) for key in ("ArrowRight", "f", "ArrowRight")]
+                for key in ("ArrowRight", "f", "ArrowRight"):
+                    if page.evaluate(IS_LAST):  # no key leads further: begin again
+                        page.goto(start)
+                        page.wait_for_selector("[data-keys=heard] [data-test=photo-verdict]")
+                        break
+                    keys.append(page.evaluate(NEXT, key))
                 page.wait_for_timeout(500)
             seconds = time.perf_counter() - started
             alarms, errors = (inspections.count(batch, one) for one in ("alarms", "unreadable"))
