@@ -25,10 +25,10 @@ studio: .venv/.installed-studio ## choose, train and compare in a browser
 	$(BIN)/insphere studio $(ARGS)
 
 test: .venv/.installed-dev ## run the tests, for example with ARGS="-k data"
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-processors: .venv/.installed-dev ## run the numerical tests as on other processors (an hour)
-	PYTHON=$(BIN)/python .ci/processors -n $(JOBS) --dist loadfile $(ARGS)
+	PYTHON=$(BIN)/python .ci/processors -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: .venv/.installed-dev ## try odd inputs for MINUTES=30, or until one is not answered well
 	@end=$$(($$(date +%s) + 60 * $(MINUTES))); \

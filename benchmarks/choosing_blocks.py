@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from insphere.workflows.choosing.judging import rank_correlation
+from tables_of_rows import markdown
 
 RESULTS = Path(__file__).parent / "results"
 DEFECTS = ("blowhole", "break", "crack", "fray", "uneven", "all")
@@ -28,12 +29,6 @@ def rows() -> dict[str, list[dict[str, Any]]]:
 def singles(listed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave the combinations out."""
     return [row for row in listed if row["method"] != "combination"]
-
-
-def table(header: list[str], body: list[list[str]]) -> str:
-    """Lay out a Markdown table."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *body]) + "\n"
 
 
 def percent(value: float) -> str:
@@ -69,7 +64,7 @@ def regret() -> str:
         return ""
     mean = ["mean", "", "", "", "", percent(float(np.mean(lost))), f"{np.nanmean(related):.2f}"]
     header = ["set", "chosen", "its AUC", "best in hindsight", "its AUC", "regret", "rank corr."]
-    return table(header, [*body, mean])
+    return markdown(header, [*body, mean])
 
 
 def fixed() -> str:
@@ -87,7 +82,7 @@ def fixed() -> str:
         [name, percent(float(np.mean(lost[name]))), percent(max(lost[name])), str(len(lost[name]))]
         for name in order
     ]
-    return table(["always", "mean regret", "greatest", "sets"], body)
+    return markdown(["always", "mean regret", "greatest", "sets"], body)
 
 
 def kinds() -> str:
@@ -106,7 +101,7 @@ def kinds() -> str:
         [kind, f"{np.nanmean(found):.2f}", percent(float(np.mean(lost[kind])))]
         for kind, found in sorted(related.items(), key=lambda item: -float(np.nanmean(item[1])))
     ]
-    return table(["kind", "mean rank correlation", "mean regret if it alone decided"], body)
+    return markdown(["kind", "mean rank correlation", "mean regret if it alone decided"], body)
 
 
 def segmentation() -> str:
@@ -123,7 +118,7 @@ def segmentation() -> str:
                 percent(row["pro"]),
             ]
         )
-    return table(["method", *DEFECTS, "pixel AUC", "PRO"], body)
+    return markdown(["method", *DEFECTS, "pixel AUC", "PRO"], body)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

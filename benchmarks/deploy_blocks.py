@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 from insphere.detectors.registry import detector_class
+from tables_of_rows import markdown
 
 RESULTS = Path(__file__).parent / "results"
 NOTHING = "Not measured yet.\n"
@@ -19,11 +20,6 @@ def _rows(name: str) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
-
-
-def _table(header: list[str], rows: list[list[str]], texts: int) -> str:
-    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows]) + "\n"
 
 
 def _title(row: Mapping[str, Any]) -> str:
@@ -43,7 +39,7 @@ def methods() -> str:
         ]
         for row in rows
     ]  # fmt: skip
-    return _table(header, cells, 2)
+    return markdown(header, cells, 2)
 
 
 def variants() -> str:
@@ -57,7 +53,7 @@ def variants() -> str:
         for row in _rows("export")
         for variant, found in row["variants"].items()
     ]  # fmt: skip
-    return _table(header, cells, 3) if cells else NOTHING
+    return markdown(header, cells, 3) if cells else NOTHING
 
 
 def runtime() -> str:
@@ -88,7 +84,7 @@ def runtime() -> str:
             "that times are many times longer than on an idle one. Compare the lines, not the "
             "seconds.\n"
         )
-    return _table(header, cells, 2) + said
+    return markdown(header, cells, 2) + said
 
 
 def serve() -> str:
@@ -119,7 +115,7 @@ def serve() -> str:
         "wanted to run. Compare the milliseconds of processor time, not the seconds. Rows: "
         "`benchmarks/results/serve.jsonl`, made by `python benchmarks/serve.py`.\n"
     )
-    return _table(header, cells, 2) + said
+    return markdown(header, cells, 2) + said
 
 
 def many_rows() -> str:
@@ -151,7 +147,7 @@ def many_rows() -> str:
         "before took too long, or nobody ran it. Rows: `benchmarks/results/many_rows.jsonl`, made "
         "by `python benchmarks/many_rows.py`.\n"
     )
-    return _table(header, cells, 1) + said
+    return markdown(header, cells, 1) + said
 
 
 def bulk() -> str:
@@ -202,7 +198,7 @@ def bulk() -> str:
         "(`load`), in one run more than in another: compare processor time, not images a second. "
         "Rows: `benchmarks/results/bulk.jsonl`, made by `python benchmarks/bulk.py`.\n"
     )
-    return _table(header, cells, 1) + said
+    return markdown(header, cells, 1) + said
 
 
 BLOCKS: Mapping[str, Callable[[], str]] = {

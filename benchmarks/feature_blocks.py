@@ -12,15 +12,10 @@ from feature_develop import CANDIDATES, ROWS, chosen_heads, means_without
 from features import HEADS, RESULTS, by_head, complete_means, results_of, title_of
 from insphere.experiments.analysis.published_results import REPORTED_FPSVDD
 from insphere.experiments.store.jsonl_rows import read_rows
+from tables_of_rows import markdown
 
 DATASETS = ("cifar10", "fashion-mnist", "mnist")
 NOT_YET = "Not measured yet.\n"
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Lay out a Markdown table whose first column is text and whose others are numbers."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows]) + "\n"
 
 
 def summary() -> str:
@@ -37,7 +32,7 @@ def summary() -> str:
         ]
         for title in titles
     ]
-    return table(["mean AUC, %", *DATASETS], rows)
+    return markdown(["mean AUC, %", *DATASETS], rows)
 
 
 def develop() -> str:
@@ -55,7 +50,7 @@ def develop() -> str:
     found = by_head("cifar10")
     reached = [np.mean(found.get(title, {}).get(name, [np.nan])) for name, title in chosen.items()]
     said = f"The selected heads have a mean AUC of {np.mean(reached):.2f} % on the test images.\n"
-    return f"{table(header, rows)}\n{said}"
+    return f"{markdown(header, rows)}\n{said}"
 
 
 def chosen_mean(dataset: str) -> str:
@@ -91,7 +86,7 @@ def classes(dataset: str) -> str:
         ]
         for title, one in found.items()
     ]
-    return table(["head", *names, "mean"], rows)
+    return markdown(["head", *names, "mean"], rows)
 
 
 def trials() -> str:
@@ -107,7 +102,7 @@ def trials() -> str:
         [trial, *(f"{one[name]:.1f}" if name in one else "–" for name in names)]
         for trial, one in found.items()
     ]
-    return table(["AUC, %", *names], rows)
+    return markdown(["AUC, %", *names], rows)
 
 
 def cost() -> str:
@@ -125,7 +120,7 @@ def cost() -> str:
         for title, pairs in seconds.items()
     ]
     header = ["CIFAR-10, seconds for one class (the fastest)", "fit", "score 10,000 images"]
-    return table(header, rows) if rows else NOT_YET
+    return markdown(header, rows) if rows else NOT_YET
 
 
 def speed() -> str:
@@ -141,7 +136,7 @@ def speed() -> str:
         "images a second",
         "share of the speed of the network alone",
     ]
-    return table(header, rows)
+    return markdown(header, rows)
 
 
 def maps() -> str:
@@ -154,7 +149,7 @@ def maps() -> str:
         for row in read_rows(RESULTS / "feature-maps.jsonl")
     ]
     header = ["270 damaged and 270 undamaged stop signs, %", "image AUC", "pixel AUC", "PRO"]
-    return table(header, rows) if rows else NOT_YET
+    return markdown(header, rows) if rows else NOT_YET
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -9,16 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from insphere.experiments.store.jsonl_rows import read_rows
+from tables_of_rows import markdown
 
 RESULTS = Path(__file__).parent / "results"
 DEFECTS = ("break", "fray", "blowhole", "uneven", "crack")
 NOT_YET = "Not measured yet.\n"
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Lay out a Markdown table whose first column is text and whose others are numbers."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows]) + "\n"
 
 
 def tiles(split: str) -> str:
@@ -35,7 +30,7 @@ def tiles(split: str) -> str:
         ]
         for row in rows
     ]
-    return table(["%", "image AUC", *DEFECTS, "pixel AUC", "PRO"], lines)
+    return markdown(["%", "image AUC", *DEFECTS, "pixel AUC", "PRO"], lines)
 
 
 def embeddings() -> str:
@@ -48,7 +43,7 @@ def embeddings() -> str:
         [head, f"{100 * float(np.mean([row['auc'][head] for row in rows])):.2f}"] for head in heads
     ]
     count = len({row["category"] for row in rows})
-    return table([f"{count} categories, {len(rows)} runs", "mean AUC, %"], lines)
+    return markdown([f"{count} categories, {len(rows)} runs", "mean AUC, %"], lines)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

@@ -26,6 +26,7 @@ from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.figures.auc_heatmap import HeatTable, heat_map
 from insphere.figures.radii import Reached, radius_curves
 from insphere.report.gallery import PlannedFigure
+from tables_of_rows import markdown
 
 HERE = Path(__file__).parent
 ROWS = HERE / "results" / "stop-signs.jsonl"
@@ -66,12 +67,6 @@ def spread(values: list[float], best: bool = False) -> str:
     return f"**{text}**" if best else text
 
 
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """Lay out a Markdown table whose first column is text and whose others are numbers."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows]) + "\n"
-
-
 def measures(row: Row) -> dict[str, float]:
     """Return the AUCs of the first table."""
     kinds = row["kinds"]
@@ -104,7 +99,7 @@ def summary() -> str:
             values = means[title][column]
             cells.append(spread(values, round(100 * float(np.mean(values)), 1) == top[column]))
         lines.append([*cells, str(len(rows))])
-    return table(["AUC, %", "paper, 20 attacked", *columns, "seeds"], lines)
+    return markdown(["AUC, %", "paper, 20 attacked", *columns, "seeds"], lines)
 
 
 def budgets() -> str:
@@ -118,7 +113,7 @@ def budgets() -> str:
             title,
             *(spread([row[f"first_{same}"][attack_class(s)] for row in rows]) for s in BUDGETS),
         ])  # fmt: skip
-    return table([f"the same {same} signs", *(f"{s:,} steps" for s in BUDGETS)], lines)
+    return markdown([f"the same {same} signs", *(f"{s:,} steps" for s in BUDGETS)], lines)
 
 
 def kinds(strength: int) -> str:
@@ -136,7 +131,7 @@ def kinds(strength: int) -> str:
         ]
         for title, rows in found.items()
     ]
-    return table([f"strength {strength}", *KINDS], lines)
+    return markdown([f"strength {strength}", *KINDS], lines)
 
 
 def fooled() -> str:
@@ -158,7 +153,7 @@ def fooled() -> str:
         for norm, radii in attacked.items()
         for radius in radii
     ]
-    return table(["%", *columns, "seeds"], lines)
+    return markdown(["%", *columns, "seeds"], lines)
 
 
 def facts() -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """Lay out a Markdown table whose first column is text and whose others are numbers."""
-    rule = ["---", *["---:"] * (len(header) - 1)]
+def markdown(header: list[str], rows: list[list[str]], texts: int = 1) -> str:
+    """Lay out a Markdown table whose first columns are texts and whose others are numbers."""
+    rule = ["---"] * texts + ["---:"] * (len(header) - texts)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [header, rule, *rows]) + "\n"
 
 

@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["INSPHERE_CACHE"] = cache.name
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with many slow tests first, so that no process waits for a long file at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
+
+
 @pytest.fixture(autouse=True)
 def _own_limit_of_pixels(monkeypatch):
     """Keep the limit that a test sets on the pixels of an image from the tests after it."""
@@ -51,6 +58,15 @@ def digits():
 
     data = load_digits()
     return (data.images / 16 * 255).astype("uint8")[..., None], data.target
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    """5,000 digits of MNIST of 28×28 pixels as uint8 images, and which digit each shows."""
+    from insphere.data.load import load_dataset
+
+    data = load_dataset("mnist-5k", cache=False)
+    return data.images, data.labels
 
 
 # ---------------------------------------------------------------------- the studio in a browser

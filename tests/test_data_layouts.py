@@ -352,3 +352,18 @@ def test_npy_stays_on_disk(tmp_path):
     assert isinstance(data.images, np.memmap)
     np.testing.assert_array_equal(data.images, COLOUR)
     assert data.class_names == ("normal",)
+
+
+@pytest.mark.parametrize("name", ["images", "labels"])
+def test_a_member_that_is_no_array(tmp_path, name):
+    path = tmp_path / "set.npz"
+    arrays = {"images": np.zeros((3, 4, 4), np.uint8), "labels": np.arange(3)}
+    with zipfile.ZipFile(path, "w") as archive:
+        for own, values in arrays.items():
+            with archive.open(f"{own}.npy", "w") as file:
+                if own == name:
+                    file.write(b"no array")
+                else:
+                    np.lib.format.write_array(file, values)
+    with pytest.raises(DataError, match=rf"not a readable .npz archive: {name} is no array"):
+        load_dataset(path)

@@ -43,7 +43,7 @@ def weights_act_on_gradients(estimator):
 
 
 @parametrize_with_checks(
-    [DeepCAE(epochs=3)],
+    [DeepCAE(epochs=3, contamination=0.05)],
     expected_failed_checks=weights_act_on_gradients,
 )
 def test_scikit_learn_checks(estimator, check):

@@ -53,7 +53,7 @@ TINY = {
     "kde": {"preprocess": "gcn"},
     "isolation-forest": {"n_estimators": 10},
     "deep-sad": {"epochs": 1, "pretrain_epochs": 1},
-    "hsc": {"epochs": 1},
+    "hsc": {"epochs": 1, "pretrain_epochs": 1},
     "untrained": {},
     "segmentation": {"epochs": 2, "widths": (4, 8, 8)},
 }

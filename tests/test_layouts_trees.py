@@ -370,6 +370,95 @@ def test_every_layout_is_in_the_documentation():
         assert f"| {layout.name} | {layout.form} | {layout.meaning} |" in text
 
 
+def write_photo(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(60, 200, (16, 16, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def write_mask(path: Path, defective: bool) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.zeros((16, 16), np.uint8)
+    pixels[4:8, 4:8] = 255 * defective
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
+@pytest.mark.parametrize("folder", ["", "MT_Free/Imgs/"])
+@pytest.mark.parametrize("defective", [0, 1, 6])
+def test_masks_of_the_same_name_with_another_suffix(tmp_path, suffix, folder, defective):
+    for k in range(8):
+        write_photo(tmp_path / f"set/{folder}{k}.jpg", k)
+        write_mask(tmp_path / f"set/{folder}{k}.{suffix}", k >= 8 - defective)
+    if folder:
+        write_photo(tmp_path / "set/MT_Crack/Imgs/a.jpg", 9)
+        write_mask(tmp_path / f"set/MT_Crack/Imgs/a.{suffix}", True)
+    data = load_dataset(tmp_path / "set")
+    assert len(data) == 8 + bool(folder)
+    assert data.masks is not None
+    assert data.masks.any(axis=(1, 2)).sum() == defective + bool(folder)
+    if not folder:
+        assert told(data)["all", "defective", True] == defective
+
+
+def test_a_photo_in_two_formats_is_no_mask(tmp_path):
+    for k in range(4):
+        write_photo(tmp_path / f"set/{k}.jpg", k)
+        write_photo(tmp_path / f"set/{k}.png", k)
+    assert len(load_dataset(tmp_path / "set")) == 8
+
+
+def test_masks_of_good_images_hide_no_masks(tmp_path):
+    for k in range(40):
+        write_photo(tmp_path / f"set/photos/{k:02d}.jpg", k)
+        write_mask(tmp_path / f"set/outlines/{k:02d}.png", k > 35)
+    with pytest.raises(DataError, match="40 files in outlines/ that look like masks"):
+        load_dataset(tmp_path / "set")
+
+
+def test_photographed_items_are_not_divided(tmp_path):
+    for item in range(4):
+        for k in range(3):
+            write_photo(tmp_path / f"set/kos{item:02d}/Part{k}.jpg", 3 * item + k)
+            write_mask(tmp_path / f"set/kos{item:02d}/Part{k}_label.bmp", k == 2)
+    data = load_dataset(tmp_path / "set")
+    assert told(data) == {("all", "normal", False): 8, ("all", "defective", True): 4}
+    split = OneClassSplit(data, "normal")
+    assert data.groups is not None
+    trained, tested = data.groups[split.train], data.groups[split.test]
+    assert not set(trained.tolist()) & set(tested.tolist())
+
+
+def test_a_public_test_part(tmp_path):
+    tree = images("train/good", 3) | images("validation/good", 2) | images("test_private", 2)
+    tree |= images("test_public/good", 2) | images("test_public/bad", 2)
+    tree |= masks("test_public/ground_truth/bad", 2, "_mask")
+    data = load_dataset(write(tmp_path / "set", tree))
+    counts = {("train", "good", False): 5, ("test", "good", False): 2, ("test", "bad", True): 2}
+    assert told(data) == counts
+    assert contents_of(data).ignored == {"images in test_private": 2}
+
+
+@pytest.mark.parametrize(
+    "folder", ["@eaDir", "__MACOSX", "$RECYCLE.BIN", ".thumbnails", "#recycle", "lost+found"]
+)
+def test_what_the_system_puts_beside_photos_is_not_read(tmp_path, folder):
+    tree = images("good", 3) | images(f"good/{folder}", 3) | images(f"{folder}/good", 2)
+    assert len(load_dataset(write(tmp_path / "set", tree))) == 3
+
+
+@pytest.mark.parametrize(("good", "other"), [("good", "bad"), ("OK", "NG"), ("normal", "scratch")])
+def test_the_one_class_that_is_called_normal_is(tmp_path, good, other):
+    data = load_dataset(write(tmp_path / "set", images(good, 3) | images(other, 3)))
+    assert data.normal_classes == (good,)
+    tree = images(f"train/{good}", 3) | images(f"train/{other}", 3) | images(f"test/{other}", 1)
+    assert load_dataset(write(tmp_path / "parts", tree)).normal_classes == (good,)
+    assert (
+        load_dataset(write(tmp_path / "two", images("ok", 2) | images("good", 2))).normal_classes
+        == ()
+    )
+
+
 def test_a_large_folder_is_told_quickly(tmp_path):
     class Many(FolderFiles):
         @property

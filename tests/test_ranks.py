@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from insphere.cli import main
 from insphere.detectors.model_folder import load_detector
 from insphere.nets.batch_norm import BatchNorm1d
 from insphere.nets.ranks import averaged, jointly, own_rows, rank, ranks
@@ -26,21 +28,22 @@ from insphere.detectors.registry import build_detector
 from insphere.nets.ranks import together
 
 torch.set_num_threads(1)
-kind, out, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3])
-chance = np.random.default_rng(0)
-params = {"epochs": epochs, "pretrain_epochs": 1, "false_alarm_rate": 0.2, "checkpoint_dir": out}
-if kind == "images":
-    X = (chance.random((83, 28, 28, 1)) * 255).astype(np.uint8)
-    params |= {"batch_size": 25, "precision": "float32"}
-else:
-    X = chance.normal(size=(201, 6))
-    params |= {"batch_size": 64}
-    params |= {"objective": "soft-boundary"} if kind == "soft" else {}
 with together() as me:
-    detector = build_detector("deep-svdd", params, seed=0).fit(X)
-    np.save(f"{out}/scores{me}.npy", detector.anomaly_score(X))
-    with open(f"{out}/history{me}.json", "w") as file:
-        json.dump(detector.history_, file)
+    for out in sys.argv[1:]:
+        kind = out.rpartition("/")[2]
+        chance = np.random.default_rng(0)
+        params = {"epochs": 2, "pretrain_epochs": 1, "false_alarm_rate": 0.2, "checkpoint_dir": out}
+        if kind == "images":
+            X = (chance.random((83, 28, 28, 1)) * 255).astype(np.uint8)
+            params |= {"batch_size": 25, "precision": "float32"}
+        else:
+            X = chance.normal(size=(201, 6))
+            params |= {"batch_size": 64}
+            params |= {"objective": "soft-boundary"} if kind == "soft" else {}
+        detector = build_detector("deep-svdd", params, seed=0).fit(X)
+        np.save(f"{out}/scores{me}.npy", detector.anomaly_score(X))
+        with open(f"{out}/history{me}.json", "w") as file:
+            json.dump(detector.history_, file)
 """
 
 
@@ -57,23 +60,39 @@ def together(*arguments, count=2):
     return done
 
 
-def trained(kind, folder, count, epochs=2):
-    folder.mkdir(exist_ok=True)
+def train(kinds, folder, count):
+    """Train each kind in a folder of its name, all in the same processes."""
+    for kind in kinds:
+        (folder / kind).mkdir(exist_ok=True, parents=True)
     script = folder / "script.py"
     script.write_text(SCRIPT)
-    together(str(script), kind, str(folder), str(epochs), count=count)
+    together(str(script), *(str(folder / kind) for kind in kinds), count=count)
+
+
+def trained(folder, count):
+    """Return the scores and the history that each process found."""
     scores = [np.load(folder / f"scores{me}.npy") for me in range(count)]
     histories = [json.loads((folder / f"history{me}.json").read_text()) for me in range(count)]
     return scores, histories
+
+
+@pytest.fixture(scope="module")
+def alone_and_together(tmp_path_factory):
+    """Folders of what one process trained, and of what two did."""
+    folder = tmp_path_factory.mktemp("ranks")
+    for name, count in (("one", 1), ("two", 2)):
+        train(("table", "soft", "images"), folder / name, count)
+    return folder / "one", folder / "two"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "tolerance"), [("table", 1e-12), ("soft", 1e-12), ("images", 1e-4)]
 )
-def test_two_processes_equal_one_with_the_joint_batch(kind, tolerance, tmp_path):
-    (alone,), (history,) = trained(kind, tmp_path / "one", 1)
-    both, histories = trained(kind, tmp_path / "two", 2)
+def test_two_processes_equal_one_with_the_joint_batch(kind, tolerance, alone_and_together):
+    one, two = alone_and_together
+    (alone,), (history,) = trained(one / kind, 1)
+    both, histories = trained(two / kind, 2)
     np.testing.assert_array_equal(both[0], both[1])
     np.testing.assert_allclose(both[0], alone, rtol=tolerance)
     for found in histories:
@@ -85,25 +104,30 @@ def test_two_processes_equal_one_with_the_joint_batch(kind, tolerance, tmp_path)
 
 
 @pytest.mark.slow
-def test_what_was_stopped_goes_on_alike(tmp_path):
-    # The schedule depends on the number of epochs, so one epoch's checkpoint is taken away.
-    whole, _ = trained("table", tmp_path / "whole", 2)
-    again, histories = trained("table", tmp_path / "whole", 2)
+def test_what_was_stopped_goes_on_alike(alone_and_together, tmp_path):
+    before, after = alone_and_together[1] / "table", tmp_path / "table"
+    whole, _ = trained(before, 2)
+    shutil.copytree(before, after)  # with its checkpoints
+    for me in range(2):
+        (after / f"scores{me}.npy").unlink()
+    train(["table"], tmp_path, 2)
+    again, histories = trained(after, 2)
     np.testing.assert_array_equal(whole[0], again[0])
     np.testing.assert_array_equal(whole[0], again[1])
     assert len(histories[1]) == 3
 
 
 @pytest.mark.slow
-def test_the_command_saves_one_model(tmp_path):
+def test_the_command_saves_one_model(tmp_path, capsys):
     source = tmp_path / "rows.csv"
     chance = np.random.default_rng(0)
     np.savetxt(source, chance.normal(size=(150, 4)), delimiter=",", header="a,b,c,d", comments="")
     options = ["-m", "insphere", "fit", str(source), "--method", "deep-svdd", "--epochs", "2",
                "--pretrain-epochs", "1"]  # fmt: skip
-    for name, count in (("one", 1), ("two", 2)):
-        done = together(*options, "--out", str(tmp_path / name), count=count)
-        assert done.stdout.count("trained on") == 1
+    assert main([*options[2:], "--out", str(tmp_path / "one")]) == 0
+    assert capsys.readouterr().out.count("trained on") == 1
+    done = together(*options, "--out", str(tmp_path / "two"))
+    assert done.stdout.count("trained on") == 1
     rows = np.loadtxt(source, delimiter=",", skiprows=1)
     one, two = (load_detector(tmp_path / name) for name in ("one", "two"))
     np.testing.assert_allclose(two.anomaly_score(rows), one.anomaly_score(rows), rtol=1e-9)

@@ -16,6 +16,9 @@ WITH_NETWORK = [m for m in METHODS if issubclass(detector_class(m), NetworkDetec
 TINY = {
     "deep-svdd": {"epochs": 1, "pretrain_epochs": 1},
     "fcdd": {"epochs": 1, "pretrain_epochs": 1},
+    "fcdd-labelled": {"epochs": 1, "pretrain_epochs": 1},
+    "deep-sad": {"epochs": 1, "pretrain_epochs": 1},
+    "hsc": {"epochs": 1, "pretrain_epochs": 1},
     "dcae": {"epochs": 1},
     "segmentation": {"epochs": 2, "widths": (4, 8, 8)},
     "softmax": {"epochs": 1},
@@ -47,7 +50,7 @@ def fitted(digits):
     def of(method):
         if method not in made:
             card = detector_class(method).card
-            params = dict(TINY.get(method, {}))
+            params = dict(TINY.get(method, {})) | {"contamination": 0.05}
             if card.needs_pretrained:
                 params |= {"resolution": 32, "cache": False}
             extra = {"precision": "float32", "device": "cpu"}

@@ -16,7 +16,10 @@ from insphere.training.callbacks import Callback
 from insphere.training.recipe import Phase
 from insphere.training.segmentation import DamagedImages, SegmentationSpec, relit
 
-SMALL = {"widths": (4, 8, 16), "device": "cpu", "precision": "float32", "random_state": 0}
+SMALL = {
+    "widths": (4, 8, 16), "contamination": 0.05,
+    "device": "cpu", "precision": "float32", "random_state": 0,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

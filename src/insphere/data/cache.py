@@ -29,7 +29,7 @@ from insphere.storage import CacheInfo, Shelf, array_sha256, cache_dir, open_arr
 
 __all__ = ["CacheEntry", "CacheInfo", "cache_dir", "cache_info", "cached", "clear_cache"]
 
-FORMAT = 4  # raise when entries change, so that older ones are no longer found
+FORMAT = 5  # raise when entries change, or what layouts read, so that older ones are not found
 META = "meta.json"
 TEMPORARY = ".building-"
 LIMITS = Limits(bytes=1 << 30, items=50_000_000, depth=20)  # names of millions of images

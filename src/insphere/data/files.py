@@ -45,7 +45,7 @@ class ImageFiles(Protocol):
 
     @property
     def names(self) -> Sequence[str]:
-        """Paths relative to the top, with forward slashes; hidden files are left out."""
+        """Paths relative to the top, with forward slashes; without hidden and system folders."""
 
     @property
     def left_out(self) -> dict[str, int]:
@@ -107,8 +107,17 @@ def _too_large(size: int, most: int) -> str:
     return f"too large: {size} bytes are more than the {most} allowed (INSPHERE_MAX_FILE_BYTES)"
 
 
+OF_THE_SYSTEM = frozenset(
+    (
+        *("__macosx", "@eadir", "@recycle", "#recycle", "#snapshot", "@recently-snapshot"),
+        *("$recycle.bin", "system volume information", "lost+found"),
+    )
+)
+"""Folders that computers and network drives make themselves: previews, and deleted files."""
+
+
 def _is_hidden(part: str) -> bool:
-    return part.startswith(".") or part == "__MACOSX"
+    return part.startswith(".") or part.lower() in OF_THE_SYSTEM
 
 
 def _entries(folder: str) -> Iterator[os.DirEntry[str]]:

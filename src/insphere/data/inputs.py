@@ -145,7 +145,8 @@ def training_index(X: SampleSet) -> NDArray[np.int64]:
         names += ", …" if len(present) > 5 else ""
         raise DataError(
             f"{X.name} has {len(present)} classes to train on ({names}): "
-            "name the normal one with OneClassSplit(data, normal) or --normal."
+            "name the normal one, or all that are normal, with OneClassSplit(data, normal) or "
+            "--normal."
         )
     return index
 

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from insphere.data.files import open_zip
+from insphere.data.npz import Arrays, open_npz
 from insphere.errors import DataError
+from insphere.storage import open_array
 
 SUFFIXES = (".npz", ".npy")
 ROWS = ("X", "x", "data", "features")
@@ -100,9 +101,8 @@ def read_arrays(path: Path, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
         raise DataError(f"There is no file {path}: check the name.")
     try:
         if path.suffix.lower() == ".npy":
-            return {"values": _two_dimensions(np.load(path, allow_pickle=False), path)}
-        open_zip(path, ".npz archive").close()
-        with np.load(path, allow_pickle=False) as archive:
+            return {"values": _two_dimensions(np.array(open_array(path)), path)}
+        with open_npz(path) as archive:
             return _chosen(archive, path, wanted)
     except DataError:
         raise
@@ -111,8 +111,8 @@ def read_arrays(path: Path, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
         raise DataError(f"{path} cannot be read as arrays: {said}.") from error
 
 
-def _chosen(archive: Any, path: Path, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
-    names = list(archive.files)
+def _chosen(archive: Arrays, path: Path, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
+    names = list(archive)
     pair = next(
         ((a, b) for a, b in (("X_train", "X_test"), ("x_train", "x_test")) if a in names), None
     )

@@ -18,6 +18,7 @@ from insphere.nets.dcgan import Discriminator, Generator
 from insphere.nets.draws import initial_weights
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
 from insphere.resources import PREPARING, rows_within
+from insphere.training.adam import Adam
 from insphere.training.callbacks import Callback, Record
 from insphere.training.gradients import with_gradients
 from insphere.training.images import TrainingImages, equal_batches
@@ -185,7 +186,7 @@ class _Adversaries:
         self.generator, self.discriminator = gan.generator, gan.discriminator
         self.latent_dim, self.device = spec.latent_dim, device
         self.optimizers = [
-            torch.optim.Adam(
+            Adam(
                 network.parameters(),
                 lr=spec.lr,
                 betas=(0.5, 0.999),
@@ -245,7 +246,7 @@ def search(gan: GAN, target: Tensor, spec: AnoGANSpec) -> tuple[Tensor, Tensor]:
         candidates = gan.generator(gan.starts).flatten(1)
         nearest = torch.cdist(target.flatten(1), candidates, p=1).argmin(dim=1)
     z = gan.starts[nearest].clone().requires_grad_()
-    adam = torch.optim.Adam([z], lr=spec.search_lr)
+    adam = Adam([z], lr=spec.search_lr)
 
     best = torch.full((len(target),), torch.inf, device=target.device)
     found = z.detach().clone()

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from insphere.nets.draws import initial_weights
 from insphere.nets.language.contexts import ContextAttention
+from insphere.training.adam import Adam
 from insphere.training.gradients import with_gradients
 
 BATCH = 64
@@ -67,7 +68,7 @@ def train_contexts(
     start = torch.from_numpy(centers.cluster_centers_.astype(np.float32))
     with initial_weights(seed):
         network = ContextAttention(start, width)
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr)
+    optimizer = Adam(network.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(seed)
     for epoch in range(epochs):
         if epoch == 2 * epochs // 3:

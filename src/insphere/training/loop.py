@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from insphere.errors import InsphereError, SpecError
 from insphere.nets.draws import drawing
 from insphere.nets.ranks import averaged, rank, ranks, wait
+from insphere.training.adam import Adam
 from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
 from insphere.training.checkpoint import (
@@ -95,7 +96,7 @@ class PhaseRun:
             )
         parameters = [p for p in objective.parameters() if p.requires_grad]
         self.device = parameters[0].device
-        self.optimizer = torch.optim.Adam(
+        self.optimizer = Adam(
             parameters,
             lr=phase.lr,
             weight_decay=phase.weight_decay,

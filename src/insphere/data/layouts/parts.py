@@ -10,6 +10,7 @@ from insphere.data.layouts.vocabulary import (
     is_mask_folder,
     is_normal_name,
     normalised,
+    only_normal,
 )
 from insphere.data.listing import Listing, some
 from insphere.errors import DataError
@@ -63,7 +64,7 @@ def read_parts(tree: Tree, layout: str, *, leave_out: set[str] | None = None) ->
         layout,
         classes,
         is_test=tree.is_test,
-        normal=trained if len(trained) == 1 else (),
+        normal=trained if len(trained) == 1 else only_normal(trained),
         left_out=[*beside, *sorted(leave_out)],
         notes=tree.beside_parts(beside),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from insphere.data.layouts.tree import Tree
-from insphere.data.layouts.vocabulary import part_of
+from insphere.data.layouts.vocabulary import only_normal, part_of
 from insphere.data.listing import Listing, some
 from insphere.errors import DataError
 from insphere.natural_sort import natural_key
@@ -50,7 +50,10 @@ class ClassFolders:
 
     name: ClassVar[str] = "class folders"
     form: ClassVar[str] = "`<class>/…`"
-    meaning: ClassVar[str] = "classes; a share of each is kept for evaluation"
+    meaning: ClassVar[str] = (
+        "classes, of which one called `good`, `ok`, `normal`, … is normal; a share of each is kept "
+        "for evaluation"
+    )
 
     def fits(self, tree: Tree) -> bool:
         """Whether images lie in folders."""
@@ -71,7 +74,8 @@ class ClassFolders:
                 f"{tree.path} holds {len(loose)} images beside its class folders: move them into a "
                 "class folder or away."
             )
-        return tree.listing(self.name, [(name, tree.parts(name)[0]) for name in tree.images])
+        classes = [(name, tree.parts(name)[0]) for name in tree.images]
+        return tree.listing(self.name, classes, normal=only_normal(label for _, label in classes))
 
 
 class Flat:

@@ -10,6 +10,7 @@ from insphere.data.file_kinds import FileKinds
 from insphere.data.files import ImageFiles, ZipFiles
 from insphere.data.layouts.content import looks_like_mask
 from insphere.data.layouts.masks import Matched, match_masks, split_masks
+from insphere.data.layouts.twin_masks import twin_masks
 from insphere.data.layouts.vocabulary import is_ground_truth, is_mask_folder, part_of
 from insphere.data.listing import Entry, Listing, some
 from insphere.errors import DataError
@@ -45,6 +46,9 @@ class Tree:
         self.files = files
         self.kinds = kinds
         self.images, self.masks = split_masks(kinds.images)
+        if twins := twin_masks(files, self.images):
+            self.images = [name for name in self.images if name not in twins]
+            self.masks = [name for name in kinds.images if name not in set(self.images)]
         if not kinds.images:
             held = ", ".join(f"{n} {kind}" for kind, n in list(kinds.ignored.items())[:4])
             held = f" but {held}" if held else ""
@@ -139,6 +143,7 @@ class Tree:
         class_names: Iterable[str] = (),
         normal: Iterable[str] = (),
         own_anomalies: bool = False,
+        groups: Callable[[str], int] | None = None,
         left_out: Iterable[str] = (),
         notes: Iterable[str] = (),
     ) -> Listing:
@@ -158,6 +163,8 @@ class Tree:
             Classes that the layout calls normal.
         own_anomalies : bool
             Whether each normal class has anomalies of its own.
+        groups : callable, optional
+            The group of an image; one group is never divided between training and test.
         left_out : iterable of str
             Images that are not of the set.
         notes : iterable of str
@@ -173,6 +180,7 @@ class Tree:
                 index[class_name],
                 is_test is not None and is_test(name),
                 masks.get(name, ()),
+                -1 if groups is None else groups(name),
             )
             for name, class_name in labelled
         ]
@@ -190,6 +198,7 @@ class Tree:
             own_anomalies=own_anomalies,
             has_parts=any(entry.is_test for entry in entries),
             has_masks=any(entry.masks for entry in entries),
+            has_groups=groups is not None,
             ignored=dict(ignored),
             unread=self.kinds.unread,
             notes=tuple(notes),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 
-from insphere.data.layouts.content import FEW_VALUES, looks_like_mask, mask_values
+from insphere.data.layouts.content import masks_among
 from insphere.data.layouts.tree import Tree
 from insphere.errors import DataError
 
-LOOKED_AT = 3  # files of a folder whose pixels are looked at, with their namesakes
 LEAST = 2  # files that make a folder of masks
 MOST_FOLDERS = 50  # more are classes of a large data set
 _ENDING = re.compile(r"(?P<stem>.+?)[_\-. ]+(?P<word>[a-z][a-z0-9]*)")
@@ -19,7 +18,7 @@ def refuse_unnamed_masks(tree: Tree) -> None:
     """Refuse a tree in which images of a class are masks, though no name says so.
 
     All files of a folder, or all with one ending, have the name of an image elsewhere; those
-    looked at hold few grey values, and their namesakes many.
+    looked at hold two grey values, and their namesakes more.
 
     Raises
     ------
@@ -27,22 +26,13 @@ def refuse_unnamed_masks(tree: Tree) -> None:
         If there are such files.
     """
     for where, twins in _namesakes(tree.images).items():
-        names = sorted(twins)[:: max(1, len(twins) // LOOKED_AT)][:LOOKED_AT]
-        if all(_is_mask_of(tree, name, twins[name]) for name in names):
+        masks = masks_among(tree.files, twins)
+        if masks:
             raise DataError(
                 f"{tree.path} has {len(twins)} files {where} that look like masks of images of the "
-                f"same names ({names[0]} of {twins[names[0]]}): move them into a folder masks/, or "
+                f"same names ({masks[0]} of {twins[masks[0]]}): move them into a folder masks/, or "
                 "away."
             )
-
-
-def _is_mask_of(tree: Tree, name: str, image: str) -> bool:
-    values = mask_values(tree.files, name)
-    if values is None or len(set(values[::4, ::4].ravel().tolist())) > FEW_VALUES:
-        return False
-    low, high = values.min(), values.max()
-    two_levels = low < high and bool(((values == low) | (values == high)).all())
-    return two_levels and not looks_like_mask(tree.files, image)
 
 
 def _namesakes(images: list[str]) -> dict[str, dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 PARTS = {
@@ -13,6 +14,7 @@ PARTS = {
     "validation": "val",
     "test": "test",
     "testing": "test",
+    "test_public": "test",
 }
 """Names of folders for parts, with the part."""
 
@@ -28,6 +30,7 @@ IMAGE_FOLDERS = frozenset(
 
 _MASK = (
     r"(?:masks?|gts?|ground_?truths?|labels?|annotations?|segmentations?|segs?|seg_?masks?"
+    r"|segmentation_?(?:class|object)"
     r"|(?:defect|pixel|binary|image|anomaly)_(?:masks?|labels?|gts?))"
 )
 _MASK_FOLDER = re.compile(rf"{_MASK}(?:_(?:png|bmp|tiff?|jpe?g|images?|imgs?|maps?|files?))?")
@@ -66,6 +69,13 @@ def mask_suffix(stem: str) -> tuple[str, str] | None:
 def is_normal_name(name: str) -> bool:
     """Whether a class is called normal, good, ok, …."""
     return normalised(name) in NORMAL_NAMES
+
+
+def only_normal(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the one class of several that is called normal; empty if none or several are."""
+    classes = set(names)
+    normal = tuple(name for name in classes if is_normal_name(name))
+    return normal if len(normal) == 1 < len(classes) else ()
 
 
 def is_anomalous_name(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Labels that users give: the class of each sample."""
+"""Labels that users give: the class of each sample, or which are anomalous."""
 
 from __future__ import annotations
 
@@ -70,3 +70,27 @@ def classes_of_normals(y: Any) -> tuple[list[Any], NDArray[np.int64] | None]:
         )
         return [], None
     return (classes, codes) if len(classes) > 1 else ([], None)
+
+
+def anomaly_labels(y: Any, dimensions: tuple[int, ...], advice: str) -> NDArray[np.int64]:
+    """Return labels that are -1 for anomalies, and 0 or 1 for everything else.
+
+    Parameters
+    ----------
+    y : array
+        One label for each sample, or for each pixel.
+    dimensions : tuple of int
+        Numbers of dimensions that y can have.
+    advice : str
+        What y holds, as the message of the error without its full stop.
+
+    Raises
+    ------
+    DataError
+        If y holds anything else.
+    """
+    given = np.asarray(y)
+    known = given.ndim in dimensions and given.dtype.kind in "iuf"
+    if not (known and np.isin(given, (-1, 0, 1)).all()):
+        raise DataError(f"{advice}.")
+    return given.astype(np.int64)

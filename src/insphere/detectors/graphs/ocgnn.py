@@ -33,6 +33,7 @@ from insphere.nets.graph_convolution import (
     sparse_tensor,
 )
 from insphere.nets.graph_sampling import sampled_surroundings
+from insphere.training.adam import Adam
 from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
 from insphere.training.heads.center import choose_center, squared_distances
@@ -128,7 +129,7 @@ class OCGNN(OneClassDetector):
         center = choose_center(z)
         guard = CollapseGuard(self.allow_collapse)
         guard.begin(z, squared_distances(z, center))
-        adam = torch.optim.Adam(encoder.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        adam = Adam(encoder.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         self.history_: list[dict[str, float]] = []
         for epoch in range(self.epochs):
             losses = []

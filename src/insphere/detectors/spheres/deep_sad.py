@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.detectors.base.class_labels import anomaly_labels
 from insphere.detectors.base.network_state import settings
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.spheres.deep_svdd import DeepSVDD
@@ -81,10 +82,7 @@ class DeepSAD(DeepSVDD):
         self.n_labelled_ = {"normal": 0, "anomalous": 0}
         if y is None:
             return None, None
-        given = np.asarray(y)
-        if given.ndim != 1 or given.dtype.kind not in "iuf" or not np.isin(given, (-1, 0, 1)).all():
-            raise DataError(f"{_ADVICE}.")
-        labels = given.astype(np.int64)
+        labels = anomaly_labels(y, (1,), _ADVICE)
         self.n_labelled_ = {
             "normal": int((labels == 1).sum()),
             "anomalous": int((labels == -1).sum()),

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.detectors.base.class_labels import anomaly_labels
 from insphere.detectors.spheres.convolutional_svdd import ConvolutionalSVDD
 from insphere.errors import DataError
 from insphere.training.training_set import TrainingSet
@@ -59,14 +60,7 @@ class LabelledFCDD(ConvolutionalSVDD):
         self.n_labelled_ = {"normal": 0, "anomalous": 0}
         if y is None:
             return None, None
-        given = np.asarray(y)
-        if (
-            given.ndim not in (1, 3)
-            or given.dtype.kind not in "iuf"
-            or not np.isin(given, (-1, 0, 1)).all()
-        ):
-            raise DataError(f"{_ADVICE}.")
-        labels = given.astype(np.int8)
+        labels = anomaly_labels(y, (1, 3), _ADVICE).astype(np.int8)
         normal = _normal(labels)
         if not normal.any():
             raise DataError(f"All images are anomalous, so nothing is normal; {_ADVICE}.")

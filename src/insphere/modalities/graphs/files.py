@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from insphere.data.files import read_regular
+from insphere.data.npz import open_npz
 from insphere.errors import DataError
 from insphere.modalities.graphs.graph import Graph
 from insphere.modalities.graphs.graph_set import GraphSet
@@ -65,12 +66,12 @@ def read_graph(source: str) -> GraphSet:
         )
     try:
         if path.suffix.lower() == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return _from_arrays({name: archive[name] for name in archive.files}, path)
+            with open_npz(path) as archive:
+                return _from_arrays(dict(archive), path)
         return _from_json(json.loads(read_regular(path)), path)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, RecursionError, zipfile.BadZipFile, EOFError) as error:
+    except (UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path} is damaged and holds no graph: save it again.") from error
     except ValueError as error:
         if isinstance(error, DataError):

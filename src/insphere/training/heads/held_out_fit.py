@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from insphere.training.adam import Adam
+
 FEWEST = 50
 """With fewer samples than this nothing should be fitted."""
 STEPS = 1500
@@ -48,7 +50,7 @@ def fit_held_out(
     """
     order = torch.randperm(n, generator=generator).to(device)
     apart, trained = order.tensor_split([round(APART * n)])
-    adam = torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)
+    adam = Adam(parameters, lr=lr, weight_decay=weight_decay)
     smallest = float(loss(apart).detach())
     for step in range(1, STEPS + 1):
         drawn = torch.randint(len(trained), (BATCH,), generator=generator)
