@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": set(),
     "validation": {"errors"},
     "data": {"errors", "fingerprint", "storage"},
-    "modalities": {"errors", "data"},
+    "modalities": {"storage", "errors", "data"},
     "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
     "training": {
