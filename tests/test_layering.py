@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "resources": set(),
     "validation": {"errors"},
     "data": {"errors", "fingerprint", "storage"},
-    "modalities": {"storage", "errors", "data"},
+    "modalities": {"errors", "storage", "data"},
     "preprocess": {"errors", "modalities"},
     "nets": {"errors", "fingerprint", "preprocess"},
     "training": {
