@@ -1,13 +1,16 @@
 """Everyday use under load: ``python benchmarks/everyday.py watch|queue|first|choose [--n N]``.
 
-``watch``: photos are dropped into a watched folder in bursts, while ``insphere watch`` is killed 20
-times. Every file must have exactly one line.
+``watch``: photos are dropped into a watched folder in bursts, some of them written by half at
+first, while ``insphere watch --move-alarms`` is killed 20 times, once in each burst. Every file
+must have exactly one line with the score that the model gives it, and every alarm must be put away.
 
-``queue``: photos are scored by the process behind *Score new photos* in the studio. Its memory,
-and the time that a page of the running studio takes meanwhile, are sampled.
+``queue``: photos go through *Score new photos* of the studio in Chromium: sent, scored, looked at.
+Meanwhile the page is fetched and keys are pressed, and the memory of the process that scores and
+of the studio is sampled. Every tenth photo is of something else, so that alarms are drawn.
 
-``first``: seconds from the first command, or from the start of the studio, until the first
-new photo is scored with its map, on 200 photos of 640×480. Installation is not counted.
+``first``: seconds from the first command of the README, and from the start of the studio in
+Chromium, until the first new photo is scored with its map, on 200 photos of 640×480. Installation
+is not counted. ``--method`` names the method of the command line; without it, it chooses one.
 
 ``choose``: seconds that ``insphere choose`` and ``fit`` take on 500 photos of 640×480, and the
 score of one more.
@@ -21,6 +24,8 @@ from __future__ import annotations
 import csv
 import os
 import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,13 +35,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 from PIL import Image
+from playwright.sync_api import Page, sync_playwright
 from rich.console import Console
 from sklearn.datasets import load_sample_images
 
@@ -45,47 +54,67 @@ from insphere.detectors import KNNDetector, load_detector
 from insphere.experiments.store.inspections import Inspections
 from insphere.experiments.store.jsonl_rows import append_row
 from insphere.experiments.store.run_store import Store
-from insphere.workflows.inspecting import InspectionPlan
 from machine import machine
 
 RESULTS = Path(__file__).parent / "results" / "everyday.jsonl"
 KILLS = 20
+SLOW = 20  # one of so many files is written in two parts
 RUN = [sys.executable, "-m", "insphere"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+LONGEST = 3_600_000.0  # milliseconds
+BATCH_PAGE = re.compile("/photos/[0-9a-f]{12}/[0-9a-f]{12}")
+MAP_IS_SHOWN = """() => {
+  const image = document.querySelector("[data-test=shot-map] img");
+  return image && image.complete && image.naturalWidth > 60;
+}"""
+# Presses a key; the seconds until another photo is shown, as the page itself sees it.
+NEXT = """(key) => new Promise((done) => {
+  const started = performance.now();
+  const now = () => document.querySelector("[data-test=photo-verdict]")?.dataset.key;
+  const before = now();
+  const watch = new MutationObserver(() => {
+    if (!now() || now() === before) return;
+    watch.disconnect();
+    requestAnimationFrame(() => done((performance.now() - started) / 1000));
+  });
+  watch.observe(document.body, { childList: true, subtree: true, attributes: true });
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+})"""
 console = Console()
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
 def watch(n: int = 10_000, kills: int = KILLS) -> None:
-    """Drop files in bursts, and kill the watcher."""
+    """Drop files in bursts, and kill the watcher in each of them."""
     rng = random.Random(0)
-    digits = load_dataset("mnist-5k", progress=False).images[..., 0]
+    digits = load_dataset("mnist-5k", progress=False).images
     with tempfile.TemporaryDirectory() as place:
         folder, model, log = Path(place) / "in", Path(place) / "model", Path(place) / "log.csv"
+        alarms = Path(place) / "alarms"
         folder.mkdir()
-        KNNDetector(false_alarm_rate=0.05, random_state=0).fit(digits[:300, ..., None]).save(model)
-        over = threading.Event()
+        detector = KNNDetector(false_alarm_rate=0.05, random_state=0).fit(digits[:300])
+        detector.save(model)
+        turn, over = threading.Semaphore(0), threading.Event()
 
         def drop() -> None:
-            written = 0
-            while written < n:
-                for _ in range(min(rng.randrange(50, 800), n - written)):
-                    image = Image.fromarray(digits[written % len(digits)])
-                    image.save(folder / f"photo-{written:05}.png")
-                    written += 1
-                time.sleep(rng.uniform(0.1, 2.0))
+            cuts = sorted(rng.sample(range(1, n), kills - 1))
+            for start, stop in pairwise([0, *cuts, n]):
+                turn.acquire()
+                _burst(folder, digits, start, stop, rng)
             over.set()
 
         threading.Thread(target=drop, daemon=True).start()
         command = [*RUN, "watch", str(model), str(folder), "--out", str(log), "--quiet"]
-        command += ["--every", "0.2", "--settle", "0.2"]
+        command += ["--every", "0.2", "--settle", "0.2", "--move-alarms", str(alarms)]
         started, lines_at_kill = time.perf_counter(), []
         for _ in range(kills):
             before = _lines(log)
             process = subprocess.Popen(command)
+            turn.release()
             deadline = time.monotonic() + 120
             while _lines(log) == before and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.05)
+                time.sleep(0.01)
             time.sleep(rng.uniform(0.0, 1.5))
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -95,13 +124,50 @@ def watch(n: int = 10_000, kills: int = KILLS) -> None:
         subprocess.run([*command, "--once"], check=True)
         seconds = time.perf_counter() - started
         with log.open(newline="") as file:
-            found = Counter(row["path"] for row in csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        moved, left = (sorted(path.name for path in one.iterdir()) for one in (alarms, folder))
+    found = Counter(row["path"] for row in rows)
+    scores = detector.anomaly_score(digits)
+    wrong = sum(
+        not row["score"] or not np.isclose(float(row["score"]), scores[_number(row) % len(scores)])
+        for row in rows
+    )
     row = {
-        "suite": "watch", "files": n, "kills": kills, "lines": sum(found.values()),
+        "suite": "watch", "files": n, "kills": kills, "slowly_written": n // SLOW,
+        "lines": sum(found.values()),
         "missed": n - len(found), "twice": sum(count > 1 for count in found.values()),
+        "wrong_scores": wrong,
+        "alarms": sum(row["verdict"] == "anomalous" for row in rows),
+        "alarms_moved": len(moved),
+        "left_behind": len(set(left) & {r["path"] for r in rows if r["verdict"] == "anomalous"}),
         "lines_at_kill": lines_at_kill, "seconds": round(seconds, 1),
     }  # fmt: skip
     _keep(row)
+
+
+def _burst(
+    folder: Path, digits: NDArray[np.uint8], start: int, stop: int, rng: random.Random
+) -> None:
+    """Write photos; each of some is written by half, and completed when the others are there."""
+    halves = []
+    for number in range(start, stop):
+        out = BytesIO()
+        Image.fromarray(digits[number % len(digits), ..., 0]).save(out, "PNG")
+        path, content = folder / f"photo-{number:05}.png", out.getvalue()
+        cut = len(content) // 2 if number % SLOW == 0 else len(content)
+        path.write_bytes(content[:cut])
+        if cut < len(content):
+            halves.append((path, content[cut:]))
+        if number % 100 == 0:
+            time.sleep(rng.uniform(0.0, 0.2))
+    for path, rest in halves:
+        time.sleep(rng.uniform(0.0, 0.02))
+        with path.open("ab") as file:
+            file.write(rest)
+
+
+def _number(row: dict[str, str]) -> int:
+    return int(row["path"][len("photo-") : -len(".png")])
 
 
 def _lines(log: Path) -> int:
@@ -109,82 +175,95 @@ def _lines(log: Path) -> int:
 
 
 @app.command()
-def queue(n: int = 5000, method: str = "knn", side: int = 48) -> None:
-    """Score many photos, and sample the memory and the page."""
+def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
+    """Score many photos in the studio as a visitor does, and sample memory and answers."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        pieces(folder / "good", 120, (side, side), seed=1)
-        pieces(folder / "new", n, (side, side), seed=2)
-        with running_studio(folder / "runs.sqlite") as address:
-            store = Store(folder / "runs.sqlite")
-            inspections = Inspections(store)
-            plan = InspectionPlan(rate=0.05, method=method)
-            trained = inspections.add("bench", {"plan": plan.model_dump()}, folder / "good")
-            _until(lambda: inspections.get(trained.identity).state in ("finished", "failed"))
-            found = inspections.get(trained.identity)
-            assert found.state == "finished", found.reason
-            names = [(path.name, path.name) for path in sorted((folder / "new").iterdir())]
-            batch = inspections.add_batch(trained.identity, "new", folder / "new", names)
-            page = f"{address}/photos/{trained.identity}/{batch.identity}"
-            memory: list[tuple[int, float]] = []
-            answers: list[float] = []
+        good = pieces(folder / "good", 120, (height, width), seed=1)
+        new = pieces(folder / "new", n, (height, width), seed=2, strange=10)
+        store = folder / "runs.sqlite"
+        with running_studio(store) as (address, studio), browser() as page:
+            train_in_the_browser(page, address, good)
+            give(page, new)
+            sent = time.perf_counter()
+            sending: list[float] = []
+            memory: list[tuple[float, float, float]] = []  # share that is done, worker, studio
+            while not BATCH_PAGE.search(page.url):
+                sending.append(_answer(f"{address}/photos"))
+                memory.append((0.0, 0.0, _memory(studio)))
+                page.wait_for_timeout(300)
+            seconds_to_send = time.perf_counter() - sent
+            batch = page.url.rpartition("/")[2].partition("?")[0]
+            opened = Store(store)
+            inspections = Inspections(opened)
+            _until(lambda: inspections.done(batch)[0] > 0)
+            page.goto(f"{page.url.partition('?')[0]}?show=all")
+            page.wait_for_selector("[data-keys=heard] [data-test=photo-verdict]")
+            pages: list[float] = []
+            keys: list[float] = []
             started = time.perf_counter()
-            while inspections.batch(batch.identity).state not in ("finished", "failed"):
-                done = inspections.done(batch.identity)[0]
-                if (used := _memory_of("inspection_worker", str(store.path), "score")) and done:
-                    memory.append((done, used))
-                asked = time.perf_counter()
-                urlopen(Request(page), timeout=60).read()
-                answers.append(time.perf_counter() - asked)
-                time.sleep(0.5)
+            while inspections.batch(batch).state not in ("finished", "failed"):
+                share = inspections.done(batch)[0] / n
+                worker = _process_of("inspection_worker", str(store), "score")
+                memory.append((share, _memory(worker), _memory(studio)))
+                pages.append(_answer(page.url))
+                keys += [page.evaluate(NEXT, key) for key in ("ArrowRight", "f", "ArrowRight")]
+                page.wait_for_timeout(500)
             seconds = time.perf_counter() - started
-            alarms = inspections.count(batch.identity, "alarms")
-            store.close()
-    early = [used for done, used in memory if done < n / 5]
-    late = [used for done, used in memory if done > 4 * n / 5]
-    row = {
-        "suite": "queue", "photos": n, "method": method, "side": side, "alarms": alarms,
-        "seconds": round(seconds, 1),
-        "memory_first_fifth_mb": round(float(np.median(early)), 1),
-        "memory_last_fifth_mb": round(float(np.median(late)), 1),
-        "memory_peak_mb": round(max(used for _, used in memory), 1),
-        "page_median_ms": round(1000 * float(np.median(answers)), 1),
-        "page_95_ms": round(1000 * float(np.quantile(answers, 0.95)), 1),
-        "page_worst_ms": round(1000 * max(answers), 1), "pages": len(answers),
+            alarms, errors = (inspections.count(batch, one) for one in ("alarms", "unreadable"))
+            done = inspections.done(batch)
+            method = inspections.get(inspections.batch(batch).inspection).result["method"]
+            opened.close()
+    early = [one for one in memory if 0 < one[0] < 0.2]
+    late = [one for one in memory if one[0] > 0.8]
+    row: dict[str, Any] = {
+        "suite": "queue", "photos": n, "size": [height, width], "method": method,
+        "done": list(done), "alarms": alarms, "unreadable": errors,
+        "seconds_to_send": round(seconds_to_send, 1), "seconds": round(seconds, 1),
     }  # fmt: skip
+    for name, place_ in (("worker", 1), ("studio", 2)):
+        row[f"{name}_memory_mb"] = {
+            "first_fifth": round(float(np.median([one[place_] for one in early])), 1),
+            "last_fifth": round(float(np.median([one[place_] for one in late])), 1),
+            "peak": round(max(one[place_] for one in memory), 1),
+        }
+    for name, found in (("page_while_sending", sending), ("page", pages), ("key", keys)):
+        row[f"{name}_ms"] = _times(found)
     _keep(row)
 
 
 @app.command()
-def first(n: int = 200) -> None:
-    """Time the command line, and the studio without a browser, to the first scored photo."""
+def first(n: int = 200, method: str = "", command_line: bool = True, studio: bool = True) -> None:
+    """Time the README's commands, and the studio in a browser, to the first scored photo."""
+    row: dict[str, Any] = {"suite": "first", "photos": n, "size": [480, 640]}
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        pieces(folder / "good", n, (480, 640), seed=1)
-        pieces(folder / "new", 5, (480, 640), seed=2)
-        started = time.perf_counter()
-        fit = [*RUN, "fit", str(folder / "good"), "--method", "patch-gaussian", "--out"]
-        subprocess.run([*fit, str(folder / "model"), "--quiet"], check=True)
-        score = [*RUN, "score", str(folder / "model"), str(folder / "new"), "--report"]
-        subprocess.run([*score, str(folder / "new.html"), "--quiet"], check=True)
-        command_line = time.perf_counter() - started
-        started = time.perf_counter()
-        with running_studio(folder / "runs.sqlite"):
-            store = Store(folder / "runs.sqlite")
-            inspections = Inspections(store)
-            plan = InspectionPlan(rate=0.05)
-            trained = inspections.add("bench", {"plan": plan.model_dump()}, folder / "good")
-            _until(lambda: inspections.get(trained.identity).state in ("finished", "failed"))
-            assert inspections.get(trained.identity).state == "finished"
-            names = [(path.name, path.name) for path in sorted((folder / "new").iterdir())]
-            batch = inspections.add_batch(trained.identity, "new", folder / "new", names)
-            _until(lambda: inspections.done(batch.identity)[0] > 0)
-            studio = time.perf_counter() - started
-            store.close()
-    _keep(
-        {"suite": "first", "photos": n, "size": [480, 640], "method": "patch-gaussian",
-         "command_line_seconds": round(command_line, 1), "studio_seconds": round(studio, 1)}
-    )  # fmt: skip
+        good = pieces(folder / "good", n, (480, 640), seed=1)
+        new = pieces(folder / "new", 5, (480, 640), seed=2, strange=2)
+        os.environ["INSPHERE_CACHE"] = str(folder / "cache")  # no features of an earlier run
+        if command_line:
+            started = time.perf_counter()
+            fit = [*RUN, "fit", "good", "--out", "model", "--report", "fit.html"]
+            fit += ["--method", method] if method else []
+            subprocess.run(fit, check=True, cwd=folder)
+            row["fit_seconds"] = round(time.perf_counter() - started, 1)
+            score = [*RUN, "score", "model", "new", "--out", "scores.csv", "--report", "new.html"]
+            subprocess.run(score, check=True, cwd=folder)
+            row["command_line_seconds"] = round(time.perf_counter() - started, 1)
+            detector = load_detector(folder / "model")
+            row |= {"asked": method or "nothing", "method": type(detector).card.key}
+            assert "data:image" in (folder / "new.html").read_text(encoding="utf-8")
+        if studio:
+            started = time.perf_counter()
+            with running_studio(folder / "runs.sqlite") as (address, _), browser() as page:
+                row["studio_answers_seconds"] = round(time.perf_counter() - started, 1)
+                train_in_the_browser(page, address, good)
+                row["studio_trained_seconds"] = round(time.perf_counter() - started, 1)
+                give(page, new)
+                page.wait_for_url(BATCH_PAGE)
+                page.wait_for_function(MAP_IS_SHOWN)
+                row["studio_seconds"] = round(time.perf_counter() - started, 1)
+    _keep(row)
 
 
 @app.command()
@@ -219,48 +298,112 @@ def choose(n: int = 500, minutes: float = 10.0, method: str = "") -> None:
     _keep(row)
 
 
-def pieces(folder: Path, n: int, size: tuple[int, int], *, seed: int) -> None:
-    """Write pieces of photographs, a little brighter or darker each."""
+def pieces(
+    folder: Path, n: int, size: tuple[int, int], *, seed: int, strange: int = 0
+) -> list[Path]:
+    """Write pieces of a photograph, a little brighter or darker each; return their paths.
+
+    Of `strange`, if it is not 0, the last is a piece of another photograph.
+    """
     folder.mkdir()
     rng = np.random.default_rng(seed)
     photos = load_sample_images().images
-    for number in range(n):
-        photo = Image.fromarray(photos[0])
-        height, width = size
+    height, width = size
+    large = []
+    for photo in map(Image.fromarray, photos):
         scale = max(1.0, 1.15 * height / photo.height, 1.15 * width / photo.width)
-        photo = photo.resize((round(scale * photo.width), round(scale * photo.height)))
+        large.append(photo.resize((round(scale * photo.width), round(scale * photo.height))))
+    paths = []
+    for number in range(n):
+        photo = large[1 if strange and number % strange == strange - 1 else 0]
         top = int(rng.integers(0, photo.height - height))
         left = int(rng.integers(0, photo.width - width))
         part = np.asarray(photo.crop((left, top, left + width, top + height)), np.float64)
         light = np.clip(part * rng.uniform(0.8, 1.2), 0, 255).astype(np.uint8)
-        Image.fromarray(light).save(folder / f"{number:05}.jpg", quality=90)
+        paths.append(folder / f"{number:05}.jpg")
+        Image.fromarray(light).save(paths[-1], quality=90)
+    return paths
+
+
+# ---------------------------------------------------------------------- the studio in a browser
 
 
 @contextmanager
-def running_studio(store: Path) -> Iterator[str]:
-    """Start a studio, and yield its address when it answers."""
+def running_studio(store: Path) -> Iterator[tuple[str, int]]:
+    """Start a studio, and yield its address when it is said, and the number of its process."""
     command = [*RUN, "studio", "--no-open", "--port", "0", "--workers", "1", "--store", str(store)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address = process.stdout.readline().rpartition(" ")[2].strip().rstrip("/")
     try:
-        yield address
+        yield address, process.pid
     finally:
         process.terminate()
         process.wait()
 
 
-def _memory_of(*words: str) -> float | None:
-    """Return the resident memory of the process with these words in its command, in MB."""
+@contextmanager
+def browser() -> Iterator[Page]:
+    """Open a page in Chromium."""
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        page = opened.new_page()
+        page.set_default_timeout(LONGEST)
+        yield page
+        opened.close()
+
+
+def give(page: Page, files: list[Path]) -> None:
+    """Hand files to the field for photos."""
+    page.wait_for_function("document.querySelector('[data-test=photos]')?.ready")
+    page.set_input_files("[data-test=files]", files)
+
+
+def train_in_the_browser(page: Page, address: str, good: list[Path]) -> None:
+    """Go from the first page to a trained detector, with what is chosen beforehand."""
+    page.goto(address)
+    page.click("[data-test=way-photos]")
+    give(page, good)
+    page.click("[data-test=train-photos]")
+    page.wait_for_selector("[data-state=finished]")
+
+
+def _answer(address: str) -> float:
+    started = time.perf_counter()
+    with urlopen(address, timeout=60) as response:
+        response.read()
+    return time.perf_counter() - started
+
+
+def _times(seconds: list[float]) -> dict[str, float]:
+    """Return the median, the 95th of a hundred and the longest in milliseconds, and how many."""
+    found = {"median": np.median(seconds), "of_100_95": np.quantile(seconds, 0.95)}
+    found["longest"] = np.max(seconds)
+    return {name: round(1000 * float(value), 1) for name, value in found.items()} | {
+        "n": len(seconds)
+    }
+
+
+def _process_of(*words: str) -> int:
+    """Return the number of the process with these words in its command; 0 if there is none."""
     for path in Path("/proc").glob("[0-9]*"):
         try:
             command = (path / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if all(any(word in part for part in command) for word in words):
-                pages = int((path / "statm").read_text().split()[1])
-                return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-        except (OSError, ValueError, IndexError):
+        except OSError:
             continue
-    return None
+        if all(any(word in part for part in command) for word in words):
+            return int(path.name)
+    return 0
+
+
+def _memory(process: int) -> float:
+    """Return the memory of a process in MB, without pages of files that it shares."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1000
 
 
 def _until(condition: Any, seconds: float = 1800.0) -> None:

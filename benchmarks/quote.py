@@ -19,6 +19,7 @@ import numpy as np
 from ablation_blocks import BLOCKS as ABLATION
 from choosing_blocks import BLOCKS as CHOOSING
 from deploy_blocks import BLOCKS as DEPLOY
+from everyday_blocks import BLOCKS as EVERYDAY
 from feature_blocks import BLOCKS as FEATURES
 from feature_blocks import chosen_mean
 from figure_blocks import BLOCKS as FIGURES
@@ -238,6 +239,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **METHODS,
     **FIGURES,
     **CHOOSING,
+    **EVERYDAY,
     **PERFORMANCE,
     **PRETRAINING,
     **SERIES,

@@ -33,6 +33,7 @@ from insphere.scoring import (
     conformal_threshold,
     false_alarm_interval,
 )
+from insphere.scoring.conformal import calibration_for_rate
 from insphere.training.callbacks import Callback
 
 RESAMPLINGS = 1000
@@ -212,7 +213,11 @@ def test_interval_of_the_rate_holds_what_simulation_gives() -> None:
 @pytest.mark.parametrize(
     ("settings", "n", "message"),
     [
-        ({"false_alarm_rate": 0.05}, 60, "holds out only 12: .* or take all 60 in turn"),
+        (
+            {"false_alarm_rate": 0.05, "calibration": 0.2},
+            60,
+            "holds out only 12: .* or take all 60 in turn",
+        ),
         ({"false_alarm_rate": 0.05}, 15, "holds out only 3: give more images, a larger share"),
         ({"false_alarm_rate": 0.05, "calibration": 5}, 15, "needs at least 19 images"),
         ({"false_alarm_rate": 0.1, "calibration": 1.5}, 60, "or a number of parts from 2 on"),
@@ -224,6 +229,37 @@ def test_too_small_a_calibration_is_one_sentence(settings: dict, n: int, message
     with pytest.raises(SpecError, match=message) as caught:
         KNNDetector(**settings).fit(np.random.default_rng(0).normal(size=(n, 3)))
     assert str(caught.value).count(". ") == 0
+
+
+@pytest.mark.parametrize(
+    ("detector", "n", "kind", "n_calibration"),
+    [
+        (KNNDetector, 600, "held out", 120),
+        (KNNDetector, 60, "held out", 19),
+        (KNNDetector, 20, "left out", 20),
+        (KDEDetector, 60, "held out", 19),
+        (KDEDetector, 56, "cross-validated", 56),
+        (KDEDetector, 20, "cross-validated", 20),
+    ],
+)
+def test_a_rate_alone_takes_what_so_many_images_can_give(
+    detector: type, n: int, kind: str, n_calibration: int
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(n + 4000, 3))
+    fitted = detector(false_alarm_rate=0.05, random_state=0).fit(rows[:n])
+    assert (fitted.calibration_kind_, fitted.n_calibration_) == (kind, n_calibration)
+    assert np.mean(fitted.predict(rows[n:]) == -1) < 0.15
+    if kind != "held out":  # as by default, where the rate is the same
+        usual = detector(random_state=0).fit(rows[:n])
+        assert usual.threshold_ == fitted.threshold_
+
+
+def test_groups_and_labels_are_kept_in_mind_when_a_rate_is_asked_for() -> None:
+    groups = np.repeat(np.arange(10), 4)
+    assert calibration_for_rate(40, 0.05, groups).kind == "cross-validated"
+    assert calibration_for_rate(60, 0.05, np.repeat(np.arange(10), 6)).kind == "cross-validated"
+    assert calibration_for_rate(40, 0.05, in_turn=False).kind == "held out"  # which is refused
+    assert calibration_for_rate(40, 0.01).kind == "held out"
 
 
 def test_supervised_detector_takes_no_parts(digits: tuple[np.ndarray, np.ndarray]) -> None:

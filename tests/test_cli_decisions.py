@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -106,10 +107,22 @@ def test_an_uncalibrated_model_says_what_it_needs(tmp_path, monkeypatch, capsys)
         capsys.readouterr().out.split()
     )
     arguments = ["fit", folder, "--method", "knn", "--false-alarm-rate", "0.05", "--out", "n"]
-    assert main(arguments) == 2
+    assert main([*arguments, "--option", "calibration=0.2"]) == 2
     assert "or take all 40 in turn with --option calibration=5" in capsys.readouterr().err
     assert main([*arguments, "--option", "calibration=5"]) == 0
     assert load_detector("n").n_calibration_ == 40
+
+
+@pytest.mark.parametrize(("n", "how"), [(20, "about 5 %"), (60, "≤ 5 %"), (140, "≤ 5 %")])
+def test_a_rate_alone_works_on_few_photos_and_on_many(n, how, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("INSPHERE_CACHE", str(tmp_path / "cache"))
+    folder = str(written(tmp_path / "normals", 0, 0, n))
+    command = ["fit", folder, "--false-alarm-rate", "0.05", "--out", str(tmp_path / "m")]
+    assert main([*command, "--method", "mahalanobis"]) == 0
+    said = capsys.readouterr()
+    assert f"false-alarm rate {how}" in " ".join(said.out.split())
+    # That it takes more than one training is said before, with its time.
+    assert bool(re.search(r"21 trainings: .* about .* together", said.err)) == (n == 20)
 
 
 def test_drift_is_noticed_and_drawn(model, tmp_path, capsys):

@@ -234,7 +234,7 @@ def test_images_of_ones_own_become_a_choice(visit, tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "my shapes.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for kind, level in (("good", 60), ("odd", 200)):
+        for kind, level in (("defect", 200), ("good", 60)):
             for number_ in range(30):
                 pixels = rng.integers(level - 40, level + 40, (12, 12), dtype=np.uint8)
                 file = io.BytesIO()
@@ -245,6 +245,7 @@ def test_images_of_ones_own_become_a_choice(visit, tmp_path):
     page.set_input_files("input[type=file]", path)
     page.wait_for_selector("[role=radio][aria-label='good']")
     assert "my-shapes" in page.url
+    assert page.get_attribute("[role=radio][aria-label='good']", "aria-checked") == "true"
     page.click("[role=radio]:has-text('Isolation forest')")
     train(page)
     page.wait_for_selector("[data-test=auc]", timeout=WAIT)

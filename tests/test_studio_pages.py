@@ -5,6 +5,8 @@ import io
 import zipfile
 
 import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from axe import grave_violations
 from insphere.experiments.execution.queue import Queue
@@ -115,6 +117,24 @@ def test_a_model_scores_images_and_is_taken_away(visit, deep):
     content = downloaded(page, f"a[href='/download/models/{deep.identity}.zip']")
     names = zipfile.ZipFile(io.BytesIO(content)).namelist()
     assert f"insphere-{deep.identity}/weights.safetensors" in names
+
+
+def test_new_images_need_no_classes_to_be_scored(visit, deep, tmp_path):
+    digits = load_digits()
+    path = tmp_path / "arrived today.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(12):
+            file = io.BytesIO()
+            Image.fromarray((digits.images[number] * 15).astype("uint8")).save(file, "PNG")
+            archive.writestr(f"new-{number}.png", file.getvalue())
+    page = visit(f"/models?model={deep.identity}")
+    page.set_input_files(".sheet input[type=file]", path)
+    page.wait_for_selector("[data-test=scores]", timeout=WAIT)
+    table = list(csv.reader(io.StringIO(downloaded(page, "text=Download all as CSV").decode())))
+    assert sorted(row[0] for row in table[1:]) == sorted(f"new-{n}.png" for n in range(12))
+    page.goto(page.url.partition("/models")[0] + "/compare")
+    page.wait_for_selector("h1")
+    assert page.locator("[role=radio]:has-text('arrived')").count() == 0  # nothing to choose from
 
 
 def test_a_drawn_digit_and_a_dropped_file_are_judged(visit, deep, tmp_path):

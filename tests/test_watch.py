@@ -18,6 +18,7 @@ from insphere.cli import main
 from insphere.detectors import KNNDetector
 from insphere.detectors.model_folder import load_detector
 from insphere.errors import DataError, SpecError
+from insphere.workflows import watching
 from insphere.workflows.watch_log import WatchLog
 from insphere.workflows.watching import Watcher, WatchSettings
 
@@ -170,6 +171,30 @@ def test_a_half_copied_file_is_waited_for(model, photos, tmp_path, monkeypatch):
         assert "score" not in row
         assert row["error"]
     assert len(lines(out)) == 3
+
+
+def test_a_file_that_is_completed_while_it_is_read_gets_one_line(
+    model, photos, tmp_path, monkeypatch
+):
+    incoming, out = tmp_path / "incoming", tmp_path / "scores.csv"
+    photos(incoming / "slow.png", 0)
+    content = (incoming / "slow.png").read_bytes()
+    (incoming / "slow.png").write_bytes(content[:60])
+    read = watching.load_paths
+
+    def completed_first(paths, **options):
+        (incoming / "slow.png").write_bytes(content)
+        return read(paths, **options)
+
+    with WatchLog(out) as log:
+        watcher = Watcher(load_detector(model), WatchSettings(incoming, settle=0.0), log)
+        monkeypatch.setattr(watching, "load_paths", completed_first)
+        assert list(watcher.look()) == []  # what was read is not what was found
+        monkeypatch.setattr(watching, "load_paths", read)
+        (row,) = watcher.look()
+        assert row["bytes"] == len(content)
+        assert list(watcher.look()) == []
+    assert len(lines(out)) == 1
 
 
 def test_hostile_names_stay_on_one_line_and_are_no_formula(model, photos, tmp_path):

@@ -2,13 +2,15 @@
 
 Needs ``magnetic-tiles.zip`` in the folder that INSPHERE_DATA names, the extras "dev" and
 "pretrained", and Chromium. It trains on some good tiles, scores others, and writes pictures to
-``docs/images``.
+``docs/images``. With the name of a folder, it also writes every page there, wide and narrow, light
+and dark, to be looked at.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import tempfile
 import zipfile
@@ -16,10 +18,12 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from studio_pictures import FLAGS, LONGEST, keep, opened, running_studio
+from studio_pictures import FLAGS, WIDTH, keep, opened, running_studio
 
 GOOD, NEW = 65, 41  # tiles
 READY = "document.querySelector('[data-test=photos]')?.ready"
+NARROW = 390
+EAGER = "document.querySelectorAll('img').forEach((i) => { i.loading = 'eager' })"
 
 
 def tiles(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -48,9 +52,8 @@ def give(page: Page, files: list[Path]) -> None:
 
 def main() -> None:
     """Make all pictures."""
-    import shutil
-
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    look_at = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     with (
         tempfile.TemporaryDirectory() as place,
         running_studio(Path(place)) as address,
@@ -63,7 +66,10 @@ def main() -> None:
         page.wait_for_selector("text=/about .* here/")
         page.fill("input[name=title]", "Magnetic tiles, line 2")
         page.press("input[name=title]", "Tab")
+        show(page, look_at, "form")
         page.click("[data-test=train-photos]")
+        page.wait_for_selector("[data-test=step]")
+        show(page, look_at, "training")
         page.wait_for_selector("[data-state=finished]")
         detector = page.url
         give(page, new)
@@ -74,7 +80,6 @@ def main() -> None:
             page = opened(browser, queue, scheme)
             page.wait_for_selector("[data-test=shot-map]")
             keep(page, name, 1085)
-        page.set_default_timeout(LONGEST)
         for key in "rrf":
             before = page.inner_text("[data-test=place]")
             page.keyboard.press(key)
@@ -82,15 +87,38 @@ def main() -> None:
                 "(b) => document.querySelector('[data-test=place]').innerText !== b", arg=before
             )
         page = opened(browser, detector)
-        page.evaluate("document.querySelectorAll('img').forEach((i) => { i.loading = 'eager' })")
+        page.evaluate(EAGER)
         keep(page, "photos-known.png", 730)
-        page = opened(browser, queue)
-        page.set_viewport_size({"width": 390, "height": 844})
-        page.wait_for_timeout(2500)
-        page.screenshot(path=Path(place) / "narrow.png")
-        if len(sys.argv) > 1:
-            shutil.copy(Path(place) / "narrow.png", sys.argv[1])
+        everything = {
+            "start": address, "photos": f"{address}/photos", "known": detector, "queue": queue,
+            "all": f"{queue.partition('?')[0]}?show=all",
+            "unreadable": f"{queue.partition('?')[0]}?show=unreadable",
+            "no-detector": f"{address}/photos/{12 * '0'}",
+        }  # fmt: skip
+        for scheme in ("light", "dark"):
+            for name, where in everything.items():
+                page = opened(browser, where, scheme)
+                show(page, look_at, f"{name}-{scheme}")
+                if name == "queue":
+                    page.set_viewport_size({"width": WIDTH, "height": 1000})
+                    page.keyboard.press("e")
+                    page.wait_for_selector("[data-test=enlarged-map]")
+                    show(page, look_at, f"enlarged-{scheme}")
+                page.close()
         browser.close()
+
+
+def show(page: Page, folder: Path | None, name: str) -> None:
+    """Write a whole page, wide and narrow, to be looked at."""
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    page.evaluate(EAGER)
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    for width in (WIDTH, NARROW):
+        page.set_viewport_size({"width": width, "height": 1000})
+        page.wait_for_timeout(2000)
+        page.screenshot(path=folder / f"{name}-{width}.png", full_page=True)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
@@ -31,6 +32,7 @@ RUN = (
 )
 PRETRAIN, EPOCHS = 150, 100
 LONGEST = 3_600_000  # milliseconds
+COLOURED = 32  # difference between the channels of a pixel that is not grey
 HALFWAY = """(epochs) => {
   const said = document.querySelector("[data-test=progress]")?.textContent ?? "";
   const found = said.match(/epoch (\\d+) of (\\d+)/);
@@ -80,8 +82,19 @@ def keep(page: Page, name: str, height: int) -> None:
     content = page.screenshot(full_page=True)
     picture = Image.open(io.BytesIO(content)).convert("RGB")
     picture = picture.crop((0, 0, WIDTH, min(height, picture.height)))
-    picture.quantize(256, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+    picture.quantize(256, palette=palette(picture), dither=Image.Dither.NONE).save(
+        IMAGES / name, optimize=True
+    )
     print(name, picture.size, flush=True)
+
+
+def palette(picture: Image.Image) -> Image.Image:
+    """Return 256 colours for a picture, to which colours count as much as its greys."""
+    pixels = np.asarray(picture).reshape(-1, 3)
+    coloured = pixels[np.ptp(pixels, axis=1) > COLOURED]
+    if len(coloured):
+        pixels = np.concatenate([pixels, np.resize(coloured, (len(pixels), 3))])
+    return Image.fromarray(pixels[None]).quantize(256, kmeans=2)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from insphere.data.layouts.plain import Flat
 from insphere.data.sample_set import SampleSet
 
 SHOWN = 8  # classes of a part that are named in a sentence
@@ -79,10 +80,7 @@ class Contents:
         parts = []
         for part in dict.fromkeys(group.part for group in self.groups):
             own = [group for group in self.groups if group.part == part]
-            words = [
-                f"{g.n:,} {g.class_name}" + ("" if g.role == "unknown" else f" ({g.role})")
-                for g in own[:SHOWN]
-            ]
+            words = [self._counted(group) for group in own[:SHOWN]]
             if len(own) > SHOWN:
                 rest = sum(group.n for group in own[SHOWN:])
                 words.append(f"{rest:,} of {len(own) - SHOWN} more classes")
@@ -96,6 +94,13 @@ class Contents:
             parts.append(f"ignored: {what}")
         start = f"{self.layout}: " if self.layout else ""
         return start + "; ".join(parts)
+
+    def _counted(self, group: Group) -> str:
+        if group.role != "unknown":
+            return f"{group.n:,} {group.class_name} ({group.role})"
+        # Nobody said that the images of one folder are normal.
+        name = "images" if self.layout == Flat.name else group.class_name
+        return f"{group.n:,} {name}"
 
 
 def contents_of(data: SampleSet, normal: Sequence[str] = ()) -> Contents:

@@ -6,13 +6,19 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from insphere.scoring.conformal import ENOUGH, ENOUGH_TO_HOLD_OUT, FEW, SMALL_RATE, USUAL_RATE
+from insphere.scoring.conformal import (
+    ENOUGH,
+    ENOUGH_TO_HOLD_OUT,
+    FEW,
+    LARGEST_SHARE,
+    SMALL_RATE,
+    USUAL_RATE,
+    USUAL_SHARE,
+)
 from insphere.scoring.thresholds import conformal_calibration_size
 
 RATES = (0.2, 0.1, 0.05, 0.02, 0.01)
 """Rates that are offered."""
-LEAST_SHARE, LARGEST_SHARE = 0.2, 1 / 3
-"""Share of the images that is held out: as a rule, and at most."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ def affordable(n: int, rates: tuple[float, ...] = RATES) -> list[Affordable]:
         needed = conformal_calibration_size(rate)
         fewest = next(m for m in range(needed, 4 * needed + 9) if _most(m) >= needed)
         if n >= fewest:
-            held = min(max(round(LEAST_SHARE * n), needed), _most(n))
+            held = min(max(round(USUAL_SHARE * n), needed), _most(n))
             found.append(Affordable(rate, "promise", held, held / n, fewest))
         elif rate == usual and n < ENOUGH_TO_HOLD_OUT:
             found.append(Affordable(rate, "estimate", 0, 0.0, fewest))

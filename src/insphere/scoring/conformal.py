@@ -26,6 +26,7 @@ Groups = NDArray[np.int64] | None
 USUAL_RATE, SMALL_RATE = 0.05, 0.1  # false-alarm rates of the default, for many and few images
 Kind = Literal["training", "held out", "in turn", "left out", "cross-validated", "none"]
 USUAL_SHARE, USUAL_PARTS = 0.2, 5
+LARGEST_SHARE = 1 / 3  # that is held out of few images
 ENOUGH_TO_HOLD_OUT, ENOUGH, FEW = 95, 20, 10  # normal images
 
 
@@ -108,6 +109,49 @@ def usual_calibration(
     return (
         Calibration("cross-validated", rate, min(parts, units)) if in_turn else Calibration("none")
     )
+
+
+def calibration_for_rate(
+    n: int,
+    rate: float,
+    groups: Groups = None,
+    *,
+    parts: int = USUAL_PARTS,
+    in_turn: bool = True,
+    left_out: bool = False,
+) -> Calibration:
+    """Choose by the number of images, where nothing but a false-alarm rate was asked for.
+
+    A fifth is held out, and up to a third of few images if the rate can be promised then. Where
+    that is not enough the rate is estimated, as it is by default for few images (see
+    `usual_calibration`), if there are as many images as a promise holds out.
+
+    Parameters
+    ----------
+    n : int
+        Number of normal images.
+    rate : float
+        False-alarm rate wanted, in (0, 1).
+    groups, parts, in_turn, left_out
+        As in `usual_calibration`.
+
+    Examples
+    --------
+    >>> [calibration_for_rate(n, 0.05).kind for n in (600, 60, 20)]
+    ['held out', 'held out', 'cross-validated']
+    >>> round(60 * calibration_for_rate(60, 0.05).amount)
+    19
+    """
+    needed = conformal_calibration_size(rate)
+    if round(USUAL_SHARE * n) < needed <= n:
+        if groups is None and needed <= LARGEST_SHARE * n + 1e-9:
+            return Calibration("held out", rate, needed / n)
+        if left_out and groups is None:
+            return Calibration("left out", rate)
+        units = n if groups is None else len(np.unique(groups))
+        if in_turn and units >= USUAL_PARTS:
+            return Calibration("cross-validated", rate, min(parts, units))
+    return Calibration("held out", rate, USUAL_SHARE)
 
 
 def _can_hold_out(n: int, groups: Groups) -> bool:

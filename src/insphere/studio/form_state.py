@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, get_args
 from urllib.parse import urlencode
 
+from insphere.data.layouts.vocabulary import goodness
 from insphere.detectors.method_table import find_method
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.runs.display_names import option_keys
@@ -76,7 +77,8 @@ class FormState:
             self.pictures = await asyncio.to_thread(class_pictures, self.source.dataset)
         if self.normal not in self.pictures:
             names = list(self.pictures)
-            self.normal = names[3] if names[:4] == ["0", "1", "2", "3"] else names[0]
+            digits = names[:4] == ["0", "1", "2", "3"]
+            self.normal = names[3] if digits else min(names, key=goodness)
 
     def choice(self) -> RunChoice:
         """Return the selection as a run."""

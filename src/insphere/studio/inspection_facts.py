@@ -144,12 +144,9 @@ def damage_table(facts: dict[str, Any], pictures: str) -> str:
         title = KINDS.get(kind, kind)
         shown = ""
         if kind in facts.get("kinds", ()):
-            shown = f'<img src="{pictures}/{kind}.jpg" alt="{escape(title)}" loading="lazy">'
+            shown = _example(f"{pictures}/{kind}.jpg", title)
             if maps:
-                shown += (
-                    f'<img src="{pictures}/{kind}-map.jpg" alt="What the detector marks on it" '
-                    'loading="lazy">'
-                )
+                shown += _example(f"{pictures}/{kind}-map.jpg", f"{title}: what is marked on it")
         numbers = "".join(_cell(found.get(name)) for name in STRENGTHS)
         rows.append(
             f'<tr><th scope="row">{escape(title)}</th><td class="shots">{shown}</td>{numbers}</tr>'
@@ -159,6 +156,14 @@ def damage_table(facts: dict[str, Any], pictures: str) -> str:
         '<table class="table damage" data-test="damage"><thead><tr><th scope="col">made up</th>'
         f'<th scope="col">strong example, and what is marked</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _example(address: str, alt: str) -> str:
+    """Return a small picture that a click enlarges."""
+    return (
+        f'<a href="{address}" target="_blank" rel="noopener">'
+        f'<img src="{address}" alt="{escape(alt)}" loading="lazy"></a>'
     )
 
 

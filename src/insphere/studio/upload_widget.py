@@ -17,8 +17,24 @@ from insphere.studio.uploads import keep_zip
 from insphere.web.uploads import LIMITS
 
 
-def drop_zip(studio: Studio, then: Callable[[Source], Awaitable[None] | None]) -> None:
-    """Add a field for a zip of class folders. `then` is called with the new source."""
+def drop_zip(
+    studio: Studio,
+    then: Callable[[Source], Awaitable[None] | None],
+    *,
+    keep: Callable[[Path, Path, str], Path] = keep_zip,
+) -> None:
+    """Add a field for a zip of images. `then` is called with the new source.
+
+    Parameters
+    ----------
+    studio : Studio
+        Whose folder of uploads is used.
+    then : callable
+        What is done with the images.
+    keep : callable
+        Checks and keeps the zip: `keep_zip` for classes to choose from, `keep_new` for images that
+        are only scored.
+    """
     result = ui.element("div").props('aria-live="polite"')
 
     async def arrived(event: events.UploadEventArguments) -> None:
@@ -27,8 +43,12 @@ def drop_zip(studio: Studio, then: Callable[[Source], Awaitable[None] | None]) -
             busy = ui.label("Reading the images…").classes("muted")
         uploader.reset()
         try:
-            path = await _kept(studio, event.file)
-            source = studio.sources.get(str(path))
+            path = await _kept(studio, event.file, keep)
+            source = (
+                studio.sources.get(str(path))
+                if keep is keep_zip
+                else Source(path.stem, str(path), path.stem, "uploaded")
+            )
         except InsphereError as error:
             result.clear()
             with result:
@@ -60,10 +80,10 @@ def drop(accept: str, label: str, arrived: Any, rejected: Any) -> ui.upload:
     return uploader.props("flat bordered no-thumbnails")
 
 
-async def _kept(studio: Studio, file: Any) -> Path:
-    """Save an upload under a fixed name, decode it in a helper process, and delete it."""
+async def _kept(studio: Studio, file: Any, keep: Callable[[Path, Path, str], Path]) -> Path:
+    """Save an upload under a fixed name, and check it in a helper process."""
     studio.uploads.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=studio.uploads, prefix=".arriving-") as folder:
         path = Path(folder) / "upload.zip"
         await file.save(path)
-        return await studio.ask(keep_zip, path, studio.uploads, str(file.name))
+        return await studio.ask(keep, path, studio.uploads, str(file.name))

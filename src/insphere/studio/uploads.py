@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +16,8 @@ from insphere.atomic import atomic_path
 from insphere.data.load import load_dataset
 from insphere.errors import DataError
 from insphere.web.uploads import LIMITS, Limits, check_zip, size_in_zip
+
+KEPT_SECONDS = 86_400.0  # for which images that were scored are kept
 
 
 def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> Path:
@@ -45,9 +49,9 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
     data = load_dataset(file, size=size, cache=False, progress=False)
     if len(np.unique(data.labels)) < 2:
         raise DataError(
-            "There is only one class in the zip; put normal and other images into separate "
-            "folders, "
-            "because the test needs both."
+            "There is only one class in the zip, and methods are compared by a second one: put "
+            "normal and other images into separate folders, or, with good photos alone, choose "
+            "Inspect my photos on the first page."
         )
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{clean_title(title)}-{uuid4().hex[:6]}.npz"
@@ -63,6 +67,38 @@ def keep_zip(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
         }
     with atomic_path(target) as partial, partial.open("wb") as out:
         np.savez_compressed(out, allow_pickle=False, **arrays)
+    return target
+
+
+def keep_new(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> Path:
+    """Keep a zip of images that are to be scored, with folders or without, as it is.
+
+    What was kept for longer than a day is removed.
+
+    Parameters
+    ----------
+    file, folder, title, limits
+        As in `keep_zip`.
+
+    Returns
+    -------
+    pathlib.Path
+        The zip in a folder of its own.
+
+    Raises
+    ------
+    DataError
+        If it is not a zip, exceeds a limit, or an image in it cannot be read.
+    """
+    check_zip(file, limits)
+    size_in_zip(file, limits)  # looks at every header
+    place = folder / "new"
+    place.mkdir(parents=True, exist_ok=True)
+    for old in place.glob("*.zip"):
+        if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+            old.unlink(missing_ok=True)
+    target = place / f"{clean_title(title)}-{uuid4().hex[:6]}.zip"
+    shutil.move(file, target)
     return target
 
 

@@ -17,7 +17,7 @@ from insphere.data.inputs import training_groups, training_index
 from insphere.data.peek import peek
 from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.errors import SpecError
+from insphere.errors import InsphereError, SpecError
 from insphere.modalities.load import kind_of_source
 from insphere.modalities.modality import Modality
 from insphere.nets.ranks import started_together, together
@@ -29,8 +29,10 @@ from insphere.workflows.choose import Choice, choose
 from insphere.workflows.fit_config import AUTO, FitConfig
 from insphere.workflows.group_by import groups_of
 from insphere.workflows.provenance import trained_on
+from insphere.workflows.time_to_fit import seconds_to_fit
 from insphere.workflows.training_labels import labelled_samples
 
+_LONG = {"epochs", "train_steps", "members"}  # options of methods that train for long
 FEWEST = 8
 """Images that a batch holds at least; large images are read smaller for it."""
 
@@ -98,7 +100,7 @@ def fit_source(
     *,
     checkpoints: Path | None = None,
     callbacks: Sequence[Callback] = (),
-    planned: Callable[[Calibration], None] | None = None,
+    planned: Callable[[Calibration, float | None], None] | None = None,
     progress: bool | None = None,
     choosing: Callable[[str], None] | None = None,
 ) -> Fit:
@@ -118,7 +120,9 @@ def fit_source(
     callbacks : sequence of Callback
         Objects that follow the training, for methods that accept them.
     planned : callable, optional
-        Called before the training with how the threshold will be found, and at what cost.
+        Called before the training with how the threshold will be found, at what cost, and how many
+        seconds that will take. These are None if one training is enough, for a network, whose
+        progress is shown, and for what is no image.
     progress : bool, optional
         Show a bar while images are decoded; by default if stderr is a terminal.
     choosing : callable, optional
@@ -159,7 +163,7 @@ def fit_source(
             "leave the report out, or set contamination to 0.05 for a threshold without a promise."
         )
     if planned is not None:
-        planned(plan)
+        planned(plan, _seconds(config, detector, images, n) if plan.needs_parts else None)
     known = labelled_samples(images, classes, config, detector, strata=strata, progress=progress)
     started = time.perf_counter()
     detector.fit(known.X, known.y, groups=known.groups, strata=known.strata)
@@ -168,6 +172,22 @@ def fit_source(
         data, config, normal, held_out=held_out, kind=kind.key, group_by=config.group_by
     )
     return Fit(config, data, normal, detector, seconds, known.n_anomalies, choice, index)
+
+
+def _seconds(
+    config: FitConfig, detector: OneClassDetector, images: SampleSet, n: int
+) -> float | None:
+    """Measure what is quick to try; None where it is not, or where so few images cannot be used."""
+    if not isinstance(images, ImageSet) or detector.card.needs_labels or config.by_class:
+        return None
+    if _LONG & set(detector.get_params(deep=False)):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # so few images are unusual
+            return seconds_to_fit(config, images, n)
+    except (InsphereError, ValueError):
+        return None
 
 
 def choose_for(

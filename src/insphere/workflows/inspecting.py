@@ -30,6 +30,7 @@ from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applic
 from insphere.workflows.fit_config import AUTO, FitConfig
 from insphere.workflows.fitting import fit_source
 from insphere.workflows.made_up_damage import DamageFound, damage_found
+from insphere.workflows.time_to_fit import seconds_to_fit, without_threshold
 
 LONGEST_SIDE = 1024
 """Pixels to which longer photos are reduced."""
@@ -262,31 +263,6 @@ def inspect_photos(
     return InspectionResult(detector, config, facts, scale, damage.examples)
 
 
-def seconds_to_fit(config: FitConfig, data: ImageSet, n: int) -> float:
-    """Measure a training on a few photos, and return the seconds for n.
-
-    Nothing of it is kept. The cost of a training grows with the number of photos, from a fixed
-    part on; the detectors without a part of the photos of small sets are counted in.
-    """
-    few, more = (min(count, n) for count in (4, 8))
-    rows = training_index(data)[:more]
-    took = []
-    for count in (few, more):
-        detector = build_detector(config.method, _plain_options(config), seed=config.seed)
-        started = time.perf_counter()
-        detector.fit(data.take(rows[:count]))
-        took.append(time.perf_counter() - started)
-    each = max((took[1] - took[0]) / max(more - few, 1), took[1] / more / 4)
-    plan = config.detector().planned_calibration(n, training_groups(data))
-    return plan.trainings * (took[0] + each * (n - few))
-
-
-def _plain_options(config: FitConfig) -> dict[str, Any]:
-    """Return the options of a detector whose threshold does not count."""
-    options = {name: value for name, value in config.options.items() if name != "calibration"}
-    return options | {"contamination": 0.0}
-
-
 def _method(
     data: ImageSet, plan: InspectionPlan, tell: Say
 ) -> tuple[str, dict[str, Any], Choice | None]:
@@ -370,7 +346,7 @@ def _agreement(
     shown = np.concatenate([good, np.stack(list(damage.examples.values()))])
     scores = []
     for half in (order[::2], order[1::2]):
-        detector = build_detector(config.method, _plain_options(config), seed=config.seed)
+        detector = build_detector(config.method, without_threshold(config), seed=config.seed)
         detector.fit(take_images(data.images, index[np.sort(half)]))
         scores.append(detector.anomaly_score(shown))
     first, second = (np.sign(one[:, None] - one[None, :]) for one in scores)

@@ -208,11 +208,16 @@ class Watcher:
     def _score(self, files: Sequence[Arrived], now: float) -> Iterator[dict[str, Any]]:
         """Score files; those that cannot be read are waited for, until patience ends."""
         good, bad = self._read(files)
+        changed = {file for file in files if _changed(file)}  # after it was found: it is read again
         rows: list[tuple[Arrived, dict[str, Any]]] = []
         for some, data in good:
-            rows += zip(some, self._rows(some, data), strict=True)
+            scored = zip(some, self._rows(some, data), strict=True)
+            rows += [(file, row) for file, row in scored if file not in changed]
         for file, reason in bad.items():
-            if now - self._waiting[file.identity] >= self.settings.settle + PATIENCE:
+            if (
+                file not in changed
+                and now - self._waiting[file.identity] >= self.settings.settle + PATIENCE
+            ):
                 rows.append((file, _row(file.identity, error=reason)))
         self.log.append([row for _, row in rows])
         for file, row in rows:
@@ -302,6 +307,15 @@ class Watcher:
             return
         if done.returncode:
             self.notes.append(f"The command for an alarm ended with code {done.returncode}.")
+
+
+def _changed(file: Arrived) -> bool:
+    """Whether a file is another one than when it was found, or is not there any more."""
+    try:
+        status = file.path.stat()
+    except OSError:
+        return True
+    return (status.st_size, status.st_mtime_ns) != file.identity[1:]
 
 
 def _values(scored: Scored, place: int) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def fit(
         typer.Option(
             help="Place the threshold on held-out calibration images instead, so that on average "
             "at most this share of new normal images is called anomalous (default 0.05, or "
-            "what so few images allow).",
+            "what so few images allow). Of few images it is an estimate.",
         ),
     ] = None,
     anomalies: Annotated[
@@ -313,9 +313,10 @@ def _fit_and_save(settings: FitConfig, *, show: bool, golden: bool) -> Fit:
     return fitted
 
 
-def _say_plan(plan: Calibration) -> None:
+def _say_plan(plan: Calibration, seconds: float | None) -> None:
     if sentence := plan.sentence():
-        console.note(sentence)
+        about = "" if seconds is None else f"; about {duration(seconds)} together"
+        console.note(sentence + about)
 
 
 def _stopped(folder: Path) -> str:

@@ -19,6 +19,7 @@ PARTS = {
 """Names of folders for parts, with the part."""
 
 NORMAL_NAMES = ("normal", "good", "ok", "nominal", "defect_free", "non_defective")
+_GOOD = (*NORMAL_NAMES, "okay", "gut", "pass")
 ANOMALOUS_NAMES = (
     *("anomalous", "anomaly", "anomalies", "abnormal", "bad", "ko", "ng"),
     *("defect", "defects", "defective", "faulty"),
@@ -86,3 +87,15 @@ def is_anomalous_name(name: str) -> bool:
 def part_of(name: str) -> str | None:
     """Return "train", "val" or "test" for the name of a folder, None for any other."""
     return PARTS.get(name.lower())
+
+
+def goodness(name: str) -> int:
+    """Return the place of a class or folder among names of good ones; the last for any other.
+
+    Examples
+    --------
+    >>> min(["defect", "parts/good", "other"], key=goodness)
+    'parts/good'
+    """
+    last = name.lower().rsplit("/", 1)[-1]
+    return _GOOD.index(last) if last in _GOOD else len(_GOOD)

@@ -26,8 +26,8 @@ from insphere.modalities.table import kind_of_input
 from insphere.resources import within_cores
 from insphere.scoring.conformal import (
     USUAL_PARTS,
-    USUAL_SHARE,
     Calibration,
+    calibration_for_rate,
     cross_scores,
     cross_tail,
     deal,
@@ -77,10 +77,11 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         without a part of the images; fewer give scores without verdicts. See
         `insphere.scoring.conformal.usual_calibration`.
     calibration : float, int or "auto", default="auto"
-        Share of the training images held out, in (0, 1); "auto" is a fifth; or, for small
-        sets, a number of parts from 2 on (cross-conformal): for each part a detector is trained on
-        the others, and scores are then the number of training images that an image lies beyond; see
-        `insphere.scoring.conformal`. Used only with `false_alarm_rate`.
+        Share of the training images held out, in (0, 1); "auto" is a fifth, of few images up to a
+        third, and of fewer an estimate (`insphere.scoring.conformal.calibration_for_rate`); or, for
+        small sets, a number of parts from 2 on (cross-conformal): for each part a detector is
+        trained on the others, and scores are then the number of training images that an image lies
+        beyond; see `insphere.scoring.conformal`. Used only with `false_alarm_rate`.
     random_state : int, RandomState or None, default=None
         Seed of all randomness, which is used in `fit` only. An integer makes fits reproducible.
 
@@ -452,8 +453,17 @@ class OneClassDetector(CalibratedScores, Savable, OutlierMixin, BaseEstimator, A
         if auto and self.calibration != "auto":
             is_cross(self.calibration)  # says what it can be
         rate = self.false_alarm_rate
+        if rate is not None and auto:
+            return calibration_for_rate(
+                n,
+                rate,
+                groups,
+                parts=self._folds,
+                in_turn=not self.card.needs_labels,
+                left_out=self._scores_as_if_new,
+            )
         if rate is not None:
-            amount: Any = USUAL_SHARE if auto else self.calibration
+            amount: Any = self.calibration
             return Calibration("in turn" if is_cross(amount) else "held out", rate, amount)
         if self.contamination is not None:
             check_contamination(self.contamination)

@@ -142,7 +142,8 @@ class ComparePage:
             with ui.element("div").classes("stack").style("padding-top:14px"):
                 html(
                     "<p class=muted>A zip file with one folder for each class, one of them normal. "
-                    "It stays on this computer.</p>"
+                    'It stays on this computer. With good photos alone, <a href="/photos">inspect '
+                    "your photos</a> instead.</p>"
                 )
                 upload_widget.drop_zip(self.studio, self._uploaded)
 

@@ -21,6 +21,7 @@ from insphere.studio.app_state import Studio
 from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
 from insphere.studio.inspect_image import ScoredList, score_all
+from insphere.studio.uploads import keep_new
 
 SHOWN = 24
 LISTED = 20
@@ -150,8 +151,8 @@ class ModelsPage:
                 html(
                     "<span>Include images that the model was trained on</span>", "display:contents"
                 )
-            html("<p class=muted>Or a zip file of your own, with one folder for each class:</p>")
-            upload_widget.drop_zip(self.studio, partial(self._score, run))
+            html("<p class=muted>Or a zip file of your own, with folders or without:</p>")
+            upload_widget.drop_zip(self.studio, partial(self._score, run), keep=keep_new)
             self.result = ui.element("div").classes("stack").props('aria-live="polite"')
         self.dialog.open()
 

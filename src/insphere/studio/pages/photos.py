@@ -10,6 +10,7 @@ from typing import Any
 
 from nicegui import ui
 
+from insphere.data.layouts.vocabulary import goodness
 from insphere.detectors.registry import method_title
 from insphere.errors import InsphereError
 from insphere.scoring.affordable import Affordable, affordable
@@ -30,7 +31,6 @@ from insphere.workflows.inspecting import (
     seconds_for_folder,
 )
 
-GOOD_NAMES = ("good", "normal", "ok", "okay", "gut", "train/good", "pass")
 USUAL = 0.05
 
 
@@ -128,7 +128,7 @@ class NewInspection:
         return f"{text}. Each keeps its aspect."
 
     def _ask_folder(self, folders: dict[str, int]) -> None:
-        likely = min(folders, key=lambda name: (_goodness(name), -folders[name]))
+        likely = min(folders, key=lambda name: (goodness(name), -folders[name]))
         html("<p>The photos come from several folders. <b>Which one holds the good parts?</b></p>")
         self.folder = likely
         radio = Radio("Folder of the good parts", likely, partial(setattr, self, "folder"))
@@ -240,11 +240,6 @@ def _afforded(one: Affordable) -> str:
     if one.kind == "estimate":
         return f"estimated; a promise takes {one.fewest:,} photos"
     return f"takes {one.fewest:,} photos"
-
-
-def _goodness(name: str) -> int:
-    last = name.lower().rsplit("/", 1)[-1]
-    return GOOD_NAMES.index(last) if last in GOOD_NAMES else len(GOOD_NAMES)
 
 
 def _some_photos(folder: Path, most: int = 8) -> str:

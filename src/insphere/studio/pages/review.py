@@ -317,9 +317,10 @@ class ReviewPage:
     def _say(self, review: Review) -> None:
         if self.photo is None or self.photo.error:
             return
+        self._find(self.photo.key)  # while photos are scored, others come before it
         self.store.review(self.photo.key, review)
         if self.shown != "open":  # there the photo leaves, and the next one takes its place
-            self.at = min(self.at + 1, self.total - 1)
+            self.at += 1  # no further than the last one: `queue` sees to that
         self._reviewed()
 
     def _undo(self) -> None:
@@ -346,10 +347,12 @@ class ReviewPage:
             self.at = place
 
     def _move(self, step: int) -> None:
+        if self.photo is not None:
+            self._find(self.photo.key)
         self._go(self.at + step)
 
     def _go(self, place: int) -> None:
-        self.at = max(0, min(place, self.total - 1))
+        self.at = place  # if there is such a place: `queue` sees to that
         self.queue.refresh()
         self._address()
 
