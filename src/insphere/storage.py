@@ -17,14 +17,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
-from platformdirs import user_cache_dir
 
 from insphere.errors import DataError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (
@@ -44,6 +45,8 @@ class CacheInfo:
 
 def cache_dir() -> Path:
     """Return the cache folder: ``INSPHERE_CACHE`` if set, else that of the system."""
+    from platformdirs import user_cache_dir
+
     return Path(os.environ.get("INSPHERE_CACHE") or user_cache_dir("insphere"))
 
 
@@ -78,6 +81,8 @@ class Shelf:
 
     def lock(self, key: str, stripe: int = 0) -> FileLock:
         """Return a lock of an entry, for threads and processes."""
+        from filelock import FileLock  # exported models read tables where it is not installed
+
         name = key if self.stripes == 1 else f"{key}-{stripe:x}"
         return FileLock(self.path / f"{name}.lock")
 
@@ -94,6 +99,8 @@ class Shelf:
 
     def remove(self, entry: Path) -> bool:
         """Remove an entry unless it is being written; return whether it was removed."""
+        from filelock import Timeout
+
         try:
             with ExitStack() as held:
                 for stripe in range(self.stripes):
