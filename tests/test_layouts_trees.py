@@ -17,7 +17,7 @@ from insphere.data import OneClassSplit, load_dataset
 from insphere.data.contents import contents_of
 from insphere.data.files import FolderFiles
 from insphere.data.layouts import LAYOUTS, list_images
-from insphere.data.layouts.vocabulary import is_mask_folder, mask_suffix
+from insphere.data.layouts.vocabulary import is_mask_folder, mask_affix
 from insphere.errors import DataError
 
 EMPTY, IMAGE, MASK = 0, 120, 255  # values that tell an empty mask, an image and a mask apart
@@ -326,7 +326,7 @@ def test_no_tree_yields_a_mask_as_an_image(paths):
     for path in paths:
         folder, _, stem = path.rpartition("/")
         in_folder = any(is_mask_folder(part) for part in folder.split("/"))
-        found = mask_suffix(stem)
+        found = mask_affix(stem)
         partner = found is not None and f"{folder}/{found[0]}".lstrip("/") in paths
         files[f"{path}.png"] = MASK if in_folder or partner else IMAGE
     refusal = ""
@@ -399,6 +399,22 @@ def test_masks_of_the_same_name_with_another_suffix(tmp_path, suffix, folder, de
     assert data.masks.any(axis=(1, 2)).sum() == defective + bool(folder)
     if not folder:
         assert told(data)["all", "defective", True] == defective
+
+
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [("{}", "mask_{}"), ("img_{}", "mask_{}"), ("image{}", "label{}"), ("{}_rgb", "{}_mask"),
+     ("IMG-{}", "GT-{}"), ("{}", "mask{}")],
+)  # fmt: skip
+@pytest.mark.parametrize("folders", [("", ""), ("images/", "masks/"), ("good/", "good/")])
+def test_words_for_images_and_masks_in_front_or_behind(tmp_path, image, mask, folders):
+    for k in range(1, 5):
+        write_photo(tmp_path / f"set/{folders[0]}{image.format(k)}.png", k)
+        write_mask(tmp_path / f"set/{folders[1]}{mask.format(k)}.png", k == 4)
+    data = load_dataset(tmp_path / "set")
+    assert len(data) == 4
+    assert data.masks is not None
+    assert data.masks.any(axis=(1, 2)).sum() == 1
 
 
 def test_a_photo_in_two_formats_is_no_mask(tmp_path):

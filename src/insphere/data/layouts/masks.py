@@ -1,8 +1,9 @@
 """The masks of a tree, and the images that they belong to.
 
 A file is a mask if it lies in a folder named so (``ground_truth``, ``Masks``, ``gt``, …), or if it
-is named as another file with a word for masks behind (``000.png`` and ``000_GT.png``). Masks are
-matched to images by what is left of both paths without the words for masks, images and parts.
+is named as another file with a word for masks (``000.png`` or ``img_000.png``, and ``000_GT.png``
+or ``mask_000.png``). Masks are matched to images by what is left of both paths without the words
+for masks, images and parts.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 
 from insphere.data.layouts.vocabulary import (
     IMAGE_FOLDERS,
+    image_number,
     is_mask_folder,
     is_normal_name,
-    mask_suffix,
+    mask_affix,
     part_of,
 )
 
@@ -58,13 +60,14 @@ def split_masks(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """
     in_folder = {name for name in names if is_in_mask_folder(name)}
     stems = {_stem(name).lower() for name in names if name not in in_folder}
+    stems |= {other for other in map(_numbered, stems) if other is not None}
     suffixed: dict[str, list[str]] = defaultdict(list)
     partnered: set[str] = set()
     for name in names:
         if name in in_folder:
             continue
         folder, _, file = _stem(name).rpartition("/")
-        found = mask_suffix(file)
+        found = mask_affix(file)
         if found is not None:
             stem, word = found
             suffixed[word].append(name)
@@ -92,11 +95,16 @@ def match_masks(
     same_part: dict[Key, list[str]] = defaultdict(list)
     exact: dict[Key, list[str]] = defaultdict(list)
     by_file: dict[str, list[tuple[Key, str]]] = defaultdict(list)
+    numbered: dict[Key, list[str]] = defaultdict(list)
     for name in images:
-        key = image_key(name)
+        key, with_part = image_key(name), image_key(name, parts=True)
         exact[key].append(name)
-        same_part[image_key(name, parts=True)].append(name)
+        same_part[with_part].append(name)
         by_file[key[-1]].append((key, name))
+        if (number := image_number(key[-1])) is not None:
+            numbered[(*with_part[:-1], number)].append(name)
+            if with_part != key:
+                numbered[(*key[:-1], number)].append(name)
     found: dict[str, list[str]] = defaultdict(list)
     unmatched = []
     for mask in masks:
@@ -107,6 +115,9 @@ def match_masks(
             or exact.get(key)
             or exact.get(key[:-1])
             or _by_ending(key, by_file)
+            or numbered.get(with_part)
+            or numbered.get(key)
+            or []
         )
         selected = _only(candidates, is_test)
         if selected is None:
@@ -126,7 +137,7 @@ def image_key(name: str, *, parts: bool = False) -> Key:
 def mask_key(name: str, *, parts: bool = False) -> Key:
     """Return a mask's path without words for masks, images and parts."""
     *folders, file = image_key(name, parts=parts)
-    split = mask_suffix(file)
+    split = mask_affix(file)
     return (*(f for f in folders if not is_mask_folder(f)), file if split is None else split[0])
 
 
@@ -160,6 +171,13 @@ def _only(candidates: Sequence[str], is_test: Callable[[str], bool]) -> str | No
 
 def _in_normal_folder(name: str) -> bool:
     return any(is_normal_name(folder) for folder in name.split("/")[:-1])
+
+
+def _numbered(stem: str) -> str | None:
+    """Return a path without the word for images in the name of its file; None without one."""
+    folder, slash, file = stem.rpartition("/")
+    number = image_number(file)
+    return None if number is None else folder + slash + number
 
 
 def _stem(name: str) -> str:

@@ -36,6 +36,11 @@ _MASK = (
 )
 _MASK_FOLDER = re.compile(rf"{_MASK}(?:_(?:png|bmp|tiff?|jpe?g|images?|imgs?|maps?|files?))?")
 _MASK_SUFFIX = re.compile(rf"(?P<stem>.+?)[_\-. ]+(?P<word>{_MASK})(?:[_\-. ]?\d+)?")
+_MASK_PREFIX = re.compile(rf"(?P<word>{_MASK}(?:[_\-. ]+|(?=\d)))(?P<stem>.+)")
+_IMAGE = r"(?:images?|imgs?|rgb|colou?r|photos?|pictures?|inputs?)"
+_IMAGE_AFFIX = re.compile(
+    rf"{_IMAGE}(?:[_\-. ]+|(?=\d))(?P<behind>.+)|(?P<before>.+?)[_\-. ]+{_IMAGE}"
+)
 
 
 def normalised(name: str) -> str:
@@ -55,16 +60,24 @@ def is_ground_truth(name: str) -> bool:
     return any(re.fullmatch(r"ground_?truths?", folder) for folder in folders)
 
 
-def mask_suffix(stem: str) -> tuple[str, str] | None:
-    """Split ``000_GT`` into ``000`` and ``gt``; None for names without such an ending.
+def mask_affix(stem: str) -> tuple[str, str] | None:
+    """Split ``000_GT`` into ``000`` and ``gt``, and ``mask_000`` into ``000`` and ``mask_``.
+
+    None for names without such an ending or beginning.
 
     Parameters
     ----------
     stem : str
         Name of a file without folder and suffix.
     """
-    match = _MASK_SUFFIX.fullmatch(stem.lower())
+    match = _MASK_SUFFIX.fullmatch(stem.lower()) or _MASK_PREFIX.fullmatch(stem.lower())
     return None if match is None else (match["stem"], match["word"])
+
+
+def image_number(stem: str) -> str | None:
+    """Return ``000`` of ``img_000`` or ``000_rgb``; None for names without such a word."""
+    match = _IMAGE_AFFIX.fullmatch(stem.lower())
+    return None if match is None else match["behind"] or match["before"]
 
 
 def is_normal_name(name: str) -> bool:
