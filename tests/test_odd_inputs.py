@@ -41,13 +41,24 @@ def write(folder: Path, names: list[str], *, mask: bool = False, binary: bool = 
 NAMES = [f"{i:03}.png" for i in range(6)]
 
 
-@pytest.mark.parametrize("place", ["bad_masks", "anotaciones", "SegmentationClass", "defect/m"])
+@pytest.mark.parametrize("place", ["bad_masks", "anotaciones", "outlines", "defect/m"])
 def test_a_folder_of_masks_is_no_class(tmp_path: Path, place: str) -> None:
     write(tmp_path / "good", NAMES)
     write(tmp_path / "defect", NAMES)
     write(tmp_path / place, NAMES, mask=True)
     with pytest.raises(DataError, match=r"look like masks .* folder masks/, or away"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["SegmentationClass", "segmentation object", "Masks"])
+def test_a_folder_named_as_masks_holds_those_of_the_defects(tmp_path: Path, place: str) -> None:
+    write(tmp_path / "good", NAMES)
+    write(tmp_path / "defect", NAMES)
+    write(tmp_path / place, NAMES, mask=True)
+    data = load_dataset(tmp_path)
+    assert data.class_names == ("defect", "good")
+    assert data.masks is not None
+    assert (data.masks.any(axis=(1, 2)) == (data.labels == 0)).all()
 
 
 @pytest.mark.parametrize("ending", ["_labelTrainIds", "-anno", ".m"])

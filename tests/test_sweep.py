@@ -227,7 +227,7 @@ def test_objectives_share_a_pretrained_encoder_and_models_can_be_kept(tmp_path):
 
 # ---------------------------------------------------------------------- kill, stop, continue
 
-EPOCHS = 600
+EPOCHS = 1500
 LONG = {"method": "deep-svdd", "params": {"epochs": EPOCHS, "pretrain_epochs": 0}}
 THREADING = {"backend": "threading"}
 
@@ -251,7 +251,7 @@ def wait_for(condition, process=None, seconds=60):
 def trains(path, planned, epochs):
     """Tell whether something is being trained, beyond that many epochs."""
     runs = look(Store(path), planned).runs.values() if path.exists() else []
-    return any(one.progress and epochs < one.progress["epoch"] < EPOCHS - 50 for one in runs)
+    return any(one.progress and epochs < one.progress["epoch"] < EPOCHS - 600 for one in runs)
 
 
 @pytest.mark.slow
