@@ -227,14 +227,18 @@ def test_objectives_share_a_pretrained_encoder_and_models_can_be_kept(tmp_path):
 
 # ---------------------------------------------------------------------- kill, stop, continue
 
-EPOCHS = 1500
+EPOCHS = 600
 LONG = {"method": "deep-svdd", "params": {"epochs": EPOCHS, "pretrain_epochs": 0}}
 THREADING = {"backend": "threading"}
 
 
+# A process that a script starts in the background is deaf to Ctrl-C, and so are its children.
+HEARS = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+
+
 def start(path, store, *more):
     return subprocess.Popen(
-        [sys.executable, "-c", "from insphere.cli import main; raise SystemExit(main())",
+        [sys.executable, "-c", f"{HEARS}; from insphere.cli import main; raise SystemExit(main())",
          "sweep", "run", path, "--store", store, "--jobs", "2", *more],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
@@ -251,7 +255,7 @@ def wait_for(condition, process=None, seconds=60):
 def trains(path, planned, epochs):
     """Tell whether something is being trained, beyond that many epochs."""
     runs = look(Store(path), planned).runs.values() if path.exists() else []
-    return any(one.progress and epochs < one.progress["epoch"] < EPOCHS - 600 for one in runs)
+    return any(one.progress and epochs < one.progress["epoch"] < EPOCHS - 50 for one in runs)
 
 
 @pytest.mark.slow
