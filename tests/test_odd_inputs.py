@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from insphere.data import load_dataset
+from insphere.data.inputs import as_images
 from insphere.data.pixels import image_to_array, open_image
 from insphere.detectors import KNNDetector
 from insphere.errors import DataError
@@ -202,3 +203,9 @@ def test_the_column_that_cannot_be_used_is_named() -> None:
     for use in (KNNDetector().fit, fitted.predict):
         with pytest.raises(DataError, match="Column 1 holds NaN, or nothing, in 1 of 30 rows"):
             use(holed)
+
+
+def test_images_without_pixels_in_a_list_are_refused() -> None:
+    images = [np.zeros((4, 4), np.uint8), np.ones((4, 4), np.uint8), np.zeros((0, 4), np.uint8)]
+    with pytest.raises(DataError, match=r"1 of the 3 images in the list hold no pixels .*0×4×1"):
+        as_images(images)

@@ -219,6 +219,13 @@ def _from_list(items: Sequence[Any], canvas: Canvas | None = None) -> NDArray[An
         else:
             item = _unmasked(item)
             arrays.append(item[..., None] if item.ndim == 2 else item)
+    empty = [array for array in arrays if not array.size]
+    if empty:
+        shape = "×".join(map(str, empty[0].shape))
+        raise DataError(
+            f"{len(empty)} of the {len(arrays)} images in the list hold no pixels (such as one of "
+            f"{shape}): leave them out."
+        )
     if 0 < sum(array.shape[2] == 3 for array in arrays) < len(arrays):
         arrays = [np.repeat(a, 3, axis=2) if a.shape[2] == 1 else a for a in arrays]
     sizes = {array.shape[:2] for array in arrays}
