@@ -29,6 +29,7 @@ from insphere.data.pixels import (
 from insphere.data.progress import Progress
 from insphere.errors import DataError
 from insphere.resources import usable_cores
+from insphere.safe_text import reason
 
 MAX_WORKERS = 8
 SMALL_FILE = 6000  # bytes of an encoded image below which threads only wait for each other
@@ -128,13 +129,13 @@ def _decode_entry(
     except UnidentifiedImageError:
         return Decoded(entry, reason="not an image")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        return Decoded(entry, reason=f"too large: {error}")
+        return Decoded(entry, reason=f"too large: {reason(error)}")
     except MemoryError:
         return Decoded(entry, reason="does not fit in memory")
     except OSError as error:
-        return Decoded(entry, reason=error.strerror or str(error) or type(error).__name__)
+        return Decoded(entry, reason=error.strerror or reason(error) or type(error).__name__)
     except Exception as error:  # decoders raise whatever a damaged file leads them to
-        return Decoded(entry, reason=str(error) or type(error).__name__)
+        return Decoded(entry, reason=reason(error) or type(error).__name__)
 
 
 def _mask(
