@@ -13,19 +13,6 @@ from insphere.export.exported import raw_type
 from insphere.runtime.description import FORMAT, Description
 
 
-def _canvas(detector: OneClassDetector) -> dict[str, Any]:
-    """Return whether images have to fill their canvas, if they have to."""
-    return {"fills_canvas": True, "format": FORMAT} if detector.fills_canvas else {}
-
-
-def _schema(detector: OneClassDetector) -> dict[str, Any]:
-    """Return how a table with texts or gaps becomes numbers, if it is one."""
-    columns = getattr(detector.modality_, "columns", ())
-    if not columns:
-        return {}
-    return {"schema": [asdict(column) for column in columns], "format": FORMAT}
-
-
 def describe(detector: OneClassDetector, model: str | PathLike[str], **more: Any) -> Description:
     """Return the description of a model folder.
 
@@ -42,6 +29,7 @@ def describe(detector: OneClassDetector, model: str | PathLike[str], **more: Any
     saved = read_description(check_model_path(model))
     trained = detector.trained_on_
     names = getattr(detector, "feature_names_in_", None)
+    schema = [asdict(column) for column in getattr(detector.modality_, "columns", ())] or None
     found: dict[str, Any] = {
         "detector": saved.detector,
         "method": method_of_class(saved.detector) or "",
@@ -64,8 +52,9 @@ def describe(detector: OneClassDetector, model: str | PathLike[str], **more: Any
         "calibration_scores": detector.calibration_scores_.tolist(),
         "model_sha256": saved.sha256,
         "group_thresholds": detector.group_thresholds,
-        **_canvas(detector),
-        **_schema(detector),
+        "schema": schema,
+        "fills_canvas": detector.fills_canvas,
+        "format": FORMAT if schema or detector.fills_canvas else 1,
         "versions": saved.versions,
     }
     return Description(**(found | more))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from insphere.data.npz import Arrays, open_npz
 from insphere.errors import DataError
+from insphere.safe_text import reason
 from insphere.storage import open_array
 
 SUFFIXES = (".npz", ".npy")
@@ -107,8 +108,7 @@ def read_arrays(path: Path, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:
     except DataError:
         raise
     except _UNREADABLE as error:
-        said = " ".join(str(error).split())
-        raise DataError(f"{path} cannot be read as arrays: {said}.") from error
+        raise DataError(f"{path} cannot be read as arrays: {reason(error)}.") from error
 
 
 def _chosen(archive: Arrays, path: Path, wanted: Sequence[str]) -> dict[str, NDArray[Any]]:

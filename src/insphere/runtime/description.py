@@ -130,3 +130,8 @@ class Description:
             raise ModelError(
                 f"The description in {name} is damaged; export the model again."
             ) from error
+
+
+def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return fields that JSON made lists as the tuples that they were."""
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

@@ -20,7 +20,7 @@ from insphere.errors import DataError, ModelError
 from insphere.modalities.tables.encode import Column, Schema
 from insphere.modalities.tables.files import read_frame
 from insphere.modalities.tables.frame import Frame, as_frame, is_frame, numbers_of, with_names
-from insphere.runtime.description import Description
+from insphere.runtime.description import Description, with_tuples
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def schema_of(model: Description) -> Schema | None:
     if model.schema is None:
         return None
     try:
-        return Schema(tuple(Column(**_with_tuples(one)) for one in model.schema))
+        return Schema(tuple(Column(**with_tuples(one)) for one in model.schema))
     except TypeError as error:
         raise ModelError("The schema in the exported model is damaged; export it again.") from error
 
@@ -75,10 +75,6 @@ def numbers_for(model: Description, schema: Schema | None, X: Any) -> Floats:
     if frame is not None:
         X = numbers_of(frame, frame.names if names is None else names)
     return _checked(X, model.shape[0])
-
-
-def _with_tuples(column: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in column.items()}
 
 
 def _frame(X: Any, names: list[str] | None) -> Frame | None:

@@ -15,7 +15,7 @@ from PIL import Image
 from insphere.data.value_range import ValueRange
 from insphere.errors import DataError, ModelError, require
 from insphere.resources import usable_cores
-from insphere.runtime.description import CARD_KEY, Description
+from insphere.runtime.description import CARD_KEY, Description, with_tuples
 from insphere.runtime.reading import (
     check_filled,
     check_shape,
@@ -125,7 +125,7 @@ class Scorer:
         self.card: str = notes.get(CARD_KEY, "")
         self._input: str = self._session.get_inputs()[0].name
         values = self.description.values
-        self._values = None if values is None else ValueRange(**_with_tuples(values))
+        self._values = None if values is None else ValueRange(**with_tuples(values))
         self._schema = schema_of(self.description)
 
     @property
@@ -299,7 +299,3 @@ def joined(parts: Sequence[Scores]) -> Scores:
         values = [getattr(part, name) for part in parts]
         columns[name] = None if any(v is None for v in values) else np.concatenate(values)
     return Scores(**columns, names=tuple(name for part in parts for name in part.names))
-
-
-def _with_tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}

@@ -98,17 +98,11 @@ def usual_calibration(
     left_out : bool
         Whether it scores its training images as if each were new, at no cost.
     """
-    units = n if groups is None else len(np.unique(groups))
     if n >= ENOUGH_TO_HOLD_OUT and _can_hold_out(n, groups):
         return Calibration("held out", USUAL_RATE, USUAL_SHARE)
-    if n < FEW or units < USUAL_PARTS or not (in_turn or left_out):
-        return Calibration("none")
     rate = USUAL_RATE if n >= ENOUGH else SMALL_RATE
-    if left_out and groups is None:
-        return Calibration("left out", rate)
-    return (
-        Calibration("cross-validated", rate, min(parts, units)) if in_turn else Calibration("none")
-    )
+    estimated = _estimated(n, rate, groups, parts, in_turn, left_out) if n >= FEW else None
+    return estimated or Calibration("none")
 
 
 def calibration_for_rate(
@@ -146,12 +140,21 @@ def calibration_for_rate(
     if round(USUAL_SHARE * n) < needed <= n:
         if groups is None and needed <= LARGEST_SHARE * n + 1e-9:
             return Calibration("held out", rate, needed / n)
-        if left_out and groups is None:
-            return Calibration("left out", rate)
-        units = n if groups is None else len(np.unique(groups))
-        if in_turn and units >= USUAL_PARTS:
-            return Calibration("cross-validated", rate, min(parts, units))
+        if estimated := _estimated(n, rate, groups, parts, in_turn, left_out):
+            return estimated
     return Calibration("held out", rate, USUAL_SHARE)
+
+
+def _estimated(
+    n: int, rate: float, groups: Groups, parts: int, in_turn: bool, left_out: bool
+) -> Calibration | None:
+    """Return how a rate is estimated on all images, each scored as if new; None if it cannot be."""
+    if left_out and groups is None:
+        return Calibration("left out", rate)
+    units = n if groups is None else len(np.unique(groups))
+    if in_turn and units >= USUAL_PARTS:
+        return Calibration("cross-validated", rate, min(parts, units))
+    return None
 
 
 def _can_hold_out(n: int, groups: Groups) -> bool:

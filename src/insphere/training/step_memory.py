@@ -57,22 +57,31 @@ def step_bytes(spec: EncoderSpec, shape: tuple[int, ...], *, decoder: bool) -> i
 def _kept_bytes(network: nn.Module, x: Tensor) -> int:
     """Count what a forward pass keeps, and the largest gradients of the backward pass."""
     weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
-    kept: dict[int, Any] = {}  # the storages, so that no address comes twice
     outputs = [0]
-
-    def keep(tensor: Tensor) -> None:  # a tensor that is returned would keep its graph for ever
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage
-
-    keeping = torch.autograd.graph.saved_tensors_hooks(keep, _no_backward)
-    with torch.enable_grad(), keeping, _outputs_of(network, outputs):
+    with _saved_for_backward() as saved, _outputs_of(network, outputs):
         network(x)
-    return sum(int(storage.nbytes()) for storage in kept.values()) + 2 * max(outputs)
+    kept = (storage for address, storage in saved.items() if address not in weights)
+    return sum(int(storage.nbytes()) for storage in kept) + 2 * max(outputs)
 
 
-def _no_backward(_nothing: None) -> Tensor:
-    raise RuntimeError("What a pass keeps was only counted; there is no backward pass.")
+@contextmanager
+def _saved_for_backward() -> Iterator[dict[int, Any]]:
+    """Collect the storages that a forward pass saves for its gradients, by their addresses.
+
+    The storages themselves, so that no address comes twice. There is no backward pass: of a tensor
+    that the hook returned, its graph would be kept for ever.
+    """
+    saved: dict[int, Any] = {}
+
+    def save(tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        saved[storage.data_ptr()] = storage
+
+    def no_backward(_nothing: None) -> Tensor:
+        raise RuntimeError("What a pass saves was only counted; there is no backward pass.")
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(save, no_backward):
+        yield saved
 
 
 def pass_bytes(compute: Callable[[], object], network: nn.Module) -> int:
@@ -101,15 +110,9 @@ def gradient_bytes(score: Callable[[Tensor], Tensor], x: Tensor) -> int:
     x : Tensor, shape (1, C, H, W)
         One image.
     """
-    kept: dict[int, Any] = {}
-
-    def note(tensor: Tensor) -> None:  # a tensor that is returned would keep its graph for ever
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage
-
-    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(note, _no_backward):
+    with _saved_for_backward() as saved:
         score(x.detach().clone().requires_grad_())
-    sizes = [int(storage.nbytes()) for storage in kept.values()]
+    sizes = [int(storage.nbytes()) for storage in saved.values()]
     return sum(sizes) + 2 * max(sizes, default=0)
 
 

@@ -65,10 +65,12 @@ def masks_among(files: ImageFiles, pairs: Mapping[str, str]) -> list[str]:
         if values is None:
             return []
         low, high = values.min(), values.max()
-        two = bool(((values == low) | (values == high)).all())
-        if not two or (len(blank) < LOOKED_AT and looks_like_mask(files, pairs[name])):
+        if not ((values == low) | (values == high)).all():
             return []
-        (blank if low == high else found).append(name)
+        alike = blank if low == high else found
+        if len(alike) < LOOKED_AT and looks_like_mask(files, pairs[name]):
+            return []
+        alike.append(name)
         if len(found) == LOOKED_AT:
             break
     return found or blank

@@ -59,14 +59,14 @@ def split_masks(names: Sequence[str]) -> tuple[list[str], list[str]]:
         In the given order.
     """
     in_folder = {name for name in names if is_in_mask_folder(name)}
-    stems = {_stem(name).lower() for name in names if name not in in_folder}
+    stems = {stem_of(name).lower() for name in names if name not in in_folder}
     stems |= {other for other in map(_numbered, stems) if other is not None}
     suffixed: dict[str, list[str]] = defaultdict(list)
     partnered: set[str] = set()
     for name in names:
         if name in in_folder:
             continue
-        folder, _, file = _stem(name).rpartition("/")
+        folder, _, file = stem_of(name).rpartition("/")
         found = mask_affix(file)
         if found is not None:
             stem, word = found
@@ -129,7 +129,7 @@ def match_masks(
 
 def image_key(name: str, *, parts: bool = False) -> Key:
     """Return an image's path without words for images and, by default, parts."""
-    *folders, file = _stem(name).lower().split("/")
+    *folders, file = stem_of(name).lower().split("/")
     kept = (f for f in folders if f not in IMAGE_FOLDERS and (parts or part_of(f) is None))
     return (*kept, file)
 
@@ -180,7 +180,8 @@ def _numbered(stem: str) -> str | None:
     return None if number is None else folder + slash + number
 
 
-def _stem(name: str) -> str:
+def stem_of(name: str) -> str:
+    """Return the path of a file without its suffix."""
     folder, slash, file = name.rpartition("/")
     stem, dot, _ = file.rpartition(".")
     return folder + slash + (stem if dot else file)

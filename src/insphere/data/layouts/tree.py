@@ -48,7 +48,7 @@ class Tree:
         self.images, self.masks = split_masks(kinds.images)
         if twins := twin_masks(files, self.images):
             self.images = [name for name in self.images if name not in twins]
-            self.masks = [name for name in kinds.images if name not in set(self.images)]
+            self.masks += sorted(twins)
         if not kinds.images:
             held = ", ".join(f"{n} {kind}" for kind, n in list(kinds.ignored.items())[:4])
             held = f" but {held}" if held else ""

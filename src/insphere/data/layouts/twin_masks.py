@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from insphere.data.files import ImageFiles
 from insphere.data.layouts.content import masks_among
+from insphere.data.layouts.masks import stem_of
 
 
 def twin_masks(files: ImageFiles, names: Sequence[str]) -> set[str]:
@@ -24,7 +25,7 @@ def twin_masks(files: ImageFiles, names: Sequence[str]) -> set[str]:
     """
     twins: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        twins[name.rpartition(".")[0].lower()].append(name)
+        twins[stem_of(name).lower()].append(name)
     pairs: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for pair in twins.values():
         if len(pair) == 2:
@@ -34,4 +35,4 @@ def twin_masks(files: ImageFiles, names: Sequence[str]) -> set[str]:
 
 
 def _suffix(name: str) -> str:
-    return name.rpartition(".")[2].lower()
+    return name[len(stem_of(name)) :].lower()

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 
 from insphere.data.layouts.content import masks_among
+from insphere.data.layouts.masks import stem_of
 from insphere.data.layouts.tree import Tree
 from insphere.errors import DataError
 
@@ -66,6 +67,5 @@ def _elsewhere(name: str, folder: str, by_stem: dict[str, list[str]]) -> str | N
 
 
 def _split(name: str) -> tuple[str, str]:
-    folder, _, file = name.rpartition("/")
-    stem, dot, _ = file.rpartition(".")
-    return folder, (stem if dot else file).lower()
+    folder, _, stem = stem_of(name).rpartition("/")
+    return folder, stem.lower()

@@ -110,5 +110,5 @@ def goodness(name: str) -> int:
     >>> min(["defect", "parts/good", "other"], key=goodness)
     'parts/good'
     """
-    last = name.lower().rsplit("/", 1)[-1]
+    last = normalised(name.rsplit("/", 1)[-1])
     return _GOOD.index(last) if last in _GOOD else len(_GOOD)
