@@ -13,11 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from digit_files import model_of_threes, png
 from insphere.cli import main
-from insphere.data.load import load_dataset
-from insphere.detectors.registry import build_detector
 from insphere.export.graph import load_for_export
-from test_bulk_scoring import png
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -33,9 +31,7 @@ BACKENDS = ["processes", pytest.param("ray", marks=pytest.mark.slow)]
 def given(tmp_path_factory):
     """A model folder, a folder of photographs, a folder of Parquet files, and their scores."""
     folder = tmp_path_factory.mktemp("bulk")
-    data = load_dataset("digits-8x8", progress=False)
-    normal = data.images[data.labels == 3]
-    build_detector("mahalanobis", {"false_alarm_rate": 0.2}, seed=0).fit(normal).save(folder / "m")
+    data = model_of_threes(folder / "m")
     contents = [png(image) for image in data.images[:N]]
     (folder / "photos").mkdir()
     for number, content in enumerate(contents[:40]):

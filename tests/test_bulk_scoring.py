@@ -1,13 +1,9 @@
 """Many images: every score is the library's, nothing is scored twice, nothing is lost."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from insphere.data.load import load_dataset
-from insphere.detectors.registry import build_detector
+from digit_files import model_of_threes, png
 from insphere.errors import DataError, SpecError
 from insphere.export.graph import export_onnx, load_for_export
 
@@ -23,19 +19,11 @@ from insphere.workflows.bulk_scoring import score_many  # noqa: E402
 N = 60
 
 
-def png(image):
-    file = io.BytesIO()
-    Image.fromarray(image[..., 0]).save(file, "PNG")
-    return file.getvalue()
-
-
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
     """A model, exported; digits in a folder and in two Parquet files; their scores."""
     folder = tmp_path_factory.mktemp("bulk")
-    data = load_dataset("digits-8x8", progress=False)
-    normal = data.images[data.labels == 3]
-    build_detector("mahalanobis", {"false_alarm_rate": 0.2}, seed=0).fit(normal).save(folder / "m")
+    data = model_of_threes(folder / "m")
     export_onnx(folder / "m", folder / "m.onnx", maps=False)
     contents = [png(image) for image in data.images[:N]]
     (folder / "photos" / "b").mkdir(parents=True)

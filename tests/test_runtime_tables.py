@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
-from insphere.data.load import load_dataset
+from digit_files import model_of_threes, png
 from insphere.detectors.registry import build_detector
 from insphere.errors import DataError
 from insphere.export.graph import export_onnx, load_for_export
@@ -22,15 +19,9 @@ pytest.importorskip("onnxscript")
 def model(tmp_path_factory):
     """An exported model of digits, and a table of digits as PNG."""
     folder = tmp_path_factory.mktemp("tables")
-    data = load_dataset("digits-8x8", progress=False)
-    normal = data.images[data.labels == 3]
-    build_detector("mahalanobis", {"false_alarm_rate": 0.2}, seed=0).fit(normal).save(folder / "m")
+    data = model_of_threes(folder / "m")
     export_onnx(folder / "m", folder / "m.onnx", maps=False)
-    contents = []
-    for image in data.images[:50]:
-        file = io.BytesIO()
-        Image.fromarray(image[..., 0]).save(file, "PNG")
-        contents.append(file.getvalue())
+    contents = [png(image) for image in data.images[:50]]
     table = pd.DataFrame({"id": np.arange(50), "image": contents}, index=np.arange(50) + 7)
     scores = load_for_export(folder / "m").anomaly_score(data.images[:50])
     return folder / "m.onnx", table, scores
