@@ -100,6 +100,27 @@ def test_labels_of_other_names_are_not_trained_on(tmp_path, name, content, class
     assert all("is taken for what each text is" in one for one in told)
 
 
+def test_fields_that_were_named_in_training_are_remembered(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [f'billing,"{text}"' for text in HOURS] + [f'other,"{text}"' for text in ODD]
+    write(tmp_path / "t.csv", "topic,body of it\n" + "\n".join(rows) + "\n")
+    named = ["--kind", "text", "--column", "text=body of it", "--label", "topic"]
+    fit = ["fit", "t.csv", *named, "--normal", "billing", "--method", "text-surprise", "--out", "m"]
+    assert main(fit) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "m", "t.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["evaluation"]["auc"] > 0.9
+    for name, content in (
+        ("a.csv", "body of it\nHello\n"),
+        ("b.csv", "text\nHello\n"),
+        ("c.txt", "Hello\n"),
+        ("d.jsonl", '"Hello"\n'),
+    ):
+        write(tmp_path / name, content)
+        assert main(["score", "m", name, "--json"]) == 0
+        assert len(json.loads(capsys.readouterr().out)["scores"]) == 1
+
+
 def test_other_encodings_and_ends_of_lines_are_read(tmp_path):
     wide = write(tmp_path / "a.csv", "text;label\ngröße;0\nß;1\n".encode("utf-16"))
     assert read_texts(wide, {}).texts.tolist() == ["größe", "ß"]

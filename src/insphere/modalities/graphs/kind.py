@@ -45,6 +45,7 @@ class Graphs(Modality):
     singular: ClassVar[str] = "node"
     how_to_label: ClassVar[str] = "give each node a label"
     needs_own: ClassVar[bool] = True
+    independent: ClassVar[bool] = False
     method: ClassVar[str] = "graph-knn"
     example: ClassVar[Example] = Example("karate-club", "Members of a karate club", "networkx")
     rivals: ClassVar[tuple[str, ...]] = ("ocgnn",)

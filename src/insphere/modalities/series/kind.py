@@ -57,6 +57,7 @@ class Series(Modality):
         "name the column that says what each point is with --label, and the normal class with "
         "--normal"
     )
+    independent: ClassVar[bool] = False
     method: ClassVar[str] = "series-svdd"
     rivals: ClassVar[tuple[str, ...]] = ()
     example: ClassVar[Example] = Example(

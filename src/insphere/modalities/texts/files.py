@@ -87,7 +87,8 @@ def read_texts(source: str, columns: Mapping[str, str]) -> TextSet:
         ``.tsv`` file with a head, or a ``.txt`` file with one text on each line.
     columns : mapping
         The fields for the roles "text" and "label"; by default the first of `TEXT_FIELDS` and
-        `LABEL_FIELDS` that is there.
+        `LABEL_FIELDS` that is there. A role with a question mark at its end, such as "text?", may
+        name a field that is not there.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def read_texts(source: str, columns: Mapping[str, str]) -> TextSet:
         If there is no such role.
     """
     for role in columns:
-        if role not in ROLES:
+        if role.removesuffix("?") not in ROLES:
             hint = did_you_mean(role, ROLES, "texts know the roles text and label.")
             raise SpecError(f"There is no role {role!r} for a field of texts; {hint}")
     path = Path(source)
@@ -190,7 +191,7 @@ Row = tuple[int, str, Fields]
 
 
 def _from_lines(file: IO[bytes], path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
-    if columns:
+    if not all(role.endswith("?") for role in columns):
         raise DataError(f"{path} is plain text and has no fields: leave out --label and --column.")
     for number, line in _lines(file, path):
         for text in line.split("\r"):
@@ -209,7 +210,7 @@ def _from_json(file: IO[bytes], path: Path, columns: Mapping[str, str]) -> Itera
                 f"Line {number:,} of {path} is no JSON: put one object such as "
                 '{"text": "…"} on each line.'
             ) from error
-        if isinstance(found, str) and not columns:
+        if isinstance(found, str) and all(role.endswith("?") for role in columns):
             yield number, found, {}
             continue
         if not isinstance(found, dict):
@@ -262,6 +263,8 @@ def _field(
         if columns[role] not in names:
             raise DataError(f"{place} has no field {columns[role]!r}; its fields are: {known}.")
         return columns[role]
+    if (remembered := columns.get(f"{role}?")) in names:
+        return str(remembered)
     small = {name.lower(): name for name in reversed(names)}
     found = next((small[name] for name in usual if name in small), None)
     if found is None:
@@ -276,6 +279,8 @@ def _label_fields(names: Sequence[str], columns: Mapping[str, str], place: str) 
     """Return the fields that may be the label."""
     if "label" in columns:
         return [_field(list(names), "label", columns, (), place)]
+    if (remembered := columns.get("label?")) in names:
+        return [str(remembered)]
     return list(names)
 
 
@@ -285,7 +290,7 @@ def _labels(fields: Sequence[Fields], columns: Mapping[str, str]) -> list[str | 
     order = {name: i for i, name in enumerate(LABEL_FIELDS)}
     for name in sorted(names, key=lambda name: order.get(name.lower(), len(order))):
         found = [about.get(name) for about in fields]
-        if "label" in columns or name.lower() in order:
+        if name in (columns.get("label"), columns.get("label?")) or name.lower() in order:
             return found
         classes = {value.lower() for value in found if value is not None}
         named = name.lower() in LABEL_NAMES and 0 < len(classes) <= 2 and classes <= _CLASSES
