@@ -220,6 +220,24 @@ def test_bad_nodes_get_one_sentence(tmp_path, nodes, said):
         read_graph(graph_json(tmp_path / "g.json", nodes, [[1, 2]]))
 
 
+def test_labels_of_another_name_are_found_and_not_trained_on(tmp_path):
+    nodes = [{"id": i, "age": i, "y": 2, "club": "ab"[i % 2]} for i in range(4)]
+    path = graph_json(tmp_path / "g.json", nodes, [[0, 1]])
+    data = read_graph(path, {"label": "club"})
+    assert (data.class_names, data.graph.feature_names) == (("a", "b"), ("age", "y"))
+    assert read_graph(path, {"label?": "y"}).graph.feature_names == ("age",)
+    np.savez(tmp_path / "g.npz", features=np.eye(3), edges=[[0, 1]], kind=[0, 1, 1])
+    for columns in ({"label": "kind"}, {"label?": "kind"}):
+        assert read_graph(str(tmp_path / "g.npz"), columns).class_names == ("0", "1")
+    with pytest.raises(DataError, match="has no klub for labels, but age, club, id, y"):
+        read_graph(path, {"label": "klub"})
+    with pytest.raises(SpecError, match="know the role label alone, but got id"):
+        read_graph(path, {"id": "id"})
+    (tmp_path / "e.csv").write_text("source,target\na,b\n")
+    with pytest.raises(DataError, match="holds edges alone"):
+        read_graph(str(tmp_path / "e.csv"), {"label": "club"})
+
+
 def test_nodes_without_a_label_only_connect_others(tmp_path):
     for labels in (np.array([0.0, 1.0, np.nan]), np.array(["0", "1", ""])):
         np.savez(tmp_path / "g.npz", features=np.eye(3), edges=[[0, 1]], labels=labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from scipy import sparse
 
 from insphere.data.files import read_regular
 from insphere.data.npz import open_npz
-from insphere.errors import DataError
+from insphere.errors import DataError, SpecError
 from insphere.modalities.graphs.graph import Graph
 from insphere.modalities.graphs.graph_set import GraphSet
 from insphere.modalities.tables.files import lines_of, text_of
@@ -42,7 +42,7 @@ def looks_like_a_graph(source: str) -> bool:
         return False
 
 
-def read_graph(source: str) -> GraphSet:
+def read_graph(source: str, columns: Mapping[str, str] | None = None) -> GraphSet:
     """Read a graph from a file.
 
     Parameters
@@ -55,14 +55,25 @@ def read_graph(source: str) -> GraphSet:
         `links`): pairs of ids, or objects with `source` and `target`.
         ``.csv``, ``.tsv``: an edge on each line. The columns `source` and `target` (or from and to)
         name its ends, else the first two; others are not used, which is said.
+    columns : mapping of str to str, optional
+        "label": the array, or the field of each node, that says what nodes are. With a question
+        mark at its end it may name one that is not there.
 
     Raises
     ------
     DataError
         If the file cannot be read, or holds no such graph.
+    SpecError
+        If there is no such role.
     """
     path = Path(source)
+    roles = dict(columns or {})
+    for role in roles:
+        if role.removesuffix("?") != "label":
+            raise SpecError(f"Nodes of a graph know the role label alone, but got {role}.")
     if path.suffix.lower() in (".csv", ".tsv"):
+        if "label" in roles:
+            raise DataError(f"{path} holds edges alone: leave out --label, or give JSON or .npz.")
         return _from_edges(path)
     if path.suffix.lower() not in (".npz", ".json"):
         raise DataError(
@@ -72,8 +83,8 @@ def read_graph(source: str) -> GraphSet:
     try:
         if path.suffix.lower() == ".npz":
             with open_npz(path) as archive:
-                return _from_arrays(dict(archive), path)
-        return _from_json(json.loads(read_regular(path)), path)
+                return _from_arrays(dict(archive), path, roles)
+        return _from_json(json.loads(read_regular(path)), path, roles)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (UnicodeDecodeError, RecursionError, OverflowError) as error:
@@ -126,14 +137,26 @@ def _say_unused(path: Path, what: str, names: Sequence[str]) -> None:
     )
 
 
-def _from_arrays(arrays: Mapping[str, Any], path: Path) -> GraphSet:
+def _label_name(
+    names: Collection[str], roles: Mapping[str, str], usual: Sequence[str], path: Path
+) -> str | None:
+    """Return the array or field of labels."""
+    named = roles.get("label")
+    if named is not None and named not in names:
+        raise DataError(f"{path} has no {named} for labels, but {', '.join(sorted(names)[:20])}.")
+    candidates = (named, roles.get("label?"), *usual)
+    return next((name for name in candidates if name is not None and name in names), None)
+
+
+def _from_arrays(arrays: Mapping[str, Any], path: Path, roles: Mapping[str, str]) -> GraphSet:
     name = next((name for name in EDGES if name in arrays), None)
     if name is None:
         raise DataError(f"{path} holds no edges: save pairs of nodes as edges.")
     edges = np.asarray(arrays[name])
     if name == "edge_index" and edges.ndim == 2 and edges.shape[0] == 2:
         edges = edges.T
-    labels = next((arrays[name] for name in LABELS if name in arrays), None)
+    label = _label_name(arrays.keys(), roles, LABELS, path)
+    labels = None if label is None else arrays[label]
     dense = next((arrays[name] for name in FEATURES if name in arrays), None)
     if all(name in arrays for name in SPARSE):
         parts = (arrays["data"], arrays["indices"], arrays["indptr"])
@@ -157,7 +180,7 @@ def _from_arrays(arrays: Mapping[str, Any], path: Path) -> GraphSet:
     return labelled(graph, words, path.stem)
 
 
-def _from_json(found: Any, path: Path) -> GraphSet:
+def _from_json(found: Any, path: Path, roles: Mapping[str, str]) -> GraphSet:
     nodes = found.get("nodes") if isinstance(found, dict) else None
     if not isinstance(nodes, list) or not nodes or not all(isinstance(n, dict) for n in nodes):
         raise DataError(f'{path} holds no graph: it needs "nodes", a list of objects, and "edges".')
@@ -167,7 +190,9 @@ def _from_json(found: Any, path: Path) -> GraphSet:
     places = {name: i for i, name in enumerate(ids)}
     if len(places) < len(ids):
         raise DataError(f"Two nodes in {path} have the same id: give each its own.")
-    fields = dict.fromkeys(k for node in nodes for k in node if k not in ("id", "label"))
+    names = dict.fromkeys(str(k) for node in nodes for k in node)
+    label = _label_name(names, roles, ("label",), path)
+    fields = [name for name in names if name not in ("id", label)]
     columns = [k for k in fields if any(_is_number(node.get(k)) for node in nodes)]
     if left := [k for k in fields if k not in columns]:
         _say_unused(path, "fields", left)
@@ -188,7 +213,7 @@ def _from_json(found: Any, path: Path) -> GraphSet:
     if columns:
         rows = np.array([[float(node[name]) for name in columns] for node in nodes])
     graph = Graph.of(rows, np.array(edges, np.int64).reshape(-1, 2), ids, columns or ids)
-    labels = [node.get("label") for node in nodes]
+    labels = [None if label is None else node.get(label) for node in nodes]
     words = [None if v is None else str(v) for v in labels]
     return labelled(graph, words if any(w is not None for w in words) else None, path.stem)
 

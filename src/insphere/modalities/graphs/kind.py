@@ -75,7 +75,7 @@ class Graphs(Modality):
     @classmethod
     def load(cls, source: str, reading: ReadOptions, *, progress: bool | None = None) -> GraphSet:
         """Read a file; see `insphere.modalities.graphs.files.read_graph`."""
-        return read_graph(source)
+        return read_graph(source, reading.columns)
 
     @classmethod
     def owns(cls, data: Array) -> bool:
