@@ -16,6 +16,7 @@ TITLES = {
     "graph-knn, 3 steps": "`graph-knn`, 3 steps",
     "graph-knn, 2 neighbours": "`graph-knn`, 2 neighbours",
     "ocgnn": "`ocgnn`",
+    "ocgnn, sampled": "`ocgnn`, 5 neighbours sampled",
     "ocgnn, untrained": "`ocgnn`, untrained",
     "averaged, tf-idf, 2-NN": "control: averaged features, TF-IDF, 2 nearest",
     "averaged, tf-idf, 10-NN": "control: averaged features, TF-IDF, 10 nearest",

@@ -16,6 +16,7 @@ def arguments(text: str | None, methods: Sequence[str], out: Path) -> argparse.N
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--methods", nargs="+", default=list(methods), choices=list(methods))
+    parser.add_argument("--sets", nargs="+", help="measure these sets alone")
     parser.add_argument("--out", type=Path, default=out)
     return parser.parse_args()
 
@@ -40,7 +41,7 @@ def measure_missing(
         From set, seed, method and the data to a row.
     """
     done = {(row["set"], row["seed"], row["method"]) for row in read_rows(given.out)}
-    names = list(sets)
+    names = [name for name in sets if given.sets is None or name in given.sets]
     for seed in range(given.seeds):
         for name in names:
             missing = [m for m in given.methods if (name, seed, m) not in done]

@@ -5,6 +5,7 @@ appended to results/series.jsonl as they come, and what is there is not run agai
 a series is trained on (of NAB at most 750 points, as NAB does), without its labelled points; all
 later points are the test. Windows are as long for the controls as for Deep SVDD. The score of a
 window counts at its last point ("end") or in its middle ("middle"). There is no point adjustment.
+With ``--points 60000`` only the beginning of the electrocardiograms is taken.
 For NAB's own score, the raw scores at several shares of points that raise an alarm are kept: one
 share is later taken for all series of NAB, as NAB takes one threshold, the best for each method.
 """
@@ -18,7 +19,7 @@ import json
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ from sklearn.neighbors import NearestNeighbors
 
 from insphere.detectors import SeriesSVDD
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
-from insphere.modalities.series import TimeSeries
+from insphere.modalities.series import Series, TimeSeries
 from insphere.scoring.nab import PROFILES, nab_raw, nab_scale
 from insphere.scoring.range_auc import vus_pr
 from insphere.versions import versions
+from series_blocks import ALL_POINTS
 
 RESULTS = Path(__file__).parent / "results" / "series.jsonl"
 SHARE, MOST_NAB, STORED = 0.15, 750, 4000
@@ -40,24 +42,30 @@ ALARMS = tuple(np.round(np.geomspace(3e-4, 0.2, 25), 6).tolist())
 """Shares of points that raise an alarm, for NAB's own score."""
 
 
+METHODS = ("series-svdd", "sub-pca", "sub-knn", "moving median", "random")
+WINDOWED = METHODS[:3]  # whose windows may count in their middle
+
+
 def main() -> None:
     """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument(
         "--points", type=int, help="take the first points of each electrocardiogram (default all)"
     )
     given = parser.parse_args()
-    done = {row["series"] for row in read_rows(given.out)}
+    done = {(row["series"], row["method"]) for row in read_rows(given.out)}
     for name, values, labels, n_train in sorted(
         all_series(given.data, given.points), key=lambda one: one[0].endswith(".csv")
     ):  # the electrocardiograms first
-        if name in done or not labels[n_train:].any():
+        missing = [method for method in given.methods if (name, method) not in done]
+        if not missing or not labels[n_train:].any():
             continue
-        for row in measured(name, values, labels, n_train):
+        for row in measured(name, values, labels, n_train, missing):
             append_row(given.out, row)
-        print(row, flush=True)
+            print(row["series"], row["method"], row["place"], row["vus_pr"], flush=True)
 
 
 def all_series(
@@ -81,34 +89,34 @@ def all_series(
             with np.load(io.BytesIO(archive.read(name)), allow_pickle=False) as data:
                 values = data["values"].astype(np.float64).ravel()[:most]
                 labels = data["labels"].astype(np.int64).ravel()[:most]
-            yield name, values, labels, int(SHARE * len(values))
+            whole = ALL_POINTS if most is None else ""
+            yield name + whole, values, labels, int(SHARE * len(values))
 
 
 def measured(
-    name: str, values: np.ndarray, labels: np.ndarray, n_train: int
+    name: str, values: np.ndarray, labels: np.ndarray, n_train: int, methods: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """Fit and score all methods on one series."""
+    """Fit and score methods on one series."""
     series, normal = TimeSeries(values), np.flatnonzero(labels[:n_train] == 0)
-    started = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        detector = SeriesSVDD(random_state=0).fit(series.take(normal))
-        scores = {"series-svdd": detector.anomaly_score(series)}
-        views = list(detector.views_)
-        seconds = {"series-svdd": time.perf_counter() - started}
-        train, _ = detector.modality_.learned(series.take(normal), detector)
-        every = detector.modality_.new(series, detector)[:, 0]
-    train = train[:, 0]
-    window = every.shape[1]
-    for method, control in (("sub-pca", sub_pca), ("sub-knn", sub_knn)):
-        started = time.perf_counter()
-        scores[method] = control(train, every)
-        seconds[method] = time.perf_counter() - started
-    scores["moving median"] = np.abs(values - np.median(every, axis=1))
-    scores["random"] = np.random.default_rng(0).random(len(values))
     truth = labels[n_train:]
-    for method, found in scores.items():
-        for place in ("end", "middle") if method in seconds else ("end",):
+    detector = SeriesSVDD(random_state=0)
+    train, kind = Series.learned(series.take(normal), detector)
+    every = kind.new(series, detector)[:, 0]
+    window = every.shape[1]
+    for method in methods:
+        started = time.perf_counter()
+        if method == "series-svdd":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                found = detector.fit(series.take(normal)).anomaly_score(series)
+        elif method == "moving median":
+            found = np.abs(values - np.median(every, axis=1))
+        elif method == "random":
+            found = np.random.default_rng(0).random(len(values))
+        else:
+            found = {"sub-pca": sub_pca, "sub-knn": sub_knn}[method](train[:, 0], every)
+        seconds = time.perf_counter() - started
+        for place in ("end", "middle") if method in WINDOWED else ("end",):
             moved = np.roll(found, -(window // 2)) if place == "middle" else found
             if place == "middle" and window > 1:
                 moved[-(window // 2) :] = found[-1]
@@ -119,11 +127,11 @@ def measured(
                 "place": place,
                 "vus_pr": round(vus_pr(truth, test, window), 5),
                 "auc_pr": round(float(average_precision_score(truth, test)), 5),
-                "seconds": round(seconds.get(method, 0.0), 2),
+                "seconds": round(seconds if method in WINDOWED else 0.0, 2),
                 "window": window,
                 "n_train": len(normal),
                 "n_test": len(truth),
-                **({"views": views} if method == "series-svdd" else {}),
+                **({"views": list(detector.views_)} if method == "series-svdd" else {}),
                 "versions": versions(),
                 **({"nab": nab_rows(truth, test)} if name.endswith(".csv") else {}),
             }

@@ -10,6 +10,9 @@ import numpy as np
 from insphere.experiments.store.jsonl_rows import read_rows
 from insphere.scoring.nab import nab_score
 
+ALL_POINTS = " (all points)"
+"""Ends the name of an electrocardiogram that is taken in full."""
+
 ROWS = Path(__file__).parent / "results" / "series.jsonl"
 ENCODERS = Path(__file__).parent / "results" / "series_encoders.jsonl"
 TITLES = {
@@ -25,10 +28,13 @@ def series() -> str:
     """Set the mean measures of all methods on NAB and on the electrocardiograms side by side."""
     rows = read_rows(ROWS)
     nab = [row for row in rows if row["series"].endswith(".csv")]
-    ecg = [row for row in rows if not row["series"].endswith(".csv")]
-    heads = [f"NAB ({len({row['series'] for row in nab})}): VUS-PR, %", "AUC-PR, %"]
-    if ecg:
-        heads += [f"ECG ({len({row['series'] for row in ecg})}): VUS-PR, %", "AUC-PR, %"]
+    parts = {"NAB": nab}
+    for head, end in (("ECG, first 60,000 points", ".npz"), ("ECG, all points", ALL_POINTS)):
+        if own := [row for row in rows if row["series"].endswith(end)]:
+            parts[head] = own
+    heads = []
+    for head, own in parts.items():
+        heads += [f"{head} ({len({row['series'] for row in own})}): VUS-PR, %", "AUC-PR, %"]
     lines = [
         f"| method | counted at the | {' | '.join(heads)} |",
         "| --- | --- |" + " ---: |" * len(heads),
@@ -36,7 +42,7 @@ def series() -> str:
     for method, title in TITLES.items():
         for place in ("end", "middle"):
             cells = []
-            for part in (nab, ecg) if ecg else (nab,):
+            for part in parts.values():
                 own = [r for r in part if r["method"] == method and r["place"] == place]
                 for measure in ("vus_pr", "auc_pr"):
                     cells.append(f"{100 * np.mean([r[measure] for r in own]):.1f}" if own else "")

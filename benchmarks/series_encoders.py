@@ -54,7 +54,7 @@ def measured(values: np.ndarray, labels: np.ndarray, n_train: int, encoder: str)
     started = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        detector = SeriesSVDD(random_state=0, **params).fit(series.take(normal))
+        detector = SeriesSVDD(random_state=0, points=False, **params).fit(series.take(normal))
         scores = detector.anomaly_score(series)[n_train:]
     window = detector.modality_.window
     return {

@@ -40,7 +40,7 @@ def methods_by_set(
             [100 * row["auc"] for row in rows if (row["set"], row["method"]) == (name, method)]
             for name in sets
         ]
-        lines.append(
-            [title, *map(spread, found), str(min((len(one) for one in found if one), default=0))]
-        )
+        counts = sorted({len(one) for one in found if one}) or [0]
+        seeds = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        lines.append([title, *map(spread, found), seeds])
     return markdown(["method", *sets.values(), "seeds"], lines)

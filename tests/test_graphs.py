@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 import insphere
 from insphere.cli import main
+from insphere.detectors import GraphKNN
 from insphere.detectors.graphs.node_features import NodeScale
 from insphere.detectors.registry import build_detector
 from insphere.errors import DataError, SpecError
@@ -85,6 +86,18 @@ def test_networkx_and_pyg_are_read():
     assert graph.features.toarray().tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
+def test_numbers_of_numpy_are_features_and_a_node_without_one_is_refused():
+    networkx = pytest.importorskip("networkx")
+    found = networkx.Graph()
+    found.add_node("a", age=np.float32(3), vip=True)
+    found.add_node("b", age=np.int64(4), vip=False)
+    graph = Graphs.read(found, fitting=False, estimator=None).graph
+    assert (graph.features.toarray().tolist(), graph.feature_names) == ([[3.0], [4.0]], ("age",))
+    found.add_node("c", age=5, income=1.5)
+    with pytest.raises(DataError, match="A node lacks a number for one of age, income"):
+        Graphs.read(found, fitting=False, estimator=None)
+
+
 def saved(path: Path) -> str:
     f = GRAPH.features
     np.savez(
@@ -113,6 +126,126 @@ def test_files_are_read_and_recognised(tmp_path):
     assert graph.features.toarray().ravel().tolist() == [1.5, 2, 0]
     assert graph.edges.tolist() == [[0, 1], [0, 2]]
     assert graph.names == ("a", "b", "3")
+
+
+def graph_json(path: Path, nodes, edges) -> str:
+    path.write_text(json.dumps({"nodes": nodes, "edges": edges}))
+    return str(path)
+
+
+def people(order: tuple[str, ...], seed: int = 0, odd: bool = False) -> list[dict[str, object]]:
+    rng = np.random.default_rng(seed)
+    found = []
+    for i in range(40):
+        about = {"age": 40 + 5 * rng.normal(), "income": 3000 + 300 * rng.normal()}
+        if odd and i == 7:
+            about = {"age": 41.0, "income": 9000.0}
+        found.append({"id": f"p{i}", **{name: about[name] for name in order}})
+    return found
+
+
+def test_features_are_known_by_their_names(tmp_path):
+    ring = [[f"p{i}", f"p{(i + 1) % 40}"] for i in range(40)]
+    trained = read_graph(graph_json(tmp_path / "a.json", people(("age", "income")), ring))
+    detector = GraphKNN(random_state=0, steps=0, contamination=0.05).fit(trained)
+    assert detector.modality_.names == ("age", "income")
+    plain, turned = (
+        read_graph(graph_json(tmp_path / "b.json", people(order, 1, odd=True), ring))
+        for order in (("age", "income"), ("income", "age"))
+    )
+    scores = detector.anomaly_score(plain)
+    assert int(np.argmax(scores)) == 7
+    np.testing.assert_array_equal(detector.anomaly_score(turned), scores)
+    again = insphere.load(detector.save(tmp_path / "m"))
+    np.testing.assert_array_equal(again.anomaly_score(turned), scores)
+    other = [{**node, "height": 1.8} for node in people(("age",), 1)]
+    lacking = read_graph(graph_json(tmp_path / "c.json", other, ring))
+    with pytest.raises(
+        DataError, match=r"The nodes lack the feature income.*they have: age, height"
+    ):
+        detector.predict(lacking)
+
+
+def test_a_graph_without_features_is_known_by_its_nodes_in_their_order(tmp_path):
+    lines = [f"n{i},n{j}" for i in range(12) for j in range(i + 1, 12) if (i * j) % 3 == 1]
+    lines += [f"n{i},n{i + 1}" for i in range(11)]
+    path = tmp_path / "e.csv"
+    path.write_text("source,target\n" + "\n".join(lines) + "\n")
+    detector = GraphKNN(random_state=0, contamination=0.1).fit(read_graph(str(path)))
+    path.write_text("source,target\n" + "\n".join([*lines, "n0,n11"]) + "\n")
+    assert len(detector.anomaly_score(read_graph(str(path)))) == 12
+    path.write_text("source,target\n" + "\n".join(lines[::-1]) + "\n")
+    with pytest.raises(DataError, match="the same nodes in the same order, or features"):
+        detector.predict(read_graph(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\nb,c\nc,a\n", "holds an edge and not the names of columns"),
+        ("1,2\n2,3\n", "holds an edge and not the names of columns"),
+        ("source,target\na,\nb,a\n", "edge in line 2 of .* lacks an end"),
+        ("source,target\na,b\nb,b\n", "from a node to itself"),
+        ("source\na\n", "holds no edges"),
+    ],
+)
+def test_bad_lists_of_edges_get_one_sentence(tmp_path, text, said):
+    (tmp_path / "e.csv").write_text(text)
+    with pytest.raises(DataError, match=said):
+        read_graph(str(tmp_path / "e.csv"))
+
+
+def test_what_is_not_used_of_a_file_is_said(tmp_path):
+    path = tmp_path / "e.csv"
+    path.write_text("id,from,to\n1,a,b\n2,b,c\n")
+    with pytest.warns(UserWarning, match="The columns id of e.csv are not used"):
+        graph = read_graph(str(path)).graph
+    assert (graph.names, graph.edges.tolist()) == (("a", "b", "c"), [[0, 1], [1, 2]])
+    nodes = [{"id": 1, "age": 1, "sex": "f"}, {"id": 2, "age": 2, "sex": "m"}]
+    with pytest.warns(UserWarning, match="The fields sex of g.json are not used"):
+        read_graph(graph_json(tmp_path / "g.json", nodes, []))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        ([{"id": 1}, {"id": 2, "age": 3}], "node 1 in .* lacks a number for 'age'"),
+        ([{"id": None, "age": 1}, {"id": 2, "age": 3}], "has no id"),
+        ([{"id": 1, "age": 10**400}, {"id": 2, "age": 3}], "damaged"),
+        ([{"id": 1, "age": 1e200}, {"id": 2, "age": 3}], "too large to compute with"),
+    ],
+)
+def test_bad_nodes_get_one_sentence(tmp_path, nodes, said):
+    with pytest.raises(DataError, match=said):
+        read_graph(graph_json(tmp_path / "g.json", nodes, [[1, 2]]))
+
+
+def test_labels_of_another_name_are_found_and_not_trained_on(tmp_path):
+    nodes = [{"id": i, "age": i, "y": 2, "club": "ab"[i % 2]} for i in range(4)]
+    path = graph_json(tmp_path / "g.json", nodes, [[0, 1]])
+    data = read_graph(path, {"label": "club"})
+    assert (data.class_names, data.graph.feature_names) == (("a", "b"), ("age", "y"))
+    assert read_graph(path, {"label?": "y"}).graph.feature_names == ("age",)
+    np.savez(tmp_path / "g.npz", features=np.eye(3), edges=[[0, 1]], kind=[0, 1, 1])
+    for columns in ({"label": "kind"}, {"label?": "kind"}):
+        assert read_graph(str(tmp_path / "g.npz"), columns).class_names == ("0", "1")
+    with pytest.raises(DataError, match="has no klub for labels, but age, club, id, y"):
+        read_graph(path, {"label": "klub"})
+    with pytest.raises(SpecError, match="know the role label alone, but got id"):
+        read_graph(path, {"id": "id"})
+    (tmp_path / "e.csv").write_text("source,target\na,b\n")
+    with pytest.raises(DataError, match="holds edges alone"):
+        read_graph(str(tmp_path / "e.csv"), {"label": "club"})
+
+
+def test_nodes_without_a_label_only_connect_others(tmp_path):
+    for labels in (np.array([0.0, 1.0, np.nan]), np.array(["0", "1", ""])):
+        np.savez(tmp_path / "g.npz", features=np.eye(3), edges=[[0, 1]], labels=labels)
+        data = read_graph(str(tmp_path / "g.npz"))
+        assert (len(data), data.class_names) == (2, ("0", "1"))
+    np.savez(tmp_path / "g.npz", features=np.array([["1"], ["2"]]), edges=[[0, 1]])
+    with pytest.raises(DataError, match="are <U1, not numbers"):
+        read_graph(str(tmp_path / "g.npz"))
 
 
 @pytest.mark.parametrize(

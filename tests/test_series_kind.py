@@ -15,6 +15,8 @@ from insphere.cli.app import app
 from insphere.data.read_options import ReadOptions
 from insphere.detectors import SeriesSVDD
 from insphere.detectors.model_folder import load_detector
+from insphere.detectors.spheres.series_svdd import from_median
+from insphere.detectors.spheres.sphere_ensemble import SphereEnsemble
 from insphere.errors import DataError, SpecError
 from insphere.modalities.load import kind_named, load_source
 from insphere.modalities.series import Series, TimeSeries
@@ -202,14 +204,15 @@ def test_the_score_of_nab_against_values_by_hand():
 def test_parts_are_seen_where_there_is_a_period_and_are_saved(tmp_path):
     periodic = TimeSeries(waves(900, 0))
     detector = SeriesSVDD(random_state=0, steps=2, contamination=0.05).fit(periodic)
-    assert detector.views_ == ("window", "summary", "half", "quarter")
+    assert detector.views_ == ("window", "summary", "half", "quarter", "point")
     half = detector._view(detector.rows_, 2)
     np.testing.assert_array_equal(half, detector._view(detector.rows_, 0)[:, :, -(PERIOD // 2) :])
     assert detector._view(detector.rows_, 3).shape[2] == PERIOD // 4
     noise = TimeSeries(np.random.default_rng(0).normal(size=600))
-    assert SeriesSVDD(steps=0, contamination=0.05).fit(noise).views_ == ("window", "summary")
+    plain = SeriesSVDD(steps=0, contamination=0.05, points=False)
+    assert plain.fit(noise).views_ == ("window", "summary")
     short = SeriesSVDD(steps=0, window=8, contamination=0.05).fit(periodic)
-    assert short.views_ == ("window", "summary")  # no period fits into the window
+    assert short.views_ == ("window", "summary", "point")  # no period fits into the window
     scores = detector.anomaly_score(periodic)
     detector.save(tmp_path / "m")
     again = load_detector(tmp_path / "m")
@@ -219,10 +222,55 @@ def test_parts_are_seen_where_there_is_a_period_and_are_saved(tmp_path):
         SeriesSVDD(views="both").fit(periodic)
 
 
+def test_a_point_counts_by_its_distance_from_the_median_of_its_window():
+    # By hand: the medians are 2 and 3.
+    rows = np.array([[[1.0, 2.0, 5.0], [4.0, 3.0, 1.0]]])
+    assert from_median(rows).tolist() == [[3.0, -2.0]]
+    rng = np.random.default_rng(0)
+    one, two = TimeSeries(rng.normal(size=600)), TimeSeries(rng.normal(size=(600, 2)) * [1, 9])
+    for series in (one, two):
+        detector = SeriesSVDD(random_state=0, steps=0, contamination=0.05, window=9).fit(series)
+        apart = np.abs(from_median(detector._standardised(detector.rows_)))
+        units = np.quantile(apart, 0.99, axis=0)
+        units = units * max(1, np.quantile((apart / units).max(axis=1), 0.99))
+        factor = np.maximum((apart / units).max(axis=1), 1)
+        last = detector._count - 1
+        np.testing.assert_allclose(detector._distances(detector.rows_, last), factor)
+        assert (factor > 1).mean() == pytest.approx(0.01, abs=0.003)
+        distances = np.stack([detector._distances(detector.rows_, m) for m in range(last + 1)])
+        windows = SphereEnsemble._together(detector, distances[:-1])
+        np.testing.assert_allclose(detector._together(distances), windows * factor)
+        assert not detector._steps(last, 0)
+
+
+def test_a_jump_is_seen_at_once_and_a_constant_channel_does_not_hide_it(tmp_path):
+    rng = np.random.default_rng(0)
+    values = np.c_[rng.normal(size=900), np.full(900, 3.0)]
+    train, test = TimeSeries(values[:600]), values[600:].copy()
+    test[150, 0] += 6
+    ranks = []
+    for points in (False, True):
+        detector = SeriesSVDD(random_state=0, steps=5, contamination=0.05, points=points)
+        scores = detector.fit(train).anomaly_score(TimeSeries(test))
+        assert np.isfinite(scores).all()
+        ranks.append(int((scores > scores[150]).sum()))
+    assert ranks[1] < ranks[0]
+    assert ranks[1] < 3
+    older = SeriesSVDD(random_state=0, steps=5, contamination=0.05, points=False).fit(train)
+    before = older.anomaly_score(TimeSeries(test))
+    arrays, meta = older._state()
+    assert arrays.pop("point_scale").tolist() == [1, 1]  # older models have neither
+    older.points = True
+    older._set_state(arrays, meta)
+    np.testing.assert_array_equal(older.anomaly_score(TimeSeries(test)), before)
+    with pytest.raises(SpecError, match="points is True or False"):
+        SeriesSVDD(points=2).fit(train)
+
+
 def test_the_shape_does_not_see_a_level_that_is_a_little_off():
     periodic, lifted = TimeSeries(waves(900, 0)), TimeSeries(waves(900, 0) + 0.05)
     detector = SeriesSVDD(random_state=0, steps=2, views="shape", contamination=0.05).fit(periodic)
-    assert detector.views_ == ("window", "summary", "shape")
+    assert detector.views_ == ("window", "summary", "shape", "point")
     shape = detector._distances(detector._read(lifted), 2)
     np.testing.assert_allclose(shape, detector._distances(detector._read(periodic), 2), atol=1e-6)
 
@@ -253,6 +301,99 @@ def test_files_of_dates_and_numbers_are_series(tmp_path):
     assert read.times.tolist() == [1, 3, 5, 7]
 
 
+def lines(path, head: str, row, n: int = 30) -> str:
+    path.write_text(head + "\n" + "".join(row(i) + "\n" for i in range(n)))
+    return str(path)
+
+
+def test_numbers_named_timestamp_are_times(tmp_path):
+    epoch = lines(
+        tmp_path / "e.csv", "timestamp,load", lambda i: f"{1_700_000_000 + 60 * i},{i % 3}"
+    )
+    assert kind_of_input(epoch) is kind_named("series")
+    assert load_source(epoch, ReadOptions()).channels == ("load",)
+    twice = lines(
+        tmp_path / "d.csv", "timestamp,load", lambda i: f"{1_700_000_000 + 60 * max(i, 5)},1"
+    )
+    with pytest.raises(DataError, match=r"must ascend, but number 2 .1700000300. is not after"):
+        load_source(twice, ReadOptions(kind="series"))
+    days = lines(tmp_path / "y.csv", "date,load", lambda i: f"202401{i + 1:02},{i % 3}")
+    series = load_source(days, ReadOptions(kind="series"))
+    assert np.diff(series.times).tolist() == [86400.0] * 29
+
+
+def test_time_zones_are_those_of_all_stamps_or_of_none(tmp_path):
+    for zone in ("+01:00", "Z", " UTC", " GMT"):
+        path = lines(
+            tmp_path / "z.csv", "time,load", lambda i, z=zone: f"2024-01-{i + 1:02}T00:00:00{z},1"
+        )
+        assert kind_of_input(path) is kind_named("series")
+        assert np.diff(load_source(path, ReadOptions()).times).tolist() == [86400.0] * 29
+    mixed = lines(
+        tmp_path / "m.csv", "time,load",
+        lambda i: f"2024-01-{i + 1:02}T00:00:00{'+02:00' if i < 9 else ''},1",
+    )  # fmt: skip
+    with pytest.raises(DataError, match="'2024-01-10T00:00:00' has no time zone, but others have"):
+        load_source(mixed, ReadOptions(kind="series"))
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "said"),
+    [
+        ("time,load", lambda i: f"{i + 1:02}-Jan-2024,1", "time stamps that are not understood"),
+        ("time,load", lambda i: f"{i % 24:02}:00,1", "time stamps that are not understood"),
+        ("date,time,load", lambda i: f"2024-01-01,{i:02}:00,1", "two columns, date and time: join"),
+    ],
+)
+def test_stamps_that_are_not_understood_are_said(tmp_path, head, row, said):
+    with pytest.raises(DataError, match=said):
+        load_source(lines(tmp_path / "s.csv", head, row), ReadOptions(kind="series"))
+
+
+def test_channels_are_known_by_their_names():
+    values = waves(300, 0, 2) * [1, 5]
+    detector = SeriesSVDD(random_state=0, steps=0, contamination=0.05)
+    detector.fit(TimeSeries(values, channels=("flow", "heat")))
+    new = waves(120, 1, 2) * [1, 5]
+    scores = detector.anomaly_score(TimeSeries(new, channels=("flow", "heat")))
+    turned = TimeSeries(new[:, [1, 0]], channels=("heat", "flow"))
+    np.testing.assert_array_equal(detector.anomaly_score(turned), scores)
+    more = TimeSeries(np.c_[new[:, 1], np.zeros(120), new[:, 0]], channels=("heat", "x", "flow"))
+    np.testing.assert_array_equal(detector.anomaly_score(more), scores)
+    assert detector.modality_.exhibits(detector, more, np.arange(0, 120, 40))[0].curves
+    np.testing.assert_array_equal(detector.anomaly_score(TimeSeries(new)), scores)
+    with pytest.raises(DataError, match=r"lacks the channel heat, .* it has: flow, x"):
+        detector.predict(TimeSeries(new, channels=("flow", "x")))
+    one = SeriesSVDD(random_state=0, steps=0, contamination=0.05)
+    one.fit(TimeSeries(values[:, 0], channels=("flow",)))
+    with pytest.warns(UserWarning, match="The channel heat is scored as flow"):
+        one.predict(TimeSeries(new[:, 0], channels=("heat",)))
+
+
+def test_another_step_between_points_is_said():
+    hours = np.arange(300) * 3600.0
+    detector = SeriesSVDD(random_state=0, steps=0, contamination=0.05)
+    detector.fit(TimeSeries(waves(300, 0), hours))
+    with pytest.warns(UserWarning, match="are 60 s apart, and those of training 3600 s"):
+        detector.predict(TimeSeries(waves(300, 1), hours / 60))
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.predict(TimeSeries(waves(300, 1), hours))
+        detector.predict(TimeSeries(waves(300, 1)))
+
+
+def test_times_of_all_forms_are_seconds_and_masked_values_are_missing():
+    days = np.array(["2024-01-01", "2024-01-02", "2024-01-04"])
+    python = [datetime.fromisoformat(day) for day in days]
+    for times in (days, days.astype("datetime64[D]"), days.astype("datetime64[ns]"), python):
+        series = TimeSeries([1.0, 2.0, 3.0], times)
+        assert (series.times - series.times[0]).tolist() == [0, 86400, 3 * 86400]
+    masked = TimeSeries(np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False]))
+    assert masked.filled[:, 0].tolist() == [1, 1, 3]
+
+
 def test_pandas_with_times_is_a_series():
     pandas = pytest.importorskip("pandas")
     index = pandas.date_range("2024-01-01", periods=300, freq="h")
@@ -273,6 +414,11 @@ def test_pandas_with_times_is_a_series():
         (lambda: TimeSeries([1, np.inf]), "infinite values"),
         (lambda: TimeSeries([1, 2], [0]), "2 values but 1 time stamps"),
         (lambda: TimeSeries(["a", "b"]), "holds numbers"),
+        (lambda: TimeSeries([1j, 2]), "holds real numbers"),
+        (lambda: TimeSeries([1, 2], ["a", "b"]), "time stamps are not understood"),
+        (lambda: TimeSeries([1, 2], [["a", "b"]]), "has one time stamp for each point"),
+        (lambda: TimeSeries([[1, 2], [3, 4]], channels=("a",)), "2 channels, .* but got a"),
+        (lambda: TimeSeries([[1, 2], [3, 4]], channels=("a", "a")), "names of their own"),
         (lambda: SeriesSVDD().fit(TimeSeries(np.arange(20.0))), "take at least 24"),
     ],
 )

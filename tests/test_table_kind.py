@@ -23,6 +23,7 @@ from insphere.modalities.tables import Frame, Tables, TableSet
 from insphere.modalities.tables.encode import UNKNOWN, Schema
 from insphere.modalities.tables.files import read_frame
 from insphere.modalities.tables.frame import as_frame
+from insphere.modalities.tables.table_set import read_table
 
 CSV = """name,size,colour,weight
 a,1.5,red,10
@@ -218,6 +219,17 @@ def test_bad_files_get_one_sentence(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(DataError, match=said):
         TableSVDD().fit(path)
+
+
+def test_columns_that_number_the_rows_are_said(tmp_path):
+    rows = "".join(f"{i + 100},{i % 7},{(i * i) % 11}\n" for i in range(40))
+    (tmp_path / "t.csv").write_text("id,a,b\n" + rows)
+    detector = TableSVDD(random_state=0, steps=0, contamination=0.05)
+    with pytest.warns(UserWarning, match="Column id ascends from row to row.*--column drop=id"):
+        detector.fit(read_table(str(tmp_path / "t.csv"), {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        detector.fit(read_table(str(tmp_path / "t.csv"), {"drop": "id"}))
 
 
 def test_a_million_columns_are_refused_at_once():

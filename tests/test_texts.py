@@ -75,6 +75,58 @@ def test_files_of_texts_are_read_alike(tmp_path):
     assert len(named.class_names) == 6
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "classes", "normal"),
+    [
+        ("a.csv", "text,class\na,ham\nb,spam\n", ("ham", "spam"), ()),
+        ("a.csv", "Category,Message\nham,a\nspam,b\n", ("ham", "spam"), ()),
+        ("a.csv", "text,is_fraud\na,0.0\nb,1.0\n", ("normal", "anomalous"), ("normal",)),
+        ("a.csv", "Text,Label\na,normal\nb,odd\n", ("normal", "odd"), ("normal",)),
+        ("a.csv", "text,class\na,1\nb,2\nc,3\n", ("normal",), ()),
+        ("a.jsonl", '{"text": "a", "fraud": false}\n{"text": "b", "fraud": true}\n',
+         ("normal", "anomalous"), ("normal",)),
+    ],
+)  # fmt: skip
+def test_labels_of_other_names_are_not_trained_on(tmp_path, name, content, classes, normal):
+    import warnings
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        data = read_texts(write(tmp_path / name, content), {}  if "Message" not in content
+                          else {"text": "Message"})  # fmt: skip
+    assert (data.class_names, data.normal_classes) == (classes, normal)
+    told = [str(one.message) for one in said]
+    assert len(told) == (classes != ("normal",) and "Label" not in content)
+    assert all("is taken for what each text is" in one for one in told)
+
+
+def test_fields_that_were_named_in_training_are_remembered(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [f'billing,"{text}"' for text in HOURS] + [f'other,"{text}"' for text in ODD]
+    write(tmp_path / "t.csv", "topic,body of it\n" + "\n".join(rows) + "\n")
+    named = ["--kind", "text", "--column", "text=body of it", "--label", "topic"]
+    fit = ["fit", "t.csv", *named, "--normal", "billing", "--method", "text-surprise", "--out", "m"]
+    assert main(fit) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "m", "t.csv", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["evaluation"]["auc"] > 0.9
+    for name, content in (
+        ("a.csv", "body of it\nHello\n"),
+        ("b.csv", "text\nHello\n"),
+        ("c.txt", "Hello\n"),
+        ("d.jsonl", '"Hello"\n'),
+    ):
+        write(tmp_path / name, content)
+        assert main(["score", "m", name, "--json"]) == 0
+        assert len(json.loads(capsys.readouterr().out)["scores"]) == 1
+
+
+def test_other_encodings_and_ends_of_lines_are_read(tmp_path):
+    wide = write(tmp_path / "a.csv", "text;label\ngröße;0\nß;1\n".encode("utf-16"))
+    assert read_texts(wide, {}).texts.tolist() == ["größe", "ß"]
+    assert read_texts(write(tmp_path / "a.txt", "a\rb\rc\r"), {}).texts.tolist() == ["a", "b", "c"]
+
+
 def test_a_source_is_guessed_where_it_is_safe(tmp_path):
     texts = write(tmp_path / "a.jsonl", '{"text": "Hello"}\n')
     other = write(tmp_path / "b.jsonl", '{"x": 1.5}\n')
@@ -105,6 +157,11 @@ def test_a_source_is_guessed_where_it_is_safe(tmp_path):
         ("a.csv", "text,b\nHello\n", {}, "Line 2 .* has 1 values"),
         ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b"}', {}, "Text 2 .* has no label"),
         ("a.doc", "Hello", {}, "is no file of texts"),
+        ("a.txt", "\u200b\nHello", {}, "Line 1 .* is an empty text"),
+        ("a.txt", "H\0e\0l\0l\0o\0\n", {}, "have the value 0, as in UTF-16"),
+        ("a.csv", "text,text\na,b\n", {}, "several columns named text"),
+        ("a.csv", "text,label\na,\nb,spam\n", {}, "Text 1 .* has no label"),
+        ("a.jsonl", '{"text": "a", "label": null}\n{"text": "b", "label": 1}', {}, "no label"),
     ],
 )
 def test_bad_files_get_one_sentence(tmp_path, name, content, columns, message):

@@ -71,6 +71,8 @@ class Modality(ABC):
         What a user does so that the truth about samples is known.
     needs_own : bool
         Whether only detectors whose card names this kind take it.
+    independent : bool
+        Whether samples say nothing about each other, unlike neighbours in time or in a graph.
     rivals : tuple of str
         Methods that the demo shows beside it.
     method : str
@@ -86,6 +88,7 @@ class Modality(ABC):
     singular: ClassVar[str] = "sample"
     how_to_label: ClassVar[str] = "give a source with labels"
     needs_own: ClassVar[bool] = False
+    independent: ClassVar[bool] = True
     rivals: ClassVar[tuple[str, ...]] = ("knn", "isolation-forest")
     method: ClassVar[str] = "deep-svdd"
     example: ClassVar[Example | None] = None

@@ -57,24 +57,40 @@ class Drift:
         """Whether either test warns."""
         return self.first_warning is not None or self.ks_p_value <= self.false_warning_rate / 2
 
-    def sentence(self) -> str:
-        """Return the result as one sentence."""
+    def sentence(
+        self, singular: str = "image", plural: str = "images", *, independent: bool = True
+    ) -> str:
+        """Return the result as one sentence.
+
+        Parameters
+        ----------
+        singular, plural : str
+            What was scored.
+        independent : bool
+            Whether samples say nothing about each other; if not, the bound does not hold.
+        """
         m = len(self.log10_capital)
+        rate = f"{100 * self.false_warning_rate:g} %"
+        dependent = f"neighbouring {plural} depend on each other, so that the bound of {rate} on a "
         if not self.warned:
+            aside = f"such a test warns by mistake in at most {rate} of cases"
+            if not independent:
+                aside = f"{dependent}warning by mistake does not hold"
             return (
-                f"No drift: the {m:,} scores look like those of the calibration images (such a "
-                f"test warns by mistake in at most {100 * self.false_warning_rate:g} % of cases)."
+                f"No drift: the {m:,} scores look like those of the calibration {plural} ({aside})."
             )
         side = "higher" if self.higher else "lower"
         since = (
-            f"noticed at image {self.first_warning + 1:,} of {m:,}"
+            f"noticed at {singular} {self.first_warning + 1:,} of {m:,}"
             if self.first_warning is not None
-            else f"seen over all {m:,} images"
+            else f"seen over all {m:,} {plural}"
         )
+        aside = f"a false warning has a chance of at most {rate}"
+        if not independent:
+            aside = f"{dependent}false warning does not hold"
         return (
-            f"Drift: scores are {side} than those of the calibration images, {since} (a false "
-            f"warning has a chance of at most {100 * self.false_warning_rate:g} %); look at the "
-            "new images, and train and calibrate again if they are normal."
+            f"Drift: scores are {side} than those of the calibration {plural}, {since} ({aside}); "
+            f"look at the new {plural}, and train and calibrate again if they are normal."
         )
 
 

@@ -98,7 +98,9 @@ def drift(
         )
         return
     print_source(scored)
-    console.explain(found.sentence(), style="bold red" if found.warned else "")
+    kind = detector.modality_
+    said = found.sentence(kind.singular, kind.plural, independent=kind.independent)
+    console.explain(said, style="bold red" if found.warned else "")
     if at is not None:
         console.say(f"Noticed at: {scored.name(at)}")
     console.explain(

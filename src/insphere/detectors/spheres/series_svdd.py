@@ -30,8 +30,12 @@ VIEWS: dict[str, tuple[str, ...]] = {
 }
 """What the members see, in turn: the window itself; what `summarised` says of it; the window
 without the mean of each channel; its last half; its last quarter."""
+POINT = "point"
+"""The view of the last point alone, by its distance from the median of the window."""
 PARTS = {"half": 2, "quarter": 4}
 FEWEST = 4  # points of a part of a window
+UTMOST = 0.99
+"""Quantile of the normal distances from the median from which a point counts by itself."""
 PERIODIC = 0.5
 """Share of the variance that repeats after a period, from which parts of a period count."""
 WIDTH = 16
@@ -51,12 +55,19 @@ class SeriesSVDD(SphereEnsemble):
     part of a period is compared with the same part of others, wherever the rest of it lies. All
     start as the identity and are trained, and score, as in `TableSVDD`.
 
+    The score is then multiplied with how far the point alone is beyond the utmost: its distance
+    from the median of the window over the 99 % quantile of such distances in training, at least 1;
+    of several channels, the one that is furthest beyond. So a jump counts at once, and within the
+    utmost nothing changes.
+
     Parameters
     ----------
     views : {"auto", "summary", "shape", "scales"}, default="auto"
         What the members see: the window and its summary ("summary"), also the window without its
         level ("shape"), or also the parts of the window ("scales"). "auto" takes "scales" or
         "summary", as said above.
+    points : bool, default=True
+        Whether points count by themselves, as said above.
     encoder : {"convolution", "gru", "transformer"}, default="convolution"
         The network of windows and their parts; see `insphere.nets.series`. All have no biases, look
         back alone and start as the identity.
@@ -78,7 +89,7 @@ class SeriesSVDD(SphereEnsemble):
     rows_ : ndarray of float64, shape (n, C, T)
         The stored normal windows.
     views_ : tuple of str
-        What the members see, in turn.
+        What the members see, in turn; "point" is the factor for points.
     """
 
     card = MethodCard(
@@ -91,6 +102,7 @@ class SeriesSVDD(SphereEnsemble):
 
     window: int | None = None
     views: str = "auto"
+    points: bool = True
     encoder: str = "convolution"
     max_rows: int = 4000
     steps: int = 20
@@ -111,7 +123,10 @@ class SeriesSVDD(SphereEnsemble):
             self.encoder in ENCODERS,
             f"encoder is one of {', '.join(ENCODERS)}, but got {self.encoder!r}.",
         )
+        require(isinstance(self.points, bool), f"points is True or False, but got {self.points!r}.")
         self.views_ = VIEWS[self._views_for(X) if self.views == "auto" else self.views]
+        if self.points:
+            self.views_ = (*self.views_, POINT)
         self.reset()
         return super()._fit(X)
 
@@ -123,6 +138,14 @@ class SeriesSVDD(SphereEnsemble):
     @property
     def _count(self) -> int:
         return self.members + len(self.views_) - len(VIEWS["summary"])
+
+    def _view_of(self, member: int) -> str:
+        """Return what a member sees."""
+        if self.views_[-1] != POINT:
+            return self.views_[member % len(self.views_)]
+        if member == self._count - 1:
+            return POINT
+        return self.views_[member % (len(self.views_) - 1)]
 
     # ------------------------------------------------------------------ public
 
@@ -191,6 +214,14 @@ class SeriesSVDD(SphereEnsemble):
         spread = summary.std(axis=0)
         self.summary_mean_ = summary.mean(axis=0)
         self.summary_scale_ = np.where(spread > 1e-9, spread, 1.0)
+        self.point_scale_ = np.ones(rows.shape[1])
+        if POINT in self.views_:
+            apart = np.abs(from_median(self._standardised(rows)))
+            for units in (apart.mean(axis=0), np.quantile(apart, UTMOST, axis=0)):
+                self.point_scale_ = np.where(units > 1e-9, units, self.point_scale_)
+            if rows.shape[1] > 1:  # one channel or another is beyond its own more often
+                highest = (apart / self.point_scale_).max(axis=1)
+                self.point_scale_ = self.point_scale_ * max(1.0, np.quantile(highest, UTMOST))
 
     def _scale_arrays(self) -> dict[str, Floats]:
         return {
@@ -198,12 +229,14 @@ class SeriesSVDD(SphereEnsemble):
             "scale": self.scale_,
             "summary_mean": self.summary_mean_,
             "summary_scale": self.summary_scale_,
+            "point_scale": self.point_scale_,
         }
 
     def _set_scale(self, arrays: Mapping[str, Any]) -> None:
         self.mean_, self.scale_ = np.asarray(arrays["mean"]), np.asarray(arrays["scale"])
         self.summary_mean_ = np.asarray(arrays["summary_mean"])
         self.summary_scale_ = np.asarray(arrays["summary_scale"])
+        self.point_scale_ = np.asarray(arrays.get("point_scale", np.ones(len(self.mean_))))
         self.reset()
 
     def _state(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -224,7 +257,10 @@ class SeriesSVDD(SphereEnsemble):
 
     def _view(self, rows: Floats, member: int) -> Floats:
         scaled = self._standardised(rows)
-        view = self.views_[member % len(self.views_)]
+        view = self._view_of(member)
+        if view == POINT:
+            point: Floats = from_median(scaled) / self.point_scale_
+            return point
         if view == "shape":
             shape: Floats = scaled - scaled.mean(axis=2, keepdims=True)
             return shape
@@ -236,8 +272,27 @@ class SeriesSVDD(SphereEnsemble):
             return scaled[:, :, -points:]
         return scaled
 
+    def _steps(self, member: int, seed: int) -> int:
+        """Return for how many steps a member is trained: that of points is not."""
+        return 0 if self._view_of(member) == POINT else self.steps
+
+    def _distances(self, rows: Floats, member: int) -> Floats:
+        if self._view_of(member) != POINT:
+            return super()._distances(rows, member)
+        apart: Floats = np.abs(self._view(rows, member)).max(axis=1)
+        return np.maximum(apart, 1.0)
+
+    def _together(self, distances: Floats) -> Floats:
+        """Multiply what the windows say with how far the point is beyond the utmost."""
+        if self.views_[-1] != POINT:
+            return super()._together(distances)
+        scores: Floats = super()._together(distances[:-1]) * distances[-1]
+        return scores
+
     def _own_distances(self, member: int) -> Floats:
         """Return distances of stored windows from those that do not overlap with them."""
+        if self._view_of(member) == POINT:
+            return self._distances(self.rows_, member)
         z = self._represented(self._view(self.rows_, member), member)
         neighbors = min(self.n_neighbors, len(z) - 1)
         own = np.empty(len(z))
@@ -255,6 +310,18 @@ class SeriesSVDD(SphereEnsemble):
     def _standardised(self, rows: Floats) -> Floats:
         scaled: Floats = (rows - self.mean_[:, None]) / self.scale_[:, None]
         return scaled
+
+
+def from_median(rows: Floats) -> Floats:
+    """Return the last value of each channel minus the median of its window, shape (n, C).
+
+    Parameters
+    ----------
+    rows : ndarray of float64, shape (n, C, T)
+        Windows.
+    """
+    found: Floats = rows[:, :, -1] - np.median(rows, axis=2)
+    return found
 
 
 def summarised(rows: Floats) -> Floats:

@@ -182,6 +182,6 @@ class SphereEnsemble(OneClassDetector):
 
     def _together(self, distances: Floats) -> Floats:
         """Return the geometric mean over members of distances (members, n) in their units."""
-        relative = distances / self.units_[:, None]
+        relative = distances / self.units_[: len(distances), None]
         mean: Floats = np.exp(np.log(relative + LEAST).mean(axis=0)) - LEAST
         return np.maximum(mean, 0.0)

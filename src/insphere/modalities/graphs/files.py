@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,17 @@ from scipy import sparse
 
 from insphere.data.files import read_regular
 from insphere.data.npz import open_npz
-from insphere.errors import DataError
+from insphere.errors import DataError, SpecError
 from insphere.modalities.graphs.graph import Graph
 from insphere.modalities.graphs.graph_set import GraphSet
 from insphere.modalities.tables.files import lines_of, text_of
+from insphere.modalities.tables.numbers import is_missing, is_written_number
 
 SPARSE = ("data", "indices", "indptr", "shape")
 FEATURES, EDGES, LABELS = ("features", "x"), ("edges", "edge_index"), ("labels", "y")
 """Names of arrays; the second of each pair is that of PyTorch Geometric."""
+ENDS = (("source", "target"), ("from", "to"), ("src", "dst"))
+"""Names, in small letters, of the two columns of edges in a CSV file; else the first two."""
 _HEAD = 4096
 
 
@@ -38,7 +42,7 @@ def looks_like_a_graph(source: str) -> bool:
         return False
 
 
-def read_graph(source: str) -> GraphSet:
+def read_graph(source: str, columns: Mapping[str, str] | None = None) -> GraphSet:
     """Read a graph from a file.
 
     Parameters
@@ -49,15 +53,27 @@ def read_graph(source: str) -> GraphSet:
         names of PyTorch Geometric, `x`, `edge_index` (2×E) and `y`, are known too.
         ``.json``: `nodes`, each with an `id`, perhaps a `label`, and numbers; and `edges` (or
         `links`): pairs of ids, or objects with `source` and `target`.
-        ``.csv``, ``.tsv``: an edge on each line, whose first two columns name its ends.
+        ``.csv``, ``.tsv``: an edge on each line. The columns `source` and `target` (or from and to)
+        name its ends, else the first two; others are not used, which is said.
+    columns : mapping of str to str, optional
+        "label": the array, or the field of each node, that says what nodes are. With a question
+        mark at its end it may name one that is not there.
 
     Raises
     ------
     DataError
         If the file cannot be read, or holds no such graph.
+    SpecError
+        If there is no such role.
     """
     path = Path(source)
+    roles = dict(columns or {})
+    for role in roles:
+        if role.removesuffix("?") != "label":
+            raise SpecError(f"Nodes of a graph know the role label alone, but got {role}.")
     if path.suffix.lower() in (".csv", ".tsv"):
+        if "label" in roles:
+            raise DataError(f"{path} holds edges alone: leave out --label, or give JSON or .npz.")
         return _from_edges(path)
     if path.suffix.lower() not in (".npz", ".json"):
         raise DataError(
@@ -67,11 +83,11 @@ def read_graph(source: str) -> GraphSet:
     try:
         if path.suffix.lower() == ".npz":
             with open_npz(path) as archive:
-                return _from_arrays(dict(archive), path)
-        return _from_json(json.loads(read_regular(path)), path)
+                return _from_arrays(dict(archive), path, roles)
+        return _from_json(json.loads(read_regular(path)), path, roles)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise DataError(f"{path} is damaged and holds no graph: save it again.") from error
     except ValueError as error:
         if isinstance(error, DataError):
@@ -82,34 +98,75 @@ def read_graph(source: str) -> GraphSet:
 def _from_edges(path: Path) -> GraphSet:
     """Read a list of edges; a node is then described by those that it is connected with."""
     text = text_of(path)
-    rows = [row for _, row in lines_of(text, path)[1]][1:]
-    if not rows or any(len(row) < 2 for row in rows):
+    lines = lines_of(text, path)[1]
+    head, rows = (lines[0][1] if lines else []), lines[1:]
+    if len(head) < 2 or not rows or any(len(row) < len(head) for _, row in rows):
         raise DataError(
             f"{path} holds no edges: its first line names the columns, and each other line names "
             "the two ends of an edge."
         )
-    pairs = [(row[0].strip(), row[1].strip()) for row in rows]
+    names = [name.strip() for name in head]
+    small = [name.lower() for name in names]
+    first, second = next(
+        ((small.index(a), small.index(b)) for a, b in ENDS if {a, b} <= set(small)), (0, 1)
+    )
+    pairs = [(row[first].strip(), row[second].strip()) for _, row in rows]
     ids = list(dict.fromkeys(end for pair in pairs for end in pair))
     places = {name: i for i, name in enumerate(ids)}
+    if places.keys() >= {names[first], names[second]} or all(map(is_written_number, names[:2])):
+        raise DataError(
+            f"The first line of {path} holds an edge and not the names of columns: add a line such "
+            "as source,target."
+        )
+    for (number, _), pair in zip(rows, pairs, strict=True):
+        if any(map(is_missing, pair)):
+            raise DataError(f"The edge in line {number:,} of {path} lacks an end: leave it out.")
+    if len(names) > 2:
+        left = [name for i, name in enumerate(names) if i not in (first, second)]
+        _say_unused(path, "columns", left)
     edges = np.array([[places[a], places[b]] for a, b in pairs], np.int64)
     return labelled(Graph.of(len(ids), edges, ids, ids), None, path.stem)
 
 
-def _from_arrays(arrays: Mapping[str, Any], path: Path) -> GraphSet:
+def _say_unused(path: Path, what: str, names: Sequence[str]) -> None:
+    some = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    warnings.warn(
+        f"The {what} {some} of {path.name} are not used: nodes are compared by numbers, and an "
+        "edge has no weight.",
+        stacklevel=2,
+    )
+
+
+def _label_name(
+    names: Collection[str], roles: Mapping[str, str], usual: Sequence[str], path: Path
+) -> str | None:
+    """Return the array or field of labels."""
+    named = roles.get("label")
+    if named is not None and named not in names:
+        raise DataError(f"{path} has no {named} for labels, but {', '.join(sorted(names)[:20])}.")
+    candidates = (named, roles.get("label?"), *usual)
+    return next((name for name in candidates if name is not None and name in names), None)
+
+
+def _from_arrays(arrays: Mapping[str, Any], path: Path, roles: Mapping[str, str]) -> GraphSet:
     name = next((name for name in EDGES if name in arrays), None)
     if name is None:
         raise DataError(f"{path} holds no edges: save pairs of nodes as edges.")
     edges = np.asarray(arrays[name])
     if name == "edge_index" and edges.ndim == 2 and edges.shape[0] == 2:
         edges = edges.T
-    labels = next((arrays[name] for name in LABELS if name in arrays), None)
+    label = _label_name(arrays.keys(), roles, LABELS, path)
+    labels = None if label is None else arrays[label]
     dense = next((arrays[name] for name in FEATURES if name in arrays), None)
     if all(name in arrays for name in SPARSE):
         parts = (arrays["data"], arrays["indices"], arrays["indptr"])
         features: Any = sparse.csr_matrix(parts, shape=tuple(map(int, arrays["shape"])))
         features.check_format()
     elif dense is not None:
-        features = np.asarray(dense, np.float64)
+        features = np.asarray(dense)
+        if features.dtype.kind not in "iufb":
+            raise DataError(f"The features in {path} are {features.dtype}, not numbers.")
+        features = features.astype(np.float64)
         if features.ndim != 2:
             raise DataError(f"The features in {path} are no table with a row for each node.")
     elif labels is not None:
@@ -117,23 +174,28 @@ def _from_arrays(arrays: Mapping[str, Any], path: Path) -> GraphSet:
     else:
         features = int(np.max(edges, initial=-1)) + 1
     graph = Graph.of(features, edges)
-    if labels is not None and np.shape(labels) != (len(graph),):
+    if labels is not None and np.size(labels) != len(graph):
         raise DataError(f"{path} has {len(graph):,} nodes but {np.size(labels):,} labels.")
-    words = None if labels is None else [_label(value) for value in labels.tolist()]
+    words = None if labels is None else [_label(value) for value in np.ravel(labels).tolist()]
     return labelled(graph, words, path.stem)
 
 
-def _from_json(found: Any, path: Path) -> GraphSet:
+def _from_json(found: Any, path: Path, roles: Mapping[str, str]) -> GraphSet:
     nodes = found.get("nodes") if isinstance(found, dict) else None
     if not isinstance(nodes, list) or not nodes or not all(isinstance(n, dict) for n in nodes):
         raise DataError(f'{path} holds no graph: it needs "nodes", a list of objects, and "edges".')
-    if not all("id" in node for node in nodes):
+    if not all(node.get("id") is not None for node in nodes):
         raise DataError(f"A node in {path} has no id: give each of them one.")
     ids = [str(node["id"]) for node in nodes]
     places = {name: i for i, name in enumerate(ids)}
     if len(places) < len(ids):
         raise DataError(f"Two nodes in {path} have the same id: give each its own.")
-    columns = [k for k in nodes[0] if k not in ("id", "label") and _is_number(nodes[0][k])]
+    names = dict.fromkeys(str(k) for node in nodes for k in node)
+    label = _label_name(names, roles, ("label",), path)
+    fields = [name for name in names if name not in ("id", label)]
+    columns = [k for k in fields if any(_is_number(node.get(k)) for node in nodes)]
+    if left := [k for k in fields if k not in columns]:
+        _say_unused(path, "fields", left)
     for node in nodes:
         for name in columns:
             if not _is_number(node.get(name)):
@@ -151,7 +213,7 @@ def _from_json(found: Any, path: Path) -> GraphSet:
     if columns:
         rows = np.array([[float(node[name]) for name in columns] for node in nodes])
     graph = Graph.of(rows, np.array(edges, np.int64).reshape(-1, 2), ids, columns or ids)
-    labels = [node.get("label") for node in nodes]
+    labels = [None if label is None else node.get(label) for node in nodes]
     words = [None if v is None else str(v) for v in labels]
     return labelled(graph, words if any(w is not None for w in words) else None, path.stem)
 
@@ -169,7 +231,10 @@ def labelled(graph: Graph, words: list[str | None] | None, name: str) -> GraphSe
 
 
 def _label(value: Any) -> str | None:
-    return None if value == -1 else str(value)
+    """Return the class of a node; None where there is none: -1, NaN or an empty text."""
+    if value in (-1, "", None) or value != value:
+        return None
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from insphere.data.value_range import LARGEST
 from insphere.errors import DataError
 
 MOST_NODES = 10_000_000
@@ -59,7 +60,7 @@ class Graph:
         Raises
         ------
         DataError
-            If an edge leads to an unknown node or to itself, or a feature is missing.
+            If an edge leads to an unknown node or to itself, or a feature is missing or too large.
         """
         pairs = np.asarray(edges)
         if pairs.size == 0:
@@ -96,6 +97,12 @@ class Graph:
                 raise DataError(
                     f"A feature of node {row} is missing or not finite: fill it in, or leave the "
                     "node out."
+                )
+            largest = float(np.max(np.abs(found.data), initial=0.0))
+            if largest > LARGEST:
+                raise DataError(
+                    f"The nodes have features up to {largest:.3g}, which are too large to compute "
+                    f"with: rescale them to at most {LARGEST:.0g}."
                 )
         else:
             found = sparse.csr_matrix(_adjacency(pairs, n) + sparse.identity(n, format="csr"))

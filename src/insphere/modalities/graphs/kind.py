@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,6 +20,8 @@ from insphere.modalities.graphs.graph_set import GraphSet
 from insphere.modalities.graphs.others import from_networkx, from_pyg
 from insphere.modalities.modality import Array, Example, Modality, forget_columns
 
+MOST_NAMES = 100_000  # of features that are remembered
+
 
 @dataclass(frozen=True)
 class Graphs(Modality):
@@ -29,9 +31,13 @@ class Graphs(Modality):
     ----------
     features : int
         Number of features of a node.
+    names : tuple of str
+        Their names, by which those of other graphs are put in this order; empty if they have none,
+        or there are more than `MOST_NAMES`.
     """
 
     features: int
+    names: tuple[str, ...] = ()
 
     key: ClassVar[str] = "graphs"
     noun: ClassVar[str] = "nodes of a graph"
@@ -39,6 +45,7 @@ class Graphs(Modality):
     singular: ClassVar[str] = "node"
     how_to_label: ClassVar[str] = "give each node a label"
     needs_own: ClassVar[bool] = True
+    independent: ClassVar[bool] = False
     method: ClassVar[str] = "graph-knn"
     example: ClassVar[Example] = Example("karate-club", "Members of a karate club", "networkx")
     rivals: ClassVar[tuple[str, ...]] = ("ocgnn",)
@@ -68,7 +75,7 @@ class Graphs(Modality):
     @classmethod
     def load(cls, source: str, reading: ReadOptions, *, progress: bool | None = None) -> GraphSet:
         """Read a file; see `insphere.modalities.graphs.files.read_graph`."""
-        return read_graph(source)
+        return read_graph(source, reading.columns)
 
     @classmethod
     def owns(cls, data: Array) -> bool:
@@ -100,8 +107,32 @@ class Graphs(Modality):
 
     @classmethod
     def of(cls, data: Array) -> Self:
-        """Return the number of features."""
-        return cls(int(data.graph.features.shape[1]))  # type: ignore[attr-defined]
+        """Return the number of features, and their names."""
+        graph: Graph = data.graph  # type: ignore[attr-defined]
+        names = graph.feature_names or ()
+        return cls(int(graph.features.shape[1]), names if len(names) <= MOST_NAMES else ())
+
+    def new(self, X: Any, estimator: Any) -> Array:
+        """Read new nodes, whose features are put in the order of training by their names."""
+        nodes = self.read(X, fitting=False, estimator=estimator)
+        graph: Graph = nodes.graph  # type: ignore[attr-defined]
+        own = graph.feature_names
+        if self.names and own is not None and own != self.names:
+            places = {name: i for i, name in enumerate(own)}
+            lacking = [name for name in self.names if name not in places]
+            if lacking or own == graph.names:
+                raise DataError(
+                    "The detector was trained on a graph without features, where a node is known "
+                    "by its neighbours: give the same nodes in the same order, or features."
+                    if own == graph.names
+                    else f"The nodes lack the feature {lacking[0]}, which the detector was trained "
+                    f"on; they have: {', '.join(own[:20])}."
+                )
+            order = [places[name] for name in self.names]
+            graph = replace(graph, features=graph.features[:, order], feature_names=self.names)
+            nodes = graph.nodes(np.asarray(nodes))
+        self.check(nodes)
+        return nodes
 
     @classmethod
     def check_varied(cls, data: Array) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,14 @@ def from_networkx(found: Any) -> Graph:
     Raises
     ------
     DataError
-        If it has no nodes, or a node lacks an attribute that the first one has.
+        If it has no nodes, or a node lacks a number that another has.
     """
     nodes = list(found.nodes(data=True))
     if not nodes:
         raise DataError("The graph has no nodes.")
     places = {node: i for i, (node, _) in enumerate(nodes)}
-    columns = [name for name, value in nodes[0][1].items() if np.isreal(value) is True]
-    columns = [name for name in columns if not isinstance(nodes[0][1][name], (str, bool))]
+    known = dict.fromkeys(name for _, about in nodes for name in about)
+    columns = [name for name in known if any(_is_number(about.get(name)) for _, about in nodes)]
     names = [str(node) for node, _ in nodes]
     features: Any = len(nodes)
     if columns:
@@ -52,3 +53,7 @@ def from_pyg(found: Any) -> Graph:
         raise DataError("The graph has no x or no edge_index: give nodes features and edges.")
     edges = np.asarray(found.edge_index.cpu().numpy(), np.int64).T
     return Graph.of(found.x.cpu().numpy(), edges[edges[:, 0] != edges[:, 1]])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -26,6 +27,8 @@ from insphere.modalities.series.time_series import (
 FEWEST = 8  # points of a window
 CONTEXT = 3  # windows that are shown before and after a point
 MOST_SHOWN = 12  # stretches that are drawn
+UNTIMED = 1.0  # step of a series without time stamps
+FASTER = 1.5  # factor between the steps of two series from which they are not alike
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Series(Modality):
         "name the column that says what each point is with --label, and the normal class with "
         "--normal"
     )
+    independent: ClassVar[bool] = False
     method: ClassVar[str] = "series-svdd"
     rivals: ClassVar[tuple[str, ...]] = ()
     example: ClassVar[Example] = Example(
@@ -134,15 +138,53 @@ class Series(Modality):
 
     def new(self, X: Any, estimator: Any) -> Array:
         """Return a window for each point; it may reach back to points that are not scored."""
-        series = self.opened(X)
+        series = self.aligned(self.opened(X))
+        steps = np.diff(series.times)
+        step = float(np.median(steps)) if len(steps) else self.step
+        if UNTIMED not in (step, self.step) and not 1 / FASTER < step / self.step < FASTER:
+            warnings.warn(
+                f"The points of this series are {step:.4g} s apart, and those of training "
+                f"{self.step:.4g} s, so that windows do not mean the same: bring it to the steps "
+                "of training.",
+                stacklevel=2,
+            )
+        data = _windows(series.filled, series.points, series.starts[series.points], self.window)
+        check_magnitude(data, "Series")
+        return data
+
+    def aligned(self, series: TimeSeries) -> TimeSeries:
+        """Return a series with the channels of training, in their order.
+
+        Raises
+        ------
+        DataError
+            If it has other channels.
+        """
+        if series.channels == self.channels:
+            return series
+        places = {name: i for i, name in enumerate(series.channels)}
+        lacking = [name for name in self.channels if name not in places]
+        if not lacking:
+            order = [places[name] for name in self.channels]
+            return replace(series, values=series.values[:, order], channels=self.channels)
         if len(series.channels) != len(self.channels):
             raise DataError(
                 f"The detector was trained on {len(self.channels)} channels "
                 f"({', '.join(self.channels[:5])}), but this series has {len(series.channels)}."
             )
-        data = _windows(series.filled, series.points, series.starts[series.points], self.window)
-        check_magnitude(data, "Series")
-        return data
+        if _unnamed(series.channels) or _unnamed(self.channels):
+            return series
+        if len(self.channels) > 1:
+            raise DataError(
+                f"The series lacks the channel {lacking[0]}, which the detector was trained on; it "
+                f"has: {', '.join(series.channels[:20])}."
+            )
+        warnings.warn(
+            f"The channel {series.channels[0]} is scored as {self.channels[0]}, which the detector "
+            "was trained on.",
+            stacklevel=2,
+        )
+        return series
 
     @classmethod
     def demo(cls) -> tuple[TimeSeries, str]:
@@ -198,6 +240,7 @@ class Series(Modality):
         the highest score. The stretches with the highest scores are drawn.
         """
         assert isinstance(data, TimeSeries)
+        data = self.aligned(data)
         values, places = data.filled, data.points[index]
         nearest = getattr(detector, "nearest_window", None)
         shown: list[int] = []
@@ -223,6 +266,11 @@ class Series(Modality):
                 curves += [Curve(tuple(channel.tolist()), "nearest\nnormal") for channel in alike]
             exhibits[row] = Exhibit(curves=tuple(curves))
         return exhibits
+
+
+def _unnamed(channels: tuple[str, ...]) -> bool:
+    usual = tuple(f"channel {i}" for i in range(len(channels)))
+    return channels in (("value",), usual)
 
 
 def _windows(

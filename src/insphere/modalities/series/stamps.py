@@ -21,6 +21,9 @@ _WRITTEN = re.compile(
 )
 ORDERS = ("ymd", "dmy", "mdy")
 """What the three numbers of a date can be."""
+EARLIEST, LATEST = 1900_01_01, 2100_12_31
+"""Of days that are written as one number."""
+_ZONES = (" UTC", " GMT", " Z")
 
 
 def is_stamp(text: str) -> bool:
@@ -41,8 +44,11 @@ def moments(texts: Sequence[str]) -> Floats:
         If one is no date; the message names it.
     """
     iso = [_iso(text) for text in texts]
-    if all(value is not None for value in iso):
-        return np.array(iso, dtype=np.float64)
+    if None not in iso:
+        zoned = [stamp is not None and stamp.tzinfo is not None for stamp in iso]
+        if any(zoned) and not all(zoned):
+            raise ValueError(f"{texts[zoned.index(False)]!r} has no time zone, but others have one")
+        return np.array([_timestamp(stamp) for stamp in iso if stamp], dtype=np.float64)
     found: list[tuple[Any, Floats]] = []
     wrong = next(text for text, value in zip(texts, iso, strict=True) if value is None)
     for order in ORDERS:
@@ -62,7 +68,7 @@ def moments(texts: Sequence[str]) -> Floats:
 
 
 def seconds(name: str, values: NDArray[Any]) -> Floats:
-    """Return the seconds of a column of time stamps; numbers are taken as they are.
+    """Return the seconds of a column of time stamps; numbers other than days are taken as they are.
 
     Raises
     ------
@@ -70,7 +76,8 @@ def seconds(name: str, values: NDArray[Any]) -> Floats:
         If one is missing, or is no date.
     """
     if values.dtype != object:
-        return values
+        days = _days(values)
+        return values if days is None else days
     texts = ["" if value is None else value for value in values.tolist()]
     if "" in texts:
         raise DataError(
@@ -86,16 +93,58 @@ def seconds(name: str, values: NDArray[Any]) -> Floats:
         ) from error
 
 
-def _iso(text: str) -> float | None:
+def as_seconds(times: Any) -> Floats:
+    """Return times of NumPy, of Python, dates as texts, or numbers as seconds, shape (L,).
+
+    Raises
+    ------
+    DataError
+        If they are something else.
+    """
     try:
-        stamp = datetime.fromisoformat(text.strip())
+        found = np.asarray(times)
+        if found.ndim != 1:
+            raise DataError("A series has one time stamp for each point.")
+        if found.dtype.kind == "O" and all(isinstance(one, datetime) for one in found.tolist()):
+            return moments([one.isoformat() for one in found.tolist()])
+        if found.dtype.kind == "M":
+            plain = found.astype("datetime64[us]")
+            return np.where(np.isnat(plain), np.nan, plain.astype(np.int64) / 1e6)
+        if found.dtype.kind in "US":
+            return moments(found.astype(str).tolist())
+        return found.astype(np.float64)
+    except DataError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"The time stamps are not understood ({reason(error)}): give seconds, times of NumPy, "
+            "or texts such as 2024-01-31 12:00:00."
+        ) from error
+
+
+def _iso(text: str) -> datetime | None:
+    plain = text.strip()
+    for zone in _ZONES:
+        if plain.endswith(zone):
+            plain = plain.removesuffix(zone) + "+00:00"
+            break
+    try:
+        return datetime.fromisoformat(plain)
     except ValueError:
         return None
-    return _timestamp(stamp)
 
 
 def _timestamp(stamp: datetime) -> float:
     return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
+
+
+def _days(values: Floats) -> Floats | None:
+    """Return the seconds of days written as one number, such as 20240131; None: they are not."""
+    plain = np.isfinite(values).all() and (values % 1 == 0).all()
+    if not plain or values.min() < EARLIEST or values.max() > LATEST:
+        return None
+    days = [_iso(str(int(value))) for value in values.tolist()]
+    return None if None in days else np.array([_timestamp(day) for day in days if day])
 
 
 def _parts(text: str, order: str) -> float | None:

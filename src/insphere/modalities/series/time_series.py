@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from insphere.data.sample_set import SampleSet
 from insphere.errors import DataError, SpecError
 from insphere.modalities.arrays import POINTS, ROWS, SUFFIXES, holds_points, read_arrays
-from insphere.modalities.series.stamps import is_stamp, moments, seconds
+from insphere.modalities.series.stamps import as_seconds, is_stamp, moments, seconds
 from insphere.modalities.tables.files import LABEL_NAMES, lines_of, read_frame, usual_label
 from insphere.modalities.tables.frame import Frame
 from insphere.modalities.tables.numbers import is_missing, is_written_number
@@ -28,6 +28,9 @@ BLOCKS = 40  # in which points stay together when some are held out
 GAP = 1.5  # usual steps; a longer one is a gap
 TIME_NAMES = ("time", "timestamp", "timestamps", "datetime", "date", "t", "ts", "epoch", "seconds")
 """Names, in small letters, of a column of numbers that are times if they ascend."""
+SURE_NAMES = ("timestamp", "timestamps", "datetime", "epoch")
+"""Those of them that nothing else has."""
+ASCENDING = 0.9  # share of steps upwards from which numbers of such a name are times with a fault
 _HEAD = 1 << 16  # bytes from which a series is recognised
 Floats = NDArray[np.float64]
 
@@ -41,7 +44,8 @@ class TimeSeries(SampleSet):
     values : ndarray of float64, shape (L, C), or (L,) for one channel
         NaN is a missing value; the last one before it is taken instead.
     times : ndarray of float64, shape (L,), optional
-        Seconds, ascending; by default 0, 1, 2, …
+        Seconds, ascending; by default 0, 1, 2, … Times of NumPy and Python, and dates as texts, are
+        taken too.
     channels : tuple of str
         Names of the channels; by default "value", or "channel 0" and so on.
     labels, class_names, name, is_test, paths, normal_classes
@@ -52,7 +56,7 @@ class TimeSeries(SampleSet):
     Raises
     ------
     DataError
-        If times do not ascend, lengths differ, or values are infinite.
+        If times do not ascend, lengths or names differ, or values are infinite.
     """
 
     samples_are_rows: ClassVar[bool] = False
@@ -69,10 +73,17 @@ class TimeSeries(SampleSet):
     points: NDArray[np.int64] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
+        given = self.values
         try:
-            values = np.asarray(self.values, dtype=np.float64)
+            if np.iscomplexobj(given):
+                raise DataError("A series holds real numbers: give two channels for complex ones.")
+            values = np.asarray(given, dtype=np.float64)
+        except DataError:
+            raise
         except (TypeError, ValueError) as error:
             raise DataError("A series holds numbers: leave out channels of texts.") from error
+        if isinstance(given, np.ma.MaskedArray):
+            values = np.where(np.ma.getmaskarray(given), np.nan, values)
         values = values[:, None] if values.ndim == 1 else values
         if values.ndim != 2 or not len(values) or not values.shape[1]:
             raise DataError(
@@ -86,10 +97,9 @@ class TimeSeries(SampleSet):
             raise DataError(
                 f"Channel {names[int(np.argmax(empty))]} has no value at all: leave it out."
             )
-        times = np.arange(n, dtype=np.float64) if self.times is None else np.asarray(self.times)
-        if len(times) != n:
-            raise DataError(f"There are {n} values but {len(times)} time stamps.")
-        times = times.astype(np.float64)
+        times = np.arange(n, dtype=np.float64) if self.times is None else as_seconds(self.times)
+        if times.shape != (n,):
+            raise DataError(f"There are {n} values but {times.size} time stamps.")
         if np.isnan(times).any() or (np.diff(times) <= 0).any():
             at = int(np.argmax(np.isnan(times[1:]) | ~(np.diff(times) > 0))) + 1
             raise DataError(
@@ -98,6 +108,11 @@ class TimeSeries(SampleSet):
             )
         usual = ("value",) if values.shape[1] == 1 else None
         channels = self.channels or usual or tuple(f"channel {i}" for i in range(values.shape[1]))
+        if len(channels) != values.shape[1] or len(set(channels)) < len(channels):
+            raise DataError(
+                f"The series has {values.shape[1]} channels, which have names of their own, but "
+                f"got {', '.join(channels[:20])}."
+            )
         points = np.arange(n) if self.points is None else np.asarray(self.points, np.int64)
         labels = np.zeros(len(points), np.int64) if self.labels is None else self.labels
         for name, value in (
@@ -211,6 +226,13 @@ def read_series(source: str, columns: Mapping[str, str], *, test_size: float = 0
     left = {one for one in (time, label, *roles["drop"]) if one is not None}
     rest = frame.without(left)
     texts = [n for n, v in zip(rest.names, rest.columns, strict=True) if v.dtype == object]
+    if texts and texts[0].lower() in TIME_NAMES:
+        if time is not None:
+            raise DataError(
+                f"{path} says when in two columns, {time} and {texts[0]}: join them to one, such "
+                "as 2024-01-31 12:00."
+            )
+        seconds(texts[0], frame.column(texts[0]))  # says what is wrong with them
     if texts or not rest.names:
         raise DataError(
             f"{path} has a column of texts, {texts[0]}, which is no channel of a series: leave it "
@@ -242,8 +264,9 @@ def read_series(source: str, columns: Mapping[str, str], *, test_size: float = 0
 def looks_like_series(path: Path) -> bool:
     """Whether a file is surely a series.
 
-    These are a CSV file whose first column holds ascending dates and whose others hold numbers, and
-    NumPy files with `values` (see `insphere.modalities.arrays.holds_points`).
+    These are a CSV file whose first column holds ascending dates, or ascending numbers under one of
+    `SURE_NAMES`, and whose others hold numbers; and NumPy files with `values` (see
+    `insphere.modalities.arrays.holds_points`).
     """
     if path.suffix.lower() in SUFFIXES:
         return holds_points(path)
@@ -253,7 +276,9 @@ def looks_like_series(path: Path) -> bool:
         head, *rows = _first_lines(path)
         if len(head) < 2 or len(rows) < 3 or any(len(row) != len(head) for row in rows):
             return False
-        times = moments([row[0].strip() for row in rows])
+        first = [row[0].strip() for row in rows]
+        sure = head[0].strip().lower() in SURE_NAMES and all(map(is_written_number, first))
+        times = np.array(first, dtype=np.float64) if sure else moments(first)
     except (ValueError, OSError, DataError, csv.Error):
         return False
     numbers = all(
@@ -290,7 +315,7 @@ def _of_arrays(path: Path) -> tuple[Frame, str | None, NDArray[np.bool_] | None]
             names.append(name)
             one = found[role]
             if one.dtype.kind == "M":
-                one = one.astype("datetime64[s]").astype(np.int64)
+                one = as_seconds(one)
             columns.append(
                 one.astype(str).astype(object) if one.dtype.kind in "US" else one.astype(np.float64)
             )
@@ -318,8 +343,10 @@ def _time_column(frame: Frame, dropped: Collection[str]) -> str | None:
         if name in dropped:
             continue
         if values.dtype != object:
-            if name.lower() in TIME_NAMES and bool((np.diff(values) > 0).all()):
-                return name
+            if name.lower() in TIME_NAMES and len(values) > 1:
+                rising = float((np.diff(values) > 0).mean())
+                if rising >= ASCENDING or name.lower() in SURE_NAMES:
+                    return name  # one that does not ascend everywhere is refused later
         elif values[0] is not None and is_stamp(values[0]):
             return name
     return None

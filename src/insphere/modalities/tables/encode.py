@@ -17,6 +17,7 @@ from insphere.modalities.tables.numbers import is_written_number
 MOST_CATEGORIES = 64  # of one column; the rarest beyond are one category, "other"
 UNKNOWN = "values unlike any in training"
 NAMED = 3
+FEWEST_ASCENDING = 20  # rows from which numbers that always ascend are no chance
 FEWEST_NUMBERS = 20  # different numbers among the texts of a column that make it one of numbers
 
 Floats = NDArray[np.float64]
@@ -105,6 +106,20 @@ class Schema:
                 f"--column drop={','.join(empty[:NAMED])}."
             )
         return cls(tuple(map(_learned, frame.names, frame.columns)))
+
+    @staticmethod
+    def ascending(frame: Frame) -> tuple[str, ...]:
+        """Return the columns whose numbers ascend from each training row to the next.
+
+        They number the rows or say when: every later row lies beyond them.
+        """
+        if len(frame) < FEWEST_ASCENDING:
+            return ()
+        return tuple(
+            name
+            for name, values in zip(frame.names, frame.columns, strict=True)
+            if values.dtype != object and bool((np.diff(values) > 0).all())
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

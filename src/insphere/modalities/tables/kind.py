@@ -118,6 +118,13 @@ class Tables(Modality):
         else:
             frame = table_set(as_frame(X), {}).frame
         schema = Schema.learned(frame)
+        if rising := Schema.ascending(frame):
+            warnings.warn(
+                f"Column {rising[0]} ascends from row to row, as numbers and times of rows do, so "
+                "that later rows look anomalous: leave it out with --column "
+                f"drop={','.join(rising)}, or read the file as a series.",
+                stacklevel=2,
+            )
         data, _ = schema.encode(frame)
         if len(data) < 2:
             raise DataError(f"Training needs at least 2 rows, but got n_samples = {len(data)}.")

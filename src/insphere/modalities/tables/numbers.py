@@ -9,7 +9,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "nil"})
+MISSING = frozenset(
+    {"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "?", "-", "nil"}
+)
 """What stands for a missing value in a text file, in small letters."""
 
 _UNITS = "€$£¥%"

@@ -7,8 +7,11 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from io import TextIOWrapper
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +19,8 @@ import numpy as np
 
 from insphere.data.limits import limits
 from insphere.errors import DataError, SpecError, did_you_mean
+from insphere.modalities.tables.files import LABEL_NAMES, TWO_CLASSES
+from insphere.modalities.tables.table_set import NORMAL_WORDS
 from insphere.modalities.texts.text_set import TextSet
 from insphere.safe_text import reason
 
@@ -28,16 +33,30 @@ TEXT_FIELDS = ("text", "message", "sentence", "content", "body", "document")
 """Names under which a text is looked for, the first that is there, unless one is given."""
 
 LABEL_FIELDS = ("anomaly", "label")
-"""Names of fields that are taken for the label unless another is named."""
+"""Names of fields that are taken for the label unless another is named; in any letters.
+
+Others of `LABEL_NAMES` are taken where they hold two classes that say what a text is, and fields of
+any name where these are two of `SURE_WORDS`, with a warning."""
+SURE_WORDS = frozenset({
+    "ham", "spam", "normal", "anomaly", "anomalous", "abnormal", "inlier", "outlier", "fraud",
+    "benign", "attack",
+})  # fmt: skip
 
 ROLES = ("text", "label")
 LONGEST = 100_000
 """Characters of one text; a longer one is a document and belongs into pieces."""
 
+MOST_ZEROS = 0.25
+"""Share of characters of value 0 from which something is no text."""
+
 _LONGEST_LINE = 1 << 22  # bytes
 _HEAD = 1 << 16
 _BINARY = getattr(os, "O_BINARY", 0)
-_NORMAL_WORDS = {"0": 0, "false": 0, "1": 1, "true": 1}
+_TRUTH = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
+_CLASSES = TWO_CLASSES | _TRUTH.keys() | SURE_WORDS
+_LONGEST_CLASS = 200  # characters
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_UNSEEN = ("Cf", "Cc")  # categories of characters that show nothing
 
 
 def looks_like_texts(source: str) -> bool:
@@ -68,17 +87,18 @@ def read_texts(source: str, columns: Mapping[str, str]) -> TextSet:
         ``.tsv`` file with a head, or a ``.txt`` file with one text on each line.
     columns : mapping
         The fields for the roles "text" and "label"; by default the first of `TEXT_FIELDS` and
-        `LABEL_FIELDS` that is there.
+        `LABEL_FIELDS` that is there. A role with a question mark at its end, such as "text?", may
+        name a field that is not there.
 
     Raises
     ------
     DataError
-        If the file cannot be read, is not UTF-8, or a text is missing, empty or too long.
+        If the file cannot be read, is not UTF-8 or UTF-16, or a text is missing, empty or too long.
     SpecError
         If there is no such role.
     """
     for role in columns:
-        if role not in ROLES:
+        if role.removesuffix("?") not in ROLES:
             hint = did_you_mean(role, ROLES, "texts know the roles text and label.")
             raise SpecError(f"There is no role {role!r} for a field of texts; {hint}")
     path = Path(source)
@@ -90,12 +110,12 @@ def read_texts(source: str, columns: Mapping[str, str]) -> TextSet:
         )
     rows = _from_lines if suffix in LINES else _from_json if suffix in JSON_LINES else _from_table
     texts: list[str] = []
-    labels: list[str | None] = []
+    fields: list[Fields] = []
     try:
         with _opened(path) as file:
-            for place, text, label in rows(file, path, columns):
+            for place, text, about in rows(file, path, columns):
                 texts.append(checked(text, f"Line {place:,} of {path}"))
-                labels.append(label)
+                fields.append(about)
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8: save it as UTF-8.") from error
     except csv.Error as error:
@@ -104,7 +124,7 @@ def read_texts(source: str, columns: Mapping[str, str]) -> TextSet:
         raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     if not texts:
         raise DataError(f"{path} holds no texts: put one on each line.")
-    return _labelled(as_texts(texts), labels, path)
+    return _labelled(as_texts(texts), _labels(fields, columns), path)
 
 
 def checked(text: str, place: str) -> str:
@@ -113,10 +133,15 @@ def checked(text: str, place: str) -> str:
     Raises
     ------
     DataError
-        If it is empty or longer than `LONGEST`.
+        If it is empty, no text, or longer than `LONGEST`.
     """
-    if not text.strip():
+    if all(letter.isspace() or unicodedata.category(letter) in _UNSEEN for letter in text):
         raise DataError(f"{place} is an empty text: leave it out.")
+    if text.count("\0") > MOST_ZEROS * len(text):
+        raise DataError(
+            f"{place} is no text, since many of its characters have the value 0, as in UTF-16 "
+            "without its mark: save it as UTF-8."
+        )
     if len(text) > LONGEST:
         raise DataError(
             f"{place} is a text of {len(text):,} characters, and at most {LONGEST:,} are read: cut "
@@ -138,6 +163,9 @@ def _opened(path: Path) -> IO[bytes]:
     file = os.fdopen(descriptor, "rb")
     about = os.fstat(descriptor)
     if stat.S_ISREG(about.st_mode) and about.st_size <= limits().max_file_bytes:
+        if file.peek(2)[:2] in _UTF_16:
+            with file:
+                return BytesIO(file.read().decode("utf-16").encode())
         return file
     file.close()
     if not stat.S_ISREG(about.st_mode):
@@ -157,15 +185,18 @@ def _lines(file: IO[bytes], path: Path) -> Iterator[tuple[int, str]]:
         yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
 
 
-Row = tuple[int, str, str | None]
+Fields = dict[str, str | None]
+"""The fields of a text that may be its label, by name."""
+Row = tuple[int, str, Fields]
 
 
 def _from_lines(file: IO[bytes], path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
-    if columns:
+    if not all(role.endswith("?") for role in columns):
         raise DataError(f"{path} is plain text and has no fields: leave out --label and --column.")
     for number, line in _lines(file, path):
-        if line.strip():
-            yield number, line, None
+        for text in line.split("\r"):
+            if text.strip():
+                yield number, text, {}
 
 
 def _from_json(file: IO[bytes], path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
@@ -179,8 +210,8 @@ def _from_json(file: IO[bytes], path: Path, columns: Mapping[str, str]) -> Itera
                 f"Line {number:,} of {path} is no JSON: put one object such as "
                 '{"text": "…"} on each line.'
             ) from error
-        if isinstance(found, str) and not columns:
-            yield number, found, None
+        if isinstance(found, str) and all(role.endswith("?") for role in columns):
+            yield number, found, {}
             continue
         if not isinstance(found, dict):
             raise DataError(
@@ -190,8 +221,14 @@ def _from_json(file: IO[bytes], path: Path, columns: Mapping[str, str]) -> Itera
         text = found[_field(names, "text", columns, TEXT_FIELDS, f"Line {number:,} of {path}")]
         if not isinstance(text, str):
             raise DataError(f"Line {number:,} of {path} holds no text but {_kind(text)}.")
-        label = _label_field(names, columns, f"Line {number:,} of {path}")
-        yield number, text, None if label is None else _word(found[label])
+        yield (
+            number,
+            text,
+            {
+                name: _short(None if found[name] is None else _word(found[name]))
+                for name in _label_fields(names, columns, f"Line {number:,} of {path}")
+            },
+        )
 
 
 def _from_table(file: IO[bytes], path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
@@ -202,9 +239,11 @@ def _from_table(file: IO[bytes], path: Path, columns: Mapping[str, str]) -> Iter
         mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
         reader = csv.reader(lines, delimiter=mark)
         names = [name.strip() for name in next(reader, [])]
+        doubled = [name for name, n in Counter(names).items() if n > 1]
+        if doubled:
+            raise DataError(f"{path} has several columns named {doubled[0]}: rename them.")
         text = names.index(_field(names, "text", columns, TEXT_FIELDS, str(path)))
-        name = _label_field(names, columns, str(path))
-        label = None if name is None else names.index(name)
+        labels = [(name, names.index(name)) for name in _label_fields(names, columns, str(path))]
         for row in reader:
             if not row:
                 continue
@@ -213,7 +252,7 @@ def _from_table(file: IO[bytes], path: Path, columns: Mapping[str, str]) -> Iter
                     f"Line {reader.line_num:,} of {path} has {len(row)} values, but the first line "
                     f"names {len(names)} columns."
                 )
-            yield reader.line_num, row[text], None if label is None else row[label].strip()
+            yield reader.line_num, row[text], {n: _short(row[i].strip()) for n, i in labels}
 
 
 def _field(
@@ -224,7 +263,10 @@ def _field(
         if columns[role] not in names:
             raise DataError(f"{place} has no field {columns[role]!r}; its fields are: {known}.")
         return columns[role]
-    found = next((name for name in usual if name in names), None)
+    if (remembered := columns.get(f"{role}?")) in names:
+        return str(remembered)
+    small = {name.lower(): name for name in reversed(names)}
+    found = next((small[name] for name in usual if name in small), None)
     if found is None:
         raise DataError(
             f"{place} has no field {usual[0]!r}: name the field of the texts with --column "
@@ -233,10 +275,38 @@ def _field(
     return found
 
 
-def _label_field(names: list[str], columns: Mapping[str, str], place: str) -> str | None:
+def _label_fields(names: Sequence[str], columns: Mapping[str, str], place: str) -> list[str]:
+    """Return the fields that may be the label."""
     if "label" in columns:
-        return _field(names, "label", columns, (), place)
-    return next((name for name in LABEL_FIELDS if name in names), None)
+        return [_field(list(names), "label", columns, (), place)]
+    if (remembered := columns.get("label?")) in names:
+        return [str(remembered)]
+    return list(names)
+
+
+def _labels(fields: Sequence[Fields], columns: Mapping[str, str]) -> list[str | None]:
+    """Return the label of each text: the named field, or one that surely is."""
+    names = list(dict.fromkeys(name for about in fields for name in about))
+    order = {name: i for i, name in enumerate(LABEL_FIELDS)}
+    for name in sorted(names, key=lambda name: order.get(name.lower(), len(order))):
+        found = [about.get(name) for about in fields]
+        if name in (columns.get("label"), columns.get("label?")) or name.lower() in order:
+            return found
+        classes = {value.lower() for value in found if value is not None}
+        named = name.lower() in LABEL_NAMES and 0 < len(classes) <= 2 and classes <= _CLASSES
+        if named or (len(classes) == 2 and classes <= SURE_WORDS):
+            warnings.warn(
+                f"Field {name} is taken for what each text is, and is not trained on: name another "
+                "with --label, or rename it if it is something else.",
+                stacklevel=2,
+            )
+            return found
+    return [None] * len(fields)
+
+
+def _short(value: str | None) -> str | None:
+    """Return what may be a class, shortened; None for nothing."""
+    return value[:_LONGEST_CLASS] if value else None
 
 
 def _word(value: Any) -> str:
@@ -259,9 +329,10 @@ def _labelled(texts: Any, labels: list[str | None], path: Path) -> TextSet:
             f"Text {labels.index(None) + 1:,} of {path} has no label, but others have: give all "
             "of them one, or none."
         )
-    if set(map(str.lower, filter(None, found))) <= set(_NORMAL_WORDS):
-        flags = np.array([_NORMAL_WORDS[str(label).lower()] for label in labels], np.int64)
+    if {label.lower() for label in found} <= _TRUTH.keys():
+        flags = np.array([_TRUTH[str(label).lower()] for label in labels], np.int64)
         return TextSet(texts, flags, ("normal", "anomalous"), name=name, normal_classes=("normal",))
     places = {label: i for i, label in enumerate(found)}
     index = np.array([places[str(label)] for label in labels], np.int64)
-    return TextSet(texts, index, tuple(found), name=name)
+    normal = tuple(label for label in found if label.lower() in NORMAL_WORDS)[:1]
+    return TextSet(texts, index, tuple(found), name=name, normal_classes=normal)
