@@ -126,6 +126,20 @@ def trained(facts: dict[str, Any]) -> str:
     )
 
 
+def changed(settings: dict[str, Any]) -> str:
+    """Say how the photos differ from those of the detector before.
+
+    Examples
+    --------
+    >>> changed({"added": 3}), changed({"taken_out": ["a.png"]})
+    ('with 3 photos that a person called good.', 'without 1 photo that a person took out: a.png.')
+    """
+    if files := settings.get("taken_out"):
+        photos = "photo" if len(files) == 1 else "photos"
+        return f"without {len(files):,} {photos} that a person took out: {', '.join(files)}."
+    return f"with {settings.get('added', 0):,} photos that a person called good."
+
+
 def damage_table(facts: dict[str, Any], pictures: str) -> str:
     """Return the table of made-up damage as HTML: a picture, its map, and how often it was found.
 

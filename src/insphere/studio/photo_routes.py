@@ -48,7 +48,7 @@ def register(studio: Studio) -> None:
     @app.get("/photo-files/{inspection}/pictures/{name}.jpg")
     def example(inspection: str, name: str) -> Response:
         _inspection(studio, inspection)
-        if not name.replace("-", "").isalpha():
+        if not name.replace("-", "").isalnum():
             raise HTTPException(404, "There is no such picture.")
         return _jpeg(inspections.pictures(inspection) / f"{name}.jpg")
 

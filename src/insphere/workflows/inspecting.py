@@ -28,8 +28,9 @@ from insphere.scoring.thresholds import false_alarm_interval
 from insphere.workflows.choose import FEWEST, Choice, choose
 from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable
 from insphere.workflows.fit_config import AUTO, FitConfig
-from insphere.workflows.fitting import fit_source
+from insphere.workflows.fitting import Fit, fit_source
 from insphere.workflows.made_up_damage import DamageFound, damage_found
+from insphere.workflows.suspicious import suspicious_places
 from insphere.workflows.time_to_fit import seconds_to_fit, without_threshold
 
 LONGEST_SIDE = 1024
@@ -84,6 +85,8 @@ class InspectionResult:
         Colours of heat maps; None if there are no maps.
     examples : dict of str to ndarray of uint8, shape (H, W, C)
         A strongly damaged photo of each kind.
+    suspects : ndarray, shape (n, H, W, C)
+        The training photos that look least normal, in the order of ``facts["suspects"]``.
     """
 
     detector: OneClassDetector
@@ -91,6 +94,7 @@ class InspectionResult:
     facts: dict[str, Any]
     scale: HeatScale | None
     examples: dict[str, NDArray[np.uint8]]
+    suspects: NDArray[Any]
 
 
 def quick_method(shape: tuple[int, int]) -> str:
@@ -196,7 +200,9 @@ def inspect_photos(
         ``method``, ``title``, ``size``, ``fit``, ``channels``, ``fit_seconds``,
         ``score_seconds`` (for each photo), ``promise`` (kind, rate, low, high, sentence),
         ``damage`` (see `DamageFound.plain`; ``held_out`` says what was damaged),
-        ``agreement`` (share, low, high, n_photos; None if it took too long), ``choice``.
+        ``agreement`` (share, low, high, n_photos; None if it took too long), ``choice``,
+        ``suspects`` (file, score and alarm of the training photos that look least normal; see
+        `insphere.workflows.suspicious`).
 
     Raises
     ------
@@ -260,7 +266,29 @@ def inspect_photos(
         "agreement": agreement,
         "choice": None if choice is None else choice.sentence,
     }
-    return InspectionResult(detector, config, facts, scale, damage.examples)
+    places, facts["suspects"] = _suspects(fitted, source)
+    return InspectionResult(detector, config, facts, scale, damage.examples, data.images[places])
+
+
+def _suspects(fitted: Fit, source: str) -> tuple[NDArray[np.int64], list[dict[str, Any]]]:
+    """Return the places of the photos that look least normal, and what is said of each."""
+    data, detector = fitted.data, fitted.detector
+    found = suspicious_places(fitted) if data.paths is not None else []
+    said = [
+        {
+            "file": _within(source, data.paths[place] if data.paths is not None else ""),
+            "score": score,
+            "alarm": score > detector.threshold_,
+        }
+        for place, score in found
+    ]
+    return np.array([place for place, _ in found], np.int64), said
+
+
+def _within(source: str, path: str) -> str:
+    """Return the path of a photo from the folder that was read."""
+    place = Path(path)
+    return place.relative_to(source).as_posix() if place.is_relative_to(source) else path
 
 
 def _method(

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ import yaml
 from filelock import Timeout
 
 from insphere.atomic import write_atomic
+from insphere.data.value_range import shown_as_uint8
 from insphere.errors import InsphereError
 from insphere.experiments.execution.backends import start_detached
 from insphere.experiments.execution.photo_scoring import content, overlay, save_picture, score
@@ -146,6 +148,7 @@ def train(inspections: Inspections, identity: str) -> None:
         save_picture(content(image), folder / f"{kind}.jpg")
         if kind in maps:
             save_picture(maps[kind], folder / f"{kind}-map.jpg")
+    _save_suspects(result, folder)
     result.detector.save(inspections.model(identity), overwrite=True)
     settings = result.config.settings() | {"source": "photos/good", "out": "model"}
     write_atomic(inspections.folder(identity) / "fit.yaml", _yaml(settings))
@@ -161,6 +164,18 @@ def train(inspections: Inspections, identity: str) -> None:
 def _yaml(settings: dict[str, Any]) -> str:
     head = "# insphere fit --config fit.yaml\n"
     return head + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def _save_suspects(result: InspectionResult, folder: Path) -> None:
+    """Save the photos that look least normal, and their maps, by their places in the facts."""
+    shown = shown_as_uint8(result.suspects, result.detector.value_range_)
+    for place, image in enumerate(shown):
+        save_picture(content(image), folder / f"suspect-{place}.jpg")
+    if result.scale is None or not len(shown):
+        return
+    maps = heat_maps(result.detector, result.suspects)
+    for place, (image, heat) in enumerate(zip(shown, maps, strict=True)):
+        save_picture(overlay(image, heat, result.scale), folder / f"suspect-{place}-map.jpg")
 
 
 def _example_maps(result: InspectionResult) -> dict[str, Any]:

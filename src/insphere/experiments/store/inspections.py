@@ -90,7 +90,12 @@ class Inspections:
     # ------------------------------------------------------------------ inspections
 
     def add(
-        self, title: str, settings: Mapping[str, Any], photos: Path, parent: str | None = None
+        self,
+        title: str,
+        settings: Mapping[str, Any],
+        photos: Path,
+        parent: str | None = None,
+        beside: Iterable[Path] = (),
     ) -> Inspection:
         """Add an inspection that waits for its training.
 
@@ -104,10 +109,14 @@ class Inspections:
             Folder of the good photos; it is moved into the store.
         parent : str, optional
             The inspection that it follows.
+        beside : iterable of pathlib.Path
+            Files and folders that are moved beside the photos under their names.
         """
         identity = uuid4().hex[:12]
         self.folder(identity).mkdir(parents=True)
         shutil.move(photos, self.photos(identity))
+        for place in beside:
+            shutil.move(place, self.folder(identity) / place.name)
         found = Inspection(
             identity=identity, title=title[:80] or "Photos", settings=dict(settings),
             parent=parent, state="waiting", created=time.time(),

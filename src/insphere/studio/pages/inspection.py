@@ -15,6 +15,7 @@ from insphere.studio import controls, formatting, inspection_facts, refitting
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import PATIENCE, frame, html, message
 from insphere.studio.photo_field import photo_field
+from insphere.studio.suspects_view import SuspectsView
 
 LOOK_SECONDS = 0.7
 COMMANDS = """insphere fit --config fit.yaml --out model
@@ -63,11 +64,10 @@ class InspectionPage:
     def _after(self) -> None:
         parent = self.found.parent and self.studio.inspections.get(self.found.parent)
         if parent:
-            added = self.found.settings.get("added", 0)
             html(
                 f'<p class="lead">Trained again after '
-                f'<a href="/photos/{parent.identity}">{escape(parent.title)}</a>, with {added:,} '
-                "photos that a person called good.</p>"
+                f'<a href="/photos/{parent.identity}">{escape(parent.title)}</a>, '
+                f"{escape(inspection_facts.changed(self.found.settings))}</p>"
             )
 
     def _look(self) -> None:
@@ -145,6 +145,7 @@ class InspectionPage:
                 html("<h2>What you can expect</h2>")
                 self._statements(facts)
         self._learned()
+        SuspectsView(self.studio, self.found).build()
         if facts["damage"]["cells"]:
             with ui.element("section").classes("card stack"):
                 html("<h2>Made-up defects, and how many are found</h2>")
