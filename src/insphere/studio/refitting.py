@@ -12,16 +12,17 @@ from typing import Any
 from nicegui import ui
 
 from insphere.errors import DataError, InsphereError
-from insphere.experiments.store.inspection_models import Inspection
-from insphere.experiments.store.inspections import Inspections
+from insphere.experiments.store.inspection_models import REVIEWS, Inspection, Photo
+from insphere.experiments.store.inspections import DEFECTS, GROUPS, Inspections
 from insphere.experiments.store.run_store import Store
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
 from insphere.studio.arrivals import free_place
 from insphere.studio.frame import html, message
-from insphere.workflows.inspecting import InspectionPlan, promised
+from insphere.workflows.inspecting import InspectionPlan, learners, promised
 
 AGAIN = " (again)"
+TAKEN_OUT = "taken-out"  # folder of photos that a person took out
 
 
 def outcome(studio: Studio, found: Inspection, lines: Sequence[tuple[str, str]]) -> None:
@@ -41,6 +42,8 @@ def offer(studio: Studio, found: Inspection) -> None:
     if not good:
         return
     kept = f" Confirmed defects ({bad:,}) are kept apart and are not trained on." if bad else ""
+    if bad and found.settings.get("plan", {}).get("method") in learners():
+        kept = f" Confirmed defects ({bad:,}) are added to the defects that it learns from."
     photos = "photo" if good == 1 else "photos"
     html(
         f'<p data-test="would-add">A new training adds the <b>{good:,} {photos} that you called '
@@ -88,14 +91,16 @@ def train_again(store: str, identity: str) -> str:
         Identity of the new inspection, which waits for its training.
     """
     inspections = Inspections(Store(store))
-    good = inspections.reviewed(identity, "normal")
+    good, bad = (inspections.reviewed(identity, kind) for kind in REVIEWS[::-1])
     with _Another(inspections, identity) as new:
         new.keep(())
         for photo, path in good:
-            _link(path, free_place(new.photos, f"reviewed-{photo.file}"))
-        for photo, path in inspections.reviewed(identity, "anomalous"):
-            _link(path, free_place(new.beside["anomalies"], photo.file))
-        return new.add({"added": len(good)})
+            folder = new.folder_for(photo)
+            folder.mkdir(exist_ok=True)
+            _link(path, free_place(folder, f"reviewed-{photo.file}"))
+        for photo, path in bad:
+            _link(path, free_place(new.beside[DEFECTS], photo.file))
+        return new.add({"added": len(good)}, confirmed=len(bad))
 
 
 def train_without(store: str, identity: str, files: Sequence[str]) -> str:
@@ -135,7 +140,7 @@ def train_without(store: str, identity: str, files: Sequence[str]) -> str:
     with _Another(inspections, identity) as new:
         new.keep(files)
         for name in files:
-            _link(known[name], free_place(new.beside["taken-out"], name))
+            _link(known[name], free_place(new.beside[TAKEN_OUT], name))
         return new.add({"taken_out": list(files)})
 
 
@@ -154,7 +159,7 @@ class _Another:
         self._inspections, self._before = inspections, inspections.need(identity)
         self._folder = inspections.root / f".refit-{identity}-{os.getpid()}"
         self.photos = self._folder / "photos"
-        self.beside = {name: self._folder / name for name in ("anomalies", "taken-out")}
+        self.beside = {name: self._folder / name for name in (DEFECTS, TAKEN_OUT)}
 
     def __enter__(self) -> _Another:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -178,17 +183,31 @@ class _Another:
             old = self._inspections.folder(self._before.identity) / name
             for path in _files(old) if old.is_dir() else ():
                 _link(path, place / path.name)
+        groups = self._inspections.groups(self._before.identity)
+        if groups.is_file():
+            shutil.copy2(groups, self._folder / groups.name)
 
-    def add(self, settings: dict[str, Any]) -> str:
+    def folder_for(self, photo: Photo) -> Path:
+        """Return where a photo that was called good belongs: to its kind, if there are several."""
+        several = any(path.is_dir() for path in self.photos.iterdir())
+        return self.photos / (photo.kind or "reviewed") if several else self.photos
+
+    def add(self, settings: dict[str, Any], *, confirmed: int = 0) -> str:
         """Add the inspection, which waits for its training; return its identity."""
         before = self._before
+        settings = {"confirmed": before.settings.get("confirmed", 0) + confirmed} | settings
         title = before.title.removesuffix(AGAIN) + AGAIN
         found = self._inspections.add(
             title, {"plan": before.settings["plan"]} | settings, self.photos,
             parent=before.identity,
-            beside=[place for place in self.beside.values() if any(place.iterdir())],
+            beside=self._beside(),
         )  # fmt: skip
         return found.identity
+
+    def _beside(self) -> list[Path]:
+        filled = [place for place in self.beside.values() if any(place.iterdir())]
+        groups = self._folder / GROUPS
+        return [*filled, groups] if groups.is_file() else filled
 
 
 def _files(folder: Path) -> list[Path]:

@@ -49,7 +49,9 @@ class SuspectsView:
         name, address = str(one["file"]), f"/photo-files/{self.found.identity}/pictures"
         shown = [(f"{address}/suspect-{place}.jpg", name)]
         if maps:
-            shown.append((f"{address}/suspect-{place}-map.jpg", f"{name}: what is strange about it"))
+            shown.append(
+                (f"{address}/suspect-{place}-map.jpg", f"{name}: what is strange about it")
+            )
         pictures = "".join(
             f'<a href="{source}" target="_blank" rel="noopener">'
             f'<img src="{source}" alt="{escape(alt)}" loading="lazy"></a>'

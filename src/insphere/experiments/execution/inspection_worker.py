@@ -139,7 +139,14 @@ def train(inspections: Inspections, identity: str) -> None:
         )
 
     plan = InspectionPlan.model_validate(found.settings["plan"])
-    result = inspect_photos(str(inspections.photos(identity)), plan, say=say)
+    defects, groups = inspections.defects(identity), inspections.groups(identity)
+    result = inspect_photos(
+        str(inspections.photos(identity)),
+        plan,
+        anomalies=str(defects) if defects.is_dir() else None,
+        groups=f"{groups}:group" if groups.is_file() else None,
+        say=say,
+    )
     say("Saving", 2.0)
     folder = inspections.pictures(identity)
     folder.mkdir(parents=True, exist_ok=True)
@@ -149,8 +156,14 @@ def train(inspections: Inspections, identity: str) -> None:
         if kind in maps:
             save_picture(maps[kind], folder / f"{kind}-map.jpg")
     _save_suspects(result, folder)
+    if result.reference is not None:
+        np.save(inspections.reference(identity), result.reference, allow_pickle=False)
     result.detector.save(inspections.model(identity), overwrite=True)
     settings = result.config.settings() | {"source": "photos/good", "out": "model"}
+    if result.config.anomalies is not None:
+        settings["anomalies"] = "photos/defects"
+    if groups.is_file():  # a table; folders need none
+        settings["group_by"] = f"{groups.name}:group"
     write_atomic(inspections.folder(identity) / "fit.yaml", _yaml(settings))
     scale = result.scale
     shown = None if scale is None else [scale.threshold, scale.top, scale.rate]
@@ -173,7 +186,7 @@ def _save_suspects(result: InspectionResult, folder: Path) -> None:
         save_picture(content(image), folder / f"suspect-{place}.jpg")
     if result.scale is None or not len(shown):
         return
-    maps = heat_maps(result.detector, result.suspects)
+    maps = heat_maps(result.detector, result.suspects, reference=result.reference)
     for place, (image, heat) in enumerate(zip(shown, maps, strict=True)):
         save_picture(overlay(image, heat, result.scale), folder / f"suspect-{place}-map.jpg")
 
@@ -182,7 +195,7 @@ def _example_maps(result: InspectionResult) -> dict[str, Any]:
     if result.scale is None or not result.examples:
         return {}
     images = np.stack(list(result.examples.values()))
-    maps = heat_maps(result.detector, images)
+    maps = heat_maps(result.detector, images, reference=result.reference)
     return {
         kind: overlay(image, heat, result.scale)
         for kind, image, heat in zip(result.examples, images, maps, strict=True)

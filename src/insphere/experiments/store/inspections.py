@@ -38,6 +38,10 @@ Job = Literal["train", "score"]
 JOBS: tuple[Job, ...] = ("train", "score")
 Shown = Literal["alarms", "open", "reviewed", "all", "unreadable"]
 SHOWN: tuple[Shown, ...] = ("alarms", "open", "reviewed", "all", "unreadable")
+DEFECTS = "anomalies"
+"""Folder of photos of defects, beside the good ones."""
+GROUPS = "groups.csv"
+"""Table of the groups of photos, with the columns path and group."""
 IDENTITY = re.compile(r"[0-9a-f]{12}")
 _MANY = 500  # rows in one statement
 
@@ -58,6 +62,9 @@ class Inspections:
             connection = session.connection()
             for table in TABLES:
                 table.create(connection, checkfirst=True)  # type: ignore[attr-defined]
+            known = {row[1] for row in connection.exec_driver_sql("PRAGMA table_info(photos)")}
+            if "kind" not in known:  # a store of an earlier version
+                connection.exec_driver_sql("ALTER TABLE photos ADD COLUMN kind VARCHAR")
 
     # ------------------------------------------------------------------ files
 
@@ -72,6 +79,18 @@ class Inspections:
     def model(self, identity: str) -> Path:
         """Return the folder of the model of an inspection."""
         return self.folder(identity) / "model"
+
+    def defects(self, identity: str) -> Path:
+        """Return the folder of photos of defects of an inspection, which need not exist."""
+        return self.folder(identity) / DEFECTS
+
+    def groups(self, identity: str) -> Path:
+        """Return the table of the groups of the good photos, which need not exist."""
+        return self.folder(identity) / GROUPS
+
+    def reference(self, identity: str) -> Path:
+        """Return the file of the mean good photo, which need not exist."""
+        return self.folder(identity) / "mean.npy"
 
     def pictures(self, identity: str) -> Path:
         """Return the folder of the pictures that explain an inspection."""
