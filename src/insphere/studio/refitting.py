@@ -13,7 +13,7 @@ from nicegui import ui
 
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.store.inspection_models import REVIEWS, Inspection, Photo
-from insphere.experiments.store.inspections import DEFECTS, GROUPS, Inspections
+from insphere.experiments.store.inspections import DEFECTS, Inspections
 from insphere.experiments.store.run_store import Store
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
@@ -183,9 +183,6 @@ class _Another:
             old = self._inspections.folder(self._before.identity) / name
             for path in _files(old) if old.is_dir() else ():
                 _link(path, place / path.name)
-        groups = self._inspections.groups(self._before.identity)
-        if groups.is_file():
-            shutil.copy2(groups, self._folder / groups.name)
 
     def folder_for(self, photo: Photo) -> Path:
         """Return where a photo that was called good belongs: to its kind, if there are several."""
@@ -200,14 +197,9 @@ class _Another:
         found = self._inspections.add(
             title, {"plan": before.settings["plan"]} | settings, self.photos,
             parent=before.identity,
-            beside=self._beside(),
+            beside=[place for place in self.beside.values() if any(place.iterdir())],
         )  # fmt: skip
         return found.identity
-
-    def _beside(self) -> list[Path]:
-        filled = [place for place in self.beside.values() if any(place.iterdir())]
-        groups = self._folder / GROUPS
-        return [*filled, groups] if groups.is_file() else filled
 
 
 def _files(folder: Path) -> list[Path]:

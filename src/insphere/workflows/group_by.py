@@ -74,7 +74,7 @@ def _of_table(data: SampleSet, table: Path, column: str) -> NDArray[np.str_]:
     values = [_name(value) for value in frame.column(column)]
     files = [str(name).replace("\\", "/") for name in frame.columns[0]]
     known = dict(zip(files, values, strict=True))
-    found = [by_end(path, known) for path in _paths(data)]
+    found = [_by_end(path, known) for path in _paths(data)]
     if all(group is None for group in found):
         raise DataError(
             f"{table} names no file of {data.name} in its first column, {frame.names[0]}: give "
@@ -83,7 +83,7 @@ def _of_table(data: SampleSet, table: Path, column: str) -> NDArray[np.str_]:
     return np.array([UNKNOWN if group is None else group for group in found])
 
 
-def by_end(path: str, known: dict[str, str]) -> str | None:
+def _by_end(path: str, known: dict[str, str]) -> str | None:
     """Return what is known of the longest end of a path."""
     parts = path.replace("\\", "/").split("/")
     return next(

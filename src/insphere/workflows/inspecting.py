@@ -200,7 +200,6 @@ def inspect_photos(
     plan: InspectionPlan,
     *,
     anomalies: str | None = None,
-    groups: str | None = None,
     say: Say | None = None,
 ) -> InspectionResult:
     """Train a detector on good photos, and find out what can be known without defects.
@@ -222,9 +221,6 @@ def inspect_photos(
         Folder of photos that are known to be anomalous. A method that learns from them is trained
         on them; of any other it is counted how many of them raise an alarm. They are never among
         the normals.
-    groups : str, optional
-        Table and column that say the group of each photo, in which its false alarms are counted;
-        see `insphere.workflows.group_by.groups_of`. By default as the plan says.
     say : callable, optional
         Called with a sentence and the seconds that the step will probably take, or None.
 
@@ -264,7 +260,7 @@ def inspect_photos(
     config = config.model_copy(
         update={
             "method": method, "options": options, "by_class": plan.by_class,
-            "group_by": groups or plan.group_by,
+            "group_by": plan.group_by,
             "false_alarm_rate": afforded.params.get("false_alarm_rate"),
             "anomalies": anomalies if learns else None,
         }

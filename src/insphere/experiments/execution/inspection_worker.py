@@ -138,12 +138,11 @@ def train(inspections: Inspections, identity: str) -> None:
         )
 
     plan = InspectionPlan.model_validate(found.settings["plan"])
-    defects, groups = inspections.defects(identity), inspections.groups(identity)
+    defects = inspections.defects(identity)
     result = inspect_photos(
         str(inspections.photos(identity)),
         plan,
         anomalies=str(defects) if defects.is_dir() else None,
-        groups=f"{groups}:group" if groups.is_file() else None,
         say=say,
     )
     say("Saving", 2.0)
@@ -161,8 +160,6 @@ def train(inspections: Inspections, identity: str) -> None:
     settings = result.config.settings() | {"source": "photos/good", "out": "model"}
     if result.config.anomalies is not None:
         settings["anomalies"] = "photos/defects"
-    if groups.is_file():  # a table; folders need none
-        settings["group_by"] = f"{groups.name}:group"
     write_atomic(inspections.folder(identity) / "fit.yaml", _yaml(settings))
     scale = result.scale
     shown = None if scale is None else [scale.threshold, scale.top, scale.rate]

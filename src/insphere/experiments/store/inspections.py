@@ -40,8 +40,6 @@ Shown = Literal["alarms", "open", "reviewed", "all", "unreadable"]
 SHOWN: tuple[Shown, ...] = ("alarms", "open", "reviewed", "all", "unreadable")
 DEFECTS = "anomalies"
 """Folder of photos of defects, beside the good ones."""
-GROUPS = "groups.csv"
-"""Table of the groups of photos, with the columns path and group."""
 IDENTITY = re.compile(r"[0-9a-f]{12}")
 _MANY = 500  # rows in one statement
 
@@ -83,10 +81,6 @@ class Inspections:
     def defects(self, identity: str) -> Path:
         """Return the folder of photos of defects of an inspection, which need not exist."""
         return self.folder(identity) / DEFECTS
-
-    def groups(self, identity: str) -> Path:
-        """Return the table of the groups of the good photos, which need not exist."""
-        return self.folder(identity) / GROUPS
 
     def reference(self, identity: str) -> Path:
         """Return the file of the mean good photo, which need not exist."""
