@@ -192,13 +192,22 @@ def test_too_few_images():
         {"pollution": float("nan")},
         {"calibration": 1},
         {"calibration": "a"},
-        {"test_size": 0.0},
+        {"test_size": -0.1},
         {"test_size": 1.0},
     ],
 )
 def test_shares_out_of_range(options):
     with pytest.raises(SpecError, match=f"{next(iter(options))} is a share"):
         OneClassSplit(make([0, 0, 1, 1]), 0, **options)
+
+
+def test_without_a_test_part_all_is_trained_on():
+    split = OneClassSplit(make([0, 0, 1, 2, 0]), [0, 2], test_size=0)
+    assert split.train.tolist() == [0, 1, 3, 4]
+    assert len(split.test) == 0
+    assert not split.has_anomalies
+    with_part = OneClassSplit(make([0, 0, 0, 1], is_test=[0, 0, 1, 1]), 0, test_size=0)
+    assert (with_part.train.tolist(), with_part.test.tolist()) == ([0, 1], [2, 3])
 
 
 def test_no_class_at_all():

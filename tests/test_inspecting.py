@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from insphere.cli import main
 from insphere.detectors import KNNDetector
+from insphere.detectors.model_folder import load_detector
 from insphere.errors import DataError, SpecError
 from insphere.experiments.execution.inspection_worker import do
 from insphere.experiments.store.inspections import Inspections
@@ -14,6 +16,7 @@ from insphere.experiments.store.run_store import Store
 from insphere.workflows.inspecting import (
     InspectionPlan,
     inspect_photos,
+    learners,
     promised,
     quick_method,
     reading_of,
@@ -139,6 +142,162 @@ def test_a_killed_scoring_continues_and_a_bad_photo_is_named(photos, tmp_path):
     with pytest.raises(DataError, match="not 'maybe'"):
         inspections.review(every[0].key, "maybe")
     store.close()
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory, digits):
+    """Folders of digits as photos: two kinds of good ones, and defects."""
+    images, labels = digits
+    root = tmp_path_factory.mktemp("parts")
+    for folder, digit, count in (("good/three", 3, 40), ("good/zero", 0, 30), ("defects", 8, 12)):
+        (root / folder).mkdir(parents=True)
+        for number, image in enumerate(images[labels == digit][:count]):
+            large = np.kron(image[..., 0], np.ones((3, 3), np.uint8))
+            Image.fromarray(large).save(root / folder / f"{number:02}.png")
+    return root
+
+
+def test_folders_of_good_photos_are_kinds_with_spheres_of_their_own(parts):
+    plan = InspectionPlan(rate=0.1, method="knn", by_class=True, group_by="folder")
+    result = inspect_photos(str(parts / "good"), plan, anomalies=str(parts / "defects"))
+    facts = result.facts
+    assert facts["folders"] == {"three": 40, "zero": 30}
+    assert facts["n_photos"] == facts["n_train"] + facts["n_calibration"] == 70
+    images = load_images(parts / "good")
+    kinds = result.detector.predict_class(images)
+    assert (kinds == np.repeat(["three", "zero"], [40, 30])).mean() > 0.95
+    rates = facts["groups"]["rates"]
+    assert {one["name"] for one in rates} == {"three", "zero"}
+    assert sum(one["n"] for one in rates) == facts["n_calibration"]
+    assert sum(one["outside"] for one in rates) <= 0.1 * (facts["n_calibration"] + 1)
+    assert all(one["low"] <= one["outside"] / one["n"] <= one["high"] for one in rates)
+    assert any(name in facts["groups"]["sentences"][0] for name in ("three", "zero"))
+    # Defects are counted, and are nowhere among the good ones.
+    found = facts["defects"]
+    assert (found["n"], found["learned"]) == (12, False)
+    defects = load_images(parts / "defects")
+    alarms = int((result.detector.anomaly_score(defects) > result.detector.threshold_).sum())
+    assert found["alarms"] == alarms > 6
+    assert found["low"] < alarms / 12 <= found["high"]
+    assert "anomalies" not in result.config.settings()
+    assert {one["file"].split("/")[0] for one in facts["suspects"]} <= {"three", "zero"}
+    json.dumps(facts)
+
+
+def load_images(folder):
+    files = sorted(folder.rglob("*.png"))
+    return np.stack([np.asarray(Image.open(path)) for path in files])[..., None]
+
+
+def test_folders_that_mean_one_kind_are_one_class(parts):
+    result = inspect_photos(str(parts / "good"), InspectionPlan(rate=0.1, method="knn"))
+    assert (result.facts["by_class"], result.facts["groups"]) == (False, None)
+    assert result.facts["folders"] == {"three": 40, "zero": 30}
+    assert result.facts["n_photos"] == 70
+    plan = InspectionPlan(rate=0.1, method="deep-sad", by_class=True)
+    with pytest.raises(SpecError, match="knows one kind of part only"):
+        inspect_photos(str(parts / "good"), plan)
+
+
+def test_folders_whose_names_mean_something_else_are_refused(parts, tmp_path):
+    for folder in ("train", "test"):
+        (tmp_path / folder).mkdir()
+        for path in (parts / "good" / "three").iterdir():
+            (tmp_path / folder / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(DataError, match="mean something else"):
+        inspect_photos(str(tmp_path), InspectionPlan(rate=0.1, method="knn"))
+
+
+@pytest.mark.slow
+def test_a_method_that_learns_from_defects_is_shown_them(parts):
+    assert learners()[0] == "deep-sad"
+    plan = InspectionPlan(rate=0.1, method="deep-sad")
+    source, defects = parts / "good" / "three", parts / "defects"
+    result = inspect_photos(str(source), plan, anomalies=str(defects))
+    facts = result.facts
+    assert facts["n_photos"] == facts["n_train"] + facts["n_calibration"] == 40
+    assert result.detector.n_labelled_ == {"normal": 0, "anomalous": 12}
+    assert result.config.settings()["anomalies"] == str(defects)
+    assert facts["defects"]["learned"]
+    assert facts["defects"]["alarms"] > 8
+    assert facts["agreement"]["n_photos"] == 18  # 9 good ones that were kept out, 9 damaged
+    assert result.reference.shape == (1, 24, 24, 1)
+    assert len(facts["suspects"]) == 10
+
+
+def test_kinds_and_groups_are_kept_in_the_store_and_on_the_command_line(
+    parts, tmp_path, monkeypatch, capsys
+):
+    store = Store(tmp_path / "runs.sqlite")
+    inspections = Inspections(store)
+    for name in ("good", "anomalies", "new"):
+        (tmp_path / name).mkdir()
+    for path in (parts / "good").rglob("*.png"):
+        (tmp_path / "good" / path.parent.name).mkdir(exist_ok=True)
+        (tmp_path / "good" / path.parent.name / path.name).write_bytes(path.read_bytes())
+    for name in ("three/05.png", "zero/07.png"):
+        copy = tmp_path / "new" / name.replace("/", "-")
+        copy.write_bytes((parts / "good" / name).read_bytes())
+    (tmp_path / "anomalies" / "8.png").write_bytes((parts / "defects" / "00.png").read_bytes())
+    plan = InspectionPlan(rate=0.1, method="knn", by_class=True, group_by="folder").model_dump()
+    found = inspections.add(
+        "kinds", {"plan": plan}, tmp_path / "good", beside=[tmp_path / "anomalies"]
+    )
+    inspections.take("train")
+    do(inspections, "train", found.identity)
+    found = inspections.need(found.identity)
+    assert found.state == "finished", found.reason
+    assert found.result["defects"]["n"] == 1
+    names = [(path.name, path.name) for path in sorted((tmp_path / "new").iterdir())]
+    batch = inspections.add_batch(found.identity, "new", tmp_path / "new", names).identity
+    inspections.take("score")
+    do(inspections, "score", batch)
+    photos = inspections.queue(batch, "all")
+    assert {photo.name: photo.kind for photo in photos} == {
+        "three-05.png": "three", "zero-07.png": "zero",
+    }  # fmt: skip
+    # The same on the command line, with the photos in the folders that are named.
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "good").symlink_to(parts / "good")
+    settings = (inspections.folder(found.identity) / "fit.yaml").read_text()
+    (tmp_path / "fit.yaml").write_text(settings)
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--config", "fit.yaml", "--quiet"]) == 0, capsys.readouterr().err
+    images = load_images(parts / "defects")
+    ours, theirs = (load_detector(path) for path in (inspections.model(found.identity), "model"))
+    np.testing.assert_array_equal(ours.anomaly_score(images), theirs.anomaly_score(images))
+    assert ours.threshold_ == theirs.threshold_
+    assert ours.group_sentences == theirs.group_sentences
+    # What a person calls good goes to its kind, and what is called anomalous beside it.
+    from insphere.studio.refitting import train_again
+
+    for photo in photos:
+        inspections.review(photo.key, "normal" if photo.kind == "zero" else "anomalous")
+    again = inspections.need(train_again(str(store.path), found.identity))
+    assert (inspections.photos(again.identity) / "zero" / "reviewed-zero-07.png").is_file()
+    assert len(list(inspections.defects(again.identity).iterdir())) == 2
+    assert (again.settings["added"], again.settings["confirmed"]) == (1, 1)
+    assert again.settings["plan"] == plan
+    store.close()
+
+
+def test_photos_of_a_store_of_an_earlier_version_have_no_kind(tmp_path):
+    from sqlalchemy import text
+
+    store = Store(tmp_path / "runs.sqlite")
+    (tmp_path / "good").mkdir()
+    (tmp_path / "new").mkdir()
+    inspections = Inspections(store)
+    found = inspections.add("old", {}, tmp_path / "good")
+    names = [("a.png", "a.png")]
+    batch = inspections.add_batch(found.identity, "new", tmp_path / "new", names).identity
+    with store.writing() as session:  # what an earlier version made
+        session.execute(text("ALTER TABLE photos DROP COLUMN kind"))
+    store.close()
+    again = Store(tmp_path / "runs.sqlite")
+    (photo,) = Inspections(again).to_do(batch, 9)
+    assert (photo.name, photo.kind) == ("a.png", None)
+    again.close()
 
 
 def test_a_store_of_an_earlier_version_gets_the_tables(tmp_path):

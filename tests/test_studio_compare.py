@@ -227,6 +227,27 @@ def test_train_is_heard_right_after_a_choice(visit, studio):
     assert run_of(studio, page).spec.method == "isolation-forest"
 
 
+def test_several_classes_can_be_normal(visit, studio):
+    page = visit(f"/compare?{SHORT}&normal=3&method=knn")
+    page.click("summary:has-text('Several classes are normal')")
+    further = "[aria-label='Further normal classes'] [role=checkbox]"
+    assert page.locator(further).count() == 9
+    page.focus(f"{further}[aria-label='5']")
+    page.keyboard.press("Space")
+    page.wait_for_selector("aside h2:has-text('3 + 5')")
+    page.wait_for_function("location.search.includes('also=%5B%225%22%5D')")
+    page.click("[aria-label='Normal class'] [aria-label='5']")  # then it is none of the others
+    page.wait_for_function("!location.search.includes('also')")
+    page.goto(f"{studio.address}/compare?{SHORT}&normal=3&also=%5B%225%22%2C%22x%22%5D&method=knn")
+    page.wait_for_selector(f"{further}[aria-label='5'][aria-checked=true]")
+    train(page)
+    assert run_of(studio, page).spec.normal == ("3", "5")
+    assert "trained on 3 + 5 of" in page.inner_text(".title")
+    page.wait_for_selector("[data-test=auc]", timeout=WAIT)
+    assert number(page, "auc") > 80
+    assert "normal=3&also=%5B%225%22%5D" in page.get_attribute(".crumb a", "href")
+
+
 def test_images_of_ones_own_become_a_choice(visit, tmp_path):
     import numpy as np
     from PIL import Image

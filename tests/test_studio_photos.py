@@ -264,7 +264,7 @@ def test_a_zip_with_good_and_defective_photos_asks_which_is_which(visit, photos,
     page.wait_for_function("document.querySelector('[data-test=photos]').ready")
     page.set_input_files("[data-test=files]", place)
     page.wait_for_selector("[data-test=take-folder]")
-    chosen = page.inner_text("[aria-label='Folder of the good parts'] [aria-checked=true]")
+    chosen = page.inner_text("[aria-label='Folders of good parts'] [aria-checked=true]")
     assert "parts/good" in chosen
     page.click("[data-test=take-folder]")
     page.wait_for_selector("[data-test=train-photos]")

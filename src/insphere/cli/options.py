@@ -72,7 +72,7 @@ TestSize = Annotated[
     float | None,
     typer.Option(
         help="Share of each class held out for evaluation, if the source has classes and "
-        "no test part of its own (default 0.5)."
+        "no test part of its own; 0 trains on all of it (default 0.5)."
     ),
 ]
 Seed = Annotated[

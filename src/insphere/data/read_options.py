@@ -81,7 +81,7 @@ class ReadOptions(BaseModel):
         Follow links that lead out of a folder.
     download : bool
         Allow torchvision to download a named data set.
-    test_size : float, in (0, 1)
+    test_size : float, in [0, 1)
         Share of each class kept away from training where the source has several classes and
         defines no test part.
     seed : int
@@ -116,7 +116,7 @@ anomalous)
     skip_bad: bool = False
     follow_links: bool = False
     download: bool = False
-    test_size: float = Field(default=0.5, gt=0, lt=1)
+    test_size: float = Field(default=0.5, ge=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
     kind: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)

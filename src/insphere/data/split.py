@@ -34,8 +34,9 @@ class OneClassSplit:
         random, are added as many as bring it to this share, up to rounding.
     calibration : float, in [0, 1)
         Share of the training normals to hold out, in whole groups.
-    test_size : float, in (0, 1)
-        Share of each class to test on, if the source defines no test part.
+    test_size : float, in [0, 1)
+        Share of each class to test on, if the source defines no test part. With 0, all of it is
+        trained on.
     random_state : int
         The same number gives the same split.
 
@@ -90,9 +91,9 @@ class OneClassSplit:
         test_size: float = 0.5,
         random_state: int = 0,
     ) -> None:
-        _check_share("pollution", pollution, zero_allowed=True)
-        _check_share("calibration", calibration, zero_allowed=True)
-        _check_share("test_size", test_size, zero_allowed=False)
+        _check_share("pollution", pollution)
+        _check_share("calibration", calibration)
+        _check_share("test_size", test_size)
         self.data = data
         names = [normal] if isinstance(normal, (str, int, np.integer)) else list(normal)
         if not names:
@@ -165,6 +166,8 @@ class OneClassSplit:
             return np.asarray(own)
         rng = np.random.default_rng(self._seeds[0])
         mask = np.zeros(len(self.data), bool)
+        if test_size == 0:
+            return mask
         units = self._units(np.arange(len(self.data)))
         unit_labels = np.array([self.data.labels[unit[0]] for unit in units], np.int64)
         for label in np.unique(unit_labels):
@@ -220,10 +223,6 @@ def _choose(units: list[Index], share: float, rng: np.random.Generator) -> list[
     return [units[i] for i in order[:count]]
 
 
-def _check_share(name: str, value: Any, *, zero_allowed: bool) -> None:
-    valid = isinstance(value, (int, float, np.integer, np.floating)) and (
-        0 < value < 1 or (zero_allowed and value == 0)
-    )
-    if not valid:
-        bounds = "at least 0" if zero_allowed else "more than 0"
-        raise SpecError(f"{name} is a share, {bounds} and less than 1, but got {value!r}.")
+def _check_share(name: str, value: Any) -> None:
+    if not (isinstance(value, (int, float, np.integer, np.floating)) and 0 <= value < 1):
+        raise SpecError(f"{name} is a share, at least 0 and less than 1, but got {value!r}.")

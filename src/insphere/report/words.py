@@ -112,6 +112,15 @@ def summary(scores: NDArray[np.float64]) -> list[tuple[str, str]]:
     return list(zip(names, map(score, np.quantile(scores, (0, 0.25, 0.5, 0.75, 1))), strict=True))
 
 
+def suspects(n: int, plural: str) -> str:
+    """Say which normals are shown, and what their scores do not tell."""
+    return (
+        f"The {n} of the normal training {plural} that look least normal, each scored as if it "
+        "were new. If one is not normal, take it out and fit again. Scores do not tell how many "
+        "are wrong."
+    )
+
+
 def short_path(path: str) -> tuple[str, ...]:
     """Return the last two parts of a path, by which people know a sample."""
     return PurePath(path).parts[-2:]

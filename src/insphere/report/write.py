@@ -124,6 +124,7 @@ def render_report(data: ReportData) -> str:
         suspects=[
             (one, None if one.image is None else data_uri(one.image)) for one in data.suspects
         ],
+        suspects_intro=words.suspects(len(data.suspects), data.plural),
         spec=words.to_yaml(data.spec) if data.spec else "",
         summary=words.summary(data.scores),
         sample_size=data.sample_size or _image_size(data),

@@ -7,12 +7,13 @@ import re
 import shutil
 import time
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Iterable
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 from insphere.data.file_kinds import HEIF_SUFFIXES
 from insphere.data.files import IMAGE_SUFFIXES
+from insphere.data.layouts.vocabulary import is_mask_folder, part_of
 from insphere.errors import DataError
 from insphere.web.uploads import LIMITS, check_zip
 
@@ -64,25 +65,34 @@ class Arrivals:
         folder = self.photos(ticket)
         path = folder.parent / "names.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        pairs = [tuple(json.loads(line)) for line in lines]
-        return [(file, name) for file, name in pairs if (folder / file).is_file()]
+        known = dict(json.loads(line) for line in lines)  # a name may be taken again
+        return [(file, name) for file, name in known.items() if (folder / file).is_file()]
 
     def folders(self, ticket: str) -> dict[str, int]:
         """Count the photos by the folder that they came from; "" for those without one."""
         found: dict[str, int] = {}
         for _, name in self.names(ticket):
-            parent = str(PurePosixPath(name).parent)
-            parent = "" if parent == "." else parent
+            parent = _parent(name)
             found[parent] = found.get(parent, 0) + 1
         return found
 
-    def keep_only(self, ticket: str, folder: str) -> None:
+    def keep_only(self, ticket: str, folders: Collection[str]) -> None:
         """Remove the photos that came from other folders."""
         here = self.photos(ticket)
         for file, name in self.names(ticket):
-            parent = str(PurePosixPath(name).parent)
-            if ("" if parent == "." else parent) != folder:
+            if _parent(name) not in folders:
                 (here / file).unlink(missing_ok=True)
+
+    def arrange(self, ticket: str) -> None:
+        """Put photos that came from several folders into one for each, under their own names."""
+        here, folders = self.photos(ticket), self.folders(ticket)
+        if len(folders) < 2:
+            return
+        called = short_names(folders)
+        for file, name in self.names(ticket):
+            folder = here / called[_parent(name)]
+            folder.mkdir(exist_ok=True)
+            (here / file).rename(free_place(folder, PurePosixPath(name).name))
 
     async def receive(self, ticket: str, name: str, content: AsyncIterator[bytes]) -> Path:
         """Save one file as it arrives.
@@ -171,6 +181,38 @@ def clean_name(text: str) -> str:
         if part.strip(". ")
     ]
     return "/".join(parts[-4:]) or "photo"
+
+
+def short_names(folders: Iterable[str]) -> dict[str, str]:
+    """Return a name of one part for each folder, all different.
+
+    Names that mean something else in a data set get an ending.
+
+    Examples
+    --------
+    >>> short_names(["parts/bolt", "parts/nut"]), short_names(["a/1", "b/1"])["b/1"]
+    ({'parts/bolt': 'bolt', 'parts/nut': 'nut'}, 'b-1')
+    >>> short_names(["", "x/test"])
+    {'': 'no-folder', 'x/test': 'test-photos'}
+    """
+    named = {folder: folder or "no-folder" for folder in folders}
+    last = {folder: name.rsplit("/", 1)[-1] for folder, name in named.items()}
+    if len({name.lower() for name in last.values()}) < len(last):
+        last = {folder: name.replace("/", "-") for folder, name in named.items()}
+    found: dict[str, str] = {}
+    for folder, name in last.items():
+        known = part_of(name) is not None or is_mask_folder(name)
+        clean = re.sub(r"[^\w-]+", "-", name).strip("-") or "folder"
+        short, number = f"{clean}-photos" if known else clean, 2
+        while short.lower() in {other.lower() for other in found.values()}:
+            short, number = f"{clean}-{number}", number + 1
+        found[folder] = short
+    return found
+
+
+def _parent(name: str) -> str:
+    parent = str(PurePosixPath(name).parent)
+    return "" if parent == "." else parent
 
 
 def free_place(folder: Path, name: str) -> Path:

@@ -61,6 +61,7 @@ def batch_report(inspections: Inspections, inspection: Inspection, batch: Batch)
 
 def _article(photo: Photo, folder: Path) -> str:
     step = "" if photo.severity is None else f"{severity_step(photo.severity)}, "
+    step += "" if photo.kind is None else f"nearest to {escape(photo.kind)}, "
     said = f", reviewed: {SAID[photo.review]}" if photo.review in SAID else ""
     pictures = "".join(
         _image(path, alt)

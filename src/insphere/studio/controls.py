@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from html import escape
 from typing import Any
 
@@ -102,6 +102,57 @@ class Radio:
         for other in self._buttons:
             self._mark(other)
             self._buttons[other].update()
+
+
+class Ticks:
+    """A group of buttons of which any number is selected, each by itself.
+
+    Parameters
+    ----------
+    label : str
+        Name of the group for screen readers.
+    selected : collection of str
+        Keys of the buttons that are selected at first.
+    on_change : callable
+        Called with the keys of the selected buttons, in their order, after each change.
+    css : str
+        Class of the group: "choices" or "pics".
+    """
+
+    def __init__(
+        self, label: str, selected: Collection[str], on_change: Handler, css: str = "choices"
+    ) -> None:
+        self._selected, self._on_change = set(selected), on_change
+        self._buttons: dict[str, ui.element] = {}
+        self._group = ui.element("div").classes(css).props('role="group"')
+        self._group.props["aria-label"] = label
+
+    def add(self, key: str, title: str, note: str = "") -> None:
+        """Add a button with a title and a note."""
+        text = f"<b>{escape(title)}</b>" + (f"<small>{escape(note)}</small>" if note else "")
+        self._add(key, "choice", text)
+
+    def add_picture(self, key: str, picture: str) -> None:
+        """Add a button with a picture, given as HTML, and the key below it."""
+        button = self._add(key, "pic", f"{picture}<span>{escape(key)}</span>")
+        button.props["aria-label"] = key
+
+    def _add(self, key: str, css: str, text: str) -> ui.element:
+        with self._group:
+            button = ui.element("button").classes(css).props('type="button" role="checkbox"')
+        with button:
+            ui.html(text, sanitize=False).style("display:contents")
+        button.props["aria-checked"] = "true" if key in self._selected else "false"
+        self._buttons[key] = button
+        button.on("click", lambda: self._turn(key), args=[])
+        return button
+
+    def _turn(self, key: str) -> Awaitable[None] | None:
+        self._selected ^= {key}
+        button = self._buttons[key]
+        button.props["aria-checked"] = "true" if key in self._selected else "false"
+        button.update()
+        return self._on_change([other for other in self._buttons if other in self._selected])
 
 
 def whole_number(text: str, least: int, most: int) -> int | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any, get_args
 from urllib.parse import urlencode
 
 from insphere.data.layouts.vocabulary import goodness
 from insphere.detectors.method_table import find_method
-from insphere.errors import DataError, InsphereError
+from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.runs.display_names import option_keys
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
@@ -30,6 +31,7 @@ from insphere.training.pretraining.table import PRETRAININGS
 
 Z_SCORE = "z-score"
 MOST_EPOCHS = 1000
+LONGEST = 10_000  # characters of names in an address
 
 
 class FormState:
@@ -50,6 +52,7 @@ class FormState:
         self.pictures: dict[str, Any] = {}
         self.problem = ""
         self.normal = given.get("normal", "")
+        self.also = _names(given.get("also", ""))  # further normal classes
         method, objective = find_method(given.get("method", "")), given.get("objective", "")
         self.method = method if method and method in installed_methods() else BASELINE
         self.objective = "soft-boundary" if objective == "soft-boundary" else "one-class"
@@ -79,12 +82,26 @@ class FormState:
             names = list(self.pictures)
             digits = names[:4] == ["0", "1", "2", "3"]
             self.normal = names[3] if digits else min(names, key=goodness)
+        self.also = [name for name in self.also if name in self.pictures and name != self.normal]
+
+    @property
+    def normals(self) -> tuple[str, ...]:
+        """The normal classes, in the order of the source."""
+        return tuple(name for name in self.pictures if name == self.normal or name in self.also)
 
     def choice(self) -> RunChoice:
-        """Return the selection as a run."""
+        """Return the selection as a run.
+
+        Raises
+        ------
+        SpecError
+            If all classes are normal, so that nothing is left to find.
+        """
+        if len(self.normals) == len(self.pictures) > 1:
+            raise SpecError("All classes are normal, so nothing is left to find: leave one out.")
         return RunChoice(
             dataset=self.source.dataset,
-            normal=(self.normal,),
+            normal=self.normals,
             method=self.method,
             objective=self.objective,
             options=tuple(name for name in self.options if name != Z_SCORE),
@@ -108,7 +125,7 @@ class FormState:
 
     def _normals(self) -> int:
         """Count the normal training images; 0 if the classes cannot be split."""
-        spec = RunSpec(dataset=self.source.dataset, normal=(self.normal,), seed=self.seed)
+        spec = RunSpec(dataset=self.source.dataset, normal=self.normals, seed=self.seed)
         try:
             return len(split_of(spec).train)
         except DataError:
@@ -119,6 +136,7 @@ class FormState:
         values: dict[str, Any] = {
             "dataset": self.source.key,
             "normal": self.normal,
+            "also": json.dumps(self.also) if self.also else "",
             "method": self.method,
             "objective": self.objective,
             "options": ",".join(self.options),
@@ -139,6 +157,7 @@ def address_of(source: Source, spec: RunSpec) -> str:
     values = {
         "dataset": source.key,
         "normal": spec.normal[0],
+        "also": json.dumps(list(spec.normal[1:])) if len(spec.normal) > 1 else "",
         "method": spec.method,
         "options": ",".join(option_keys(spec.params)),
         "pretrain": given.get("pretrain_epochs"),
@@ -160,6 +179,17 @@ def _kind(value: Any) -> str | None:
     """Return the kind of a pretraining or a head from a parameter of a run."""
     kind = value.get("kind") if isinstance(value, dict) else value
     return kind if isinstance(kind, str) else None
+
+
+def _names(text: str) -> list[str]:
+    """Read names of classes from an address; none if it is something else."""
+    try:
+        found = json.loads(text) if len(text) < LONGEST else []
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(found, list):
+        return []
+    return [name for name in found if isinstance(name, str)]
 
 
 def _address(values: dict[str, Any]) -> str:

@@ -106,6 +106,92 @@ def agreement(facts: dict[str, Any]) -> tuple[str, str]:
     return head, sure
 
 
+def defects(facts: dict[str, Any], confirmed: int = 0) -> tuple[str, str] | None:
+    """Return what was done with photos of defects, and what they say; None without any.
+
+    Parameters
+    ----------
+    facts : dict
+        Of the inspection.
+    confirmed : int
+        How many of the photos a person had confirmed as right alarms of a detector before.
+    """
+    found = facts.get("defects")
+    if not found or not found["n"]:
+        return None
+    n, alarms = found["n"], found["alarms"]
+    photos = "photo" if n == 1 else "photos"
+    lost = f" {found['n_skipped']} could not be read." if found["n_skipped"] else ""
+    if found["learned"]:
+        head = (
+            f"It has learned from {n:,} {photos} of defects, and {alarms:,} of them raise an alarm"
+        )
+        sure = (
+            "They were trained on, so this does not say how many new ones are found. Defects of "
+            "other kinds can be harder to find than without them: look at the made-up ones, which "
+            "it was never shown. The number of false alarms rests on the good photos alone."
+        )
+        return head, sure + lost
+    head = f"{alarms:,} of your {n:,} {photos} of defects raise an alarm"
+    sure = (
+        "None of them was trained on. With other defects of the same kinds, between "
+        f"{of_hundred(found['low'])} and {of_hundred(found['high'])} of 100 would be found, nine "
+        "times out of ten."
+    )
+    if confirmed:
+        sure += (
+            f" {confirmed:,} of them were found by a person among scored photos, mostly as alarms, "
+            "so the number is too good."
+        )
+    return head, sure + lost
+
+
+def folders(facts: dict[str, Any]) -> tuple[str, str] | None:
+    """Return what several folders of good photos are; None if there was one."""
+    found = facts.get("folders")
+    if not found:
+        return None
+    named = ", ".join(f"{name} ({count:,})" for name, count in found.items())
+    if facts["by_class"]:
+        return (
+            f"It knows {len(found)} kinds of parts: {named}",
+            "Each has a sphere of its own. A new photo is strange if it is far from all of them, "
+            "in units of their sizes, and is called by the nearest one.",
+        )
+    return f"The photos come from {len(found)} folders: {named}", "They are one kind of part."
+
+
+def where_photos_lie(facts: dict[str, Any]) -> str:
+    """Say as HTML where the command line looks for the photos."""
+    good = "With the good photos in <code>photos/good</code>"
+    if found := facts.get("folders"):
+        named = ", ".join(f"<code>{escape(name)}</code>" for name in found)
+        good += f", in the folders {named}"
+    if (facts.get("defects") or {}).get("learned"):
+        good += ", and those of defects in <code>photos/defects</code>"
+    return f"<code>fit.yaml</code> is in the zip. {good}:"
+
+
+def group_table(facts: dict[str, Any]) -> str:
+    """Return the false alarms of each group as an HTML table, with sentences below it."""
+    found = facts["groups"]
+    rows = "".join(
+        f'<tr><th scope="row">{escape(one["name"])}</th>'
+        f'<td class="r">{one["outside"]:,} of {one["n"]:,}</td>'
+        f'<td class="r">{of_hundred(one["outside"] / one["n"])}</td>'
+        f'<td class="r">{of_hundred(one["low"])} to {of_hundred(one["high"])}</td></tr>'
+        for one in found["rates"]
+    )
+    said = "".join(f"<li>{escape(one)}</li>" for one in found["sentences"])
+    return (
+        '<div class="scroll" tabindex="0" role="region" aria-label="False alarms of each group">'
+        '<table class="table" data-test="groups"><thead><tr><th scope="col">group</th>'
+        '<th class="r" scope="col">false alarms</th><th class="r" scope="col">of 100</th>'
+        '<th class="r" scope="col">true number, of 100</th></tr></thead>'
+        f'<tbody>{rows}</tbody></table></div><ul class="said">{said}</ul>'
+    )
+
+
 def trained(facts: dict[str, Any]) -> str:
     """Say what was trained on, and how photos are read."""
     height, width = facts["size"]
@@ -124,6 +210,20 @@ def trained(facts: dict[str, Any]) -> str:
         f"canvas of {width} × {height} pixels, {how}; new ones in the same way.{lost} "
         f"A new photo takes {took}."
     )
+
+
+def changed(settings: dict[str, Any]) -> str:
+    """Say how the photos differ from those of the detector before.
+
+    Examples
+    --------
+    >>> changed({"added": 3}), changed({"taken_out": ["a.png"]})
+    ('with 3 photos that a person called good.', 'without 1 photo that a person took out: a.png.')
+    """
+    if files := settings.get("taken_out"):
+        photos = "photo" if len(files) == 1 else "photos"
+        return f"without {len(files):,} {photos} that a person took out: {', '.join(files)}."
+    return f"with {settings.get('added', 0):,} photos that a person called good."
 
 
 def damage_table(facts: dict[str, Any], pictures: str) -> str:

@@ -14,7 +14,7 @@ Arrived = Callable[[int, bool, list[str], int], Awaitable[None] | None]
 ACCEPT = "image/*,.heic,.heif,.pgm,.ppm,.tif,.tiff,.zip"
 
 
-def photo_field(ticket: str, name: str, then: Arrived) -> None:
+def photo_field(ticket: str, name: str, then: Arrived, test: str = "") -> None:
     """Add the field.
 
     Parameters
@@ -26,17 +26,21 @@ def photo_field(ticket: str, name: str, then: Arrived) -> None:
     then : callable
         Called while files arrive: with how many have arrived, whether that is all of them, why
         some were refused, and how many were.
+    test : str
+        What its parts are called in tests, before ``photos``, ``files`` and ``folder``.
     """
     assert TICKET.fullmatch(ticket)
     target = f"photos-{ticket}"
+    of = f'<span class="sr"> of {name}</span>'
     html(
-        f'<div class="photofield" id="{target}" data-ticket="{ticket}" data-test="photos">'
+        f'<div class="photofield" id="{target}" data-ticket="{ticket}" '
+        f'data-test="{test}photos">'
         f"<p><b>Drop {name} here</b>, a folder of them, or a zip</p>"
         '<div class="row">'
         f'<label class="btn"><input class="sr" type="file" multiple accept="{ACCEPT}" '
-        'data-test="files">Choose files or a zip</label>'
+        f'data-test="{test}files">Choose files or a zip{of}</label>'
         '<label class="btn"><input class="sr" type="file" webkitdirectory multiple '
-        'data-test="folder">Choose a folder</label></div>'
+        f'data-test="{test}folder">Choose a folder{of}</label></div>'
         '<div class="bar" hidden><i data-bar style="width:0"></i></div>'
         '<p class="muted" data-told role="status"></p></div>'
     )

@@ -7,6 +7,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from fastapi import HTTPException, Request, Response
@@ -48,7 +49,7 @@ def register(studio: Studio) -> None:
     @app.get("/photo-files/{inspection}/pictures/{name}.jpg")
     def example(inspection: str, name: str) -> Response:
         _inspection(studio, inspection)
-        if not name.replace("-", "").isalpha():
+        if not name.replace("-", "").isalnum():
             raise HTTPException(404, "There is no such picture.")
         return _jpeg(inspections.pictures(inspection) / f"{name}.jpg")
 
@@ -112,17 +113,26 @@ def _rows(studio: Studio, batch: str) -> Iterator[str]:
     """Yield the lines of the table, which need not fit the memory."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    kinds = _has_kinds(studio, batch)
+    writer.writerow((*COLUMNS, "class") if kinds else COLUMNS)
     for photo in studio.inspections.every(batch):
         verdict = None if photo.alarm is None else "anomalous" if photo.alarm else "normal"
         step = None if photo.severity is None else severity_step(photo.severity)
-        values = [photo.name, photo.score, photo.z_score, verdict, photo.p_value]
-        writer.writerow(csv_row([*values, photo.severity, step, photo.review, photo.error]))
+        values: list[Any] = [photo.name, photo.score, photo.z_score, verdict, photo.p_value]
+        values += [photo.severity, step, photo.review, photo.error]
+        writer.writerow(csv_row([*values, photo.kind] if kinds else values))
         if file.tell() > 1 << 16:
             yield file.getvalue()
             file.seek(0)
             file.truncate()
     yield file.getvalue()
+
+
+def _has_kinds(studio: Studio, batch: str) -> bool:
+    """Whether the photos were scored by a detector of several kinds of parts."""
+    found = studio.inspections.batch(batch)
+    inspection = None if found is None else studio.inspections.get(found.inspection)
+    return bool(inspection is not None and (inspection.result or {}).get("by_class"))
 
 
 def _with_settings(packed: bytes, settings: Path, name: str) -> bytes:

@@ -357,4 +357,5 @@ def _training_part(
         return data, names, False, None, training_index(data)
     split = config.model_copy(update={"normal": names}).split(data)
     classes = np.array(data.class_names)[data.labels[split.train]]
-    return split.training, names, not has_parts, classes, split.train
+    held_out = not has_parts and config.test_size > 0
+    return split.training, names, held_out, classes, split.train

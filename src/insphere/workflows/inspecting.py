@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,32 +13,42 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from insphere.data.image_set import ImageSet, take_images
-from insphere.data.inputs import training_groups, training_index
+from insphere.data.inputs import training_index
 from insphere.data.letterbox import choose_canvas
 from insphere.data.load import load_paths
 from insphere.data.pixels import open_image
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.registry import build_detector, method_card
+from insphere.detectors.registry import METHODS, build_detector, method_card
 from insphere.errors import DataError, SpecError
-from insphere.explain.heat import HeatScale, heat_maps, heat_method, heat_scale
+from insphere.explain.heat import HeatScale, heat_method
 from insphere.scoring.affordable import Affordable, affordable
-from insphere.scoring.conformal import held_out
 from insphere.scoring.thresholds import false_alarm_interval
 from insphere.workflows.choose import FEWEST, Choice, choose
 from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable
 from insphere.workflows.fit_config import AUTO, FitConfig
 from insphere.workflows.fitting import fit_source
-from insphere.workflows.made_up_damage import DamageFound, damage_found
-from insphere.workflows.time_to_fit import seconds_to_fit, without_threshold
+from insphere.workflows.inspection_checks import (
+    CHECK_SECONDS,
+    agreement_of,
+    damage_of,
+    defects_found,
+    group_facts,
+    map_colours,
+    outside_of,
+    suspects_of,
+)
+from insphere.workflows.time_to_fit import seconds_to_fit
+from insphere.workflows.training_labels import anomalies_of
 
 LONGEST_SIDE = 1024
 """Pixels to which longer photos are reduced."""
+NETWORK_SIDE = 64
+"""The same for methods that train a network of their own, so that it takes minutes."""
 FEWEST_PHOTOS = 10
 QUICK = ("patch-gaussian", "feature-mahalanobis", "knn")
 """Methods that need no comparison, the first that is installed and fits the photos."""
-CHECK_SECONDS = 60.0  # for made-up damage
-MOST_DAMAGED, FEWEST_DAMAGED = 12, 4  # photos
-SCALE_PHOTOS = 24  # whose heat maps set the colours
+USUAL_LEARNER = "deep-sad"
+"""The method that learns from labelled anomalies unless another is named, as in `insphere fit`."""
 _SIZES = 400  # photos whose headers are read for the size
 
 Say = Callable[[str, float | None], None]
@@ -58,6 +67,10 @@ class InspectionPlan(BaseModel):
         Time for that comparison.
     seed : int
         Of everything random.
+    by_class : bool
+        The folders in which the photos lie are kinds of parts, each with a sphere of its own.
+    group_by : "folder" or None
+        Count false alarms by these folders.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -66,6 +79,8 @@ class InspectionPlan(BaseModel):
     method: str = "patch-gaussian"
     minutes: float = Field(default=10.0, gt=0)
     seed: int = 0
+    by_class: bool = False
+    group_by: Literal["folder"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +99,11 @@ class InspectionResult:
         Colours of heat maps; None if there are no maps.
     examples : dict of str to ndarray of uint8, shape (H, W, C)
         A strongly damaged photo of each kind.
+    suspects : ndarray, shape (n, H, W, C)
+        The training photos that look least normal, in the order of ``facts["suspects"]``.
+    reference : ndarray, shape (1, H, W, C), or None
+        The mean good photo, with which maps from outside compare; None for a detector with maps of
+        its own.
     """
 
     detector: OneClassDetector
@@ -91,6 +111,8 @@ class InspectionResult:
     facts: dict[str, Any]
     scale: HeatScale | None
     examples: dict[str, NDArray[np.uint8]]
+    suspects: NDArray[Any]
+    reference: NDArray[Any] | None = None
 
 
 def quick_method(shape: tuple[int, int]) -> str:
@@ -112,12 +134,12 @@ def _candidate(key: str) -> Candidate:
     return next(one for one in CANDIDATES if one.method == key)
 
 
-def reading_of(source: str | Path) -> dict[str, Any]:
+def reading_of(source: str | Path, longest: int = LONGEST_SIDE) -> dict[str, Any]:
     """Say how photos in a folder are read: size, fit, channels, by the sizes in their headers.
 
     They lie on one canvas with their aspect kept, at their own scale where that is possible. No
-    side of the canvas is longer than `LONGEST_SIDE`. Photos that come later are read in the same
-    way, whatever their size.
+    side of the canvas is longer than `longest`, in pixels. Photos that come later are read in the
+    same way, whatever their size.
 
     Raises
     ------
@@ -131,17 +153,21 @@ def reading_of(source: str | Path) -> dict[str, Any]:
     if not sizes:
         raise DataError("None of the photos can be read: choose PNG, JPEG or TIFF files.")
     canvas = choose_canvas(sizes)
-    longest = max(canvas.size)
-    if longest > LONGEST_SIDE:
-        scale = LONGEST_SIDE / longest
+    if max(canvas.size) > longest:
+        scale = longest / max(canvas.size)
         height, width = (max(1, round(scale * side)) for side in canvas.size)
         canvas = replace(canvas, height=height, width=width, fit="letterbox")
     return {"size": canvas.size, "fit": canvas.fit, "channels": 1 if grey else 3}
 
 
+def photo_files(folder: Path) -> list[Path]:
+    """Return the files in a folder and the folders in it, in order."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def photo_headers(folder: Path) -> Iterable[tuple[int, int, bool]]:
     """Yield height, width and whether it is grey of some photos of a folder, from their headers."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    files = photo_files(folder)
     step = max(1, len(files) // _SIZES)
     for path in files[::step]:
         try:
@@ -170,7 +196,11 @@ def promised(n: int, rate: float) -> Affordable:
 
 
 def inspect_photos(
-    source: str, plan: InspectionPlan, *, say: Say | None = None
+    source: str,
+    plan: InspectionPlan,
+    *,
+    anomalies: str | None = None,
+    say: Say | None = None,
 ) -> InspectionResult:
     """Train a detector on good photos, and find out what can be known without defects.
 
@@ -183,9 +213,14 @@ def inspect_photos(
     Parameters
     ----------
     source : str
-        Folder or zip of good photos alone.
+        Folder or zip of good photos alone. Where they lie in several folders, all of these are
+        normal.
     plan : InspectionPlan
         Rate and method.
+    anomalies : str, optional
+        Folder of photos that are known to be anomalous. A method that learns from them is trained
+        on them; of any other it is counted how many of them raise an alarm. They are never among
+        the normals.
     say : callable, optional
         Called with a sentence and the seconds that the step will probably take, or None.
 
@@ -196,7 +231,12 @@ def inspect_photos(
         ``method``, ``title``, ``size``, ``fit``, ``channels``, ``fit_seconds``,
         ``score_seconds`` (for each photo), ``promise`` (kind, rate, low, high, sentence),
         ``damage`` (see `DamageFound.plain`; ``held_out`` says what was damaged),
-        ``agreement`` (share, low, high, n_photos; None if it took too long), ``choice``.
+        ``agreement`` (share, low, high, n_photos; None if it took too long), ``choice``,
+        ``suspects`` (file, score and alarm of the training photos that look least normal; see
+        `insphere.workflows.suspicious`), ``defects`` (see
+        `insphere.workflows.inspection_checks.defects_found`), ``groups`` (see
+        `insphere.workflows.inspection_checks.group_facts`), ``folders`` (number of photos in each,
+        if there are several), ``by_class``.
 
     Raises
     ------
@@ -205,39 +245,48 @@ def inspect_photos(
     """
     tell = say or (lambda sentence, seconds: None)
     tell("Reading the photos", None)
-    reading: dict[str, Any] = {"skip_bad": True, "seed": plan.seed, "test_size": 0.5}
-    if Path(source).is_dir():
-        reading |= reading_of(source)
-    config = FitConfig(source=source, method="knn", **reading)
+    config = _reading(source, plan)
     data = config.load(source, progress=False)
-    n = len(training_index(data))
+    normals = _normals(data, config)
+    n = len(training_index(normals))
     if n < FEWEST_PHOTOS:
         raise SpecError(f"{n} photos are too few: give at least {FEWEST_PHOTOS} good ones.")
     afforded = promised(n, plan.rate)
     height, width, channels = data.image_shape
-    method, options, choice = _method(data, plan, tell)
+    method, options, choice = _method(normals, plan, tell)
     if "calibration" in afforded.params:
         options = {**options, "calibration": afforded.params["calibration"]}
-    config = FitConfig(
-        source=source, method=method, options=options,
-        false_alarm_rate=afforded.params.get("false_alarm_rate"),
-        **reading,
+    learns = method_card(method).takes_anomalies and anomalies is not None
+    config = config.model_copy(
+        update={
+            "method": method, "options": options, "by_class": plan.by_class,
+            "group_by": plan.group_by,
+            "false_alarm_rate": afforded.params.get("false_alarm_rate"),
+            "anomalies": anomalies if learns else None,
+        }
     )  # fmt: skip
-    expected = seconds_to_fit(config, data, n)
+    expected = seconds_to_fit(config, normals, n)
     tell(f"Training on {n - afforded.held_out:,} photos", expected)
     fitted = fit_source(config, progress=False)
     detector = fitted.detector
-    rows, were_held_out = _outside(data, detector, config)
+    places, suspects = suspects_of(fitted, source)
+    rows, were_held_out = outside_of(fitted)
     outside = take_images(data.images, rows)
+    defects = None
+    if anomalies is not None:
+        tell("Looking at the photos of defects", None)
+        named = config.model_copy(update={"anomalies": anomalies})
+        defects = anomalies_of(data, named, progress=False)
+    found = defects_found(fitted, defects, learned=learns)
     tell("Checking it with made-up damage", CHECK_SECONDS)
-    damage, each = _damage(detector, outside, data, plan.seed)
+    damage, each = damage_of(fitted, outside)
     tell("Comparing two trainings", expected)
-    agreement = _agreement(config, data, damage, rows, plan.seed, expected)
-    scale = _scale(detector, outside, list(damage.examples.values()))
+    shown = defects.images if learns and defects is not None else None
+    agreement = agreement_of(fitted, damage, rows, shown, expected)
     low, high = false_alarm_interval(detector.n_calibration_, plan.rate)
     facts = {
         "n_photos": n,
-        "n_train": detector.n_train_,
+        "n_train": n - detector.n_calibration_ if were_held_out else n,
         "n_calibration": detector.n_calibration_,
         "n_skipped": len(data.skipped),
         "skipped": list(data.skipped[:20]),
@@ -259,8 +308,76 @@ def inspect_photos(
         "damage": damage.plain() | {"held_out": were_held_out},
         "agreement": agreement,
         "choice": None if choice is None else choice.sentence,
+        "suspects": suspects,
+        "defects": found,
+        "groups": group_facts(detector),
+        "folders": _folders(data) if config.normal else {},
+        "by_class": plan.by_class,
     }
-    return InspectionResult(detector, config, facts, scale, damage.examples)
+    return InspectionResult(
+        detector, config, facts, map_colours(detector, outside, list(damage.examples.values())),
+        damage.examples, data.images[places], _reference(detector, outside),
+    )  # fmt: skip
+
+
+def _reference(detector: OneClassDetector, good: NDArray[Any]) -> NDArray[Any] | None:
+    if heat_method(detector) == "own":
+        return None
+    mean: NDArray[Any] = good.mean(axis=0, keepdims=True, dtype=np.float64)
+    return mean.astype(good.dtype)
+
+
+def learners() -> list[str]:
+    """Return the installed methods for photos that learn from labelled anomalies, in order.
+
+    The first is the one that ``insphere fit --anomalies`` takes.
+    """
+    found = []
+    for method in METHODS:
+        card = method_card(method)
+        if card.takes_anomalies and "images" in card.takes:
+            found.append(method)
+    return sorted(found, key=lambda method: method != USUAL_LEARNER)
+
+
+def _reading(source: str, plan: InspectionPlan) -> FitConfig:
+    """Say how the photos are read, before a method is chosen."""
+    reading: dict[str, Any] = {"skip_bad": True, "seed": plan.seed, "test_size": 0.5}
+    learner = plan.method != AUTO and method_card(plan.method).takes_anomalies
+    if Path(source).is_dir():
+        reading |= reading_of(source, NETWORK_SIDE if learner else LONGEST_SIDE)
+        folders = sorted({path.parent.name for path in photo_files(Path(source))})
+        if len(folders) > 1:
+            reading |= {"normal": tuple(folders), "test_size": 0.0}
+    if plan.by_class and learner:
+        raise SpecError(
+            f"{method_card(plan.method).title} learns from defects and knows one kind of part "
+            "only: take one sphere for all, or another method."
+        )
+    return FitConfig(source=source, method="knn", **reading)
+
+
+def _normals(data: ImageSet, config: FitConfig) -> ImageSet:
+    """Return the photos as a set of one class.
+
+    Raises
+    ------
+    DataError
+        If several folders were understood in another way.
+    """
+    if not config.normal:
+        return data
+    if set(config.normal) != set(data.class_names) or data.is_test is not None:
+        raise DataError(
+            f"The folders {', '.join(config.normal)} cannot all be read as good photos, because "
+            "their names mean something else in a data set: give them other names."
+        )
+    return data.one_class(np.arange(len(data)), "good")
+
+
+def _folders(data: ImageSet) -> dict[str, int]:
+    counts = np.bincount(data.labels, minlength=len(data.class_names)).tolist()
+    return dict(zip(data.class_names, counts, strict=True))
 
 
 def _method(
@@ -270,6 +387,8 @@ def _method(
     if plan.method != AUTO:
         known = next((one for one in CANDIDATES if one.method == plan.method), None)
         return plan.method, {} if known is None else dict(known.params), None
+    if plan.by_class:
+        raise SpecError("Methods are compared on one kind of part only: name a method instead.")
     if len(training_index(data)) < FEWEST:
         return quick_method(data.image_shape[:2]), {}, None
     with_maps = [one for one in CANDIDATES if _draws_maps(one)]
@@ -291,88 +410,6 @@ def _draws_maps(candidate: Candidate) -> bool:
     return hasattr(build_detector(candidate.method, dict(candidate.params), seed=0), "anomaly_map")
 
 
-def _outside(
-    data: ImageSet, detector: OneClassDetector, config: FitConfig
-) -> tuple[NDArray[np.int64], bool]:
-    """Return places of photos that were held out, or, if there are none, of some trained on."""
-    index = training_index(data)
-    wanted = detector.false_alarm_rate
-    if detector.calibration_kind_ == "held out":
-        plan = config.detector().planned_calibration(len(index), training_groups(data))
-        rate = plan.rate if wanted is None else wanted
-        assert rate is not None
-        seed = detector._split_seed
-        mask = held_out(len(index), rate, plan.amount, seed, training_groups(data))
-        return index[mask], True
-    rng = np.random.default_rng(config.seed)
-    some = np.sort(rng.permutation(len(index))[: min(SCALE_PHOTOS, len(index) // 4)])
-    return index[some], False
-
-
-def _damage(
-    detector: OneClassDetector, outside: NDArray[Any], data: ImageSet, seed: int
-) -> tuple[DamageFound, float]:
-    """Damage as many photos as the time allows; return also the seconds to score one."""
-    probe = np.ascontiguousarray(np.flip(outside[:2], axis=2))  # nothing of it is known already
-    detector.anomaly_score(probe[:1])
-    started = time.perf_counter()
-    detector.anomaly_score(probe)
-    each = (time.perf_counter() - started) / len(probe)
-    if outside.dtype != np.uint8:
-        return DamageFound({}, {}, 0), each
-    count = int(np.clip(CHECK_SECONDS / (27 * max(each, 1e-4)), FEWEST_DAMAGED, MOST_DAMAGED))
-    photos = outside[:count]
-    textures = take_images(data.images, training_index(data)[:32])
-    return damage_found(detector, photos, textures=textures, seed=seed), each
-
-
-def _agreement(
-    config: FitConfig,
-    data: ImageSet,
-    damage: DamageFound,
-    rows: NDArray[np.int64],
-    seed: int,
-    expected: float,
-) -> dict[str, Any] | None:
-    """Train on each half of the other photos; return how often both agree which of two is worse.
-
-    The interval comes from 200 samples of the photos.
-    """
-    if expected > 4 * CHECK_SECONDS or not damage.examples:
-        return None
-    index = np.setdiff1d(training_index(data), rows)
-    order = np.random.default_rng((seed, 7)).permutation(len(index))
-    good = take_images(data.images, rows[:MOST_DAMAGED])
-    shown = np.concatenate([good, np.stack(list(damage.examples.values()))])
-    scores = []
-    for half in (order[::2], order[1::2]):
-        detector = build_detector(config.method, without_threshold(config), seed=config.seed)
-        detector.fit(take_images(data.images, index[np.sort(half)]))
-        scores.append(detector.anomaly_score(shown))
-    first, second = (np.sign(one[:, None] - one[None, :]) for one in scores)
-    same = first == second
-    n = len(shown)
-    off = ~np.eye(n, dtype=bool)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(n, np.full(n, 1 / n), 200).astype(float)
-    pairs = np.einsum("ri,ij,rj->r", weights, off.astype(float), weights)
-    agreed = np.einsum("ri,ij,rj->r", weights, (same & off).astype(float), weights)
-    low, high = np.quantile(agreed / pairs, (0.05, 0.95))
-    share = float(same[off].mean())
-    return {"share": share, "low": float(low), "high": float(high), "n_photos": n}
-
-
-def _scale(
-    detector: OneClassDetector, normal: NDArray[Any], damaged: list[NDArray[np.uint8]]
-) -> HeatScale | None:
-    """Return the colours of heat maps; None where each would take a pass for each piece."""
-    if heat_method(detector) == "occlusion" and detector.uses_pretrained:
-        return None
-    normal_maps = heat_maps(detector, normal[:SCALE_PHOTOS], reference=normal)
-    maps = heat_maps(detector, np.stack(damaged), reference=normal) if damaged else normal_maps[:0]
-    return heat_scale(normal_maps, maps)
-
-
 def seconds_for_folder(source: str, method: str, rate: float) -> float:
     """Return the seconds that a training on a folder of photos will take; see `seconds_to_fit`.
 
@@ -381,8 +418,9 @@ def seconds_for_folder(source: str, method: str, rate: float) -> float:
     folder = Path(source)
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder.name} of photos any more.")
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    reading = reading_of(folder)
+    files = photo_files(folder)
+    learner = method_card(method).takes_anomalies
+    reading = reading_of(folder, NETWORK_SIDE if learner else LONGEST_SIDE)
     data = load_paths(files[:8], **reading, skip_bad=True, progress=False)
     known = next((one for one in CANDIDATES if one.method == method), None)
     options = {} if known is None else dict(known.params)

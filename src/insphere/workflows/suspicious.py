@@ -25,18 +25,22 @@ def most_suspicious(fitted: Fit, n: int = SHOWN) -> list[Suspect]:
     n : int
         How many.
     """
-    data, detector, index = fitted.data, fitted.detector, fitted.index
-    if not len(index) or detector.modality_.needs_own:
-        return []
-    scores = detector.scores_of_normals(data.take(index))
+    data, detector = fitted.data, fitted.detector
     found = []
-    for row in np.argsort(-scores, kind="stable")[:n]:
-        place = int(index[row])
+    for place, score in suspicious_places(fitted, n):
         image = None
         if isinstance(data, ImageSet):
             image = shown_as_uint8(data.images[place : place + 1], detector.value_range_)[0]
         name = str(place) if data.paths is None else data.paths[place]
-        found.append(
-            Suspect(name.encode("utf-8", "backslashreplace").decode(), float(scores[row]), image)
-        )
+        found.append(Suspect(name.encode("utf-8", "backslashreplace").decode(), score, image))
     return found
+
+
+def suspicious_places(fitted: Fit, n: int = SHOWN) -> list[tuple[int, float]]:
+    """Return the positions of the same samples in ``fitted.data``, each with its score."""
+    data, detector, index = fitted.data, fitted.detector, fitted.index
+    if not len(index) or detector.modality_.needs_own:
+        return []
+    scores = detector.scores_of_normals(data.take(index))
+    order = np.argsort(-scores, kind="stable")[:n]
+    return [(int(index[row]), float(scores[row])) for row in order]

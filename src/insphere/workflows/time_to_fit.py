@@ -5,18 +5,65 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
+
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
 from insphere.detectors.registry import build_detector
+from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import FitConfig
+
+MOMENT = 0.7  # seconds of each phase of a training in steps
+_MOST = 200  # images in a step, on which its time depends
+
+
+class EnoughSeen(Exception):  # noqa: N818 (no error: it ends a measurement)
+    """Raised by `Watch` after a moment."""
+
+
+class Watch(Callback):
+    """Measures images a second for a moment, without the first step, and ends the training."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.setup = 0.0
+        self.total = 0  # images of all epochs
+        self._seen, self._from = 0, 0.0
+
+    def phase_start(self, phase: str, epochs: int, done: int, images: int) -> None:
+        """Note how much there is to do."""
+        self.setup = time.perf_counter() - self.began
+        self.total = epochs * images
+
+    def batch_end(self, phase: str, images: int) -> None:
+        """Count, and raise `EnoughSeen` after `MOMENT` seconds."""
+        now = time.perf_counter()
+        if not self._from:
+            self._from = now
+            return
+        self._seen += images
+        if now - self._from > MOMENT:
+            raise EnoughSeen
+
+    @property
+    def seconds(self) -> float:
+        """Estimated time of the whole phase."""
+        if not self._seen:
+            return 0.0
+        rate = self._seen / (time.perf_counter() - self._from)
+        return self.setup + self.total / rate
 
 
 def seconds_to_fit(config: FitConfig, data: ImageSet, n: int) -> float:
     """Measure a training on a few images, and return the seconds for n.
 
     Nothing of it is kept. The cost of a training grows with the number of images, from a fixed
-    part on; the detectors without a part of the images of small sets are counted in.
+    part on; the detectors without a part of the images of small sets are counted in. Of a network
+    that is trained in steps, a moment of each phase is executed.
     """
+    plan = config.detector().planned_calibration(n, training_groups(data))
+    if {"callbacks", "epochs"} <= set(config.detector().get_params(deep=False)):
+        return plan.trainings * _in_steps(config, data, n)
     few, more = (min(count, n) for count in (4, 8))
     rows = training_index(data)[:more]
     took = []
@@ -26,8 +73,28 @@ def seconds_to_fit(config: FitConfig, data: ImageSet, n: int) -> float:
         detector.fit(data.take(rows[:count]))
         took.append(time.perf_counter() - started)
     each = max((took[1] - took[0]) / max(more - few, 1), took[1] / more / 4)
-    plan = config.detector().planned_calibration(n, training_groups(data))
     return plan.trainings * (took[0] + each * (n - few))
+
+
+def _in_steps(config: FitConfig, data: ImageSet, n: int) -> float:
+    some = data.take(training_index(data)[:8])
+    images = some[np.arange(min(n, _MOST)) % len(some)]
+    options = without_threshold(config)
+    known = config.detector().get_params(deep=False)
+    phases = [{"epochs": 1}, {"pretrain_epochs": 0}] if "pretrain_epochs" in known else [{}]
+    seconds = 0.0
+    for changes in phases:
+        watch = Watch()
+        detector = build_detector(
+            config.method, options | changes, seed=config.seed, callbacks=[watch]
+        )
+        try:
+            detector.fit(images)
+        except EnoughSeen:
+            seconds += watch.seconds
+        else:
+            seconds += time.perf_counter() - watch.began
+    return seconds
 
 
 def without_threshold(config: FitConfig) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def labelled_samples(
         )
     index = training_index(normals)
     good, groups = normals.take(index), training_groups(normals)
-    bad = _anomalies(normals, config, progress)
+    bad = anomalies_of(normals, config, progress).images
     if good.dtype != bad.dtype:
         raise DataError(
             f"The anomalies in {config.anomalies} are {bad.dtype} images and the normal ones "
@@ -113,8 +113,25 @@ def labelled_samples(
     return Labelled(np.concatenate([good, bad]), y, groups, len(bad), strata)
 
 
-def _anomalies(normals: SampleSet, config: FitConfig, progress: bool | None) -> NDArray[Any]:
-    """Read the folder of anomalies in the form of the normal images; classes there do not count."""
+def anomalies_of(normals: SampleSet, config: FitConfig, progress: bool | None = None) -> ImageSet:
+    """Read the labelled anomalies in the form of the normal images; classes there do not count.
+
+    Parameters
+    ----------
+    normals : SampleSet
+        What they lie beside.
+    config : FitConfig
+        ``config.anomalies`` names them.
+    progress : bool, optional
+        Show a bar while they are decoded.
+
+    Raises
+    ------
+    SpecError
+        If these are no images, or none are named.
+    DataError
+        If they cannot be read in that form.
+    """
     if not isinstance(normals, ImageSet) or config.anomalies is None:
         raise SpecError(
             "Only anomalous images are read from a folder; with other data, give labels to fit in "
@@ -123,13 +140,12 @@ def _anomalies(normals: SampleSet, config: FitConfig, progress: bool | None) -> 
     _, height, width, channels = normals.images.shape
     asked = config.model_copy(update={"normal": (), "size": (height, width), "channels": channels})
     found = _reviewed(asked, progress) or asked.load(config.anomalies, progress=progress)
-    images: NDArray[Any] = found.images
-    if images.shape[1:] != normals.images.shape[1:]:
+    if found.images.shape[1:] != normals.images.shape[1:]:
         raise DataError(
-            f"The anomalies in {config.anomalies} have the shape {images.shape[1:]} and the normal "
-            f"images {normals.images.shape[1:]}; give --size and --channels."
+            f"The anomalies in {config.anomalies} have the shape {found.images.shape[1:]} and the "
+            f"normal images {normals.images.shape[1:]}; give --size and --channels."
         )
-    return images
+    return found
 
 
 def _reviewed(asked: FitConfig, progress: bool | None) -> ImageSet | None:

@@ -416,7 +416,7 @@ def _print_result(fitted: Fit) -> None:
         table.add_row(name, Text(text))
     console.out.print(table)
     model, source = shlex.quote(config.out), shlex.quote(config.source)
-    held_out = len(fitted.data.class_names) > 1
+    held_out = len(fitted.data.class_names) > 1 and config.test_size > 0
     verb = "evaluate" if held_out else "score"
     what = source if held_out else f"NEW-{detector.modality_.plural.upper()}"
     console.say(f"\nNext: insphere {verb} {model} {what}", style="bold")

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import yaml
 from filelock import Timeout
 
 from insphere.atomic import write_atomic
+from insphere.data.value_range import shown_as_uint8
 from insphere.errors import InsphereError
 from insphere.experiments.execution.backends import start_detached
 from insphere.experiments.execution.photo_scoring import content, overlay, save_picture, score
@@ -136,7 +138,13 @@ def train(inspections: Inspections, identity: str) -> None:
         )
 
     plan = InspectionPlan.model_validate(found.settings["plan"])
-    result = inspect_photos(str(inspections.photos(identity)), plan, say=say)
+    defects = inspections.defects(identity)
+    result = inspect_photos(
+        str(inspections.photos(identity)),
+        plan,
+        anomalies=str(defects) if defects.is_dir() else None,
+        say=say,
+    )
     say("Saving", 2.0)
     folder = inspections.pictures(identity)
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,8 +153,13 @@ def train(inspections: Inspections, identity: str) -> None:
         save_picture(content(image), folder / f"{kind}.jpg")
         if kind in maps:
             save_picture(maps[kind], folder / f"{kind}-map.jpg")
+    _save_suspects(result, folder)
+    if result.reference is not None:
+        np.save(inspections.reference(identity), result.reference, allow_pickle=False)
     result.detector.save(inspections.model(identity), overwrite=True)
     settings = result.config.settings() | {"source": "photos/good", "out": "model"}
+    if result.config.anomalies is not None:
+        settings["anomalies"] = "photos/defects"
     write_atomic(inspections.folder(identity) / "fit.yaml", _yaml(settings))
     scale = result.scale
     shown = None if scale is None else [scale.threshold, scale.top, scale.rate]
@@ -162,11 +175,23 @@ def _yaml(settings: dict[str, Any]) -> str:
     return head + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
 
 
+def _save_suspects(result: InspectionResult, folder: Path) -> None:
+    """Save the photos that look least normal, and their maps, by their places in the facts."""
+    shown = shown_as_uint8(result.suspects, result.detector.value_range_)
+    for place, image in enumerate(shown):
+        save_picture(content(image), folder / f"suspect-{place}.jpg")
+    if result.scale is None or not len(shown):
+        return
+    maps = heat_maps(result.detector, result.suspects, reference=result.reference)
+    for place, (image, heat) in enumerate(zip(shown, maps, strict=True)):
+        save_picture(overlay(image, heat, result.scale), folder / f"suspect-{place}-map.jpg")
+
+
 def _example_maps(result: InspectionResult) -> dict[str, Any]:
     if result.scale is None or not result.examples:
         return {}
     images = np.stack(list(result.examples.values()))
-    maps = heat_maps(result.detector, images)
+    maps = heat_maps(result.detector, images, reference=result.reference)
     return {
         kind: overlay(image, heat, result.scale)
         for kind, image, heat in zip(result.examples, images, maps, strict=True)

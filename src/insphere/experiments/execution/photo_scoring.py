@@ -64,11 +64,13 @@ def _score_some(
             detector, data, np.arange(len(data)), "all images", (), progress=False
         )
         flagged = scored.flagged
+        kinds = _kinds(inspection, detector, data)
         for place, photo in enumerate(some):
             values = {
                 "score": float(scored.scores[place]),
                 "z_score": float(scored.z_scores[place]),
                 "alarm": bool(flagged[place]),
+                "kind": kinds[place],
             }
             if scored.calibrated:
                 values["p_value"] = float(scored.p_values[place])
@@ -82,10 +84,19 @@ def _score_some(
             for photo in (some[int(row)] for row in alarms):
                 large = folder / "larges" / f"{photo.key}.jpg"
                 thumbnail(folder / "photos" / photo.file, large, LARGE)
-            draw_maps(detector, images, keys, folder / "maps", _scale(inspection))
+            reference = _reference(inspections, inspection)
+            draw_maps(detector, images, keys, folder / "maps", _scale(inspection), reference)
     for photo, reason in bad:
         rows.append((photo.key, {"error": reason}))
     inspections.record(rows)
+
+
+def _kinds(inspection: Inspection, detector: OneClassDetector, data: ImageSet) -> list[str | None]:
+    """Return the kind of part that each photo is most like; None of a detector of one kind."""
+    if not (inspection.result or {}).get("by_class"):
+        return [None] * len(data)
+    found: list[str | None] = [str(kind) for kind in detector.predict_class(data.images)]
+    return found
 
 
 def _read(
@@ -127,13 +138,14 @@ def draw_maps(
     keys: Sequence[int],
     folder: Path,
     scale: HeatScale | None,
+    reference: Any = None,
 ) -> None:
     """Save the heat maps of photos over them, named by their keys; nothing without a scale."""
     if scale is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     shown = shown_as_uint8(images, detector.value_range_)
-    maps = heat_maps(detector, images)
+    maps = heat_maps(detector, images, reference=reference)
     for key, image, heat in zip(keys, shown, maps, strict=True):
         save_picture(overlay(image, heat, scale), folder / f"{key}.jpg")
 
@@ -153,7 +165,8 @@ def draw_one(store: str, photo: int) -> bool:
     if not (folder / "maps" / f"{photo}.jpg").is_file():
         detector = _model(str(inspections.model(inspection.identity)))
         data = read_photos([folder / "photos" / found.file], detector)
-        draw_maps(detector, data.images, [photo], folder / "maps", _scale(inspection))
+        reference = _reference(inspections, inspection)
+        draw_maps(detector, data.images, [photo], folder / "maps", _scale(inspection), reference)
     return (folder / "maps" / f"{photo}.jpg").is_file()
 
 
@@ -165,6 +178,12 @@ def _model(folder: str) -> OneClassDetector:
         _models.clear()
         _models[folder] = load_detector(folder)
     return _models[folder]
+
+
+def _reference(inspections: Inspections, inspection: Inspection) -> Any:
+    """Return the mean good photo, with which maps from outside compare; None if none is kept."""
+    path = inspections.reference(inspection.identity)
+    return np.load(path, allow_pickle=False) if path.is_file() else None
 
 
 def _scale(inspection: Inspection) -> HeatScale | None:

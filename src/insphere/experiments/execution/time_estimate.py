@@ -21,9 +21,8 @@ from insphere.data.split import OneClassSplit
 from insphere.experiments.runs.run_builder import settings_of
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_record import Run
-from insphere.training.callbacks import Callback
+from insphere.workflows.time_to_fit import EnoughSeen, Watch
 
-MOMENT = 0.7  # seconds of each phase
 _SAMPLE = 200  # images scored
 _FEW = {True: 32, False: 150}  # number of images for a fit, without and with a pretrained network
 
@@ -42,41 +41,6 @@ class Estimate:
 
     seconds: float
     source: str
-
-
-class _EnoughSeen(Exception):  # noqa: N818 (no error: it ends a measurement)
-    pass
-
-
-class _Watch(Callback):
-    """Measures images a second for a moment, without the first step, and ends the training."""
-
-    def __init__(self) -> None:
-        self.began = time.perf_counter()
-        self.setup = 0.0
-        self.total = 0  # images of all epochs
-        self._seen, self._from = 0, 0.0
-
-    def phase_start(self, phase: str, epochs: int, done: int, images: int) -> None:
-        self.setup = time.perf_counter() - self.began
-        self.total = epochs * images
-
-    def batch_end(self, phase: str, images: int) -> None:
-        now = time.perf_counter()
-        if not self._from:
-            self._from = now
-            return
-        self._seen += images
-        if now - self._from > MOMENT:
-            raise _EnoughSeen
-
-    @property
-    def seconds(self) -> float:
-        """Estimated time of the whole phase."""
-        if not self._seen:
-            return 0.0
-        rate = self._seen / (time.perf_counter() - self._from)
-        return self.setup + self.total / rate
 
 
 def measure(spec: RunSpec, data: SampleSet) -> Estimate:
@@ -146,11 +110,11 @@ def _from_few(spec: RunSpec, split: OneClassSplit, few: int) -> Estimate:
 
 
 def _watched(spec: RunSpec, changes: dict[str, Any], split: OneClassSplit) -> float:
-    watch = _Watch()
+    watch = Watch()
     changed = spec.model_copy(update={"params": spec.params | changes})
     try:
         changed.detector(callbacks=[watch]).fit(split.X_train)
-    except _EnoughSeen:
+    except EnoughSeen:
         return watch.seconds
     return time.perf_counter() - watch.began
 

@@ -101,6 +101,8 @@ class Photo(Base):
         Whether the score is beyond the threshold.
     error : str or None
         Why it has no score.
+    kind : str or None
+        Of a detector of several kinds of parts, the one whose sphere is nearest.
     review : str or None
         What a person said it is: anomalous or normal.
     """
@@ -122,6 +124,7 @@ class Photo(Base):
     z_score: Mapped[float | None]
     alarm: Mapped[bool | None]
     error: Mapped[str | None] = mapped_column(Text)
+    kind: Mapped[str | None]
     review: Mapped[str | None]
 
 

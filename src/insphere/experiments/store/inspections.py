@@ -38,6 +38,8 @@ Job = Literal["train", "score"]
 JOBS: tuple[Job, ...] = ("train", "score")
 Shown = Literal["alarms", "open", "reviewed", "all", "unreadable"]
 SHOWN: tuple[Shown, ...] = ("alarms", "open", "reviewed", "all", "unreadable")
+DEFECTS = "anomalies"
+"""Folder of photos of defects, beside the good ones."""
 IDENTITY = re.compile(r"[0-9a-f]{12}")
 _MANY = 500  # rows in one statement
 
@@ -58,6 +60,9 @@ class Inspections:
             connection = session.connection()
             for table in TABLES:
                 table.create(connection, checkfirst=True)  # type: ignore[attr-defined]
+            known = {row[1] for row in connection.exec_driver_sql("PRAGMA table_info(photos)")}
+            if "kind" not in known:  # a store of an earlier version
+                connection.exec_driver_sql("ALTER TABLE photos ADD COLUMN kind VARCHAR")
 
     # ------------------------------------------------------------------ files
 
@@ -72,6 +77,14 @@ class Inspections:
     def model(self, identity: str) -> Path:
         """Return the folder of the model of an inspection."""
         return self.folder(identity) / "model"
+
+    def defects(self, identity: str) -> Path:
+        """Return the folder of photos of defects of an inspection, which need not exist."""
+        return self.folder(identity) / DEFECTS
+
+    def reference(self, identity: str) -> Path:
+        """Return the file of the mean good photo, which need not exist."""
+        return self.folder(identity) / "mean.npy"
 
     def pictures(self, identity: str) -> Path:
         """Return the folder of the pictures that explain an inspection."""
@@ -90,7 +103,12 @@ class Inspections:
     # ------------------------------------------------------------------ inspections
 
     def add(
-        self, title: str, settings: Mapping[str, Any], photos: Path, parent: str | None = None
+        self,
+        title: str,
+        settings: Mapping[str, Any],
+        photos: Path,
+        parent: str | None = None,
+        beside: Iterable[Path] = (),
     ) -> Inspection:
         """Add an inspection that waits for its training.
 
@@ -104,10 +122,14 @@ class Inspections:
             Folder of the good photos; it is moved into the store.
         parent : str, optional
             The inspection that it follows.
+        beside : iterable of pathlib.Path
+            Files and folders that are moved beside the photos under their names.
         """
         identity = uuid4().hex[:12]
         self.folder(identity).mkdir(parents=True)
         shutil.move(photos, self.photos(identity))
+        for place in beside:
+            shutil.move(place, self.folder(identity) / place.name)
         found = Inspection(
             identity=identity, title=title[:80] or "Photos", settings=dict(settings),
             parent=parent, state="waiting", created=time.time(),

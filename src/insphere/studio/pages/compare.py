@@ -11,6 +11,7 @@ from nicegui import ui
 
 from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
+from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
     HEAD,
@@ -33,7 +34,7 @@ from insphere.studio import (
     upload_widget,
 )
 from insphere.studio.app_state import Studio, data_of
-from insphere.studio.controls import Radio
+from insphere.studio.controls import Radio, Ticks
 from insphere.studio.form_state import MOST_EPOCHS, Z_SCORE, FormState
 from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
@@ -50,6 +51,7 @@ def register(studio: Studio) -> None:
     async def compare(
         dataset: str = "",
         normal: str = "",
+        also: str = "",
         method: str = "",
         objective: str = "",
         options: str = "",
@@ -62,9 +64,9 @@ def register(studio: Studio) -> None:
         seed: str = "",
     ) -> None:
         given = {
-            "normal": normal, "method": method, "objective": objective, "options": options,
-            "recipe": recipe, "epochs": epochs, "pretrain": pretrain, "seed": seed,
-            "threshold": threshold, "pretraining": pretraining, "head": head,
+            "normal": normal, "also": also, "method": method, "objective": objective,
+            "options": options, "recipe": recipe, "epochs": epochs, "pretrain": pretrain,
+            "seed": seed, "threshold": threshold, "pretraining": pretraining, "head": head,
         }  # fmt: skip
         with frame(studio, "Compare", "/compare"):
             html("<h1>What is normal?</h1>")
@@ -153,6 +155,27 @@ class ComparePage:
         radio = Radio("Normal class", self.form.normal, partial(self._set, "normal"), "pics")
         for name, image in self.form.pictures.items():
             radio.add_picture(name, formatting.picture(image, ""))
+        self.further()
+
+    @ui.refreshable_method
+    def further(self) -> None:
+        """Show the other classes, of which any number may be normal too."""
+        if len(self.form.pictures) < 3:
+            return
+        with ui.element("details") as further:
+            if self.form.also:
+                further.props["open"] = True
+            with ui.element("summary"):
+                html("Several classes are normal")
+            with ui.element("div").classes("stack").style("padding-top:14px"):
+                html(
+                    "<p class=muted>One detector is trained on all of them together. For a sphere "
+                    "of its own for each, see the command line: <code>--by-class</code>.</p>"
+                )
+                ticks = Ticks("Further normal classes", self.form.also, self._set_also, "pics")
+                for name, image in self.form.pictures.items():
+                    if name != self.form.normal:
+                        ticks.add_picture(name, formatting.picture(image, ""))
 
     def _methods(self) -> None:
         method_list.show(self.form.method, self.form.objective, self._method)
@@ -240,7 +263,7 @@ class ComparePage:
             with ui.element("div").classes("title"):
                 html(formatting.picture(form.pictures[form.normal], f"a {form.normal}"))
                 html(
-                    f"<div><small>Normal is</small><h2>{escape(form.normal)}</h2>"
+                    f"<div><small>Normal is</small><h2>{escape(normal_title(form.normals))}</h2>"
                     f"<small>{escape(form.source.title)}</small></div>"
                 )
             html(self._what())
@@ -308,7 +331,15 @@ class ComparePage:
         if name in ("normal", "held_out"):  # the number of training images depends on them
             self.schedule.refresh()
         if name == "normal":
+            self.form.also = [other for other in self.form.also if other != value]
+            self.further.refresh()
             self.thresholds.refresh()
+        self._changed()
+
+    def _set_also(self, names: list[str]) -> None:
+        self.form.also = names
+        self.schedule.refresh()
+        self.thresholds.refresh()
         self._changed()
 
     def _tick(self, name: str, ticked: bool) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 from nicegui import ui
 
 from insphere.data.layouts.vocabulary import goodness
-from insphere.detectors.registry import method_title
+from insphere.detectors.registry import method_card, method_title
 from insphere.errors import InsphereError
 from insphere.scoring.affordable import Affordable, affordable
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
-from insphere.studio.controls import Radio
+from insphere.studio.controls import Radio, Ticks
+from insphere.studio.defect_field import DefectField
 from insphere.studio.frame import PATIENCE, frame, html, message
 from insphere.studio.inspection_facts import one_in
 from insphere.studio.inspection_list import inspection_list
@@ -26,12 +27,14 @@ from insphere.workflows.inspecting import (
     FEWEST_PHOTOS,
     LONGEST_SIDE,
     InspectionPlan,
+    learners,
     quick_method,
     reading_of,
     seconds_for_folder,
 )
 
 USUAL = 0.05
+FEWEST_OF_KIND = 10  # photos, so that each kind has a radius of its own
 
 
 def register(studio: Studio) -> None:
@@ -60,6 +63,7 @@ class NewInspection:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.ticket = studio.arrivals.ticket()
+        self.defects = DefectField(studio, self._defects_arrived)
         self.n = 0
         self.arriving = False
         self.refused: list[str] = []
@@ -67,7 +71,10 @@ class NewInspection:
         self.reading: dict[str, Any] = {}
         self.quick = ""
         self.seconds: dict[str, float | None] = {}
-        self.folder: str | None = None
+        self.found_folders: dict[str, int] = {}
+        self.folders: list[str] = []
+        self.by_class = False
+        self.by_folder = False
         self.rate = USUAL
         self.method = ""
         self.problem = ""
@@ -80,6 +87,7 @@ class NewInspection:
                 html('<h2><span class="n" aria-hidden="true">1</span> Photos of good parts</h2>')
                 photo_field(self.ticket, "photos of good parts", self._arrived)
                 self.state = ui.element("div").classes("stack").props('aria-live="polite"')
+            self.defects.build()
             self.questions = ui.element("div").classes("stack")
 
     # ------------------------------------------------------------------ what arrives
@@ -99,11 +107,14 @@ class NewInspection:
             if self.n_refused:
                 reasons = "; ".join(self.refused[:3])
                 message(f"{self.n_refused} files were left out: {reasons}", "bad")
+            asks = len(folders) > 1 and not set(folders) <= set(self.folders)
+            self.defects.show(bool(self.n) and not asks)
             if not self.n:
                 self.questions.clear()
                 return
-            if len(folders) > 1:
-                self._ask_folder(folders)
+            self.found_folders = folders
+            if asks:
+                self._ask_folders()
                 self.questions.clear()
                 return
             place = self.studio.arrivals.photos(self.ticket)
@@ -127,19 +138,44 @@ class NewInspection:
             text += f" (no side is longer than {LONGEST_SIDE:,} pixels)"
         return f"{text}. Each keeps its aspect."
 
-    def _ask_folder(self, folders: dict[str, int]) -> None:
+    def _ask_folders(self) -> None:
+        folders = self.found_folders
         likely = min(folders, key=lambda name: (goodness(name), -folders[name]))
-        html("<p>The photos come from several folders. <b>Which one holds the good parts?</b></p>")
-        self.folder = likely
-        radio = Radio("Folder of the good parts", likely, partial(setattr, self, "folder"))
+        html("<p>The photos come from several folders. <b>Which ones hold good parts?</b></p>")
+        self.folders = [likely]
+        ticks = Ticks("Folders of good parts", self.folders, self._choose_folders)
         for name, count in folders.items():
-            radio.add(name, name or "no folder", f"{count:,} photos")
+            ticks.add(name, name or "no folder", f"{count:,} photos")
         html("<small>The other photos are not used. Score them later as new photos.</small>")
-        controls.button("Take this folder", self._take_folder, "go", data_test="take-folder")
+        self.take()
 
-    async def _take_folder(self) -> None:
-        await asyncio.to_thread(self.studio.arrivals.keep_only, self.ticket, self.folder or "")
+    @ui.refreshable_method
+    def take(self) -> None:
+        """Show the button that takes the chosen folders."""
+        with ui.element("div").props('aria-live="polite"'):
+            if not self.folders:
+                html("<small>Choose one folder at least.</small>")
+                return
+            text = "Take this folder" if len(self.folders) == 1 else "Take these folders"
+            controls.button(text, self._take_folders, "go", data_test="take-folder")
+
+    def _choose_folders(self, chosen: list[str]) -> None:
+        self.folders = chosen
+        self.take.refresh()
+
+    async def _take_folders(self) -> None:
+        await asyncio.to_thread(self.studio.arrivals.keep_only, self.ticket, self.folders)
         await self._look()
+
+    async def _defects_arrived(self) -> None:
+        learner = learners()[0]
+        if self.defects.n and self.method in ("", self.quick) and not self.by_class:
+            self.method = learner
+        elif not self.defects.n and self.method in learners():
+            self.method = self.quick
+        if self.n and self.quick:
+            self.methods.refresh()
+            await self._measure()
 
     # ------------------------------------------------------------------ what is asked
 
@@ -158,9 +194,11 @@ class NewInspection:
             if self.rate not in [one.rate for one in possible]:
                 self.rate = min(possible, key=lambda one: abs(one.rate - USUAL)).rate
             self.method = self.method or self.quick
+            if len(self.found_folders) > 1:
+                self._ask_kinds()
             with ui.element("section").classes("card stack"):
                 html(
-                    '<h2><span class="n" aria-hidden="true">2</span> How many false alarms are '
+                    '<h2><span class="n" aria-hidden="true">3</span> How many false alarms are '
                     "bearable?</h2>"
                 )
                 html(
@@ -175,7 +213,7 @@ class NewInspection:
                         str(one.rate), one_in(one.rate), _afforded(one), enabled=one.kind != "none"
                     )
             with ui.element("section").classes("card stack"):
-                html('<h2><span class="n" aria-hidden="true">3</span> Training</h2>')
+                html('<h2><span class="n" aria-hidden="true">4</span> Training</h2>')
                 self.methods()
             with ui.element("section").classes("card stack"):
                 with ui.element("label").classes("field"):
@@ -186,32 +224,79 @@ class NewInspection:
                 controls.button("Train", self._train, "go wide", data_test="train-photos")
                 self.complaint = ui.element("div").props('aria-live="polite"')
 
+    def _ask_kinds(self) -> None:
+        """Ask what several folders are."""
+        few = min(self.found_folders.values())
+        with ui.element("section").classes("card stack"):
+            html("<h2>What are the folders?</h2>")
+            chosen = "kinds" if self.by_class else "one"
+            radio = Radio("What the folders are", chosen, self._take_kinds)
+            radio.add("one", "One kind of part", "one detector for all; the folders do not count")
+            note = f"{len(self.found_folders)} kinds, each with a sphere of its own; each new "
+            note += "photo is called by the nearest kind"
+            if few < FEWEST_OF_KIND:
+                note = f"each takes {FEWEST_OF_KIND} photos, and one folder has {few}"
+            radio.add("kinds", "Each is a kind of its own", note, enabled=few >= FEWEST_OF_KIND)
+            with ui.element("label").classes("take-out"):
+                controls.checkbox(
+                    partial(setattr, self, "by_folder"), checked=self.by_folder, name="by-folder"
+                )
+                html(
+                    "<span>Count false alarms for each folder apart, for example where each is a "
+                    "camera or a shift</span>",
+                    "display:contents",
+                )
+
+    def _take_kinds(self, key: str) -> None:
+        self.by_class = key == "kinds"
+        if self.by_class:
+            self.method = self.quick
+        elif self.defects.n and self.method == self.quick:
+            self.method = learners()[0]
+        self.methods.refresh()
+
     @ui.refreshable_method
     def methods(self) -> None:
-        """Show the two ways to train, each with its time."""
+        """Show the ways to train, each with its time."""
         radio = Radio("Training", self.method, partial(setattr, self, "method"))
-        quick = self.seconds.get(self.quick)
-        told = "measuring the time …" if quick is None else f"{formatting.about(quick)} here"
-        radio.add(
-            self.quick, f"Quick: {method_title(self.quick)}",
-            f"a method that suits most photos of parts; {told}",
-        )  # fmt: skip
+        if self.defects.n:
+            for method in learners():
+                note = method_card(method).summary
+                if self.by_class:
+                    note = "knows one kind of part only"
+                elif method == learners()[0] or method in self.seconds:
+                    note += f"; {self._time(method)}"
+                title = f"Learn from the defects: {method_title(method)}"
+                radio.add(method, title, note, enabled=not self.by_class)
+        note = "a method that suits most photos of parts"
+        if self.defects.n:
+            note += " and does not learn from the defects, so that they test it"
+        title = f"Quick: {method_title(self.quick)}"
+        radio.add(self.quick, title, f"{note}; {self._time(self.quick)}")
         radio.add(
             AUTO, "Compare several first",
+            "for one kind of part only" if self.by_class else
             "made-up damage decides which method suits your photos; up to 10 min, then training",
-            enabled=self.n >= 20,
+            enabled=self.n >= 20 and not self.by_class,
         )  # fmt: skip
 
+    def _time(self, method: str) -> str:
+        found = self.seconds.get(method)
+        return "measuring the time …" if found is None else f"{formatting.about(found)} here"
+
     async def _measure(self) -> None:
-        if self.n < FEWEST_PHOTOS or self.quick in self.seconds:
+        if self.n < FEWEST_PHOTOS:
             return
         place = str(self.studio.arrivals.photos(self.ticket))
-        try:
-            found = await self.studio.ask(seconds_for_folder, place, self.quick, self.rate)
-        except InsphereError:
-            return  # the training will say why
-        self.seconds[self.quick] = found
-        self.methods.refresh()
+        for method in (self.quick, *(learners()[:1] if self.defects.n else ())):
+            if method in self.seconds:
+                continue
+            try:
+                found = await self.studio.ask(seconds_for_folder, place, method, self.rate)
+            except InsphereError:
+                continue  # the training will say why
+            self.seconds[method] = found
+            self.methods.refresh()
 
     def _take_rate(self, key: str) -> None:
         self.rate = float(key)
@@ -219,17 +304,27 @@ class NewInspection:
     def _name(self, event: object) -> None:
         self.title = str(getattr(event, "args", ""))[:60].strip()
 
-    def _train(self) -> None:
+    async def _train(self) -> None:
+        arrivals = self.studio.arrivals
         try:
-            plan = InspectionPlan(rate=self.rate, method=self.method)
-            place = self.studio.arrivals.photos(self.ticket)
+            several = len(self.found_folders) > 1
+            plan = InspectionPlan(
+                rate=self.rate,
+                method=self.method,
+                by_class=several and self.by_class,
+                group_by="folder" if several and self.by_folder else None,
+            )
+            place = arrivals.photos(self.ticket)
+            await asyncio.to_thread(arrivals.arrange, self.ticket)
+            beside = self.defects.folder()
         except (InsphereError, ValueError) as error:
             self.complaint.clear()
             with self.complaint:
                 message(str(error), "bad")
             return
         title = self.title or f"{self.n:,} photos"
-        found = self.studio.inspections.add(title, {"plan": plan.model_dump()}, place)
+        settings = {"plan": plan.model_dump()}
+        found = self.studio.inspections.add(title, settings, place, beside=beside)
         self.studio.jobs.keep_working()
         ui.navigate.to(f"/photos/{found.identity}")
 

@@ -183,6 +183,8 @@ class ReviewPage:
                     continue
                 self._picture(photo, kind, title)
         html(f'<p data-test="severity">{self._rarity(photo)}</p>')
+        if photo.kind is not None:
+            html(f'<p data-test="kind">Nearest kind: <b>{escape(photo.kind)}</b></p>')
         with ui.element("div").classes("row decide"):
             alarm = photo.alarm
             right, false = ("Right alarm", "False alarm") if alarm else ("Defect", "Good photo")
