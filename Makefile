@@ -3,8 +3,9 @@
 
 PYTHON ?= python3
 ARGS ?=
-# Processes that share the tests, one thread each; JOBS=0 runs them in one process (for --pdb).
-JOBS ?= 2
+# Processes that share the tests, one thread each: one more than two cores, since tests in a browser
+# wait a lot. JOBS=0 runs them in one process (for --pdb).
+JOBS ?= 3
 # How long `make fuzz` tries.
 MINUTES ?= 30
 BIN := .venv/bin
