@@ -14,7 +14,13 @@ def gradients(network, x, target):
 
 def test_gradients_are_those_of_torch_for_every_stride_padding_and_size():
     generator = torch.Generator().manual_seed(0)
-    for kernel, stride, padding in ((3, 1, 1), (5, 2, 2), (5, 2, 0), (3, (2, 1), (0, 1)), (3, 3, 1)):
+    for kernel, stride, padding in (
+        (3, 1, 1),
+        (5, 2, 2),
+        (5, 2, 0),
+        (3, (2, 1), (0, 1)),
+        (3, 3, 1),
+    ):
         for size in ((9, 9), (10, 8)):
             layer = nn.Conv2d(4, 4, kernel, stride, padding, groups=4).double()
             x = torch.randn(2, 4, *size, generator=generator, dtype=torch.float64)

@@ -107,6 +107,25 @@ def test_module_scores_as_the_detector(digits, tuned):
     np.testing.assert_allclose(scores.detach(), tuned.anomaly_score(images), rtol=1e-3)
 
 
+def test_distances_are_divided_by_the_ratio_and_survive_a_reload(digits, tuned, tmp_path):
+    X, y, images, _ = digits
+    images = images[::9]
+    detector = FeatureKNN(**TUNED, background=True, n_neighbors=3).fit(X, y)
+    member, (weight, bias) = detector.members_[1], detector._layer
+    F = detector._pooled(images)
+    p = torch.from_numpy(F**2 @ weight.T + bias).softmax(dim=1).numpy()
+    own = torch.from_numpy(member.training_**2 @ weight.T + bias).softmax(dim=1).numpy()
+    ratio = 1000 * p @ own.mean(axis=0)
+    distance = np.sort(np.linalg.norm(F[:, None] - member.training_, axis=2), axis=1)[:, :3]
+    expected = distance.mean(axis=1) / ratio ** (1 / 16) / detector.radii_[1]
+    scores = detector.anomaly_score(images)
+    np.testing.assert_allclose(detector.class_scores(images)[:, 1], expected, rtol=1e-5)
+    loaded = insphere.load(detector.save(tmp_path / "model"))
+    np.testing.assert_array_equal(loaded.anomaly_score(images), scores)
+    module = detector.scoring_module()(torch.from_numpy(images).permute(0, 3, 1, 2))
+    np.testing.assert_allclose(module.detach(), scores, rtol=1e-3)
+
+
 def test_the_same_seed_gives_the_same_and_components_get_the_classes_too(digits, tuned):
     X, y, images, _ = digits
     again = FeatureKNN(**TUNED).fit(X, y)
@@ -119,3 +138,10 @@ def test_the_same_seed_gives_the_same_and_components_get_the_classes_too(digits,
 def test_without_classes_it_is_refused_in_one_sentence(digits):
     with pytest.raises(SpecError, match="--by-class"):
         FeatureKNN(**TUNED).fit(digits[0])
+
+
+def test_a_background_needs_means_with_their_length(digits):
+    with pytest.raises(SpecError, match='normalize="root"'):
+        FeatureKNN(background=True, **QUICK).fit(*digits[:2])
+    with pytest.raises(SpecError, match="with random"):
+        FeatureKNN(background=True, normalize="root", weights="random", **QUICK).fit(digits[0])
