@@ -71,8 +71,10 @@ IS_LAST = """() => {
   const words = document.querySelector("[data-test=place]").textContent.split(" of ");
   return words[0] === words[1];
 }"""
-# Presses a key; the seconds until another photo is shown, as the page itself sees it.
+# Presses a key; the seconds until another photo is shown, as the page itself sees it. null if none
+# is within ten seconds: new photos may have made this one the last, after which no key leads on.
 NEXT = """(key) => new Promise((done) => {
+  setTimeout(() => done(null), 10_000);
   const started = performance.now();
   const now = () => document.querySelector("[data-test=photo-verdict]")?.dataset.key;
   const before = now();
@@ -206,6 +208,7 @@ def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
             page.wait_for_selector("[data-keys=heard] [data-test=photo-verdict]")
             pages: list[float] = []
             keys: list[float] = []
+            unanswered = 0
             started = time.perf_counter()
             while inspections.batch(batch).state not in ("finished", "failed"):
                 share = inspections.done(batch)[0] / n
@@ -217,7 +220,13 @@ def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
                         page.goto(start)
                         page.wait_for_selector("[data-keys=heard] [data-test=photo-verdict]")
                         break
-                    keys.append(page.evaluate(NEXT, key))
+                    took = page.evaluate(NEXT, key)
+                    if took is None:
+                        unanswered += not page.evaluate(IS_LAST)
+                        page.goto(start)
+                        page.wait_for_selector("[data-keys=heard] [data-test=photo-verdict]")
+                        break
+                    keys.append(took)
                 page.wait_for_timeout(500)
             seconds = time.perf_counter() - started
             alarms, errors = (inspections.count(batch, one) for one in ("alarms", "unreadable"))
@@ -239,6 +248,7 @@ def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
         }
     for name, found in (("page_while_sending", sending), ("page", pages), ("key", keys)):
         row[f"{name}_ms"] = _times(found)
+    row["keys_unanswered"] = unanswered
     _keep(row)
 
 

@@ -6,7 +6,8 @@ of nearest neighbours on blurred pixels. All parts are measured on one pretraine
 ``--untrained`` rows of ``results/pretraining-untrained-SET.jsonl`` hold the control, the same
 network and head without training (some rows of the first kind hold it too). With ``--sphere`` rows
 of ``results/pretraining-sphere-SET.jsonl`` say what a sphere on this encoder adds over distances in
-the same representation. Started again, it continues where it was stopped.
+the same representation. With ``--epochs N`` rows of ``results/pretraining-N-epochs-SET.jsonl`` say
+what longer pretraining brings. Started again, it continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -69,15 +70,17 @@ def untrained(data: Any, name: str, seed: int) -> dict[str, Any]:
     return {"set": data.name, "normal": name, "seed": seed, "auc": values}
 
 
-def measured(data: Any, name: str, seed: int, every: bool, checkpoints: Path) -> dict[str, Any]:
-    """Measure one class with one seed."""
+def measured(
+    data: Any, name: str, seed: int, every: bool, checkpoints: Path, epochs: int | None = None
+) -> dict[str, Any]:
+    """Measure one class with one seed; `epochs` replaces the recipe's epochs of pretraining."""
     split = OneClassSplit(data, name, random_state=seed)
     train, test, truth = split.X_train, split.X_test, split.truth
     options: dict[str, Any] = {"recipe": "best", "random_state": seed, "contamination": 0.05}
     started = time.perf_counter()
     own = {"head": {"kind": "combined", "parts": PARTS}} if every else {}
     kept = {"checkpoint_dir": checkpoints}
-    detector = DeepSVDD(**options, **own, **kept).fit(train)
+    detector = DeepSVDD(pretrain_epochs=epochs, **options, **own, **kept).fit(train)
     fitted = time.perf_counter()
     found = parts_of(detector, test, truth)
     scored = time.perf_counter()
@@ -127,10 +130,13 @@ def main() -> None:
     )
     parser.add_argument("--sphere", action="store_true", help="Measure spheres on the encoder.")
     parser.add_argument("--untrained", action="store_true", help="Measure the control.")
+    parser.add_argument("--epochs", type=int, help="Pretrain for another number of epochs.")
     parser.add_argument("--checkpoints", type=Path, default=Path("runs"))
     given = parser.parse_args()
     data = load_dataset(given.dataset)
     kind = "-sphere" if given.sphere else "-untrained" if given.untrained else ""
+    if given.epochs:
+        kind = f"-{given.epochs}-epochs"
     out = RESULTS / f"pretraining{kind}-{given.dataset}.jsonl"
     done = {(row["normal"], row["seed"], row.get("how")) for row in read_rows(out)}
     folder = given.checkpoints / f"pretraining-{given.dataset}"
@@ -144,7 +150,7 @@ def main() -> None:
                 elif given.untrained:
                     row = untrained(data, name, seed)
                 else:
-                    row = measured(data, name, seed, given.parts, folder)
+                    row = measured(data, name, seed, given.parts, folder, given.epochs)
                 append_row(out, row)
                 print(row, flush=True)
 

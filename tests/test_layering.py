@@ -74,12 +74,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiments": {
         "_version", "errors", "fingerprint", "storage", "versions", "safe_text", "data",
         "modalities", "preprocess", "nets", "training", "features", "detectors", "scoring",
-        "explain", "figures", "report", "workflows",
+        "explain", "figures", "report", "resources", "workflows",
     },
 }  # fmt: skip
 MAY_IMPORT["studio"] = {
     "errors", "storage", "safe_text", "data", "modalities", "nets", "training", "detectors",
-    "scoring", "explain", "figures", "report", "web", "workflows", "experiments",
+    "scoring", "explain", "figures", "report", "resources", "web", "workflows", "experiments",
 }  # fmt: skip
 MAY_IMPORT["server"] = {
     "_version", "errors", "data.pixels", "detectors", "export", "modalities", "runtime", "scoring",

@@ -11,7 +11,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -69,6 +69,26 @@ def rows_within(bytes_each: int, most: int, *, parts: int = 1) -> int:
         return most
     fitting = max(1, budget // bytes_each)
     return 1 << (fitting.bit_length() - 1)
+
+
+def work_in_background(niceness: int) -> None:
+    """Let programs that a user waits for come first; where that cannot be asked for, do nothing.
+
+    Linux shares the processor between sessions before it looks at how nice their processes are
+    (``sched(7)``, "the autogroup feature"). So a process that leads a session of its own also
+    lowers the priority of the session.
+
+    Parameters
+    ----------
+    niceness : int
+        How much to add to the niceness of this process, up to 19.
+    """
+    if not hasattr(os, "nice"):
+        return
+    with suppress(OSError):
+        os.nice(niceness)
+        if os.getsid(0) == os.getpid():
+            Path("/proc/self/autogroup").write_text(str(os.nice(0)), encoding="ascii")
 
 
 def return_freed_memory() -> None:

@@ -32,6 +32,7 @@ from insphere.experiments.store.run_files import RunFiles
 from insphere.experiments.store.run_record import Run
 from insphere.experiments.store.run_store import Store
 from insphere.modalities.examples import load_named
+from insphere.resources import work_in_background
 from insphere.studio.arrivals import Arrivals
 from insphere.studio.image_sources import Sources
 
@@ -251,11 +252,9 @@ def _called(function: Callable[..., T], args: tuple[object, ...]) -> T | _Refuse
 
 
 def _be_nice() -> None:
-    import os
-
     import torch
 
-    os.nice(2)
+    work_in_background(2)
     torch.set_num_threads(1)
 
 

@@ -8,8 +8,6 @@ ends, it continues, and what a killed one left unfinished is taken up by the nex
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -30,6 +28,7 @@ from insphere.experiments.execution.queue import Queue
 from insphere.experiments.store.inspections import JOBS, Inspections, Job
 from insphere.experiments.store.run_store import Store
 from insphere.explain.heat import heat_maps
+from insphere.resources import work_in_background
 from insphere.workflows.inspecting import InspectionPlan, InspectionResult, inspect_photos
 
 LOOK_SECONDS = 0.25
@@ -178,8 +177,7 @@ def main() -> None:
     """Read the arguments and work; SIGTERM ends it at once, and the next one continues."""
     path, job, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+    work_in_background(NICENESS)
     work(path, "train" if job == "train" else "score", threads)
 
 

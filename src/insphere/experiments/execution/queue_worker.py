@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import sys
 import time
@@ -16,6 +14,7 @@ from filelock import Timeout
 from insphere.experiments.execution.queue import Queue
 from insphere.experiments.execution.worker import Worker
 from insphere.experiments.store.run_store import Store
+from insphere.resources import work_in_background
 
 LOOK_SECONDS = 0.25
 NICENESS = 3  # programs that a user waits for come first
@@ -59,8 +58,7 @@ def main() -> None:
     """Read the arguments and work. After SIGTERM the run is marked as interrupted."""
     path, slot, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with contextlib.suppress(OSError):
-        os.nice(NICENESS)
+    work_in_background(NICENESS)
     work(path, slot, threads)
 
 
