@@ -26,11 +26,19 @@ class MapRows:
         From the frozen part.
     device : torch.device
         Device of the batches.
+    labels : ndarray of int64, shape (N,), optional
+        Classes, for the batches.
     """
 
-    def __init__(self, maps: NDArray[np.float16], device: torch.device) -> None:
+    def __init__(
+        self,
+        maps: NDArray[np.float16],
+        device: torch.device,
+        labels: NDArray[np.int64] | None = None,
+    ) -> None:
         self._maps = maps
         self._device = device
+        self._labels = None if labels is None else torch.from_numpy(labels)
 
     def __len__(self) -> int:
         return len(self._maps)
@@ -39,7 +47,8 @@ class MapRows:
         """One pass in equal batches, float32, shape (B, C, H, W), channels-last."""
         for index in equal_batches(len(self), batch_size, generator):
             batch = torch.from_numpy(self._maps[index.numpy()]).to(self._device)
-            yield Batch(batch.float().permute(0, 3, 1, 2))
+            known = None if self._labels is None else self._labels[index].to(self._device)
+            yield Batch(batch.float().permute(0, 3, 1, 2), known)
 
 
 class CompactnessLoss(Objective):

@@ -39,14 +39,18 @@ class ByClass(OneClassDetector):
 
     _takes: ClassVar[tuple[str, ...]] = ("labels",)
 
+    # Whether all classes have the radius of all together: where a network was trained to draw the
+    # samples of each class together, their distances do not say how far new ones of it will lie.
+    _one_radius = False
+
     classes_: list[Any]
     members_: list[Self]
     radii_: Floats
 
     # ------------------------------------------------------------------ for subclasses
 
-    def _prepare(self, X: Array) -> None:
-        """Make ready what all classes share, from all normal samples."""
+    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
+        """Make ready what all classes share, from all normal samples and their classes."""
 
     def _learn_from(self, X: Array) -> Array | None:
         """Learn statistics from samples; return their scores as if new if these are known."""
@@ -147,7 +151,8 @@ class ByClass(OneClassDetector):
         data = self._read(X)
         member, own = self._member(data, name)
         self.members_ = [*self.members_, member]
-        self.radii_ = np.append(self.radii_, class_radius(own))
+        radius = float(self.radii_[0]) if self._one_radius else class_radius(own)
+        self.radii_ = np.append(self.radii_, radius)
         self.classes_ = [*self.classes_, name]
         return self
 
@@ -161,7 +166,7 @@ class ByClass(OneClassDetector):
         self.members_ = []
         self.radii_ = np.empty(0)
         self._own: Floats | None = None
-        self._prepare(X)
+        self._prepare(X, labels)
         if labels is None:
             self.classes_ = []
             return self._learn_from(X)
@@ -173,7 +178,9 @@ class ByClass(OneClassDetector):
         common = class_radius(own)
         self.radii_ = np.array(
             [
-                class_radius(own[labels == code]) if (labels == code).sum() >= FEW else common
+                common
+                if self._one_radius or (labels == code).sum() < FEW
+                else class_radius(own[labels == code])
                 for code in range(len(self.classes_))
             ]
         )

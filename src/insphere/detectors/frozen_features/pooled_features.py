@@ -19,7 +19,7 @@ from insphere.nets.backbones import Stage, check_stages
 
 Floats = NDArray[np.float64]
 Statistic = Literal["mean", "max", "both"]
-Normalize = Literal["root-l2", "l2"]
+Normalize = Literal["root-l2", "l2", "root"]
 
 
 @parameters
@@ -36,7 +36,7 @@ class PooledFeatures(PretrainedNetwork):
         Give the middle of the image more weight in the mean: weights fall with the distance from
         the middle like a normal density with this standard deviation, where half the side of the
         image is 1. None gives all positions the same weight.
-    normalize : {"root-l2", "l2"} or None, default="root-l2"
+    normalize : {"root-l2", "l2", "root"} or None, default="root-l2"
         How each vector is scaled; see `pooled_vectors`.
     backbone, weights, resolution, resampling, mirrored, finetune, cache
         See `PretrainedNetwork`.
@@ -100,17 +100,18 @@ def pooled_vectors(
         Stages whose vectors are joined.
     statistic : {"mean", "max", "both"}
         The statistic that was pooled.
-    normalize : {"root-l2", "l2"} or None
+    normalize : {"root-l2", "l2", "root"} or None
         "l2": every vector has length 1. "root-l2": the same after a signed square root, so that a
-        few large values do not dominate (Perronnin et al. 2010).
+        few large values do not dominate (Perronnin et al. 2010). "root": the root alone, so that
+        the length stays, which tells known from unknown after fine-tuning by classes.
 
     Returns
     -------
     ndarray of float32, shape (N, d)
     """
     require(
-        normalize in ("root-l2", "l2", None),
-        f'normalize is "root-l2", "l2" or None, but got {normalize!r}.',
+        normalize in ("root-l2", "l2", "root", None),
+        f'normalize is "root-l2", "l2", "root" or None, but got {normalize!r}.',
     )
     require(
         statistic in ("mean", "max", "both"),
@@ -122,9 +123,9 @@ def pooled_vectors(
             part: NDArray[Any] = choose_pooled(values, described, (name,), (kind,)).astype(
                 np.float32
             )
-            if normalize == "root-l2":
+            if normalize in ("root-l2", "root"):
                 part = np.sign(part) * np.sqrt(np.abs(part))
-            if normalize is not None:
+            if normalize in ("root-l2", "l2"):
                 length = np.linalg.norm(part, axis=1, keepdims=True)
                 part = part / np.where(length > 0, length, 1)
             parts.append(part)

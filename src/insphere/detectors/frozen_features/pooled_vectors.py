@@ -19,7 +19,7 @@ class PooledVectors(nn.Module):
     ----------
     columns : sequence of ndarray of int64
         Of each part.
-    normalize : {"root-l2", "l2"} or None
+    normalize : {"root-l2", "l2", "root"} or None
         See `insphere.detectors.frozen_features.pooled_features.pooled_vectors`.
     """
 
@@ -33,10 +33,10 @@ class PooledVectors(nn.Module):
         parts = []
         for columns in self.columns:
             part = values[:, columns.to(values.device)].float()
-            if self.normalize == "root-l2":
+            if self.normalize in ("root-l2", "root"):
                 root = part.sign() * part.abs().clamp_min(TINY).sqrt()
                 part = torch.where(part == 0, torch.zeros_like(part), root)
-            if self.normalize is not None:
+            if self.normalize in ("root-l2", "l2"):
                 length = part.norm(dim=1, keepdim=True)
                 part = part / torch.where(length > 0, length, torch.ones_like(length))
             parts.append(part)

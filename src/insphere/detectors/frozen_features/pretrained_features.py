@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from insphere.data.inputs import as_images, training_images
+from insphere.detectors.base.class_labels import classes_of_normals
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pooled_features import Floats, PooledFeatures
 from insphere.detectors.frozen_features.pretrained_network import Array, require_images
@@ -50,8 +51,8 @@ class PretrainedFeatures(TransformerMixin, PooledFeatures):  # type: ignore[misc
         ----------
         X : array, tensor, path or ImageSet
             Normal images.
-        y : Ignored
-            Present for compatibility with scikit-learn.
+        y : array, shape (n,), optional
+            The class of each; used by the objective "classes" of `finetune` alone.
 
         Raises
         ------
@@ -61,7 +62,7 @@ class PretrainedFeatures(TransformerMixin, PooledFeatures):  # type: ignore[misc
         images = training_images(X)
         require_images(images, self)
         self._open()
-        self._adapt(images)
+        self._adapt(images, classes_of_normals(y)[1])
         return self
 
     def transform(self, X: Any) -> Floats:

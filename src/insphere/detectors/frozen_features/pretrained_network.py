@@ -124,6 +124,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
         self.backbone_: BackboneCard = network.card
         self.backbone_fingerprint_: str = network.fingerprint
         self._tail: Tail | None = None
+        self._one_radius = False
         self._tuned: list[str] = []
         self.finetune_history_: list[dict[str, Any]] = []
 
@@ -150,11 +151,17 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
             raise SpecError("finetune and mirrored exclude each other; leave one out.")
         return spec
 
-    def _adapt(self, X: Array) -> None:
+    def _adapt(self, X: Array, labels: NDArray[np.int64] | None = None) -> None:
         """Fine-tune the last stages on normal training images, if `finetune` is given."""
         spec = self._finetune_spec()
         if spec is None:
             return
+        by_classes = spec.objective == "classes"
+        if by_classes and labels is None:
+            raise SpecError(
+                'The objective "classes" of finetune tells normal classes apart: give fit the '
+                "class of each image, or --by-class on the command line, or take another objective."
+            )
         form = map_form(self._extractor, spec.stages)
         maps = self._extract(X, form, fitting=True)
         seed, views = seed_from(self.random_state), None
@@ -169,6 +176,8 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
             self._new_tail(spec.stages),
             spec,
             views=views,
+            labels=labels if by_classes else None,
+            before=self._extractor.backbone.classifier if by_classes else None,
             seed=seed,
             device=self._extractor.device,
             precision=self.precision,
@@ -176,6 +185,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
             callbacks=self.callbacks,
         )
         self._use_tail(tuned.tail)
+        self._one_radius = by_classes
         self._tuned, self.finetune_history_ = tuned.findings, tuned.history
 
     def _new_tail(self, stages: int) -> Tail:
@@ -241,6 +251,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
             "fingerprint": self.backbone_fingerprint_,
             "finetuned": 0 if self._tail is None else len(self._tail.steps),
             "finetune_history": self.finetune_history_,
+            "one_radius": self._one_radius,
         }
 
     def _backbone_arrays(self) -> dict[str, Array]:
@@ -270,6 +281,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
                 tail = self._new_tail(int(meta["finetuned"]))
                 load_arrays(tail, own, self._extractor.device)
             self._use_tail(tail)
+            self._one_radius = bool(meta.get("one_radius", False))
             self.finetune_history_ = list(meta["finetune_history"])
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from torch import nn
 
+from insphere.detectors.base.checks import require
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.many_rows import EXACT_ROWS, sampled_rows
 from insphere.detectors.base.method_card import MethodCard
@@ -18,6 +20,9 @@ from insphere.detectors.base.parameters import parameters
 from insphere.detectors.base.score_modules import NearestVectors
 from insphere.detectors.frozen_features.pooled_features import Floats
 from insphere.detectors.pretrained.pooled_detector import PooledDetector
+from insphere.detectors.pretrained.scoring_heads import LEAST_RATIO, DividedByLikelihood
+
+DIMENSION = 16  # intrinsic, of fine-tuned features, nearly; see `FeatureKNN.background`
 
 
 @parameters
@@ -31,6 +36,13 @@ class FeatureKNN(PooledDetector):
     ----------
     n_neighbors : int, default=2
         Neighbours whose Euclidean distances are averaged.
+    background : bool, default=False
+        Divide the distance by r(x)^(1/16), where r is how much likelier the image is under the
+        training images (or its class) than under the pretraining; see
+        `insphere.training.known_classes.Background`. The density of images at distance d to their
+        neighbours falls with d to the power of the intrinsic dimension, which is about 16 to 20
+        here (Levina and Bickel 2005), so that this is the product of both densities on the scale
+        of a distance. Takes a backbone whose last layer is known, and ``normalize="root"``.
     exact_rows : int, default=30000
         Training rows that are compared with; of more, a uniform sample of so many is kept, and
         ``approximation_`` says so.
@@ -54,16 +66,36 @@ class FeatureKNN(PooledDetector):
     _stored = ("training_",)
 
     n_neighbors: int = 2
+    background: bool = False
     exact_rows: int = EXACT_ROWS
 
     # Set by `fit`; no parameters.
     _kept: NDArray[np.intp] | None = field(init=False, default=None)
     approximation_: str | None = field(init=False, default=None)
 
+    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
+        require(
+            not self.background
+            or (self.normalize, self.statistic, self.focus) == ("root", "mean", None),
+            'background takes the means of the last map: give normalize="root", and leave out '
+            "statistic and focus.",
+        )
+        super()._prepare(X, labels)
+        last = self.backbone_.stage_names[-1]
+        require(
+            not self.background
+            or (self._named is not None and (self.stages is None or list(self.stages) == [last])),
+            f"background takes the last stage of a backbone with the layer that named the classes "
+            f"of its pretraining, such as efficientnet-lite0, but got {self.backbone_.name} with "
+            f"{self.backbone_.weights} weights and stages={self.stages!r}.",
+        )
+
     def _learn(self, F: Floats) -> None:
         rows, self._kept, self.approximation_ = sampled_rows(F, self.exact_rows, self.random_state)
         check_neighbors(self.n_neighbors, len(rows))
         self.training_ = rows
+        if self.background:
+            self.shares_ = self._probabilities(rows).mean(axis=0)
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays, meta = super()._state()
@@ -76,13 +108,51 @@ class FeatureKNN(PooledDetector):
         self.approximation_ = meta.get("approximation")
 
     def _score(self, F: Floats) -> Floats:
-        return mean_distance(self.training_, F, self.n_neighbors)
+        distance = mean_distance(self.training_, F, self.n_neighbors)
+        return distance / self._likelier(F) if self.background else distance
 
     def _head(self) -> nn.Module:
-        return NearestVectors(self.training_, self.n_neighbors)
+        nearest = NearestVectors(self.training_, self.n_neighbors)
+        if not self.background:
+            return nearest
+        weight, bias = self._layer
+        return DividedByLikelihood(nearest, weight, bias, self.shares_, 1 / DIMENSION)
+
+    def _learned(self) -> dict[str, Array]:
+        return super()._learned() | ({"shares_": self.shares_} if self.background else {})
+
+    def _set_learned(self, arrays: Mapping[str, Array]) -> None:
+        super()._set_learned(arrays)
+        if self.background:
+            self.shares_ = arrays["shares_"]
+
+    @property
+    def _named(self) -> nn.Linear | None:
+        return self._extractor.backbone.classifier
+
+    @property
+    def _layer(self) -> tuple[Floats, Floats]:
+        """Weight (N, d) and bias (N,) of the layer that named the classes of the pretraining."""
+        assert self._named is not None
+        weight, bias = self._named.weight, self._named.bias
+        return weight.detach().double().cpu().numpy(), bias.detach().double().cpu().numpy()
+
+    def _probabilities(self, F: Floats) -> Floats:
+        """Return p(k|x) of the N classes of the pretraining for roots of means, shape (n, N)."""
+        weight, bias = self._layer
+        found: Floats = softmax(np.square(F) @ weight.T + bias, axis=1)
+        return found
+
+    def _likelier(self, F: Floats) -> Floats:
+        """Return r(x)^(1/D) for each row."""
+        ratios = len(self.shares_) * (self._probabilities(F) @ self.shares_)
+        powers: Floats = np.maximum(ratios, LEAST_RATIO) ** (1 / DIMENSION)
+        return powers
 
     def _as_new(self, X: Array) -> Floats:
         own = mean_distance(self.training_, None, self.n_neighbors)
+        if self.background:
+            own = own / self._likelier(self.training_)
         if self._kept is None:
             return own
         scores = np.empty(len(X))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from insphere.detectors.base.estimator import Array
@@ -89,9 +90,9 @@ class FeatureSVDD(PooledDetector):
     checkpoint_dir: str | PathLike[str] | None = None
     verbose: bool = False
 
-    def _prepare(self, X: Array) -> None:
+    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
         self._spec()  # report a wrong setting before any work
-        super()._prepare(X)
+        super()._prepare(X, labels)
 
     def _learn_from(self, X: Array) -> None:
         super()._learn_from(X)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from insphere.detectors.base.estimator import Array
@@ -134,10 +135,10 @@ class FeaturePatchSVDD(PatchDetector):
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _prepare(self, X: Array) -> None:
+    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
         keep_freed_memory()
         self._resolve()  # report a wrong setting before any work
-        super()._prepare(X)
+        super()._prepare(X, labels)
 
     def _learn_from(self, X: Array) -> Floats:
         spec = self._resolve()

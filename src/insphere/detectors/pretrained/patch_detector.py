@@ -168,13 +168,13 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
             parts.append(maps)
         return np.concatenate(parts)
 
-    def _begin(self, X: Array) -> None:
+    def _begin(self, X: Array, labels: NDArray[np.int64] | None) -> None:
         """Read the region and open the network for images such as X; fine-tune it if wanted."""
         self.region_: Mask | None = read_region(self.region)
         self.usual_: UsualScores | None = None
         self.scale_: float | None = self._resolve_scale((X.shape[1], X.shape[2]), X)
         self._open()
-        self._adapt(X)
+        self._adapt(X, labels)
         self.form_: Form = self._resolve_form((X.shape[1], X.shape[2]))
 
     def _resolve_scale(self, size: tuple[int, int], X: Array) -> float | None:
@@ -210,9 +210,9 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
             )
         )
 
-    def _prepare(self, X: Array) -> None:
+    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
         require_images(X, self)
-        self._begin(X)
+        self._begin(X, labels)
         self.guard_findings_: list[str] = self._findings()
 
     def _represent(self, X: Array) -> Half:

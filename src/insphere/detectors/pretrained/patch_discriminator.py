@@ -141,10 +141,10 @@ class PatchDiscriminator(PatchDetector):
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _prepare(self, X: Array) -> None:
+    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
         keep_freed_memory()
         self._resolve()  # report a wrong setting before any work
-        super()._prepare(X)
+        super()._prepare(X, labels)
 
     def _learn_from(self, X: Array) -> None:
         spec = self._resolve()

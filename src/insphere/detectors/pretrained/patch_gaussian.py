@@ -96,7 +96,7 @@ class PatchGaussian(PatchDetector):
     pooling: Pooling = "top"
     top_share: float = 0.03
 
-    def _prepare(self, X: Array) -> None:
+    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
         require(
             self.covariance in get_args(Covariance),
             f'covariance is "place" or "shared", but got {self.covariance!r}.',
@@ -107,7 +107,7 @@ class PatchGaussian(PatchDetector):
         )
         if self.directions is not None:
             require_count("directions", self.directions, 1)
-        super()._prepare(X)
+        super()._prepare(X, labels)
 
     def _learn_from(self, X: Array) -> Floats:
         moments = _Moments(self._n_places, self._blocks)

@@ -73,10 +73,10 @@ class PatchMemory(PatchDetector):
     bank_size: int = 2000
     reweighting: int = 0
 
-    def _prepare(self, X: Array) -> None:
+    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
         require_count("bank_size", self.bank_size, 1)
         require_count("reweighting", self.reweighting, 0)
-        super()._prepare(X)
+        super()._prepare(X, labels)
 
     def _learn_from(self, X: Array) -> Floats:
         F = self._patches(X, fitting=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from insphere.detectors.base.by_class import ByClass
@@ -48,10 +49,10 @@ class PooledDetector(ByClass, NetworkDetector, PooledFeatures):
         head = head.to(self._extractor.device)
         return nn.Sequential(*cast(nn.Sequential, self._vector_module()), head).eval()
 
-    def _prepare(self, X: Array) -> None:
+    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
         require_images(X, self)
         self._open()
-        self._adapt(X)
+        self._adapt(X, labels)
         self.guard_findings_ = self._findings()
 
     def _learn_from(self, X: Array) -> None:

@@ -19,6 +19,8 @@ from insphere.detectors.pretrained.patch_scores import Pooling
 from insphere.nets.discriminator import DiscriminatorNet
 from insphere.nets.patches import PatchSphere
 
+LEAST_RATIO = 1e-9
+
 
 class WhitenedDistance(nn.Module):
     """Length of (F − mean) times a matrix, (N, d) to (N,)."""
@@ -53,6 +55,47 @@ class ComponentError(nn.Module):
         centered = F - self.mean
         rest = centered - (centered @ self.components.T) @ self.components
         return rest.square().sum(dim=1)
+
+
+class DividedByLikelihood(nn.Module):
+    """A score divided by a power of N Σ p(k|x) s(k), for roots of means of the last map.
+
+    Parameters
+    ----------
+    score : torch.nn.Module
+        From vectors (N, d) to (N,).
+    weight, bias : ndarray, shapes (K, d) and (K,)
+        The layer from squared vectors to the logits of p.
+    shares : ndarray, shape (K,)
+        s.
+    exponent : float
+        The power.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    shares: Tensor
+
+    def __init__(
+        self,
+        score: nn.Module,
+        weight: NDArray[Any],
+        bias: NDArray[Any],
+        shares: NDArray[Any],
+        exponent: float,
+    ) -> None:
+        super().__init__()
+        self.score = score
+        self.exponent = exponent
+        for name, values in (("weight", weight), ("bias", bias), ("shares", shares)):
+            self.register_buffer(name, torch.from_numpy(values))
+
+    def forward(self, F: Tensor) -> Tensor:
+        """Score vectors."""
+        p = nn.functional.linear(F.square(), self.weight, self.bias).softmax(dim=1)
+        ratios = len(self.shares) * (p @ self.shares)
+        score: Tensor = self.score(F) / ratios.clamp_min(LEAST_RATIO) ** self.exponent
+        return score
 
 
 class SphereOfVectors(nn.Module):

@@ -151,7 +151,7 @@ class FlatDetector(ByClass):
         vectors = nn.Sequential(*self._vector_modules(), *self._scaling())
         return PixelMaps(vectors, self._projection(), head, self.image_shape_)
 
-    def _prepare(self, X: Array) -> None:
+    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
         require(
             self.preprocess in (None, "gcn"),
             f'preprocess is "gcn" or None, but got {self.preprocess!r}.',
@@ -162,7 +162,7 @@ class FlatDetector(ByClass):
             "of them out.",
         )
         if self.features is not None:
-            self._adopt_features(X)
+            self._adopt_features(X, labels)
 
     def _learn_from(self, X: Array) -> None:
         F = self._vectors(X)
@@ -255,14 +255,14 @@ class FlatDetector(ByClass):
             return self.pca
         return IMAGE_SHARE if self.image_shape_ is not None else self._table_share
 
-    def _adopt_features(self, X: Array) -> None:
+    def _adopt_features(self, X: Array, labels: NDArray[np.int64] | None) -> None:
         """Fit a copy of `features` to the training images."""
         from insphere.detectors.frozen_features.pretrained_features import unfitted_features
 
         component = unfitted_features(self.features)
         if component.random_state is None:
             component.random_state = self.random_state
-        self.features_ = component.fit(X)
+        self.features_ = component.fit(X, labels)
 
     def _vectors(self, X: Array) -> Floats:
         """Return the vector of each image before any other step, shape (n, d)."""

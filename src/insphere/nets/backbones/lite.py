@@ -104,10 +104,13 @@ def load(card: BackboneCard, weights: Path | None) -> Backbone:
         card.name
     )
     network.eval()
+    known = False
     if weights is None:
         card = replace(card, offset=_UNTRAINED[card.name])
     else:
-        load_into(network, read_weights(weights), card.name, str(weights))
+        found = read_weights(weights)
+        load_into(network, found, card.name, str(weights))
+        known = "_fc.weight" in found and "_fc.bias" in found
     fingerprint = weights_fingerprint(network)
     fold_pairs(network, _FOLDED)
     steps: dict[str, nn.Module] = {}
@@ -119,7 +122,7 @@ def load(card: BackboneCard, weights: Path | None) -> Backbone:
             blocks = [network._conv_stem, nn.ReLU6(), *blocks]
         steps[f"s{number}"] = nn.Sequential(*blocks)
     steps["head"] = nn.Sequential(network._conv_head, nn.ReLU6())
-    return StagedBackbone(card, fingerprint, steps)
+    return StagedBackbone(card, fingerprint, steps, network._fc if known else None)
 
 
 def _require(module: str, name: str = CARD.name) -> ModuleType:

@@ -20,12 +20,18 @@ class Backbone(nn.Module):
         What it is.
     fingerprint : str
         SHA-256 over its weights as they were read.
+    classifier : torch.nn.Linear, optional
+        The layer that named the classes it was pretrained on, from the mean of the last map; None
+        if it is not known.
     """
 
-    def __init__(self, card: BackboneCard, fingerprint: str) -> None:
+    def __init__(
+        self, card: BackboneCard, fingerprint: str, classifier: nn.Linear | None = None
+    ) -> None:
         super().__init__()
         self.card = card
         self.fingerprint = fingerprint
+        self.classifier = classifier
 
     def forward(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
         """Return the maps of some stages.
@@ -50,16 +56,20 @@ class StagedBackbone(Backbone):
 
     Parameters
     ----------
-    card, fingerprint
+    card, fingerprint, classifier
         As in `Backbone`.
     steps : mapping of str to torch.nn.Module
         Each stage's module, from the map before it to its own.
     """
 
     def __init__(
-        self, card: BackboneCard, fingerprint: str, steps: Mapping[str, nn.Module]
+        self,
+        card: BackboneCard,
+        fingerprint: str,
+        steps: Mapping[str, nn.Module],
+        classifier: nn.Linear | None = None,
     ) -> None:
-        super().__init__(card, fingerprint)
+        super().__init__(card, fingerprint, classifier)
         self.steps = nn.ModuleDict(dict(steps))
 
     def forward(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
