@@ -29,7 +29,8 @@ COLUMNS = {
 def rows_of(name: str) -> list[dict[str, Any]]:
     """Return the rows of a data set, each with the control if it is there."""
     found = list(read_rows(RESULTS / f"pretraining-{name}.jsonl"))
-    for control in read_rows(RESULTS / f"pretraining-untrained-{name}.jsonl"):
+    own = "cifar10" if name == LONGER else name  # the control does not depend on the epochs
+    for control in read_rows(RESULTS / f"pretraining-untrained-{own}.jsonl"):
         for row in found:
             if (row["normal"], row["seed"]) == (control["normal"], control["seed"]):
                 row["auc"] |= control["auc"]
