@@ -26,6 +26,7 @@ from insphere.workflows.fit_config import AUTO
 from insphere.workflows.inspecting import (
     FEWEST_PHOTOS,
     LONGEST_SIDE,
+    NETWORK_SIDE,
     InspectionPlan,
     learners,
     quick_method,
@@ -168,10 +169,7 @@ class NewInspection:
         await self._look()
 
     async def _defects_arrived(self) -> None:
-        learner = learners()[0]
-        if self.defects.n and self.method in ("", self.quick) and not self.by_class:
-            self.method = learner
-        elif not self.defects.n and self.method in learners():
+        if not self.defects.n and self.method in learners():
             self.method = self.quick
         if self.n and self.quick:
             self.methods.refresh()
@@ -251,23 +249,12 @@ class NewInspection:
         self.by_class = key == "kinds"
         if self.by_class:
             self.method = self.quick
-        elif self.defects.n and self.method == self.quick:
-            self.method = learners()[0]
         self.methods.refresh()
 
     @ui.refreshable_method
     def methods(self) -> None:
         """Show the ways to train, each with its time."""
         radio = Radio("Training", self.method, partial(setattr, self, "method"))
-        if self.defects.n:
-            for method in learners():
-                note = method_card(method).summary
-                if self.by_class:
-                    note = "knows one kind of part only"
-                elif method == learners()[0] or method in self.seconds:
-                    note += f"; {self._time(method)}"
-                title = f"Learn from the defects: {method_title(method)}"
-                radio.add(method, title, note, enabled=not self.by_class)
         note = "a method that suits most photos of parts"
         if self.defects.n:
             note += " and does not learn from the defects, so that they test it"
@@ -279,6 +266,17 @@ class NewInspection:
             "made-up damage decides which method suits your photos; up to 10 min, then training",
             enabled=self.n >= 20 and not self.by_class,
         )  # fmt: skip
+        if self.defects.n:
+            for method in learners():
+                note = method_card(method).summary
+                if self.by_class:
+                    note = "knows one kind of part only"
+                else:
+                    note += f"; photos are made small for it, no side over {NETWORK_SIDE} pixels"
+                    if method == learners()[0] or method in self.seconds:
+                        note += f"; {self._time(method)}"
+                title = f"Learn from the defects: {method_title(method)}"
+                radio.add(method, title, note, enabled=not self.by_class)
 
     def _time(self, method: str) -> str:
         found = self.seconds.get(method)
