@@ -86,8 +86,9 @@ class FormState:
 
     @property
     def normals(self) -> tuple[str, ...]:
-        """The normal classes, in the order of the source."""
-        return tuple(name for name in self.pictures if name == self.normal or name in self.also)
+        """The normal classes, in the order of the source; that of the choice until it is read."""
+        chosen = (self.normal, *self.also)
+        return tuple(name for name in self.pictures or chosen if name in chosen)
 
     def choice(self) -> RunChoice:
         """Return the selection as a run.
