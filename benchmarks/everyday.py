@@ -95,7 +95,7 @@ def watch(n: int = 10_000, kills: int = KILLS) -> None:
     """Drop files in bursts, and kill the watcher in each of them."""
     rng = random.Random(0)
     digits = load_dataset("mnist-5k", progress=False).images
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         folder, model, log = Path(place) / "in", Path(place) / "model", Path(place) / "log.csv"
         alarms = Path(place) / "alarms"
         folder.mkdir()
@@ -183,7 +183,7 @@ def _lines(log: Path) -> int:
 @app.command()
 def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
     """Score many photos in the studio as a visitor does, and sample memory and answers."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         folder = Path(place)
         good = pieces(folder / "good", 120, (height, width), seed=1)
         new = pieces(folder / "new", n, (height, width), seed=2, strange=10)
@@ -256,7 +256,7 @@ def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
 def first(n: int = 200, method: str = "", command_line: bool = True, studio: bool = True) -> None:
     """Time the README's commands, and the studio in a browser, to the first scored photo."""
     row: dict[str, Any] = {"suite": "first", "photos": n, "size": [480, 640]}
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         folder = Path(place)
         good = pieces(folder / "good", n, (480, 640), seed=1)
         new = pieces(folder / "new", 5, (480, 640), seed=2, strange=2)
@@ -290,7 +290,7 @@ def first(n: int = 200, method: str = "", command_line: bool = True, studio: boo
 def choose(n: int = 500, minutes: float = 10.0, method: str = "") -> None:
     """Time the choice of a method, the training of the winner (or of `method`) and one score."""
     row: dict[str, Any] = {"suite": "choose", "photos": n, "size": [480, 640], "minutes": minutes}
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
         folder = Path(place)
         pieces(folder / "good", n, (480, 640), seed=1)
         pieces(folder / "new", 6, (480, 640), seed=2)
