@@ -32,7 +32,43 @@ def link(text: str, address: str, css: str = "btn", *, download: bool = False) -
     return element
 
 
-class Radio:
+class _Choices:
+    """A group of buttons with a title, or with a picture, each of which can be selected."""
+
+    _roles: tuple[str, str]  # of the group, and of each button
+
+    def __init__(self, label: str, css: str) -> None:
+        self._buttons: dict[str, ui.element] = {}
+        self._group = ui.element("div").classes(css).props(f'role="{self._roles[0]}"')
+        self._group.props["aria-label"] = label
+
+    def add(self, key: str, title: str, note: str = "", *, enabled: bool = True) -> None:
+        """Add a button with a title and a note."""
+        text = f"<b>{escape(title)}</b>" + (f"<small>{escape(note)}</small>" if note else "")
+        button = self._add(key, "choice", text)
+        if not enabled:
+            button.props["disabled"] = True
+
+    def add_picture(self, key: str, picture: str) -> None:
+        """Add a button with a picture, given as HTML, and the key below it."""
+        button = self._add(key, "pic", f"{picture}<span>{escape(key)}</span>")
+        button.props["aria-label"] = key
+
+    def _add(self, key: str, css: str, text: str) -> ui.element:
+        with self._group:
+            button = ui.element("button").classes(css)
+            button.props(f'type="button" role="{self._roles[1]}"')
+        with button:
+            ui.html(text, sanitize=False).style("display:contents")
+        self._buttons[key] = button
+        button.on("click", lambda: self._click(key), args=[])
+        return button
+
+    def _click(self, key: str) -> Awaitable[None] | None:
+        raise NotImplementedError
+
+
+class Radio(_Choices):
     """A group of buttons of which one is selected; the arrow keys move the selection.
 
     Parameters
@@ -47,38 +83,21 @@ class Radio:
         Class of the group: "choices" or "pics".
     """
 
-    def __init__(self, label: str, selected: str, on_select: Handler, css: str = "choices") -> None:
-        self._selected, self._on_select = selected, on_select
-        self._buttons: dict[str, ui.element] = {}
-        self._group = ui.element("div").classes(css).props('role="radiogroup"')
-        self._group.props["aria-label"] = label
+    _roles = ("radiogroup", "radio")
 
-    def add(self, key: str, title: str, note: str = "", *, enabled: bool = True) -> None:
-        """Add a button with a title and a note."""
-        text = f"<b>{escape(title)}</b>" + (f"<small>{escape(note)}</small>" if note else "")
-        button = self._add(key, "choice", text)
-        if not enabled:
-            button.props["disabled"] = True
+    def __init__(self, label: str, selected: str, on_select: Handler, css: str = "choices") -> None:
+        super().__init__(label, css)
+        self._selected, self._on_select = selected, on_select
 
     def heading(self, text: str) -> None:
         """Add a line above the buttons that follow."""
         with self._group:
             ui.html(escape(text), sanitize=False, tag="h3")
 
-    def add_picture(self, key: str, picture: str) -> None:
-        """Add a button with a picture, given as HTML, and the key below it."""
-        button = self._add(key, "pic", f"{picture}<span>{escape(key)}</span>")
-        button.props["aria-label"] = key
-
     def _add(self, key: str, css: str, text: str) -> ui.element:
-        with self._group:
-            button = ui.element("button").classes(css).props('type="button" role="radio"')
-        with button:
-            ui.html(text, sanitize=False).style("display:contents")
-        self._buttons[key] = button
+        button = super()._add(key, css, text)
         for other in (next(iter(self._buttons)), key):
             self._mark(other)
-        button.on("click", lambda: self._select(key), args=[])
         return button
 
     def _mark(self, key: str) -> None:
@@ -93,7 +112,7 @@ class Radio:
         """Take the selection back, because something in another group was selected."""
         self._show("")
 
-    def _select(self, key: str) -> Awaitable[None] | None:
+    def _click(self, key: str) -> Awaitable[None] | None:
         self._show(key)
         return self._on_select(key)
 
@@ -104,7 +123,7 @@ class Radio:
             self._buttons[other].update()
 
 
-class Ticks:
+class Ticks(_Choices):
     """A group of buttons of which any number is selected, each by itself.
 
     Parameters
@@ -119,39 +138,27 @@ class Ticks:
         Class of the group: "choices" or "pics".
     """
 
+    _roles = ("group", "checkbox")
+
     def __init__(
         self, label: str, selected: Collection[str], on_change: Handler, css: str = "choices"
     ) -> None:
+        super().__init__(label, css)
         self._selected, self._on_change = set(selected), on_change
-        self._buttons: dict[str, ui.element] = {}
-        self._group = ui.element("div").classes(css).props('role="group"')
-        self._group.props["aria-label"] = label
-
-    def add(self, key: str, title: str, note: str = "") -> None:
-        """Add a button with a title and a note."""
-        text = f"<b>{escape(title)}</b>" + (f"<small>{escape(note)}</small>" if note else "")
-        self._add(key, "choice", text)
-
-    def add_picture(self, key: str, picture: str) -> None:
-        """Add a button with a picture, given as HTML, and the key below it."""
-        button = self._add(key, "pic", f"{picture}<span>{escape(key)}</span>")
-        button.props["aria-label"] = key
 
     def _add(self, key: str, css: str, text: str) -> ui.element:
-        with self._group:
-            button = ui.element("button").classes(css).props('type="button" role="checkbox"')
-        with button:
-            ui.html(text, sanitize=False).style("display:contents")
-        button.props["aria-checked"] = "true" if key in self._selected else "false"
-        self._buttons[key] = button
-        button.on("click", lambda: self._turn(key), args=[])
+        button = super()._add(key, css, text)
+        self._mark(key)
         return button
 
-    def _turn(self, key: str) -> Awaitable[None] | None:
+    def _mark(self, key: str) -> None:
+        checked = key in self._selected
+        self._buttons[key].props["aria-checked"] = "true" if checked else "false"
+
+    def _click(self, key: str) -> Awaitable[None] | None:
         self._selected ^= {key}
-        button = self._buttons[key]
-        button.props["aria-checked"] = "true" if key in self._selected else "false"
-        button.update()
+        self._mark(key)
+        self._buttons[key].update()
         return self._on_change([other for other in self._buttons if other in self._selected])
 
 
