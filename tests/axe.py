@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 GRAVE = ("serious", "critical")
@@ -19,3 +20,16 @@ def grave_violations(page: Any) -> list[str]:
         if one["impact"] in GRAVE
         for node in one["nodes"]
     ]
+
+
+def check_pages(page: Any, address: str, paths: Iterable[str]) -> None:
+    """Check that pages fit into narrow and wide windows and have no grave violation."""
+    for width in (390, 1280):
+        page.set_viewport_size({"width": width, "height": 844})
+        for path in paths:
+            page.goto(address + path)
+            page.wait_for_selector("h1")
+            page.wait_for_timeout(500)
+            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wide <= 0, f"{path} is {wide} pixels too wide"
+            assert grave_violations(page) == [], path

@@ -8,7 +8,7 @@ import zipfile
 
 import pytest
 
-from axe import grave_violations
+from axe import check_pages, grave_violations
 from insphere.cli import main
 from insphere.detectors.model_folder import load_detector
 from insphere.experiments.store.inspections import Inspections
@@ -278,15 +278,7 @@ def test_a_zip_with_good_and_defective_photos_asks_which_is_which(visit, photos,
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_the_pages(studio, visit, trained, scheme):
     page = visit("/", color_scheme=scheme)
-    for width in (390, 1280):
-        page.set_viewport_size({"width": width, "height": 844})
-        for path in ("/photos", *trained):
-            page.goto(studio.address + path)
-            page.wait_for_selector("h1")
-            page.wait_for_timeout(500)
-            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert wide <= 0, f"{path} is {wide} pixels too wide"
-            assert grave_violations(page) == [], path
+    check_pages(page, studio.address, ("/photos", *trained))
     page.click("[data-test=shot-large]")
     page.wait_for_selector("[data-test=enlarged-large]")
     page.wait_for_timeout(500)  # until it is opaque

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from axe import grave_violations
+from axe import check_pages, grave_violations
 from insphere.experiments.execution.inspection_worker import do
 from insphere.experiments.store.inspection_models import Inspection
 from insphere.experiments.store.inspections import Inspections
@@ -335,12 +335,4 @@ def test_a_method_that_learns_from_defects_says_what_that_means(studio, visit, d
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_the_pages_of_kinds(studio, visit, kinds, scheme):
     page = visit("/", color_scheme=scheme)
-    for width in (390, 1280):
-        page.set_viewport_size({"width": width, "height": 844})
-        for path in kinds:
-            page.goto(studio.address + path)
-            page.wait_for_selector("h1")
-            page.wait_for_timeout(500)
-            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert wide <= 0, f"{path} is {wide} pixels too wide"
-            assert grave_violations(page) == [], path
+    check_pages(page, studio.address, kinds)
