@@ -39,7 +39,8 @@ class _Choices:
 
     def __init__(self, label: str, css: str) -> None:
         self._buttons: dict[str, ui.element] = {}
-        self._group = ui.element("div").classes(css).props(f'role="{self._roles[0]}"')
+        self._group = ui.element("div").classes(css)
+        self._group.props["role"] = self._roles[0]
         self._group.props["aria-label"] = label
 
     def add(self, key: str, title: str, note: str = "", *, enabled: bool = True) -> None:
@@ -56,8 +57,8 @@ class _Choices:
 
     def _add(self, key: str, css: str, text: str) -> ui.element:
         with self._group:
-            button = ui.element("button").classes(css)
-            button.props(f'type="button" role="{self._roles[1]}"')
+            button = ui.element("button").classes(css).props('type="button"')
+            button.props["role"] = self._roles[1]
         with button:
             ui.html(text, sanitize=False).style("display:contents")
         self._buttons[key] = button
