@@ -34,7 +34,14 @@ from insphere.scoring.reviews import ReviewCounts
 from insphere.workflows.group_table import GROUPS
 
 # ruff: isort: split
-from sqlalchemy import ColumnElement, Select, func, literal_column, select, update  # `store` says if missing
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    func,
+    literal_column,
+    select,
+    update,
+)  # `store` says if missing
 
 Job = Literal["train", "score"]
 JOBS: tuple[Job, ...] = ("train", "score")
@@ -341,7 +348,9 @@ class Inspections:
         each = [func.count().filter(*_conditions(shown)) for shown in SHOWN]
         every = (func.count(), func.count().filter(Photo.done.is_(True)), *each)
         with self.store.reading() as session:
-            total, done, *numbers = session.execute(select(*every).where(Photo.batch == batch)).one()
+            total, done, *numbers = session.execute(
+                select(*every).where(Photo.batch == batch)
+            ).one()
         return PhotoCounts(done, total, dict(zip(SHOWN, numbers, strict=True)))
 
     def place(self, photo: Photo, shown: Shown) -> int | None:
