@@ -109,9 +109,7 @@ def main() -> None:
         browser.close()
 
 
-def of_groups(
-    page: Page, address: str, folder: Path, good: list[Path], look_at: Path
-) -> str:
+def of_groups(page: Page, address: str, folder: Path, good: list[Path], look_at: Path) -> str:
     """Train on photos in two folders, as kinds and groups; return the detector's address."""
     packed, bad = folder / "groups.zip", folder / "bad.zip"
     with zipfile.ZipFile(packed, "w") as archive:

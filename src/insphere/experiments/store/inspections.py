@@ -33,7 +33,14 @@ from insphere.experiments.store.run_store import Store
 from insphere.scoring.reviews import ReviewCounts
 
 # ruff: isort: split
-from sqlalchemy import ColumnElement, Select, func, literal_column, select, update  # `store` says if missing
+from sqlalchemy import (  # `store` says if missing
+    ColumnElement,
+    Select,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 Job = Literal["train", "score"]
 JOBS: tuple[Job, ...] = ("train", "score")
@@ -336,7 +343,8 @@ class Inspections:
         each = [func.count().filter(*_conditions(shown)) for shown in SHOWN]
         every = (func.count(), func.count().filter(Photo.done.is_(True)), *each)
         with self.store.reading() as session:
-            total, done, *numbers = session.execute(select(*every).where(Photo.batch == batch)).one()
+            row = session.execute(select(*every).where(Photo.batch == batch)).one()
+        total, done, *numbers = row
         return PhotoCounts(done, total, dict(zip(SHOWN, numbers, strict=True)))
 
     def place(self, photo: Photo, shown: Shown) -> int | None:
