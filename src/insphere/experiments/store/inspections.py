@@ -31,6 +31,7 @@ from insphere.experiments.store.inspection_models import (
 )
 from insphere.experiments.store.run_store import Store
 from insphere.scoring.reviews import ReviewCounts
+from insphere.workflows.group_table import GROUPS
 
 # ruff: isort: split
 from sqlalchemy import (  # `store` says if missing
@@ -106,6 +107,10 @@ class Inspections:
     def defects(self, identity: str) -> Path:
         """Return the folder of photos of defects of an inspection, which need not exist."""
         return self.folder(identity) / DEFECTS
+
+    def groups(self, identity: str) -> Path:
+        """Return the table of groups of an inspection, which need not exist."""
+        return self.folder(identity) / GROUPS
 
     def reference(self, identity: str) -> Path:
         """Return the file of the mean good photo, which need not exist."""
