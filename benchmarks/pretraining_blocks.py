@@ -13,8 +13,8 @@ from tables_of_rows import markdown, spread
 
 RESULTS = Path(__file__).parent / "results"
 SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
-LONGER = "40-epochs-cifar10"
-MEASURED = SETS | {LONGER: "CIFAR-10, 40 epochs of pretraining"}
+LONGER = {f"{epochs}-epochs-cifar10": epochs for epochs in (40, 180)}
+MEASURED = SETS | {name: f"CIFAR-10, {n} epochs of pretraining" for name, n in LONGER.items()}
 HEADS = ("center", "ellipsoid", "neighbors")
 COLUMNS = {
     "best": "best recipe",
@@ -29,7 +29,7 @@ COLUMNS = {
 def rows_of(name: str) -> list[dict[str, Any]]:
     """Return the rows of a data set, each with the control if it is there."""
     found = list(read_rows(RESULTS / f"pretraining-{name}.jsonl"))
-    own = "cifar10" if name == LONGER else name  # the control does not depend on the epochs
+    own = "cifar10" if name in LONGER else name  # the control does not depend on the epochs
     for control in read_rows(RESULTS / f"pretraining-untrained-{own}.jsonl"):
         for row in found:
             if (row["normal"], row["seed"]) == (control["normal"], control["seed"]):

@@ -34,14 +34,14 @@ from insphere.scoring.reviews import ReviewCounts
 from insphere.workflows.group_table import GROUPS
 
 # ruff: isort: split
-from sqlalchemy import (
+from sqlalchemy import (  # `store` says if missing
     ColumnElement,
     Select,
     func,
     literal_column,
     select,
     update,
-)  # `store` says if missing
+)
 
 Job = Literal["train", "score"]
 JOBS: tuple[Job, ...] = ("train", "score")
@@ -348,9 +348,8 @@ class Inspections:
         each = [func.count().filter(*_conditions(shown)) for shown in SHOWN]
         every = (func.count(), func.count().filter(Photo.done.is_(True)), *each)
         with self.store.reading() as session:
-            total, done, *numbers = session.execute(
-                select(*every).where(Photo.batch == batch)
-            ).one()
+            row = session.execute(select(*every).where(Photo.batch == batch)).one()
+        total, done, *numbers = row
         return PhotoCounts(done, total, dict(zip(SHOWN, numbers, strict=True)))
 
     def place(self, photo: Photo, shown: Shown) -> int | None:
