@@ -30,6 +30,7 @@ from insphere.training.heads.table import HEADS
 from insphere.training.pretraining.table import PRETRAININGS
 
 Z_SCORE = "z-score"
+EACH = "each"  # in an address: a detector for each normal class
 MOST_EPOCHS = 1000
 LONGEST = 10_000  # characters of names in an address
 
@@ -53,6 +54,7 @@ class FormState:
         self.problem = ""
         self.normal = given.get("normal", "")
         self.also = _names(given.get("also", ""))  # further normal classes
+        self.by_class = given.get("models") == EACH
         method, objective = find_method(given.get("method", "")), given.get("objective", "")
         self.method = method if method and method in installed_methods() else BASELINE
         self.objective = "soft-boundary" if objective == "soft-boundary" else "one-class"
@@ -112,6 +114,7 @@ class FormState:
             pretraining=self.pretraining,
             head=self.head,
             false_alarm_rate=self.rate() if self.held_out else None,
+            by_class=self.by_class and len(self.normals) > 1,
             seed=self.seed,
         )
 
@@ -143,6 +146,7 @@ class FormState:
             "dataset": self.source.key,
             "normal": self.normal,
             "also": json.dumps(self.also) if self.also else "",
+            "models": EACH if self.by_class and self.also else "",
             "method": self.method,
             "objective": self.objective,
             "options": ",".join(self.options),
@@ -164,6 +168,7 @@ def address_of(source: Source, spec: RunSpec) -> str:
         "dataset": source.key,
         "normal": spec.normal[0],
         "also": json.dumps(list(spec.normal[1:])) if len(spec.normal) > 1 else "",
+        "models": EACH if spec.by_class else "",
         "method": spec.method,
         "options": ",".join(option_keys(spec.params)),
         "pretrain": given.get("pretrain_epochs"),
