@@ -122,6 +122,7 @@ def of_groups(page: Page, address: str, folder: Path, good: list[Path], look_at:
     give(page, [packed])
     page.wait_for_selector("[data-test=take-folder]")
     show(page, look_at, "folders")
+    page.click("[aria-label='Folders of good parts'] [role=checkbox][aria-checked=false]")
     page.click("[data-test=take-folder]:has-text('these folders')")
     page.wait_for_selector("input[name=by-folder]")
     page.wait_for_function("document.querySelector('[data-test=defect-photos]').ready")

@@ -25,7 +25,7 @@ from insphere.experiments.runs.run_builder import (
     trained_on,
 )
 from insphere.experiments.runs.spec import RunSpec
-from insphere.studio.app_state import Studio, class_pictures, split_of
+from insphere.studio.app_state import Studio, class_pictures, images_of, split_of
 from insphere.studio.controls import whole_number
 from insphere.studio.image_sources import Source
 from insphere.training.heads.table import HEADS
@@ -154,6 +154,11 @@ class FormState:
         """Return the number of images that the network is trained on."""
         held_out = self.held_out and self.rate() is not None
         return max(1, trained_on(self._normals(), held_out=held_out))
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """Return (C, H, W) of the images."""
+        height, width, channels = images_of(self.source.dataset).images.shape[1:]
+        return channels, height, width
 
     def _normals(self) -> int:
         """Count the normal training images; 0 if the classes cannot be split."""

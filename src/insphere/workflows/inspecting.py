@@ -18,7 +18,7 @@ from insphere.data.letterbox import choose_canvas
 from insphere.data.load import load_paths
 from insphere.data.pixels import open_image
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.registry import METHODS, build_detector, method_card
+from insphere.detectors.registry import METHODS, method_card
 from insphere.errors import DataError, SpecError
 from insphere.explain.heat import HeatScale, heat_method
 from insphere.scoring.affordable import Affordable, affordable
@@ -405,7 +405,7 @@ def _method(
         raise SpecError("Methods are compared on one kind of part only: name a method instead.")
     if len(training_index(data)) < FEWEST:
         return quick_method(data.image_shape[:2]), {}, None
-    with_maps = [one for one in CANDIDATES if _draws_maps(one)]
+    with_maps = [one for one in CANDIDATES if one.draws_maps]
     fitting, _ = applicable(with_maps, data.image_shape, len(data))
     choice = choose(
         data,
@@ -417,11 +417,6 @@ def _method(
     if choice.stopped:
         raise KeyboardInterrupt
     return choice.best.method, choice.best.params, choice
-
-
-def _draws_maps(candidate: Candidate) -> bool:
-    """Whether a candidate says where an anomaly is, without covering the photo piece by piece."""
-    return hasattr(build_detector(candidate.method, dict(candidate.params), seed=0), "anomaly_map")
 
 
 def seconds_for_folder(source: str, method: str, rate: float) -> float:

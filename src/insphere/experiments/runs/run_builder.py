@@ -19,7 +19,7 @@ from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.experiments.runs.spec import ANOMALIES, BY_CLASS, RunSpec
 from insphere.modalities.examples import kind_of_example
 from insphere.scoring.thresholds import conformal_calibration_size
-from insphere.training.recipe import parse_recipe
+from insphere.training.recipe import best_recipe, is_for_best, parse_recipe
 
 RecipeName = Literal["fast", "paper", "best"]
 BASELINE = "deep-svdd"
@@ -206,18 +206,32 @@ def installed_methods() -> list[str]:
     return [method for method, needs in comparable_methods().items() if not needs]
 
 
-def epochs_by_recipe(method: str, recipe: str, images: int) -> tuple[int, ...]:
+def epochs_by_recipe(
+    method: str, recipe: str, images: int, shape: tuple[int, ...]
+) -> tuple[int, ...]:
     """Return the epochs of each phase for a number of training images; empty without a recipe.
+
+    Parameters
+    ----------
+    method, recipe : str
+        Which.
+    images : int
+        How many are trained on.
+    shape : tuple of int
+        (C, H, W) of each.
 
     Examples
     --------
-    >>> epochs_by_recipe("deep-svdd", "fast", 6000), epochs_by_recipe("deep-svdd", "fast", 200)
-    ((17, 10), (500, 250))
+    >>> [epochs_by_recipe("deep-svdd", "fast", n, (1, 28, 28)) for n in (6000, 200)]
+    [(17, 10), (500, 250)]
+    >>> epochs_by_recipe("deep-svdd", "best", 5000, (3, 32, 32))
+    (40, 0)
     """
     known = settings_of(method)
     if "recipe" not in known:
         return ()
-    found = parse_recipe(recipe)
+    best = recipe == "best" and is_for_best(shape)
+    found = best_recipe(shape) if best else parse_recipe(recipe)
     pretrain = found.pretrain.epochs_for(images)
     return (pretrain, found.train.epochs_for(images)) if "pretrain_epochs" in known else (pretrain,)
 

@@ -249,9 +249,8 @@ class ComparePage:
         form, own = self.form, settings_of(self.form.method)
         if "recipe" in own:
             radio = Radio("Recipe", form.recipe, partial(self._set, "recipe"))
-            epochs = {
-                name: epochs_by_recipe(form.method, name, form.trained_on()) for name in RECIPES
-            }
+            count, shape = form.trained_on(), form.image_shape()
+            epochs = {name: epochs_by_recipe(form.method, name, count, shape) for name in RECIPES}
             for name, title in RECIPES.items():
                 radio.add(name, title, recipe_note(name, epochs))
         else:
