@@ -119,7 +119,10 @@ def test_the_studio_shows_known_anomalies_to_a_method_that_learns(studio, visit)
     page.wait_for_url("**/runs/*")
     page.wait_for_selector("[data-test=labelled]", timeout=WAIT)
     said = page.inner_text("[data-test=labelled]")
-    assert "images of 5 that are labelled as anomalous; baseline and controls were not" in said
+    assert (
+        "images of the class 5 that are labelled as anomalous; baseline and controls were not"
+        in said
+    )
     assert "on anomalies of classes that it never saw" in said
     assert "share=0.1" in page.get_attribute(".crumb a", "href")
     store = Store(studio.store_path)

@@ -139,7 +139,9 @@ def labelled(run: Run) -> str:
     use = run.row().get("labels") or {}
     if "labelled_anomalies" not in use:
         return ""
-    names = escape(", ".join(use["anomalous_classes"]))
+    classes = use["anomalous_classes"]
+    which = "the class " if len(classes) == 1 else "the classes "
+    which += escape(", ".join(classes))
     parts = [
         f"{formatting.percent(use[key])} % on {words}"
         for key, words in (
@@ -151,7 +153,7 @@ def labelled(run: Run) -> str:
     said = f" Its AUC is {' and '.join(parts)}." if parts else ""
     images = "image" if use["labelled_anomalies"] == 1 else "images"
     return (
-        f"It was shown {use['labelled_anomalies']:,} {images} of {names} that are labelled as "
+        f"It was shown {use['labelled_anomalies']:,} {images} of {which} that are labelled as "
         f"anomalous; baseline and controls were not.{said}"
     )
 

@@ -223,10 +223,11 @@ class ComparePage:
                 for name in others:
                     ticks.add_picture(name, formatting.picture(form.pictures[name], ""))
                 shares = [(f"{one:g}", f"{100 * one:g} %") for one in SHARES]
-                controls.select(
-                    "Share of the training images", shares, f"{form.share:g}",
-                    lambda key: self._set("share", float(key)),
-                )  # fmt: skip
+                with ui.element("div").classes("row"):
+                    controls.select(
+                        "Share of the training images", shares, f"{form.share:g}",
+                        lambda key: self._set("share", float(key)),
+                    )  # fmt: skip
 
     @ui.refreshable_method
     def methods(self) -> None:
