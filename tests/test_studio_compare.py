@@ -13,6 +13,7 @@ import zipfile
 import pytest
 import yaml
 
+from insphere.experiments.execution.queue import Queue
 from insphere.experiments.store.run_record import Run
 from insphere.experiments.store.run_store import Store
 
@@ -163,6 +164,8 @@ def test_reload_second_visitor_cancel_and_continue(studio, visit):
     watcher.wait_for_selector(at_work, state="detached")
     assert run_of(studio, page).reason == "Cancelled."
     assert list((studio.store_path.with_suffix("") / "checkpoints").rglob("*.safetensors"))
+    for one in (other, watcher):  # drawing the training on every page takes longer than training
+        one.close()
     page.click("[data-test=continue]")
     page.wait_for_selector("[data-state=running], [data-state=queued]")
     page.wait_for_selector("[data-test=auc]", timeout=WAIT)
@@ -200,6 +203,9 @@ def test_runs_outlive_the_server_and_a_killed_worker_is_told(studio, visit):
     os.kill(worker, signal.SIGKILL)
     page.wait_for_selector("[data-state=interrupted]")
     assert "killed" in page.inner_text("[data-state]")
+    store = Store(studio.store_path)  # the baseline, which takes as long, is of no use
+    Queue(store).cancel([run.identity for run in store.runs(states=("running", "queued"))])
+    store.close()
 
 
 def test_what_is_no_zip_of_classes_is_refused_politely(visit, tmp_path):
@@ -217,7 +223,7 @@ def test_what_is_no_zip_of_classes_is_refused_politely(visit, tmp_path):
 
 
 def test_train_is_heard_right_after_a_choice(visit, studio):
-    page = visit("/compare?dataset=digits-8x8&normal=3")
+    page = visit(f"/compare?{SHORT}&normal=3")
     page.evaluate("""() => {
         [...document.querySelectorAll("[role=radio]")]
             .find((one) => one.textContent.includes("Isolation forest")).click();
@@ -261,7 +267,7 @@ def test_images_of_ones_own_become_a_choice(visit, tmp_path):
                 file = io.BytesIO()
                 Image.fromarray(pixels).save(file, "PNG")
                 archive.writestr(f"{kind}/{number_}.png", file.getvalue())
-    page = visit("/compare?dataset=digits-8x8")
+    page = visit(f"/compare?{SHORT}")  # also of the baseline
     page.click("summary:has-text('your own')")
     page.set_input_files("input[type=file]", path)
     page.wait_for_selector("[role=radio][aria-label='good']")
