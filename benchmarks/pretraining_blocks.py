@@ -13,8 +13,9 @@ from tables_of_rows import markdown, spread
 
 RESULTS = Path(__file__).parent / "results"
 SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
-LONGER = "40-epochs-cifar10"
-MEASURED = SETS | {LONGER: "CIFAR-10, 40 epochs of pretraining"}
+EPOCHS = {"10-epochs-cifar10": 10, "cifar10": 40, "180-epochs-cifar10": 180}
+"""Of pretraining, where it was measured with several numbers of them."""
+MEASURED = SETS | {name: f"CIFAR-10, {epochs} epochs" for name, epochs in EPOCHS.items()}
 HEADS = ("center", "ellipsoid", "neighbors")
 COLUMNS = {
     "best": "best recipe",
@@ -29,7 +30,7 @@ COLUMNS = {
 def rows_of(name: str) -> list[dict[str, Any]]:
     """Return the rows of a data set, each with the control if it is there."""
     found = list(read_rows(RESULTS / f"pretraining-{name}.jsonl"))
-    own = "cifar10" if name == LONGER else name  # the control does not depend on the epochs
+    own = "cifar10" if name in EPOCHS else name  # the control does not depend on the epochs
     for control in read_rows(RESULTS / f"pretraining-untrained-{own}.jsonl"):
         for row in found:
             if (row["normal"], row["seed"]) == (control["normal"], control["seed"]):

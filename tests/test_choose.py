@@ -18,8 +18,8 @@ from insphere.detectors.registry import method_card
 from insphere.errors import SpecError
 from insphere.synthetic_anomalies import KINDS
 from insphere.workflows import fitting
-from insphere.workflows.choose import UNKNOWN, _rows, choose
-from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable
+from insphere.workflows.choose import UNKNOWN, Choice, _rows, choose
+from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable, preferred
 from insphere.workflows.choosing.challenges import HALVES, make_challenges
 from insphere.workflows.choosing.judging import Scores, combined, judge
 from insphere.workflows.fit_config import FitConfig
@@ -164,6 +164,26 @@ def test_the_simpler_one_leads_unless_another_is_clearly_better() -> None:
     assert judge(hardly).proxy >= judge(good).proxy
     rows = _rows(by_name, {"knn": good, "kde": clearly}, seconds, 0)
     assert rows[0].name == "kde"
+
+
+def test_on_photographs_those_that_mark_the_place_are_preferred() -> None:
+    names = [one.name for one in CANDIDATES]
+    assert [one.name for one in preferred(CANDIDATES, (28, 28, 1))] == names
+    first = preferred(CANDIDATES, (480, 640, 3))
+    assert sorted(one.name for one in first) == sorted(names)
+    assert first[0].draws_maps
+    assert not first[-1].draws_maps
+    rng = np.random.default_rng(0)
+    noise, origin = rng.normal(size=(2, 40)), np.arange(40)
+    alike = {
+        "feature-mahalanobis": scores_of(noise[0], noise[1] + 1.0, origin),
+        "patch-gaussian": scores_of(noise[0], noise[1] + 0.99, origin),
+    }
+    for shape, leader in (((64, 64, 1), "feature-mahalanobis"), ((65, 80, 3), "patch-gaussian")):
+        by_name = {one.name: one for one in preferred(CANDIDATES, shape)}
+        choice = Choice(_rows(by_name, alike, dict.fromkeys(alike, 1.0), 0), {}, 40, 40, 1.0)
+        assert choice.best.name == leader
+    assert "patch-gaussian marks the place" in choice.sentence
 
 
 def test_it_continues_where_it_was_stopped(threes, tmp_path) -> None:

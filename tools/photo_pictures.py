@@ -76,6 +76,7 @@ def main() -> None:
         page.wait_for_url(re.compile("/photos/[0-9a-f]{12}/[0-9a-f]{12}"))
         page.wait_for_selector(f"text={len(new)} of {len(new)}")
         queue = page.url
+        groups = of_groups(page, address, Path(place), good, look_at) if look_at else detector
         for scheme, name in (("light", "photos-queue.png"), ("dark", "photos-queue-dark.png")):
             page = opened(browser, queue, scheme)
             page.wait_for_selector("[data-test=shot-map]")
@@ -91,7 +92,7 @@ def main() -> None:
         keep(page, "photos-known.png", 730)
         everything = {
             "start": address, "photos": f"{address}/photos", "known": detector, "queue": queue,
-            "all": f"{queue.partition('?')[0]}?show=all",
+            "all": f"{queue.partition('?')[0]}?show=all", "groups": groups,
             "unreadable": f"{queue.partition('?')[0]}?show=unreadable",
             "no-detector": f"{address}/photos/{12 * '0'}",
         }  # fmt: skip
@@ -106,6 +107,34 @@ def main() -> None:
                     show(page, look_at, f"enlarged-{scheme}")
                 page.close()
         browser.close()
+
+
+def of_groups(page: Page, address: str, folder: Path, good: list[Path], look_at: Path) -> str:
+    """Train on photos in two folders, as kinds and groups; return the detector's address."""
+    packed, bad = folder / "groups.zip", folder / "bad.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number, path in enumerate(good):
+            archive.write(path, f"{'early' if number % 2 else 'late'}/{path.name}")
+    with zipfile.ZipFile(bad, "w") as archive:
+        for path in sorted((folder / "new").iterdir())[:5]:
+            archive.write(path, path.name)
+    page.goto(f"{address}/photos")
+    give(page, [packed])
+    page.wait_for_selector("[data-test=take-folder]")
+    show(page, look_at, "folders")
+    page.click("[aria-label='Folders of good parts'] [role=checkbox][aria-checked=false]")
+    page.click("[data-test=take-folder]:has-text('these folders')")
+    page.wait_for_selector("input[name=by-folder]")
+    page.wait_for_function("document.querySelector('[data-test=defect-photos]').ready")
+    page.set_input_files("[data-test=defect-files]", [bad])
+    page.wait_for_selector("[data-test=n-defects]")
+    page.click("[role=radio]:has-text('Each is a kind of its own')")
+    page.check("input[name=by-folder]")
+    show(page, look_at, "kinds-and-defects")
+    page.click("[data-test=no-defects]")
+    page.click("[data-test=train-photos]")
+    page.wait_for_selector("[data-state=finished]")
+    return page.url
 
 
 def show(page: Page, folder: Path | None, name: str) -> None:

@@ -108,7 +108,7 @@ GroupBy = Annotated[
     typer.Option(
         "--group-by",
         help="Count false alarms by group, such as camera or shift: class, folder (folder:2 is the "
-        "one above it), TABLE.csv:COLUMN (files in its first column), or a column of a table.",
+        "one above it), TABLE.csv:COLUMN (files in another column), or a column of a table.",
         metavar="WHAT",
     ),
 ]

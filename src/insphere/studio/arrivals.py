@@ -83,16 +83,25 @@ class Arrivals:
             if _parent(name) not in folders:
                 (here / file).unlink(missing_ok=True)
 
-    def arrange(self, ticket: str) -> None:
-        """Put photos that came from several folders into one for each, under their own names."""
-        here, folders = self.photos(ticket), self.folders(ticket)
+    def arrange(self, ticket: str) -> dict[str, str]:
+        """Put photos that came from several folders into one for each, under their own names.
+
+        Returns
+        -------
+        dict of str to str
+            By the file of each photo in `names`, where it lies now.
+        """
+        here, folders, names = self.photos(ticket), self.folders(ticket), self.names(ticket)
         if len(folders) < 2:
-            return
+            return {file: file for file, _ in names}
         called = short_names(folders)
-        for file, name in self.names(ticket):
+        moved = {}
+        for file, name in names:
             folder = here / called[_parent(name)]
             folder.mkdir(exist_ok=True)
-            (here / file).rename(free_place(folder, PurePosixPath(name).name))
+            place = (here / file).rename(free_place(folder, PurePosixPath(name).name))
+            moved[file] = place.relative_to(here).as_posix()
+        return moved
 
     async def receive(self, ticket: str, name: str, content: AsyncIterator[bytes]) -> Path:
         """Save one file as it arrives.

@@ -18,25 +18,38 @@ SETTLED = 0.5  # seconds without a change before something is measured
 _measured: dict[str, Estimate] = {}
 
 
-def show(studio: Studio, spec: RunSpec, baseline: RunSpec) -> None:
-    """Show the estimated time of a run and its baseline, without those that are finished."""
+def show(
+    studio: Studio, spec: RunSpec, baseline: RunSpec, counterpart: RunSpec | None = None
+) -> None:
+    """Show the estimated time of a run and its baseline, without those that are finished.
+
+    Parameters
+    ----------
+    studio : Studio
+        The studio that trains.
+    spec, baseline : RunSpec
+        The run and its baseline.
+    counterpart : RunSpec, optional
+        The same for all normal classes together, which a run by class brings along.
+    """
     place = html('<p class="estimate muted" data-test="estimate">Estimating the time…</p>')
     place.props('aria-live="polite"')
+    beside = [counterpart] if counterpart is not None and spec.by_class else []
+    specs = {one.identity: one for one in (spec, *beside, baseline)}
 
     async def settle() -> None:
-        text = await _sentence(studio, spec, baseline)
+        text = await _sentence(studio, list(specs.values()))
         if not place.is_deleted:  # the form may have changed in the meantime
             place.set_content(text)
 
     ui.timer(SETTLED, settle, once=True)
 
 
-async def _sentence(studio: Studio, spec: RunSpec, baseline: RunSpec) -> str:
+async def _sentence(studio: Studio, specs: list[RunSpec]) -> str:
     """Return the sentence as HTML."""
-    specs = list({one.identity: one for one in (spec, baseline)}.values())
     missing = [one for one in specs if not _known(studio, one)]
     if not missing:
-        what = "This run is" if spec == baseline else "This run and its baseline are"
+        what = ("This run is", "This run and its baseline are", "These runs are")[len(specs) - 1]
         text = f"{what} finished already. The result is shown at once."
         return f'<p class="estimate" data-test="estimate">{text}</p>'
     try:
@@ -45,7 +58,7 @@ async def _sentence(studio: Studio, spec: RunSpec, baseline: RunSpec) -> str:
         return f'<p class="muted" data-test="estimate">{escape(str(error))}</p>'
     seconds = [one.seconds for one in estimates]
     total = max(seconds) if studio.queue.workers > 1 else sum(seconds)
-    what = "the run and its baseline" if len(missing) > 1 else "the run"
+    what = ("the run", "the run and its baseline", "the three runs")[len(missing) - 1]
     return (
         f'<p class="estimate" data-test="estimate"><b>{formatting.about(total).capitalize()}</b> '
         f"for {what}<br><small>{escape(estimates[0].source)}</small></p>"

@@ -23,13 +23,14 @@ from insphere.experiments.runs.run_builder import (
     trained_on,
 )
 from insphere.experiments.runs.spec import RunSpec
-from insphere.studio.app_state import Studio, class_pictures, split_of
+from insphere.studio.app_state import Studio, class_pictures, images_of, split_of
 from insphere.studio.controls import whole_number
 from insphere.studio.image_sources import Source
 from insphere.training.heads.table import HEADS
 from insphere.training.pretraining.table import PRETRAININGS
 
 Z_SCORE = "z-score"
+EACH = "each"  # in an address: a detector for each normal class
 MOST_EPOCHS = 1000
 LONGEST = 10_000  # characters of names in an address
 
@@ -53,6 +54,7 @@ class FormState:
         self.problem = ""
         self.normal = given.get("normal", "")
         self.also = _names(given.get("also", ""))  # further normal classes
+        self.by_class = given.get("models") == EACH
         method, objective = find_method(given.get("method", "")), given.get("objective", "")
         self.method = method if method and method in installed_methods() else BASELINE
         self.objective = "soft-boundary" if objective == "soft-boundary" else "one-class"
@@ -112,6 +114,7 @@ class FormState:
             pretraining=self.pretraining,
             head=self.head,
             false_alarm_rate=self.rate() if self.held_out else None,
+            by_class=self.by_class and len(self.normals) > 1,
             seed=self.seed,
         )
 
@@ -123,6 +126,11 @@ class FormState:
         """Return the number of images that the network is trained on."""
         held_out = self.held_out and self.rate() is not None
         return max(1, trained_on(self._normals(), held_out=held_out))
+
+    def image_shape(self) -> tuple[int, int, int]:
+        """Return (C, H, W) of the images."""
+        height, width, channels = images_of(self.source.dataset).images.shape[1:]
+        return channels, height, width
 
     def _normals(self) -> int:
         """Count the normal training images; 0 if the classes cannot be split."""
@@ -138,6 +146,7 @@ class FormState:
             "dataset": self.source.key,
             "normal": self.normal,
             "also": json.dumps(self.also) if self.also else "",
+            "models": EACH if self.by_class and self.also else "",
             "method": self.method,
             "objective": self.objective,
             "options": ",".join(self.options),
@@ -159,6 +168,7 @@ def address_of(source: Source, spec: RunSpec) -> str:
         "dataset": source.key,
         "normal": spec.normal[0],
         "also": json.dumps(list(spec.normal[1:])) if len(spec.normal) > 1 else "",
+        "models": EACH if spec.by_class else "",
         "method": spec.method,
         "options": ",".join(option_keys(spec.params)),
         "pretrain": given.get("pretrain_epochs"),

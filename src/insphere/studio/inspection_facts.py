@@ -7,6 +7,7 @@ from typing import Any
 
 from insphere.scoring.reviews import ReviewCounts, Share
 from insphere.studio.formatting import about
+from insphere.workflows.group_table import UNKNOWN
 
 KINDS = {
     "cut-paste": "A piece in the wrong place",
@@ -169,12 +170,18 @@ def where_photos_lie(facts: dict[str, Any]) -> str:
         good += f", in the folders {named}"
     if (facts.get("defects") or {}).get("learned"):
         good += ", and those of defects in <code>photos/defects</code>"
-    return f"<code>fit.yaml</code> is in the zip. {good}:"
+    files = "<code>fit.yaml</code> is in the zip."
+    if facts.get("group_column"):
+        files = "<code>fit.yaml</code> and the table <code>groups.csv</code> are in the zip."
+    return f"{files} {good}:"
 
 
 def group_table(facts: dict[str, Any]) -> str:
     """Return the false alarms of each group as an HTML table, with sentences below it."""
-    found = facts["groups"]
+    found, column = facts["groups"], facts.get("group_column")
+    sentences = list(found["sentences"])
+    if column and any(one["name"] == UNKNOWN for one in found["rates"]):
+        sentences.insert(0, f"Photos that the table does not name are the group {UNKNOWN}.")
     rows = "".join(
         f'<tr><th scope="row">{escape(one["name"])}</th>'
         f'<td class="r">{one["outside"]:,} of {one["n"]:,}</td>'
@@ -182,10 +189,11 @@ def group_table(facts: dict[str, Any]) -> str:
         f'<td class="r">{of_hundred(one["low"])} to {of_hundred(one["high"])}</td></tr>'
         for one in found["rates"]
     )
-    said = "".join(f"<li>{escape(one)}</li>" for one in found["sentences"])
+    said = "".join(f"<li>{escape(one)}</li>" for one in sentences)
     return (
         '<div class="scroll" tabindex="0" role="region" aria-label="False alarms of each group">'
-        '<table class="table" data-test="groups"><thead><tr><th scope="col">group</th>'
+        '<table class="table" data-test="groups"><thead><tr>'
+        f'<th scope="col">{escape(column or "group")}</th>'
         '<th class="r" scope="col">false alarms</th><th class="r" scope="col">of 100</th>'
         '<th class="r" scope="col">true number, of 100</th></tr></thead>'
         f'<tbody>{rows}</tbody></table></div><ul class="said">{said}</ul>'

@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 
 from nicegui import ui
 
-from insphere.detectors.registry import FAMILIES, MethodCard, method_card
+from insphere.detectors.registry import FAMILIES, MethodCard, method_card, method_title
 from insphere.experiments.runs.run_builder import BASELINE, comparable_methods
 from insphere.studio.controls import Handler, Radio
 from insphere.studio.frame import html
@@ -18,6 +18,11 @@ OBJECTIVES = {
         "a sphere that a small share of the training images may leave",
     ),
 }
+
+
+def title(method: str, objective: str) -> str:
+    """Return the name of a method with an objective."""
+    return OBJECTIVES[objective][0] if method == BASELINE else method_title(method)
 
 
 def by_family() -> dict[str, list[MethodCard]]:

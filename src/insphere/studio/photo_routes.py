@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -80,7 +80,8 @@ def register(studio: Studio) -> None:
         if found.state != "finished":
             raise HTTPException(404, "There is no model yet.")
         packed = packed_model(inspections.model(inspection), inspection)
-        packed = _with_settings(packed, inspections.folder(inspection) / "fit.yaml", inspection)
+        beside = (inspections.folder(inspection) / "fit.yaml", inspections.groups(inspection))
+        packed = _with_files(packed, beside, inspection)
         return _file(packed, "application/zip", f"{_named(found.title)}-model.zip")
 
     @app.get("/photo-files/batches/{batch}.csv")
@@ -135,12 +136,13 @@ def _has_kinds(studio: Studio, batch: str) -> bool:
     return bool(inspection is not None and (inspection.result or {}).get("by_class"))
 
 
-def _with_settings(packed: bytes, settings: Path, name: str) -> bytes:
-    if not settings.is_file():
-        return packed
+def _with_files(packed: bytes, files: Iterable[Path], name: str) -> bytes:
+    """Add files to a packed model, those of them that there are."""
     file = io.BytesIO(packed)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.write(settings, f"insphere-{name}/fit.yaml")
+        for path in files:
+            if path.is_file():
+                archive.write(path, f"insphere-{name}/{path.name}")
     return file.getvalue()
 
 

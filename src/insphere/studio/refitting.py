@@ -19,6 +19,7 @@ from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
 from insphere.studio.arrivals import free_place
 from insphere.studio.frame import html, message
+from insphere.workflows.group_table import GROUPS
 from insphere.workflows.inspecting import InspectionPlan, learners, promised
 
 AGAIN = " (again)"
@@ -160,6 +161,7 @@ class _Another:
         self._folder = inspections.root / f".refit-{identity}-{os.getpid()}"
         self.photos = self._folder / "photos"
         self.beside = {name: self._folder / name for name in (DEFECTS, TAKEN_OUT)}
+        self._groups = self._folder / GROUPS
 
     def __enter__(self) -> _Another:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -183,6 +185,8 @@ class _Another:
             old = self._inspections.folder(self._before.identity) / name
             for path in _files(old) if old.is_dir() else ():
                 _link(path, place / path.name)
+        if (groups := self._inspections.groups(self._before.identity)).is_file():
+            _link(groups, self._groups)
 
     def folder_for(self, photo: Photo) -> Path:
         """Return where a photo that was called good belongs: to its kind, if there are several."""
@@ -197,7 +201,10 @@ class _Another:
         found = self._inspections.add(
             title, {"plan": before.settings["plan"]} | settings, self.photos,
             parent=before.identity,
-            beside=[place for place in self.beside.values() if any(place.iterdir())],
+            beside=[
+                *(place for place in self.beside.values() if any(place.iterdir())),
+                *([self._groups] if self._groups.is_file() else ()),
+            ],
         )  # fmt: skip
         return found.identity
 

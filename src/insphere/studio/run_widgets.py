@@ -20,6 +20,7 @@ from insphere.experiments.runs.run_builder import (
     assumed_gain,
     baseline_of,
     controls_of,
+    counterpart_of,
 )
 from insphere.experiments.store.run_record import Run
 from insphere.explain import extremes
@@ -44,11 +45,20 @@ class ComparedRun:
         exist.
     controls : list of Run
         The controls that exist in the store.
+    counterpart : Run or None
+        The same for all normal classes together, or one for each of them, if it is in the store.
     """
 
     run: Run
     baseline: Run | None
     controls: list[Run]
+    counterpart: Run | None = None
+
+    @property
+    def runs(self) -> list[Run]:
+        """The run and all beside it, each once."""
+        beside = [one for one in (self.run, self.counterpart, self.baseline) if one is not None]
+        return list({one.identity: one for one in (*beside, *self.controls)}.values())
 
     @property
     def missing(self) -> bool:
@@ -59,16 +69,16 @@ class ComparedRun:
 def compared_run(studio: Studio, run: Run) -> ComparedRun:
     """Find the baseline and the controls of a run."""
     spec = run.spec
-    base = baseline_of(spec)
-    found = {one.identity: one for one in studio.store.runs(
-        [base.identity, *(one.identity for one in controls_of(spec))]
-    )}  # fmt: skip
+    base, counterpart = baseline_of(spec), counterpart_of(spec)
+    others = [base, *controls_of(spec), *([] if counterpart is None else [counterpart])]
+    found = {one.identity: one for one in studio.store.runs([one.identity for one in others])}
     controls = [found[one.identity] for one in controls_of(spec) if one.identity in found]
     own = base.identity == run.identity
     return ComparedRun(
         run,
         None if own else found.get(base.identity),
         [one for one in controls if one.identity != run.identity],
+        None if counterpart is None else found.get(counterpart.identity),
     )
 
 
@@ -127,11 +137,10 @@ def assumption(found: ComparedRun) -> str:
 def scale(studio: Studio, found: ComparedRun) -> str:
     """Return all AUCs on a scale from 50 to 100 per cent, with the published value if known."""
     names = studio.names()
-    runs = [found.run, *([found.baseline] if found.baseline else []), *found.controls]
     rows: list[tuple[str, float | None, str, Run | None]] = [
         ("Baseline: " * (run is found.baseline) + names[run.identity], run.auc,
          "own" if run is found.run else "", run)
-        for run in runs
+        for run in found.runs
     ]  # fmt: skip
     column = published_column(found.run.spec)
     if column is not None:

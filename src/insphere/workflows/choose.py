@@ -25,7 +25,7 @@ from insphere.fingerprint import array_fingerprint
 from insphere.parsing import ParseError, parse_json
 from insphere.resources import return_freed_memory, rows_within
 from insphere.scoring.conformal import held_out
-from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable
+from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable, preferred
 from insphere.workflows.choosing.challenges import HALVES, Challenge, make_challenges
 from insphere.workflows.choosing.judging import Judged, Scores, combined, judge
 
@@ -128,9 +128,11 @@ class Choice:
         second = max(others, key=lambda row: row.judged.proxy)
         value = _percent(second.judged.proxy)
         if second.judged.proxy > best.judged.proxy:
+            marks = best.members[0].draws_maps and not second.members[0].draws_maps
+            why = "marks the place" if marks else "is the simpler one"
             return (
                 f"{said}; {second.name} has {value}, but the difference may be chance, and "
-                f"{best.name} is the simpler one."
+                f"{best.name} {why}."
             )
         if _not_worse(second, best):
             return f"{said}; {second.name} has {value}, and the difference may be chance."
@@ -181,9 +183,9 @@ def choose(
     something far away. Each candidate is trained on the others, and its AUC is measured on each
     kind. The mean over damage and turned images, half each, decides; its interval comes from
     resampled held-out images. Of candidates that are not clearly worse than the best one, the first
-    in the list is recommended. The best two and three are also tried together. A candidate that is
-    itself trained on synthetic anomalies is trained twice, with half of the kinds, and judged by
-    the other half.
+    in the list is recommended; for photographs, the first that marks the place. The best two and
+    three are also tried together. A candidate that is itself trained on synthetic anomalies is
+    trained twice, with half of the kinds, and judged by the other half.
 
     Parameters
     ----------
@@ -222,7 +224,8 @@ def choose(
             f"Choosing a method needs at least {FEWEST} normal images, but there are "
             f"{len(images)}; name one with --method instead."
         )
-    fitting, left_out = applicable(candidates, images.shape[1:], len(images))
+    shape = images.shape[1:]
+    fitting, left_out = applicable(candidates, shape, len(images))
     if not fitting:
         raise SpecError(f"No candidate fits: {'; '.join(left_out.values())}.")
     share = min(HELD_SHARE, HELD / len(images))
@@ -278,7 +281,7 @@ def choose(
         files.cleanup()
     if not scores:
         raise SpecError(f"No candidate could be fitted: {'; '.join(left_out.values())}.")
-    by_name = {candidate.name: candidate for candidate in fitting}
+    by_name = {candidate.name: candidate for candidate in preferred(fitting, shape)}
     rows = _rows(by_name, scores, seconds, seed)
     took = time.perf_counter() - started
     return Choice(rows, left_out, len(train), len(held), took, scores, stopped)
@@ -292,7 +295,7 @@ def _rows(
 ) -> list[Row]:
     """Judge all candidates and some combinations; best first.
 
-    The first candidate of the list that is not clearly worse than the best one leads: the interval
+    The first candidate of `by_name` that is not clearly worse than the best one leads: the interval
     of the difference, over the same resampled images, begins at 0 or below. (The rule of one
     standard error of Breiman et al. 1984, "Classification and regression trees", with two.) A
     combination comes before it only if it is clearly better than the best candidate.

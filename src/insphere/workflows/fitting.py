@@ -28,6 +28,7 @@ from insphere.workflows.choose import FEWEST as FEWEST_TO_CHOOSE
 from insphere.workflows.choose import Choice, choose
 from insphere.workflows.fit_config import AUTO, FitConfig
 from insphere.workflows.group_by import groups_of
+from insphere.workflows.group_table import one_group
 from insphere.workflows.provenance import trained_on
 from insphere.workflows.time_to_fit import seconds_to_fit
 from insphere.workflows.training_labels import labelled_samples
@@ -142,7 +143,11 @@ def fit_source(
         config.detector()  # report an unknown method or option before reading any image
     config, data = _read(config, kind, progress)
     images, normal, held_out, classes, index = _training_part(data, config)
-    strata = None if config.group_by is None else groups_of(data, config.group_by)[index]
+    strata = None
+    if config.group_by is not None:
+        strata = groups_of(data, config.group_by, index)
+        if sentence := one_group(strata, kind.plural):
+            warnings.warn(sentence, stacklevel=2)
     choice = None
     if auto and not asked and len(training_index(images)) < FEWEST_TO_CHOOSE:
         auto, config = False, config.model_copy(update={"method": kind.method})

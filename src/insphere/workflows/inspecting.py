@@ -18,7 +18,7 @@ from insphere.data.letterbox import choose_canvas
 from insphere.data.load import load_paths
 from insphere.data.pixels import open_image
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.registry import METHODS, build_detector, method_card
+from insphere.detectors.registry import METHODS, method_card
 from insphere.errors import DataError, SpecError
 from insphere.explain.heat import HeatScale, heat_method
 from insphere.scoring.affordable import Affordable, affordable
@@ -27,6 +27,7 @@ from insphere.workflows.choose import FEWEST, Choice, choose
 from insphere.workflows.choosing.candidates import CANDIDATES, Candidate, applicable
 from insphere.workflows.fit_config import AUTO, FitConfig
 from insphere.workflows.fitting import fit_source
+from insphere.workflows.group_table import GROUPS
 from insphere.workflows.inspection_checks import (
     CHECK_SECONDS,
     agreement_of,
@@ -69,8 +70,10 @@ class InspectionPlan(BaseModel):
         Of everything random.
     by_class : bool
         The folders in which the photos lie are kinds of parts, each with a sphere of its own.
-    group_by : "folder" or None
-        Count false alarms by these folders.
+    group_by : "folder", "table" or None
+        Count false alarms by these folders, or by a table of groups.
+    group_column : str
+        The column of that table.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -80,7 +83,8 @@ class InspectionPlan(BaseModel):
     minutes: float = Field(default=10.0, gt=0)
     seed: int = 0
     by_class: bool = False
-    group_by: Literal["folder"] | None = None
+    group_by: Literal["folder", "table"] | None = None
+    group_column: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,6 +204,7 @@ def inspect_photos(
     plan: InspectionPlan,
     *,
     anomalies: str | None = None,
+    groups: str | None = None,
     say: Say | None = None,
 ) -> InspectionResult:
     """Train a detector on good photos, and find out what can be known without defects.
@@ -221,6 +226,8 @@ def inspect_photos(
         Folder of photos that are known to be anomalous. A method that learns from them is trained
         on them; of any other it is counted how many of them raise an alarm. They are never among
         the normals.
+    groups : str, optional
+        Table that says the group of each photo; see `insphere.workflows.group_table.GroupTable`.
     say : callable, optional
         Called with a sentence and the seconds that the step will probably take, or None.
 
@@ -235,8 +242,8 @@ def inspect_photos(
         ``suspects`` (file, score and alarm of the training photos that look least normal; see
         `insphere.workflows.suspicious`), ``defects`` (see
         `insphere.workflows.inspection_checks.defects_found`), ``groups`` (see
-        `insphere.workflows.inspection_checks.group_facts`), ``folders`` (number of photos in each,
-        if there are several), ``by_class``.
+        `insphere.workflows.inspection_checks.group_facts`), ``group_column``, ``folders`` (number
+        of photos in each, if there are several), ``by_class``.
 
     Raises
     ------
@@ -257,10 +264,13 @@ def inspect_photos(
     if "calibration" in afforded.params:
         options = {**options, "calibration": afforded.params["calibration"]}
     learns = method_card(method).takes_anomalies and anomalies is not None
+    by_table = plan.group_by == "table"
+    if by_table and groups is None:
+        raise SpecError("The table of groups is not here any more: hand it in again.")
     config = config.model_copy(
         update={
             "method": method, "options": options, "by_class": plan.by_class,
-            "group_by": plan.group_by,
+            "group_by": f"{groups}:{plan.group_column}" if by_table else plan.group_by,
             "false_alarm_rate": afforded.params.get("false_alarm_rate"),
             "anomalies": anomalies if learns else None,
         }
@@ -269,6 +279,9 @@ def inspect_photos(
     tell(f"Training on {n - afforded.held_out:,} photos", expected)
     fitted = fit_source(config, progress=False)
     detector = fitted.detector
+    if by_table and detector.trained_on_ is not None:  # the model is taken away with the table
+        group_by = f"{GROUPS}:{plan.group_column}"
+        detector.trained_on_ = detector.trained_on_.model_copy(update={"group_by": group_by})
     places, suspects = suspects_of(fitted, source)
     rows, were_held_out = outside_of(fitted)
     outside = take_images(data.images, rows)
@@ -311,6 +324,7 @@ def inspect_photos(
         "suspects": suspects,
         "defects": found,
         "groups": group_facts(detector),
+        "group_column": plan.group_column if by_table else "",
         "folders": _folders(data) if config.normal else {},
         "by_class": plan.by_class,
     }
@@ -391,7 +405,7 @@ def _method(
         raise SpecError("Methods are compared on one kind of part only: name a method instead.")
     if len(training_index(data)) < FEWEST:
         return quick_method(data.image_shape[:2]), {}, None
-    with_maps = [one for one in CANDIDATES if _draws_maps(one)]
+    with_maps = [one for one in CANDIDATES if one.draws_maps]
     fitting, _ = applicable(with_maps, data.image_shape, len(data))
     choice = choose(
         data,
@@ -403,11 +417,6 @@ def _method(
     if choice.stopped:
         raise KeyboardInterrupt
     return choice.best.method, choice.best.params, choice
-
-
-def _draws_maps(candidate: Candidate) -> bool:
-    """Whether a candidate says where an anomaly is, without covering the photo piece by piece."""
-    return hasattr(build_detector(candidate.method, dict(candidate.params), seed=0), "anomaly_map")
 
 
 def seconds_for_folder(source: str, method: str, rate: float) -> float:

@@ -320,7 +320,7 @@ def score_data(
         index, part = index[concerning], f"{part}, without other classes and their anomalies"
     groups = None
     if group_by is not None:
-        groups = groups_of(data, group_by)[index]
+        groups = groups_of(data, group_by, index)
         detector.thresholds_for(groups)  # refuses a model without groups before it scores
     scored = score_images(detector, data, index, part, names, progress=progress)
     return scored if groups is None else replace(scored, groups=groups)

@@ -138,11 +138,12 @@ def train(inspections: Inspections, identity: str) -> None:
         )
 
     plan = InspectionPlan.model_validate(found.settings["plan"])
-    defects = inspections.defects(identity)
+    defects, groups = inspections.defects(identity), inspections.groups(identity)
     result = inspect_photos(
         str(inspections.photos(identity)),
         plan,
         anomalies=str(defects) if defects.is_dir() else None,
+        groups=str(groups) if groups.is_file() else None,
         say=say,
     )
     say("Saving", 2.0)
@@ -160,6 +161,8 @@ def train(inspections: Inspections, identity: str) -> None:
     settings = result.config.settings() | {"source": "photos/good", "out": "model"}
     if result.config.anomalies is not None:
         settings["anomalies"] = "photos/defects"
+    if plan.group_by == "table":
+        settings["group_by"] = f"{groups.name}:{plan.group_column}"
     write_atomic(inspections.folder(identity) / "fit.yaml", _yaml(settings))
     scale = result.scale
     shown = None if scale is None else [scale.threshold, scale.top, scale.rate]

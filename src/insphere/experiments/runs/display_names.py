@@ -17,6 +17,7 @@ from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
+from insphere.experiments.runs.spec import BY_CLASS
 from insphere.figures.measured import Measured
 from insphere.modalities.examples import kind_of_example
 
@@ -64,13 +65,14 @@ _USUAL = {
     "pretraining": "autoencoder",
     "head": "center",
 }  # defaults of all methods that have these parameters
-_FIRST = ("recipe", "objective")  # parameters that come first in a name
+_FIRST = (BY_CLASS, "recipe", "objective")  # parameters that come first in a name
 _WORDS = {
     ("objective", "soft-boundary"): "soft boundary",
     ("recipe", "paper"): "paper recipe",
     ("recipe", "best"): "best recipe",
     ("gamma", "labelled-holdout"): "tuned on labelled test images",
     ("nu", "labelled-holdout"): "",  # tuned together with γ
+    (BY_CLASS, ""): "one for each class",
 }
 _AND_SO_ON = 2  # number of options that are named one by one
 _ARCHIVES = (".npz", ".npy", ".zip")
@@ -103,6 +105,10 @@ def run_names(runs: Iterable[AnyRun]) -> dict[str, str]:
     ['Deep SVDD', 'Deep SVDD, soft boundary', 'Residual skips']
     >>> run_names([*rows, {"run": "d", "method": "kde", "params": {}}])["c"]
     'Deep SVDD + Residual skips'
+    >>> both = [{"run": "a", "method": "knn", "params": {}}]
+    >>> both += [{"run": "b", "method": "knn", "params": {"by_class": True}}]
+    >>> run_names(both)["b"]
+    '2-nearest-neighbour on pixels, one for each class'
     """
     keys = {_identity(run): settings_key(run) for run in runs}
     split = {key: _split(*json.loads(key)) for key in dict.fromkeys(keys.values())}
@@ -267,7 +273,10 @@ def normal_title(normal: Iterable[str]) -> str:
 
 def in_words(params: Mapping[str, Any]) -> str:
     """Write parameters as a list."""
-    return ", ".join(f"{key} {_value(value)}" for key, value in params.items())
+    words = {key: f"{key} {_value(value)}" for key, value in params.items()}
+    if BY_CLASS in words:
+        words[BY_CLASS] = _WORDS[BY_CLASS, ""]
+    return ", ".join(words.values())
 
 
 # ---------------------------------------------------------------------- data sets

@@ -1,7 +1,8 @@
-"""Labels for detectors. There are only two uses, and a run must ask for each explicitly.
+"""Labels for detectors. There are only three uses, and a run must ask for each explicitly.
 
-A supervised method gets the labels of the training part. A setting can be tuned on labelled
-held-out test images, which are then not evaluated. Everything else is fitted without labels.
+A supervised method gets the labels of the training part. A method that is fitted by class gets the
+classes of the normal training samples, and no anomaly. A setting can be tuned on labelled held-out
+test images, which are then not evaluated. Everything else is fitted without labels.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ class Fitted:
     label_use: dict[str, Any] = field(default_factory=dict)
 
 
-def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int) -> Fitted:
+def fit_to_split(
+    detector: OneClassDetector, split: OneClassSplit, *, seed: int, by_class: bool = False
+) -> Fitted:
     """Fit a detector to the training part of a split.
 
     Parameters
@@ -59,6 +62,8 @@ def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int)
         Training and test images.
     seed : int
         Seed for the selection of held-out images.
+    by_class : bool
+        Give `fit` the class of each normal sample.
     """
     everything = np.ones(len(split.test), dtype=bool)
     if detector.card.needs_labels:
@@ -67,6 +72,12 @@ def fit_to_split(detector: OneClassDetector, split: OneClassSplit, *, seed: int)
         detector.set_params(normal=names).fit(images, labels)
         return Fitted(detector, everything, {"labelled_training_images": len(labels)})
     tuned = [k for k, v in detector.get_params(deep=False).items() if is_tuned(v)]
+    if by_class:
+        if tuned:
+            raise SpecError(f"{tuned[0]} is not tuned by class: give it a value.")
+        classes = np.array(split.data.class_names)[split.data.labels[split.train]]
+        detector.fit(split.training, classes)
+        return Fitted(detector, everything, {"normal_classes": len(np.unique(classes))})
     if not tuned:
         return Fitted(detector.fit(split.training), everything)
     return tune_on_labelled_holdout(detector, tuned, split, seed=seed)

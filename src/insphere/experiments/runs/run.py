@@ -94,7 +94,7 @@ def run(
     split = spec.reading.split(data)
     unfitted = spec.detector(checkpoint_dir=checkpoints, **extra)
     started = time.perf_counter()
-    fit = fit_to_split(unfitted, split, seed=spec.seed)
+    fit = fit_to_split(unfitted, split, seed=spec.seed, by_class=spec.by_class)
     fitted = time.perf_counter()
     scores = fit.detector.anomaly_score(split.X_test)
     scored = time.perf_counter()

@@ -16,10 +16,10 @@ from insphere.detectors.registry import (
 )
 from insphere.errors import MissingExtraError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
-from insphere.experiments.runs.spec import RunSpec
+from insphere.experiments.runs.spec import BY_CLASS, RunSpec
 from insphere.modalities.examples import kind_of_example
 from insphere.scoring.thresholds import conformal_calibration_size
-from insphere.training.recipe import parse_recipe
+from insphere.training.recipe import best_recipe, is_for_best, parse_recipe
 
 RecipeName = Literal["fast", "paper", "best"]
 BASELINE = "deep-svdd"
@@ -57,6 +57,9 @@ class RunChoice(BaseModel):
         Kind of head; see `insphere.training.heads.table.HEADS`. "auto" is that of the recipe.
     false_alarm_rate : float, optional
         Hold out normal images, and place the threshold for this rate.
+    by_class : bool
+        Fit the detector for each of several normal classes, if the method can be; see
+        `can_be_by_class`.
     seed : int
         Seed of the split and the detector.
     """
@@ -74,6 +77,7 @@ class RunChoice(BaseModel):
     pretraining: str = PRETRAINING
     head: str = HEAD
     false_alarm_rate: float | None = Field(default=None, gt=0, lt=1)
+    by_class: bool = False
     seed: int = Field(default=0, ge=0, lt=2**31)
 
     def spec(self) -> RunSpec:
@@ -97,6 +101,8 @@ class RunChoice(BaseModel):
         params = {k: v for k, v in given.items() if v is not None and k in known}
         if takes_options(self.method):
             params = apply_options(self.options, params)
+        if self.by_class and can_be_by_class(self.method, self.objective):
+            params[BY_CLASS] = True
         return RunSpec(
             dataset=self.dataset,
             normal=self.normal,
@@ -111,9 +117,13 @@ class RunChoice(BaseModel):
         return None if by_recipe else kind
 
     def specs(self) -> list[RunSpec]:
-        """Return the run, its baseline and its controls, in this order and without repetitions."""
+        """Return the run, its baseline and its controls, in this order and without repetitions.
+
+        A run by class is followed by the same for all classes together.
+        """
         own = self.spec()
-        found = {one.identity: one for one in (own, baseline_of(own), *controls_of(own))}
+        other = [counterpart] if own.by_class and (counterpart := counterpart_of(own)) else []
+        found = {one.identity: one for one in (own, *other, baseline_of(own), *controls_of(own))}
         return list(found.values())
 
 
@@ -125,6 +135,23 @@ def settings_of(method: str) -> set[str]:
 def takes_options(method: str) -> bool:
     """Whether the processing options apply to a method."""
     return method_card(method).has_options
+
+
+def can_be_by_class(method: str, objective: str = "one-class") -> bool:
+    """Whether a method can be fitted for each of several normal classes."""
+    return method_card(method).takes_classes and objective == "one-class"
+
+
+def counterpart_of(spec: RunSpec) -> RunSpec | None:
+    """Return the same run by class if it is for all normal classes together, and the reverse.
+
+    None if it has one normal class, or the method cannot be fitted by class.
+    """
+    objective = str(spec.params.get("objective", "one-class"))
+    if len(spec.normal) < 2 or not can_be_by_class(spec.method, objective):
+        return None
+    others = _for_all(spec)
+    return _changed(spec, spec.method, others if spec.by_class else others | {BY_CLASS: True})
 
 
 @cache
@@ -161,18 +188,32 @@ def installed_methods() -> list[str]:
     return [method for method, needs in comparable_methods().items() if not needs]
 
 
-def epochs_by_recipe(method: str, recipe: str, images: int) -> tuple[int, ...]:
+def epochs_by_recipe(
+    method: str, recipe: str, images: int, shape: tuple[int, ...]
+) -> tuple[int, ...]:
     """Return the epochs of each phase for a number of training images; empty without a recipe.
+
+    Parameters
+    ----------
+    method, recipe : str
+        Which.
+    images : int
+        How many are trained on.
+    shape : tuple of int
+        (C, H, W) of each.
 
     Examples
     --------
-    >>> epochs_by_recipe("deep-svdd", "fast", 6000), epochs_by_recipe("deep-svdd", "fast", 200)
-    ((17, 10), (500, 250))
+    >>> [epochs_by_recipe("deep-svdd", "fast", n, (1, 28, 28)) for n in (6000, 200)]
+    [(17, 10), (500, 250)]
+    >>> epochs_by_recipe("deep-svdd", "best", 5000, (3, 32, 32))
+    (40, 0)
     """
     known = settings_of(method)
     if "recipe" not in known:
         return ()
-    found = parse_recipe(recipe)
+    best = recipe == "best" and is_for_best(shape)
+    found = best_recipe(shape) if best else parse_recipe(recipe)
     pretrain = found.pretrain.epochs_for(images)
     return (pretrain, found.train.epochs_for(images)) if "pretrain_epochs" in known else (pretrain,)
 
@@ -190,7 +231,9 @@ def baseline_of(spec: RunSpec) -> RunSpec:
     """
     if (kind := kind_of_example(spec.dataset)) is not None:
         held_out = {k: v for k, v in spec.params.items() if k == "false_alarm_rate"}
-        return _changed(spec, kind.method, spec.params if spec.method == kind.method else held_out)
+        return _changed(
+            spec, kind.method, _for_all(spec) if spec.method == kind.method else held_out
+        )
     kept = _KEPT if spec.method == BASELINE else ("recipe", "false_alarm_rate")
     params = {key: value for key, value in spec.params.items() if key in kept}
     return _changed(spec, BASELINE, params)
@@ -242,6 +285,10 @@ def assumed_gain(options: tuple[str, ...]) -> float | None:
     """Return the sum of the assumed gains of options; None if there is no assumption for any."""
     stated = [gain for name in options if (gain := OPTIONS[name].assumed) is not None]
     return sum(stated) if stated else None
+
+
+def _for_all(spec: RunSpec) -> dict[str, Any]:
+    return {name: value for name, value in spec.params.items() if name != BY_CLASS}
 
 
 def _changed(spec: RunSpec, method: str, params: dict[str, Any]) -> RunSpec:

@@ -7,12 +7,16 @@ import json
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.method_field import MethodName
-from insphere.detectors.registry import build_detector, method_title
+from insphere.detectors.registry import build_detector, method_card, method_title
+from insphere.errors import SpecError
+
+BY_CLASS = "by_class"
+"""A parameter of runs, not of detectors: whether `fit` gets the class of each normal sample."""
 
 
 class RunSpec(BaseModel):
@@ -28,7 +32,9 @@ class RunSpec(BaseModel):
         A key of `insphere.detectors.method_table.METHODS`, or an alias, which is replaced by the
         key.
     params : dict
-        Parameters of the detector that differ from its defaults; JSON values.
+        Parameters of the detector that differ from its defaults; JSON values. With ``by_class:
+        true``, a method that takes classes is fitted for each of several normal classes; see
+        `insphere.detectors.base.by_class`.
     seed : int
         Seed of the split and of the detector.
     """
@@ -40,6 +46,17 @@ class RunSpec(BaseModel):
     method: MethodName = "deep-svdd"
     params: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @field_validator("params")
+    @classmethod
+    def _without_default(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """Leave out that it is not by class, so that equal runs have the same identity."""
+        return {k: v for k, v in params.items() if k != BY_CLASS or v is not False}
+
+    @property
+    def by_class(self) -> bool:
+        """Whether the detector is fitted for each normal class."""
+        return BY_CLASS in self.params
 
     @cached_property
     def identity(self) -> str:
@@ -56,9 +73,17 @@ class RunSpec(BaseModel):
         Raises
         ------
         SpecError
-            If the method or one of `params` is unknown.
+            If the method or one of `params` is unknown, or it cannot be fitted by class.
         """
-        params = self.params
+        params = {name: value for name, value in self.params.items() if name != BY_CLASS}
+        if self.by_class and self.params[BY_CLASS] is not True:
+            raise SpecError(f"{BY_CLASS} is true or false, but got {self.params[BY_CLASS]!r}.")
+        if self.by_class and not method_card(self.method).takes_classes:
+            raise SpecError(f"{self.title} knows one normal class only: leave out {BY_CLASS}.")
+        if self.by_class and len(set(self.normal)) < 2:
+            raise SpecError(
+                f"{BY_CLASS} fits a detector for each normal class, but there is one: name several."
+            )
         if params.get("contamination") is None and params.get("false_alarm_rate") is None:
             params = params | {"contamination": 0.05}
         return build_detector(self.method, params, seed=self.seed, **extra)

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -30,9 +31,17 @@ from insphere.experiments.store.inspection_models import (
 )
 from insphere.experiments.store.run_store import Store
 from insphere.scoring.reviews import ReviewCounts
+from insphere.workflows.group_table import GROUPS
 
 # ruff: isort: split
-from sqlalchemy import Select, func, literal_column, select, update  # `store` says if missing
+from sqlalchemy import (  # `store` says if missing
+    ColumnElement,
+    Select,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 Job = Literal["train", "score"]
 JOBS: tuple[Job, ...] = ("train", "score")
@@ -42,6 +51,23 @@ DEFECTS = "anomalies"
 """Folder of photos of defects, beside the good ones."""
 IDENTITY = re.compile(r"[0-9a-f]{12}")
 _MANY = 500  # rows in one statement
+
+
+@dataclass(frozen=True)
+class PhotoCounts:
+    """How many photos of a batch there are.
+
+    Attributes
+    ----------
+    done, total : int
+        Photos that were scored or found to be unreadable, and all.
+    shown : dict
+        Photos in each part of `Inspections.queue`.
+    """
+
+    done: int
+    total: int
+    shown: dict[Shown, int]
 
 
 class Inspections:
@@ -81,6 +107,10 @@ class Inspections:
     def defects(self, identity: str) -> Path:
         """Return the folder of photos of defects of an inspection, which need not exist."""
         return self.folder(identity) / DEFECTS
+
+    def groups(self, identity: str) -> Path:
+        """Return the table of groups of an inspection, which need not exist."""
+        return self.folder(identity) / GROUPS
 
     def reference(self, identity: str) -> Path:
         """Return the file of the mean good photo, which need not exist."""
@@ -313,6 +343,15 @@ class Inspections:
             query = _shown(select(func.count()).select_from(Photo), batch, shown)
             return int(session.scalar(query) or 0)
 
+    def counts(self, batch: str) -> PhotoCounts:
+        """Return all counts of the photos of a batch, by one query."""
+        each = [func.count().filter(*_conditions(shown)) for shown in SHOWN]
+        every = (func.count(), func.count().filter(Photo.done.is_(True)), *each)
+        with self.store.reading() as session:
+            row = session.execute(select(*every).where(Photo.batch == batch)).one()
+        total, done, *numbers = row
+        return PhotoCounts(done, total, dict(zip(SHOWN, numbers, strict=True)))
+
     def place(self, photo: Photo, shown: Shown) -> int | None:
         """Return the place of a photo in `queue`; None if it is not among those."""
         among = _shown(select(Photo.key), photo.batch, shown)
@@ -416,7 +455,7 @@ class Inspections:
         with self.store.reading() as session:
             return [
                 (photo, self.batch_folder(batch) / "photos" / photo.file)
-                for photo, batch in session.execute(query).tuples()
+                for photo, batch in session.execute(query)
             ]
 
     def need(self, identity: str) -> Inspection:
@@ -434,15 +473,19 @@ class Inspections:
 
 
 def _shown(query: Select[Any], batch: str, shown: Shown) -> Select[Any]:
-    query = query.where(Photo.batch == batch, Photo.done.is_(True))
+    return query.where(Photo.batch == batch, *_conditions(shown))
+
+
+def _conditions(shown: Shown) -> list[ColumnElement[bool]]:
     if shown == "unreadable":
-        return query.where(Photo.error.is_not(None))
-    query = query.where(Photo.score.is_not(None))
-    if shown == "alarms":
-        return query.where(Photo.alarm.is_(True))
-    if shown == "open":
-        return query.where(Photo.alarm.is_(True), Photo.review.is_(None))
-    return query.where(Photo.review.is_not(None)) if shown == "reviewed" else query
+        return [Photo.done.is_(True), Photo.error.is_not(None)]
+    scored = [Photo.done.is_(True), Photo.score.is_not(None)]
+    more: dict[Shown, list[ColumnElement[bool]]] = {
+        "alarms": [Photo.alarm.is_(True)],
+        "open": [Photo.alarm.is_(True), Photo.review.is_(None)],
+        "reviewed": [Photo.review.is_not(None)],
+    }
+    return scored + more.get(shown, [])
 
 
 def _checked(identity: str) -> str:

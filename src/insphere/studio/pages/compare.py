@@ -19,10 +19,13 @@ from insphere.experiments.runs.run_builder import (
     RunChoice,
     assumed_gain,
     baseline_of,
+    can_be_by_class,
+    counterpart_of,
     epochs_by_recipe,
     settings_of,
     takes_options,
 )
+from insphere.experiments.runs.spec import RunSpec
 from insphere.modalities.examples import kind_of_example
 from insphere.studio import (
     controls,
@@ -52,6 +55,7 @@ def register(studio: Studio) -> None:
         dataset: str = "",
         normal: str = "",
         also: str = "",
+        models: str = "",
         method: str = "",
         objective: str = "",
         options: str = "",
@@ -64,7 +68,8 @@ def register(studio: Studio) -> None:
         seed: str = "",
     ) -> None:
         given = {
-            "normal": normal, "also": also, "method": method, "objective": objective,
+            "normal": normal, "also": also, "models": models, "method": method,
+            "objective": objective,
             "options": options, "recipe": recipe, "epochs": epochs, "pretrain": pretrain,
             "seed": seed, "threshold": threshold, "pretraining": pretraining, "head": head,
         }  # fmt: skip
@@ -168,14 +173,30 @@ class ComparePage:
             with ui.element("summary"):
                 html("Several classes are normal")
             with ui.element("div").classes("stack").style("padding-top:14px"):
-                html(
-                    "<p class=muted>One detector is trained on all of them together. For a sphere "
-                    "of its own for each, see the command line: <code>--by-class</code>.</p>"
-                )
+                html("<p class=muted>Tick those that are normal too.</p>")
                 ticks = Ticks("Further normal classes", self.form.also, self._set_also, "pics")
                 for name, image in self.form.pictures.items():
                     if name != self.form.normal:
                         ticks.add_picture(name, formatting.picture(image, ""))
+                self.models()
+
+    @ui.refreshable_method
+    def models(self) -> None:
+        """Ask whether one model encloses all normal classes, or one each of them."""
+        form = self.form
+        if not form.also:
+            return
+        possible = can_be_by_class(form.method, form.objective)
+        now = "each" if form.by_class and possible else "all"
+        radio = Radio("Models", now, lambda key: self._set("by_class", key == "each"))
+        radio.add("all", "One model for all", "it does not know which class an image is of")
+        note = (
+            "each class has a sphere of its own, and the nearest counts, in units of its size; "
+            "trained beside one model for all"
+        )
+        if not possible:
+            note = f"{method_list.title(form.method, form.objective)} knows one class only"
+        radio.add("each", "One for each class", note, enabled=possible)
 
     def _methods(self) -> None:
         method_list.show(self.form.method, self.form.objective, self._method)
@@ -195,9 +216,8 @@ class ComparePage:
         form, own = self.form, settings_of(self.form.method)
         if "recipe" in own:
             radio = Radio("Recipe", form.recipe, partial(self._set, "recipe"))
-            epochs = {
-                name: epochs_by_recipe(form.method, name, form.trained_on()) for name in RECIPES
-            }
+            count, shape = form.trained_on(), form.image_shape()
+            epochs = {name: epochs_by_recipe(form.method, name, count, shape) for name in RECIPES}
             for name, title in RECIPES.items():
                 radio.add(name, title, recipe_note(name, epochs))
         else:
@@ -266,19 +286,17 @@ class ComparePage:
                     f"<div><small>Normal is</small><h2>{escape(normal_title(form.normals))}</h2>"
                     f"<small>{escape(form.source.title)}</small></div>"
                 )
-            html(self._what())
+            html(self._what(choice))
             known = self.studio.run(baseline.identity)
-            html(f"<small>{_beside(spec == baseline, known)}</small>")
+            html(f"<small>{_beside(spec, baseline, known)}</small>")
             self._assumption(choice)
-            estimates.show(self.studio, spec, baseline)
+            estimates.show(self.studio, spec, baseline, counterpart_of(spec))
 
     # ------------------------------------------------------------------ parts
 
-    def _what(self) -> str:
+    def _what(self, choice: RunChoice) -> str:
         form = self.form
-        title = method_title(form.method)
-        if form.method == "deep-svdd":
-            title = method_list.OBJECTIVES[form.objective][0]
+        title = method_list.title(form.method, form.objective)
         names = form.options if takes_options(form.method) else []
         lines = [f"<b>{escape(title)}</b>", *(f"+ {escape(OPTIONS[n].title)}" for n in names)]
         own = settings_of(form.method)
@@ -286,6 +304,8 @@ class ComparePage:
             lines.append(f"+ pretraining: {escape(form.pretraining)}")
         if form.head != HEAD and "head" in own:
             lines.append(f"+ head: {escape(form.head)}")
+        if choice.spec().by_class:
+            lines.append("one for each class")
         return f"<div>{'<br>'.join(lines)}</div>"
 
     def _assumption(self, choice: RunChoice) -> None:
@@ -321,6 +341,7 @@ class ComparePage:
             self.form.method, self.form.objective = "deep-svdd", key
         else:
             self.form.method, self.form.objective = key, "one-class"
+        self.models.refresh()
         if self.form.method != before:
             self.option_lists.refresh()
             self.schedule.refresh()
@@ -338,6 +359,7 @@ class ComparePage:
 
     def _set_also(self, names: list[str]) -> None:
         self.form.also = names
+        self.models.refresh()
         self.schedule.refresh()
         self.thresholds.refresh()
         self._changed()
@@ -408,11 +430,12 @@ def _step(number: int, title: str, note: str = "") -> ui.element:
     return step
 
 
-def _beside(same: bool, known: Any) -> str:
+def _beside(spec: RunSpec, baseline_spec: RunSpec, known: Any) -> str:
     controls = "two controls: the same network untrained, and nearest neighbours on pixels"
-    if same:
+    if spec == baseline_spec:
         return f"This is the baseline, plain Deep SVDD. It is compared with {controls}."
     baseline = "the baseline, plain Deep SVDD with the same class and seed"
     if known is not None and known.state == "finished":
         baseline += " (finished already)"
-    return f"Compared with {baseline}, and with {controls}."
+    first = "One model for all is trained beside it. " if spec.by_class else ""
+    return f"{first}Compared with {baseline}, and with {controls}."

@@ -19,6 +19,7 @@ from insphere.studio.app_state import Studio
 from insphere.studio.controls import Radio, Ticks
 from insphere.studio.defect_field import DefectField
 from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.group_field import GroupField
 from insphere.studio.inspection_facts import one_in
 from insphere.studio.inspection_list import inspection_list
 from insphere.studio.photo_field import photo_field
@@ -65,6 +66,7 @@ class NewInspection:
         self.studio = studio
         self.ticket = studio.arrivals.ticket()
         self.defects = DefectField(studio, self._defects_arrived)
+        self.groups = GroupField(studio, self.ticket, self._groups_changed)
         self.n = 0
         self.arriving = False
         self.refused: list[str] = []
@@ -89,6 +91,7 @@ class NewInspection:
                 photo_field(self.ticket, "photos of good parts", self._arrived)
                 self.state = ui.element("div").classes("stack").props('aria-live="polite"')
             self.defects.build()
+            self.groups.build()
             self.questions = ui.element("div").classes("stack")
 
     # ------------------------------------------------------------------ what arrives
@@ -109,7 +112,8 @@ class NewInspection:
                 reasons = "; ".join(self.refused[:3])
                 message(f"{self.n_refused} files were left out: {reasons}", "bad")
             asks = len(folders) > 1 and not set(folders) <= set(self.folders)
-            self.defects.show(bool(self.n) and not asks)
+            for field in (self.defects, self.groups):
+                field.show(bool(self.n) and not asks)
             if not self.n:
                 self.questions.clear()
                 return
@@ -128,6 +132,7 @@ class NewInspection:
                 return
             html(f'<p data-test="n-photos">{self._found(height, width)}</p>')
             html(await asyncio.to_thread(_some_photos, place))
+        await self.groups.look()
         self._ask()
         await self._measure()
 
@@ -175,6 +180,9 @@ class NewInspection:
             self.methods.refresh()
             await self._measure()
 
+    def _groups_changed(self) -> None:
+        self.count_folders.refresh()
+
     # ------------------------------------------------------------------ what is asked
 
     def _ask(self) -> None:
@@ -196,7 +204,7 @@ class NewInspection:
                 self._ask_kinds()
             with ui.element("section").classes("card stack"):
                 html(
-                    '<h2><span class="n" aria-hidden="true">3</span> How many false alarms are '
+                    '<h2><span class="n" aria-hidden="true">4</span> How many false alarms are '
                     "bearable?</h2>"
                 )
                 html(
@@ -211,7 +219,7 @@ class NewInspection:
                         str(one.rate), one_in(one.rate), _afforded(one), enabled=one.kind != "none"
                     )
             with ui.element("section").classes("card stack"):
-                html('<h2><span class="n" aria-hidden="true">4</span> Training</h2>')
+                html('<h2><span class="n" aria-hidden="true">5</span> Training</h2>')
                 self.methods()
             with ui.element("section").classes("card stack"):
                 with ui.element("label").classes("field"):
@@ -235,15 +243,23 @@ class NewInspection:
             if few < FEWEST_OF_KIND:
                 note = f"each takes {FEWEST_OF_KIND} photos, and one folder has {few}"
             radio.add("kinds", "Each is a kind of its own", note, enabled=few >= FEWEST_OF_KIND)
-            with ui.element("label").classes("take-out"):
-                controls.checkbox(
-                    partial(setattr, self, "by_folder"), checked=self.by_folder, name="by-folder"
-                )
-                html(
-                    "<span>Count false alarms for each folder apart, for example where each is a "
-                    "camera or a shift</span>",
-                    "display:contents",
-                )
+            self.count_folders()
+
+    @ui.refreshable_method
+    def count_folders(self) -> None:
+        """Ask whether folders are groups, unless a table says the groups."""
+        if self.groups.groups:
+            html("<small>False alarms are counted for the groups of your table.</small>")
+            return
+        with ui.element("label").classes("take-out"):
+            controls.checkbox(
+                partial(setattr, self, "by_folder"), checked=self.by_folder, name="by-folder"
+            )
+            html(
+                "<span>Count false alarms for each folder apart, for example where each is a "
+                "camera or a shift</span>",
+                "display:contents",
+            )
 
     def _take_kinds(self, key: str) -> None:
         self.by_class = key == "kinds"
@@ -313,8 +329,11 @@ class NewInspection:
                 group_by="folder" if several and self.by_folder else None,
             )
             place = arrivals.photos(self.ticket)
-            await asyncio.to_thread(arrivals.arrange, self.ticket)
-            beside = self.defects.folder()
+            places = await asyncio.to_thread(arrivals.arrange, self.ticket)
+            column, beside = await asyncio.to_thread(self.groups.keep, places)
+            if column:
+                plan = plan.model_copy(update={"group_by": "table", "group_column": column})
+            beside += self.defects.folder()
         except (InsphereError, ValueError) as error:
             self.complaint.clear()
             with self.complaint:

@@ -35,6 +35,12 @@ KEYS = """
   emitEvent("review-key", key);
 }
 """
+CLICKED = """
+(event) => {
+  const button = event.target.closest("[data-place]");
+  if (button) emit(button.dataset.place);
+}
+"""
 
 
 def register(studio: Studio) -> None:
@@ -80,7 +86,7 @@ class ReviewPage:
         self.photo: Photo | None = None
         self.total = 0
         self.state: Any = None
-        self.last: tuple[int, int] = (0, 0)
+        self.counts = self.store.counts(batch.identity)
         if photo:
             self._find(photo)
 
@@ -112,8 +118,7 @@ class ReviewPage:
     @ui.refreshable_method
     def progress(self) -> None:
         """Show how many photos are scored."""
-        done, total = self.last = self.store.done(self.batch.identity)
-        alarms = self.store.count(self.batch.identity, "alarms")
+        done, total, alarms = self.counts.done, self.counts.total, self.counts.shown["alarms"]
         if self.batch.state == "failed":
             message(self.batch.reason or "The photos could not be scored.", "bad")
             return
@@ -136,14 +141,14 @@ class ReviewPage:
         """Show which part of the photos is looked at."""
         radio = Radio("Which photos", self.shown, self._show, "tabs")
         for name in SHOWN:
-            count = self.store.count(self.batch.identity, name)
+            count = self.counts.shown[name]
             if count or name in ("alarms", "all", self.shown):
                 radio.add(name, f"{WORDS[name]} {count:,}")
 
     @ui.refreshable_method
     def queue(self) -> None:
         """Show the photo that is looked at, and a strip of those around it."""
-        self.total = self.store.count(self.batch.identity, self.shown)
+        self.total = self.counts.shown[self.shown]
         self.at = max(0, min(self.at, self.total - 1))
         start = self.at - self.at % STRIP
         strip = self.store.queue(self.batch.identity, self.shown, offset=start, limit=STRIP)
@@ -230,23 +235,13 @@ class ReviewPage:
         return f"<b>{word.capitalize()}</b>: {how}.{said}"
 
     def _strip(self, strip: list[Photo], start: int) -> None:
-        with ui.element("nav").classes("queue-strip").props('aria-label="Photos in order"'):
-            for offset, photo in enumerate(strip):
-                here = start + offset == self.at
-                button = ui.element("button").classes("mini").props('type="button"')
-                said = SAID.get(photo.review or "", "not reviewed")
-                button.props["aria-label"] = f"{start + offset + 1}: {photo.name}, {said}"
-                if here:
-                    button.props["aria-current"] = "true"
-                mark = {"anomalous": "✕", "normal": "○"}.get(photo.review or "", "")
-                address = f"/photo-files/batches/{self.batch.identity}/thumb/{photo.key}.jpg"
-                with button:
-                    html(
-                        f'<img src="{address}" alt="" loading="lazy">'
-                        f'<i class="{photo.review or ""}">{mark}</i>',
-                        "display:contents",
-                    )
-                button.on("click", partial(self._go, start + offset), args=[])
+        minis = "".join(
+            self._mini(photo, place, here=place == self.at)
+            for place, photo in enumerate(strip, start)
+        )
+        nav = html(minis).classes("queue-strip").props('role="navigation"')
+        nav.props["aria-label"] = "Photos in order"
+        nav.on("click", lambda event: self._go(int(event.args)), js_handler=CLICKED)
         if self.total > STRIP:
             with ui.element("div").classes("row"):
                 if start:
@@ -256,6 +251,18 @@ class ReviewPage:
                         "Less strange ones →", partial(self._go, start + STRIP), "small",
                         data_test="more-photos",
                     )  # fmt: skip
+
+    def _mini(self, photo: Photo, place: int, *, here: bool) -> str:
+        said = SAID.get(photo.review or "", "not reviewed")
+        mark = {"anomalous": "✕", "normal": "○"}.get(photo.review or "", "")
+        address = f"/photo-files/batches/{self.batch.identity}/thumb/{photo.key}.jpg"
+        return (
+            f'<button type="button" class="mini" data-place="{place}" '
+            f'aria-label="{place + 1}: {escape(photo.name)}, {said}"'
+            f"{' aria-current=true' if here else ''}>"
+            f'<img src="{address}" alt="" loading="lazy">'
+            f'<i class="{photo.review or ""}">{mark}</i></button>'
+        )
 
     @ui.refreshable_method
     def outcome(self) -> None:
@@ -289,8 +296,10 @@ class ReviewPage:
             return
         changed = found.state != self.batch.state
         self.batch = found
-        if not changed and self.store.done(found.identity) == self.last:
+        counts = self.store.counts(found.identity)
+        if not changed and (counts.done, counts.total) == (self.counts.done, self.counts.total):
             return
+        self.counts = counts
         key = None if self.photo is None else self.photo.key
         self.progress.refresh()
         self.filters.refresh()
@@ -334,6 +343,7 @@ class ReviewPage:
         self._reviewed()
 
     def _reviewed(self) -> None:
+        self.counts = self.store.counts(self.batch.identity)
         self.queue.refresh()
         self.filters.refresh()
         self.outcome.refresh()
@@ -354,11 +364,13 @@ class ReviewPage:
         self._go(self.at + step)
 
     def _go(self, place: int) -> None:
+        self.counts = self.store.counts(self.batch.identity)
         self.at = place  # if there is such a place: `queue` sees to that
         self.queue.refresh()
         self._address()
 
     def _show(self, shown: Shown) -> None:
+        self.counts = self.store.counts(self.batch.identity)
         self.shown, self.at = shown, 0
         self.queue.refresh()
         self._address()

@@ -273,5 +273,4 @@ class RunPage:
 
 def _changing(found: run_widgets.ComparedRun) -> bool:
     """Whether something on the page can still change."""
-    base = [found.baseline] if found.baseline else []
-    return any(run.state in GOES_ON for run in (found.run, *base, *found.controls))
+    return any(run.state in GOES_ON for run in found.runs)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from insphere.detectors.registry import check_installed, method_card
+from insphere.detectors.registry import build_detector, check_installed, method_card
 from insphere.errors import InsphereError
 
 
@@ -44,6 +44,11 @@ class Candidate:
     sides: tuple[int, int] = (1, 1 << 20)
     fewest: int = 0
     learns: bool = False
+
+    @property
+    def draws_maps(self) -> bool:
+        """Whether it says where an anomaly is, without covering the image piece by piece."""
+        return hasattr(build_detector(self.method, dict(self.params), seed=0), "anomaly_map")
 
 
 # Patches that know their surroundings, at the photographs' own scale, by distance to the borders.
@@ -109,7 +114,24 @@ CANDIDATES: tuple[Candidate, ...] = (
     ),
 )
 """All candidates. A new one is a line here. Of those that cannot be told apart, the first is
-recommended; so a control such as the distance on pixels stands after what it controls."""
+recommended (see `preferred`); so a control such as the distance on pixels stands after what it
+controls."""
+SMALL_SIDE = 64
+"""Images with a longer shorter side are photographs, in which a place can be shown."""
+
+
+def preferred(candidates: Sequence[Candidate], shape: Sequence[int]) -> list[Candidate]:
+    """Order candidates by which is recommended where they cannot be told apart.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        The simplest first.
+    shape : (H, W, C)
+        Of the images. For photographs, candidates that mark the place come first.
+    """
+    photographs = min(shape[:2]) > SMALL_SIDE
+    return sorted(candidates, key=lambda one: photographs and not one.draws_maps)
 
 
 def applicable(
