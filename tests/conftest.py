@@ -20,6 +20,9 @@ from hypothesis import settings
 # Read when NumPy, SciPy and torch are first imported, so set here, before any test module is.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["SCIPY_ARRAY_API"] = "1"  # without it scikit-learn skips one of its estimator checks
+# The many processes that tests start need not compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
