@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -19,6 +20,9 @@ from hypothesis import settings
 # Read when NumPy, SciPy and torch are first imported, so set here, before any test module is.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["SCIPY_ARRAY_API"] = "1"  # without it scikit-learn skips one of its estimator checks
+# The many processes that tests start need not compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -37,10 +41,21 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["INSPHERE_CACHE"] = cache.name
 
 
+# The files that take longest, each by one process. Those in a browser, which often wait, alternate
+# with those that compute.
+LONGEST = (
+    "test_studio_photos", "test_export", "test_studio_compare", "test_figures_runs",
+    "test_studio_review", "test_inspecting", "test_studio_pages", "test_ranks", "test_docs",
+    "test_sweep", "test_studio_kinds", "test_studio_server", "test_studio_hostile",
+    "test_bulk_command",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files with many slow tests first, so that no process waits for a long file at the end."""
+    """Put long files first, so that no process waits for one at the end."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (place.get(item.path.stem, len(place)), -slow[item.path]))
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +82,23 @@ def mnist():
 
     data = load_dataset("mnist-5k", cache=False)
     return data.images, data.labels
+
+
+@pytest.fixture(scope="session")
+def operators_once():
+    """Keep the exporter of torch from parsing the source of all its operators for every export.
+
+    It takes more than a second, and every table is the same. Another version of torch may keep them
+    elsewhere; then nothing changes.
+    """
+    from functools import cache
+
+    with pytest.MonkeyPatch.context() as patch:
+        with contextlib.suppress(ImportError, AttributeError):
+            from torch.onnx._internal._lazy_import import onnxscript_apis as where
+
+            patch.setattr(where, "get_torchlib_ops", cache(where.get_torchlib_ops))
+        yield
 
 
 # ---------------------------------------------------------------------- the studio in a browser

@@ -12,6 +12,8 @@ pytest.importorskip("pyarrow")
 pytest.importorskip("fsspec")
 pytest.importorskip("onnxscript")
 
+pytestmark = pytest.mark.usefixtures("operators_once")
+
 from insphere.runtime.scorer import Scorer  # noqa: E402
 from insphere.runtime.shards import Shard, list_shards, score_shard  # noqa: E402
 from insphere.workflows.bulk_scoring import score_many  # noqa: E402

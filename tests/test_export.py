@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from insphere.cli import main
 from insphere.data.letterbox import on_canvas
 from insphere.data.load import load_dataset
 from insphere.detectors.persistence.model_format import DESCRIPTION
+from insphere.detectors.pretrained.scoring_heads import ComponentError
 from insphere.detectors.registry import METHODS, build_detector, detector_class
 from insphere.errors import DataError, ModelError, SpecError
 from insphere.export.decisions import CrossScores, Decisions, Severity
 from insphere.export.exported import ExportedModel
 from insphere.export.golden import FILE, check_golden, drop_golden, keep_golden, read_golden
 from insphere.export.graph import OPSET, export_onnx, load_for_export
+from insphere.export.shared_steps import split_shared
 from insphere.export.verify import NETWORK_TOLERANCE, TOLERANCE, compare, tolerance_of
 from insphere.features.resizing import Resizing
 from insphere.runtime import Scorer
@@ -35,6 +38,8 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+pytestmark = pytest.mark.usefixtures("operators_once")
+
 TINY = {
     "deep-svdd": {"epochs": 1, "pretrain_epochs": 1},
     "fcdd": {"epochs": 1, "pretrain_epochs": 1},
@@ -44,7 +49,7 @@ TINY = {
     "anogan": {"train_steps": 3, "search_steps": 3, "width": 4, "latent_dim": 8},
     "fpsvdd": {"epochs": 1, "objective": "both", "pooling": "weighted"},
     "feature-svdd": {"epochs": 1},
-    "feature-knn": {"stages": ["s5", "s7"], "statistic": "both"},
+    "feature-knn": {"statistic": "both"},
     "feature-mahalanobis": {"finetune": {"stages": 1, "epochs": 1}},
     "feature-pca": {"normalize": "l2", "focus": 0.5, "mirrored": True},
     "patch-memory": {"bank_size": 50, "pooling": "top", "scale": None},
@@ -57,6 +62,9 @@ TINY = {
     "untrained": {},
     "segmentation": {"epochs": 2, "widths": (4, 8, 8)},
 }
+# Exporting a network takes a while for each layer, so all but one have few, which are random.
+FEW_LAYERS = {"backbone": "resnet18", "weights": "random", "stages": ["layer1", "layer2"]}
+WHOLE_NETWORK = {"feature-mahalanobis"}
 EXPORTED = [m for m in METHODS if m != "anogan" and "images" in detector_class(m).card.takes]
 RATE = 0.2
 
@@ -73,12 +81,19 @@ def fitted(method, digits, **changes):
     params = dict(TINY.get(method, {})) | {"false_alarm_rate": RATE} | changes
     if card.needs_pretrained:
         params |= {"resolution": 32, "cache": False}
+        params |= {} if method in WHOLE_NETWORK else FEW_LAYERS
     plain = card.family in ("shallow", "combined")
     others = {} if plain else {"precision": "float32", "device": "cpu"}
     detector = build_detector(method, params, seed=0, **others)
     if card.needs_labels:
         return detector.fit(images[:200], labels[:200])
     return detector.fit(images[labels == 3])
+
+
+@pytest.fixture(scope="module")
+def fitted_once(digits):
+    """Fit a method to digits, once for all tests that only look at it."""
+    return cache(lambda method: fitted(method, digits))
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +159,8 @@ def test_cross_conformal_scores_are_those_of_the_library():
 
 
 @pytest.mark.parametrize("method", EXPORTED)
-def test_the_module_that_is_exported_says_what_the_detector_says(method, digits):
-    detector = fitted(method, digits)
+def test_the_module_that_is_exported_says_what_the_detector_says(method, digits, fitted_once):
+    detector = fitted_once(method)
     module = ExportedModel(detector)
     x = digits[0][200:260]
     threshold = torch.tensor(detector.threshold_, dtype=torch.double)
@@ -159,6 +174,24 @@ def test_the_module_that_is_exported_says_what_the_detector_says(method, digits)
     if "heat_map" in said:
         maps = detector.anomaly_map(x)
         np.testing.assert_allclose(said["heat_map"], maps, rtol=0, atol=1e-3 * maps.max())
+
+
+def test_modules_share_the_first_steps_that_are_equal():
+    linear, width = torch.nn.Linear(3, 3), torch.ones(3)
+    same = [ComponentError(np.full(3, 2.0), np.eye(3)) for _ in range(2)]
+    other = ComponentError(np.full(3, 2.5), np.eye(3))
+    first = torch.nn.Sequential(torch.nn.Sequential(linear, same[0]), torch.nn.ReLU())
+    second = torch.nn.Sequential(linear, same[1], torch.nn.Tanh())
+    shared, one, two = split_shared(first, second)
+    assert [len(part) for part in (shared, one, two)] == [2, 1, 1]
+    assert shared[0] is linear
+    assert isinstance(one[0], torch.nn.ReLU)
+    assert isinstance(two[0], torch.nn.Tanh)
+    shared, one, two = split_shared(first, torch.nn.Sequential(linear, other, torch.nn.Tanh()))
+    assert [len(part) for part in (shared, one, two)] == [1, 2, 2]
+    shared, one, two = split_shared(torch.nn.ReLU(), second)
+    assert torch.equal(shared(width), width)
+    assert two is second
 
 
 # ------------------------------------------------------------------ the file
@@ -223,8 +256,8 @@ def test_a_model_without_a_threshold_gives_no_verdicts(digits, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", EXPORTED)
-def test_every_method_scores_alike_in_onnx(method, digits, tmp_path):
-    fitted(method, digits).save(tmp_path / "m")
+def test_every_method_scores_alike_in_onnx(method, digits, fitted_once, tmp_path):
+    fitted_once(method).save(tmp_path / "m")
     export_onnx(tmp_path / "m", tmp_path / "m.onnx")
     found = compare(Scorer(tmp_path / "m.onnx"), load_for_export(tmp_path / "m"), digits[0])
     assert found.equal, found
@@ -281,11 +314,15 @@ def test_the_range_of_values_is_part_of_the_graph(kind, digits, tmp_path):
         scorer.score(digits[0][:3])
 
 
+EARLY = {"stages": ["s3"]}  # a third of the layers
 OWN_SCALE = [
     ("patch-gaussian", {"scale": 2.0, "directions": 8, "places": "border"}),
-    ("patch-gaussian", {"scale": 2.0, "directions": 8, "region": "0.2,0.1,0.8,0.9"}),
-    ("patch-memory", {"scale": 2.5, "bank_size": 60, "pooling": "top"}),
-    ("patch-memory", {"scale": None, "resolution": 64, "bank_size": 60, "region": "0,0.5,1,1"}),
+    ("patch-gaussian", {"scale": 2.0, "directions": 8, "region": "0.2,0.1,0.8,0.9"} | EARLY),
+    ("patch-memory", {"scale": 2.5, "bank_size": 60, "pooling": "top"} | EARLY),
+    (
+        "patch-memory",
+        {"scale": None, "resolution": 64, "bank_size": 60, "region": "0,0.5,1,1"} | EARLY,
+    ),
 ]
 
 
@@ -295,6 +332,14 @@ def photographs(count, size=(72, 90)):
     found = np.stack([np.asarray(texture(rng, 120))[: size[0], : size[1]] for _ in range(count)])
     found[-10::2, 20:40, 30:50] = 255 - found[-10::2, 20:40, 30:50]
     return found
+
+
+def convolutions(detector):
+    """Return how many there are up to the last stage: score and heat map share all of them."""
+    steps = detector._extractor.backbone.steps
+    last = list(steps).index(detector.form_.stages[-1])
+    used = [module for step in list(steps.values())[: last + 1] for module in step.modules()]
+    return sum(isinstance(module, torch.nn.Conv2d) for module in used)
 
 
 @pytest.mark.parametrize(("method", "params"), OWN_SCALE)
@@ -309,6 +354,8 @@ def test_photographs_of_one_size_at_their_own_scale_or_in_a_region(method, param
     assert found.changed == ()
     assert found.largest < 2e-4  # features are rounded to float16
     assert found.heat_map < 2e-4
+    nodes = onnx.load(tmp_path / "m.onnx").graph.node
+    assert sum(node.op_type == "Conv" for node in nodes) == convolutions(detector)
     scores = scorer.score(images[20:]).scores
     assert scores[::2].min() > np.median(scores[1::2])
     if params["scale"] is not None:
@@ -320,7 +367,7 @@ def test_photographs_of_one_size_at_their_own_scale_or_in_a_region(method, param
 @pytest.mark.slow
 def test_photographs_larger_than_a_tile_are_looked_at_in_the_same_tiles(tmp_path):
     params = {"scale": 12.0, "bank_size": 40, "contamination": 0.1, "cache": False}
-    images = photographs(12, (60, 96))  # 720×1152 pixels for the network
+    images = photographs(12, (16, 96))  # 192×1152 pixels for the network
     others = {"device": "cpu", "precision": "float32"}
     build_detector("patch-memory", params, seed=0, **others).fit(images[:8]).save(tmp_path / "m")
     export_onnx(tmp_path / "m", tmp_path / "m.onnx")

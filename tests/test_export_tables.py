@@ -25,6 +25,8 @@ from test_runtime import run_alone
 pd = pytest.importorskip("pandas")
 pytest.importorskip("onnxscript")
 
+pytestmark = pytest.mark.usefixtures("operators_once")
+
 UNSEEN = "ignore:Never seen in training", "ignore:Constant in training"
 
 

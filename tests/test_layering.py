@@ -283,6 +283,7 @@ def test_rooms_without_networks_name_no_torch(room):
         ([f"insphere.{room}" for room in TORCH_FREE], {"torch", "torchvision", "mlxtend"}),
         (["insphere.detectors.shallow.knn"], {"torch", "matplotlib"}),
         (["insphere.figures", "insphere.report"], {"seaborn", "plotly"}),
+        (["insphere.experiments.execution.queue_worker"], {"matplotlib", "seaborn", "plotly"}),
     ],
 )
 def test_imports_stay_light(modules, absent):

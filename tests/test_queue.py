@@ -112,6 +112,17 @@ def test_a_mistake_in_a_sweep_is_told_and_nothing_is_queued(store):
     assert queue.sweeps() == []
 
 
+def test_there_are_as_many_workers_as_open_runs_and_one_waits_for_the_first(store, monkeypatch):
+    started = []
+    monkeypatch.setattr(Queue, "_start", lambda _, slot: started.append(slot))
+    queue = Queue(store, workers=3)
+    for asked, slots in ((0, [0]), (1, [0]), (2, [0, 1]), (9, [0, 1, 2])):
+        queue.ask([spec(seed) for seed in range(asked)])
+        started.clear()
+        queue.keep_working()
+        assert started == slots
+
+
 @pytest.mark.slow
 def test_workers_work_outlive_a_kill_and_go_home(store):
     queue = Queue(store, workers=1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import socket
 import subprocess
@@ -53,7 +54,7 @@ def together(*arguments, count=2):
         port = probe.getsockname()[1]
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", str(count),
               "--master-port", str(port)]  # fmt: skip
-    command = [sys.executable, *(launch if count > 1 else []), *arguments]
+    command = [sys.executable, *launch, *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -66,7 +67,13 @@ def train(kinds, folder, count):
         (folder / kind).mkdir(exist_ok=True, parents=True)
     script = folder / "script.py"
     script.write_text(SCRIPT)
-    together(str(script), *(str(folder / kind) for kind in kinds), count=count)
+    folders = [str(folder / kind) for kind in kinds]
+    if count > 1:
+        together(str(script), *folders, count=count)
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [str(script), *folders])
+        runpy.run_path(str(script))
 
 
 def trained(folder, count):

@@ -26,6 +26,8 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+pytestmark = pytest.mark.usefixtures("operators_once")
+
 # Nothing else may be imported, as if nothing else were installed.
 ALONE = """
 import sys

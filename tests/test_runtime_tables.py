@@ -14,6 +14,8 @@ from insphere.runtime.tables import COLUMNS, score_batch
 pd = pytest.importorskip("pandas")
 pytest.importorskip("onnxscript")
 
+pytestmark = pytest.mark.usefixtures("operators_once")
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):

@@ -13,6 +13,7 @@ import zipfile
 import pytest
 import yaml
 
+from insphere.experiments.execution.queue import Queue
 from insphere.experiments.store.run_record import Run
 from insphere.experiments.store.run_store import Store
 
@@ -140,29 +141,58 @@ def test_z_scores_change_what_is_shown_and_no_auc(visit, trained):
     assert number(page, "auc") == number(visit(f"/runs/{trained}"), "auc")
 
 
+def held(studio, page, before=None):
+    """Stop the worker of a run when it has told of a further epoch, and return that epoch."""
+    run = wait_for(
+        lambda: (
+            (found := run_of(studio, page)).progress
+            and found.progress["epoch"] != before
+            and found.state == "running"
+            and found
+        )
+    )
+    os.kill(worker_of(run), signal.SIGSTOP)
+    return run.progress["epoch"]
+
+
+def worker_of(run):
+    return int(run.worker.split("-")[0])
+
+
 def test_reload_second_visitor_cancel_and_continue(studio, visit):
-    page = visit(f"/compare?{LONG}&normal=4")
+    # The worker stands still while pages are opened, so that a short training lasts long enough.
+    page = visit("/compare?dataset=digits-8x8&pretrain=500&epochs=300&normal=4")
     train(page)
     page.wait_for_selector("[data-state=running]")
-    page.wait_for_function(
-        "/epoch \\d+/.test(document.querySelector('[data-test=progress]')?.innerText)"
-    )
-    first = page.inner_text("[data-test=progress]")
-    page.wait_for_function(
-        "first => document.querySelector('[data-test=progress]').innerText !== first", arg=first
-    )
-    page.reload()
-    other, watcher = visit(f"/runs/{identity(page)}"), visit("/experiments")
-    at_work = f"button[aria-label='Cancel run {identity(page)}']"
-    watcher.wait_for_selector(at_work)
-    for one in (page, other):
-        one.wait_for_selector("[data-state=running]")
-    other.click("[data-test=cancel]")
+    told = held(studio, page)
+    worker = worker_of(run_of(studio, page))
+    try:
+        page.wait_for_function(
+            "/epoch \\d+/.test(document.querySelector('[data-test=progress]')?.innerText)"
+        )
+        first = page.inner_text("[data-test=progress]")
+        os.kill(worker, signal.SIGCONT)
+        held(studio, page, told)
+        page.wait_for_function(
+            "first => document.querySelector('[data-test=progress]').innerText !== first", arg=first
+        )
+        page.reload()
+        other, watcher = visit(f"/runs/{identity(page)}"), visit("/experiments")
+        at_work = f"button[aria-label='Cancel run {identity(page)}']"
+        watcher.wait_for_selector(at_work)
+        for one in (page, other):
+            one.wait_for_selector("[data-state=running]")
+        other.click("[data-test=cancel]")
+        wait_for(lambda: run_of(studio, page).stop_requested)
+    finally:
+        os.kill(worker, signal.SIGCONT)
     for one in (page, other):
         one.wait_for_selector("[data-state=interrupted]")
     watcher.wait_for_selector(at_work, state="detached")
     assert run_of(studio, page).reason == "Cancelled."
     assert list((studio.store_path.with_suffix("") / "checkpoints").rglob("*.safetensors"))
+    for one in (other, watcher):  # drawing the training on every page takes longer than training
+        one.close()
     page.click("[data-test=continue]")
     page.wait_for_selector("[data-state=running], [data-state=queued]")
     page.wait_for_selector("[data-test=auc]", timeout=WAIT)
@@ -196,10 +226,12 @@ def test_runs_outlive_the_server_and_a_killed_worker_is_told(studio, visit):
     page = visit(f"/runs/{name}")
     page.wait_for_selector("[data-state=running]")
     assert run_of(studio, page).attempts == 1
-    worker = int(run_of(studio, page).worker.split("-")[0])
-    os.kill(worker, signal.SIGKILL)
+    os.kill(worker_of(run_of(studio, page)), signal.SIGKILL)
     page.wait_for_selector("[data-state=interrupted]")
     assert "killed" in page.inner_text("[data-state]")
+    store = Store(studio.store_path)  # the baseline, which takes as long, is of no use
+    Queue(store).cancel([run.identity for run in store.runs(states=("running", "queued"))])
+    store.close()
 
 
 def test_what_is_no_zip_of_classes_is_refused_politely(visit, tmp_path):
@@ -217,7 +249,7 @@ def test_what_is_no_zip_of_classes_is_refused_politely(visit, tmp_path):
 
 
 def test_train_is_heard_right_after_a_choice(visit, studio):
-    page = visit("/compare?dataset=digits-8x8&normal=3")
+    page = visit(f"/compare?{SHORT}&normal=3")
     page.evaluate("""() => {
         [...document.querySelectorAll("[role=radio]")]
             .find((one) => one.textContent.includes("Isolation forest")).click();
@@ -261,7 +293,7 @@ def test_images_of_ones_own_become_a_choice(visit, tmp_path):
                 file = io.BytesIO()
                 Image.fromarray(pixels).save(file, "PNG")
                 archive.writestr(f"{kind}/{number_}.png", file.getvalue())
-    page = visit("/compare?dataset=digits-8x8")
+    page = visit(f"/compare?{SHORT}")  # also of the baseline
     page.click("summary:has-text('your own')")
     page.set_input_files("input[type=file]", path)
     page.wait_for_selector("[role=radio][aria-label='good']")

@@ -13,6 +13,7 @@ from insphere.data.value_range import ValueRange
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import ModelError
 from insphere.export.decisions import NETWORK_ROUNDING, CrossScores, Decisions
+from insphere.export.shared_steps import split_shared
 from insphere.preprocess.columns import ScaledColumns
 from insphere.scoring.severity import ROUNDING
 
@@ -63,6 +64,9 @@ class ExportedModel(nn.Module):
         self.raw: nn.Module = RawImages(detector.value_range_) if images else nn.Identity()
         self.score = _scores(detector)
         self.maps = detector.map_module() if maps else None
+        self.shared: nn.Module = nn.Identity()
+        if self.maps is not None:
+            self.shared, self.score, self.maps = split_shared(self.score, self.maps)
         scale = detector.severity_scale if detector.n_calibration_ else None
         share = NETWORK_ROUNDING if detector.has_gradients else ROUNDING
         spread = float(np.ptp(detector.calibration_scores_)) if scale else detector.score_std_
@@ -87,7 +91,7 @@ class ExportedModel(nn.Module):
 
     def forward(self, samples: Tensor, threshold: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs for raw images (N, H, W, C) or rows (N, d)."""
-        x = self.raw(samples)
+        x = self.shared(self.raw(samples))
         score = self.score(x).double()
         found = {"score": score} | self.decisions(score, threshold)
         if self.maps is not None:

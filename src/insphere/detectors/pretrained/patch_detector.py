@@ -300,16 +300,15 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
         size = (self.modality_.sample_shape[1], self.modality_.sample_shape[2])
         covered, down, across = self._covered(size)
         rows, columns = enlargements(self.form_.shape, covered, self.smoothing, self._spread)
-        scores = self._patch_head()
+        scores = [self._patch_head()]
         if (placing := self._placing()) is not None:
-            scores = nn.Sequential(scores, placing)
+            scores.append(placing)
         known = self._judged
         shown = None if known.all() else shown_patches(known, covered)
         if shown is not None:
             shown = (shown[0], shown[1][np.ix_(down, across)])
-        return self._on_patches(
-            PatchMaps(scores, rows[down], columns[across], self.form_.shape, shown)
-        )
+        maps = PatchMaps(rows[down], columns[across], self.form_.shape, shown)
+        return self._on_patches(nn.Sequential(*scores, maps))
 
     def _covered(self, size: tuple[int, int]) -> tuple[tuple[int, int], Positions, Positions]:
         """Return the pixels that the grid covers, and which rows and columns of these are shown.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -178,15 +178,23 @@ class GaussianPatches(nn.Module):
     ) -> None:
         super().__init__()
         order = np.argsort(where, kind="stable")  # patches of one place side by side
-        self._places, counts = np.unique(where, return_counts=True)
+        places, counts = np.unique(where, return_counts=True)
         self._counts: list[int] = counts.tolist()
         self.register_buffer("order", torch.from_numpy(order))
         self.register_buffer("back", torch.from_numpy(np.argsort(order)))
         self.register_buffer("means", torch.from_numpy(means[where[order]]))
-        self.whitenings = nn.ParameterList(
-            nn.Parameter(torch.from_numpy(one), requires_grad=False) for one in whitenings
+        # A matrix for each place, as picking one of a stack would be a step of its own.
+        self.whitenings = nn.ModuleList(
+            nn.ParameterList(
+                nn.Parameter(torch.from_numpy(one[place]), requires_grad=False)
+                for place in (places if len(one) > 1 else [0])
+            )
+            for one in whitenings
         )
         self._blocks = slices(whitenings)
+
+    def _matrices(self) -> list[list[Tensor]]:
+        return [list(cast(nn.ParameterList, block)) for block in self.whitenings]
 
     def forward(self, patches: Tensor) -> Tensor:
         """Score patches."""
@@ -196,14 +204,14 @@ class GaussianPatches(nn.Module):
             if len(matrices) == 1
             else torch.cat(
                 [
-                    part @ matrices[int(place)]
-                    for place, part in zip(
-                        self._places, torch.split(rows[..., block], self._counts, 1), strict=True
+                    part @ matrix
+                    for matrix, part in zip(
+                        matrices, torch.split(rows[..., block], self._counts, 1), strict=True
                     )
                 ],
                 dim=1,
             )
-            for block, matrices in zip(self._blocks, self.whitenings, strict=True)
+            for block, matrices in zip(self._blocks, self._matrices(), strict=True)
         ]
         lengths: Tensor = torch.cat(white, dim=2).norm(dim=2)[:, self.back]
         return lengths
@@ -323,12 +331,10 @@ class JudgedPatches(nn.Module):
 
 
 class PatchMaps(nn.Module):
-    """Heat maps from patches, (N, G, G, C) to (N, H, W), float32.
+    """Heat maps from scores of patches, (N, P) to (N, H, W), float32.
 
     Parameters
     ----------
-    scores : torch.nn.Module
-        From patches to their scores, (N, P).
     rows, columns : ndarray, shapes (H, G) and (W, G)
         See `insphere.detectors.pretrained.patch_scores.enlargements`.
     grid : (int, int)
@@ -344,25 +350,24 @@ class PatchMaps(nn.Module):
 
     def __init__(
         self,
-        scores: nn.Module,
         rows: NDArray[Any],
         columns: NDArray[Any],
         grid: tuple[int, int],
         shown: tuple[NDArray[Any], NDArray[Any]] | None = None,
     ) -> None:
         super().__init__()
-        self.scores, self.grid = scores, grid
+        self.grid = grid
         for name, values in zip(("nearest", "factor"), shown or (None, None), strict=True):
             self.register_buffer(name, None if values is None else torch.from_numpy(values))
         self.register_buffer("rows", torch.from_numpy(rows))
         self.register_buffer("columns", torch.from_numpy(columns))
 
-    def forward(self, patches: Tensor) -> Tensor:
+    def forward(self, scores: Tensor) -> Tensor:
         """Compute the maps of a batch."""
-        scores = self.scores(patches).double()
+        values: Any = scores.double()
         if self.nearest is not None:
-            scores = scores[:, self.nearest]
-        maps: Tensor = self.rows @ scores.unflatten(1, self.grid) @ self.columns.T
+            values = values[:, self.nearest]
+        maps: Tensor = self.rows @ values.unflatten(1, self.grid) @ self.columns.T
         if self.factor is not None:
             maps = maps.float() * self.factor
         return maps.float()

@@ -185,11 +185,16 @@ class Queue:
     # ------------------------------------------------------------------ workers
 
     def keep_working(self) -> None:
-        """Record a sign of life, mark the runs of dead workers, and start missing workers."""
+        """Record a sign of life, mark the runs of dead workers, and start missing workers.
+
+        There are as many workers as there are open runs, and at least one, which starts a run at
+        once: an idle worker takes more than half a gigabyte of memory.
+        """
         folder = self._folder()
         (folder / "asking").touch()
         self.store.recover()
-        for slot in range(self.workers):
+        open_runs = len(self.waiting()) + len(self.store.runs(states=("running",)))
+        for slot in range(min(self.workers, max(1, open_runs))):
             if not self._taken(slot) and self._may_start(slot):
                 self._start(slot)
 
