@@ -415,7 +415,7 @@ class ComparePage:
         before, self.form.known = self.form.known, names
         if not names and self.form.learns:
             self._method("one-class")
-        if bool(before) != bool(names) or not names:
+        if not (before and names):
             self.methods.refresh()
         self._changed()
 
