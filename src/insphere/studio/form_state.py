@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from insphere.data.layouts.vocabulary import goodness
 from insphere.detectors.method_table import find_method
+from insphere.detectors.registry import method_title
 from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.runs.display_names import option_keys
 from insphere.experiments.runs.processing_options import OPTIONS
@@ -19,6 +20,7 @@ from insphere.experiments.runs.run_builder import (
     RecipeName,
     RunChoice,
     installed_methods,
+    learning_methods,
     possible_rate,
     trained_on,
 )
@@ -30,6 +32,8 @@ from insphere.training.heads.table import HEADS
 from insphere.training.pretraining.table import PRETRAININGS
 
 Z_SCORE = "z-score"
+SHARES = (0.01, 0.05, 0.1, 0.2)
+USUAL_SHARE = 0.05
 EACH = "each"  # in an address: a detector for each normal class
 MOST_EPOCHS = 1000
 LONGEST = 10_000  # characters of names in an address
@@ -55,8 +59,14 @@ class FormState:
         self.normal = given.get("normal", "")
         self.also = _names(given.get("also", ""))  # further normal classes
         self.by_class = given.get("models") == EACH
+        self.known = _names(given.get("known", ""))  # anomalous classes of which some are shown
+        self.share = next((one for one in SHARES if f"{one:g}" == given.get("share")), USUAL_SHARE)
         method, objective = find_method(given.get("method", "")), given.get("objective", "")
-        self.method = method if method and method in installed_methods() else BASELINE
+        known = [
+            *installed_methods(),
+            *(one for one, needs in learning_methods().items() if not needs),
+        ]
+        self.method = method if method and method in known else BASELINE
         self.objective = "soft-boundary" if objective == "soft-boundary" else "one-class"
         self.options = [name for name in given.get("options", "").split(",") if name in OPTIONS]
         recipe = given.get("recipe", "")
@@ -85,6 +95,17 @@ class FormState:
             digits = names[:4] == ["0", "1", "2", "3"]
             self.normal = names[3] if digits else min(names, key=goodness)
         self.also = [name for name in self.also if name in self.pictures and name != self.normal]
+        self.drop_normals()
+
+    @property
+    def learns(self) -> bool:
+        """Whether the method learns from labelled anomalies."""
+        return self.method in learning_methods()
+
+    def drop_normals(self) -> None:
+        """Leave out of the known anomalies what is normal, or is no class."""
+        normals = self.normals
+        self.known = [one for one in self.known if one in self.pictures and one not in normals]
 
     @property
     def normals(self) -> tuple[str, ...]:
@@ -102,6 +123,11 @@ class FormState:
         """
         if len(self.normals) == len(self.pictures) > 1:
             raise SpecError("All classes are normal, so nothing is left to find: leave one out.")
+        if self.learns and not self.known:
+            raise SpecError(
+                f"{method_title(self.method)} learns from known anomalies: tick a class of them "
+                "under Some anomalies are known, or take another method."
+            )
         return RunChoice(
             dataset=self.source.dataset,
             normal=self.normals,
@@ -115,6 +141,8 @@ class FormState:
             head=self.head,
             false_alarm_rate=self.rate() if self.held_out else None,
             by_class=self.by_class and len(self.normals) > 1,
+            anomalies=tuple(self.known) if self.learns else (),
+            anomaly_share=self.share,
             seed=self.seed,
         )
 
@@ -147,6 +175,8 @@ class FormState:
             "normal": self.normal,
             "also": json.dumps(self.also) if self.also else "",
             "models": EACH if self.by_class and self.also else "",
+            "known": json.dumps(self.known) if self.known else "",
+            "share": f"{self.share:g}" if self.known else "",
             "method": self.method,
             "objective": self.objective,
             "options": ",".join(self.options),
@@ -163,12 +193,14 @@ class FormState:
 
 def address_of(source: Source, spec: RunSpec) -> str:
     """Return the address of the form with the settings of a run, as far as the form has them."""
-    given = dict(spec.params)
+    given, known = dict(spec.params), spec.known_anomalies
     values = {
         "dataset": source.key,
         "normal": spec.normal[0],
         "also": json.dumps(list(spec.normal[1:])) if len(spec.normal) > 1 else "",
         "models": EACH if spec.by_class else "",
+        "known": "" if known is None else json.dumps(known.classes),
+        "share": "" if known is None else f"{known.share:g}",
         "method": spec.method,
         "options": ",".join(option_keys(spec.params)),
         "pretrain": given.get("pretrain_epochs"),
@@ -182,7 +214,7 @@ def address_of(source: Source, spec: RunSpec) -> str:
 
 _DEFAULTS = {
     "method": "deep-svdd", "objective": "one-class", "recipe": "fast", "seed": 0,
-    "pretraining": PRETRAINING, "head": HEAD,
+    "pretraining": PRETRAINING, "head": HEAD, "share": f"{USUAL_SHARE:g}",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from nicegui import ui
 
 from insphere.detectors.registry import FAMILIES, MethodCard, method_card, method_title
-from insphere.experiments.runs.run_builder import BASELINE, comparable_methods
+from insphere.experiments.runs.run_builder import BASELINE, comparable_methods, learning_methods
 from insphere.studio.controls import Handler, Radio
 from insphere.studio.frame import html
 
@@ -53,7 +53,10 @@ def by_purpose() -> dict[str, list[MethodCard]]:
     return {heading: cards for heading, cards in found.items() if cards}
 
 
-def show(method: str, objective: str, on_select: Handler) -> None:
+LEARNERS = "Learn from the known anomalies as well"
+
+
+def show(method: str, objective: str, on_select: Handler, *, learners: bool = False) -> None:
     """Show the methods as groups of buttons: some by what they are for, the rest under *more*.
 
     Parameters
@@ -62,9 +65,13 @@ def show(method: str, objective: str, on_select: Handler) -> None:
         The current selection.
     on_select : callable
         Called with a key of `OBJECTIVES` or of a method.
+    learners : bool
+        Whether anomalies are known, from which some methods can learn.
     """
     now = objective if method == BASELINE else method
     first = by_purpose()
+    if learners:
+        first = {LEARNERS: [method_card(key) for key in learning_methods()]} | first
     shown = {card.key for cards in first.values() for card in cards}
     rest = {
         heading: [card for card in cards if card.key not in shown]
@@ -92,7 +99,7 @@ def show(method: str, objective: str, on_select: Handler) -> None:
 
 
 def _add(radio: Radio, groups: dict[str, list[MethodCard]]) -> None:
-    needs = comparable_methods()
+    needs = comparable_methods() | learning_methods()
     for heading, cards in groups.items():
         radio.heading(heading)
         for card in cards:

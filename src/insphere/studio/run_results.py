@@ -78,6 +78,8 @@ class RunResults:
             self._hero = html(run_widgets.hero(found))
             if text := run_widgets.assumption(found):
                 html(f'<p class="muted" data-test="assumed">{text}</p>')
+            if text := run_widgets.labelled(self.found):
+                html(f'<p class="muted" data-test="labelled">{text}</p>')
             if found.missing:
                 with ui.element("div").classes("row"):
                     html(

@@ -134,6 +134,30 @@ def assumption(found: ComparedRun) -> str:
     )
 
 
+def labelled(run: Run) -> str:
+    """Return what labelled anomalies a run was shown, and its AUC on these classes and others."""
+    use = run.row().get("labels") or {}
+    if "labelled_anomalies" not in use:
+        return ""
+    classes = use["anomalous_classes"]
+    which = "the class " if len(classes) == 1 else "the classes "
+    which += escape(", ".join(classes))
+    parts = [
+        f"{formatting.percent(use[key])} % on {words}"
+        for key, words in (
+            ("auc_of_labelled_classes", "anomalies of these classes"),
+            ("auc_of_other_classes", "anomalies of classes that it never saw"),
+        )
+        if key in use
+    ]
+    said = f" Its AUC is {' and '.join(parts)}." if parts else ""
+    images = "image" if use["labelled_anomalies"] == 1 else "images"
+    return (
+        f"It was shown {use['labelled_anomalies']:,} {images} of {which} that are labelled as "
+        f"anomalous; baseline and controls were not.{said}"
+    )
+
+
 def scale(studio: Studio, found: ComparedRun) -> str:
     """Return all AUCs on a scale from 50 to 100 per cent, with the published value if known."""
     names = studio.names()

@@ -17,7 +17,7 @@ from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
-from insphere.experiments.runs.spec import BY_CLASS
+from insphere.experiments.runs.spec import ANOMALIES, BY_CLASS
 from insphere.figures.measured import Measured
 from insphere.modalities.examples import kind_of_example
 
@@ -65,7 +65,7 @@ _USUAL = {
     "pretraining": "autoencoder",
     "head": "center",
 }  # defaults of all methods that have these parameters
-_FIRST = (BY_CLASS, "recipe", "objective")  # parameters that come first in a name
+_FIRST = (BY_CLASS, ANOMALIES, "recipe", "objective")  # parameters that come first in a name
 _WORDS = {
     ("objective", "soft-boundary"): "soft boundary",
     ("recipe", "paper"): "paper recipe",
@@ -273,10 +273,10 @@ def normal_title(normal: Iterable[str]) -> str:
 
 def in_words(params: Mapping[str, Any]) -> str:
     """Write parameters as a list."""
-    words = {key: f"{key} {_value(value)}" for key, value in params.items()}
-    if BY_CLASS in words:
-        words[BY_CLASS] = _WORDS[BY_CLASS, ""]
-    return ", ".join(words.values())
+    return ", ".join(
+        _WORDS[BY_CLASS, ""] if key == BY_CLASS else _in_words(key, value)
+        for key, value in params.items()
+    )
 
 
 # ---------------------------------------------------------------------- data sets
@@ -356,7 +356,7 @@ def _split(method: str, params: dict[str, Any]) -> tuple[tuple[str, ...], dict[s
 
 def _title(method: str, options: str, params: Mapping[str, Any], *, named: bool) -> str:
     words = [
-        _WORDS.get((key, value) if isinstance(value, str) else (key, ""), f"{key} {_value(value)}")
+        _WORDS.get((key, value) if isinstance(value, str) else (key, ""), _in_words(key, value))
         for key, value in params.items()
     ]
     title = method_title(method)
@@ -375,6 +375,12 @@ def _options_in_short(options: Sequence[str]) -> str:
     if len(groups) > _AND_SO_ON:
         return f"{len(options)} options, all groups"
     return f"{len(options)} options {' and '.join(groups)}"
+
+
+def _in_words(key: str, value: Any) -> str:
+    if key == ANOMALIES and isinstance(value, Mapping) and {"classes", "share"} <= value.keys():
+        return f"shown {100 * value['share']:g} % anomalies ({normal_title(value['classes'])})"
+    return f"{key} {_value(value)}"
 
 
 def _value(value: Any) -> str:

@@ -1,7 +1,8 @@
-"""Labels for detectors. There are only three uses, and a run must ask for each explicitly.
+"""Labels for detectors. There are only four uses, and a run must ask for each explicitly.
 
 A supervised method gets the labels of the training part. A method that is fitted by class gets the
-classes of the normal training samples, and no anomaly. A setting can be tuned on labelled held-out
+classes of the normal training samples, and no anomaly. A method that learns from labelled anomalies
+gets some of the training part, if the run names them. A setting can be tuned on labelled held-out
 test images, which are then not evaluated. Everything else is fitted without labels.
 """
 
@@ -17,16 +18,18 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from insphere.data.image_set import take_images
+from insphere.data.image_set import ImageSet, take_images
 from insphere.data.split import OneClassSplit
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import DataError, SpecError
+from insphere.experiments.runs.spec import KnownAnomalies
 from insphere.scoring.metrics import evaluate_scores
 
 LABELLED_HOLDOUT = "labelled-holdout"
 """A value of a parameter: select it by the AUC on labelled test images."""
 
 HOLDOUT_SHARE = 0.1
+_LABELLED = 11  # a stream of random numbers of its own
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,12 @@ class Fitted:
 
 
 def fit_to_split(
-    detector: OneClassDetector, split: OneClassSplit, *, seed: int, by_class: bool = False
+    detector: OneClassDetector,
+    split: OneClassSplit,
+    *,
+    seed: int,
+    by_class: bool = False,
+    known: KnownAnomalies | None = None,
 ) -> Fitted:
     """Fit a detector to the training part of a split.
 
@@ -61,9 +69,11 @@ def fit_to_split(
     split : OneClassSplit
         Training and test images.
     seed : int
-        Seed for the selection of held-out images.
+        Seed for the selection of held-out images, or of labelled anomalies.
     by_class : bool
         Give `fit` the class of each normal sample.
+    known : KnownAnomalies, optional
+        Labelled anomalies to give `fit`.
     """
     everything = np.ones(len(split.test), dtype=bool)
     if detector.card.needs_labels:
@@ -72,6 +82,8 @@ def fit_to_split(
         detector.set_params(normal=names).fit(images, labels)
         return Fitted(detector, everything, {"labelled_training_images": len(labels)})
     tuned = [k for k, v in detector.get_params(deep=False).items() if is_tuned(v)]
+    if known is not None:
+        return _fit_with(detector, split, known, seed)
     if by_class:
         if tuned:
             raise SpecError(f"{tuned[0]} is not tuned by class: give it a value.")
@@ -81,6 +93,76 @@ def fit_to_split(
     if not tuned:
         return Fitted(detector.fit(split.training), everything)
     return tune_on_labelled_holdout(detector, tuned, split, seed=seed)
+
+
+def _fit_with(
+    detector: OneClassDetector, split: OneClassSplit, known: KnownAnomalies, seed: int
+) -> Fitted:
+    """Fit with some anomalies of the training part, which are labelled."""
+    data = split.data
+    if not isinstance(data, ImageSet):
+        raise SpecError("Labelled anomalies are given to runs on images only: leave them out.")
+    index = labelled_anomalies(split, known, seed)
+    good, bad = take_images(data.images, split.train), take_images(data.images, index)
+    groups = None if data.groups is None else data.groups[np.concatenate([split.train, index])]
+    y = np.repeat(np.array([0, -1]), [len(good), len(bad)])
+    detector.fit(np.concatenate([good, bad]), y, groups=groups)
+    use = {"labelled_anomalies": len(bad), "anomalous_classes": known.classes}
+    return Fitted(detector, np.ones(len(split.test), dtype=bool), use)
+
+
+def labelled_anomalies(split: OneClassSplit, known: KnownAnomalies, seed: int) -> NDArray[np.int64]:
+    """Return the positions of the anomalies that a detector is shown, in ascending order.
+
+    Raises
+    ------
+    DataError
+        If the training part has too few of them.
+    """
+    data = split.data
+    kept = np.isin(data.labels, [data.class_index(name) for name in known.classes])
+    kept[split.test] = kept[split.calibration] = kept[split.train] = False
+    found = np.flatnonzero(kept)
+    count = max(1, round(len(split.train) * known.share / (1 - known.share)))
+    if count > len(found):
+        most = len(found) / (len(found) + len(split.train))
+        raise DataError(
+            f"{data.name} has {len(found)} training images of {', '.join(known.classes)}, of the "
+            f"{count} that a share of {known.share:g} takes: at most {int(1000 * most) / 1000} is "
+            "possible."
+        )
+    rng = np.random.default_rng((seed, _LABELLED))
+    return np.sort(rng.choice(found, count, replace=False))
+
+
+def aucs_apart(
+    split: OneClassSplit, known: KnownAnomalies, scores: NDArray[np.float64]
+) -> dict[str, float]:
+    """Return the AUC on the classes that were labelled, and on those that were never seen.
+
+    Parameters
+    ----------
+    split : OneClassSplit
+        Whose test images were scored.
+    known : KnownAnomalies
+        What was labelled.
+    scores : ndarray, shape (n_test,)
+        Scores of the test images.
+
+    Returns
+    -------
+    dict
+        ``auc_of_labelled_classes`` and ``auc_of_other_classes``, as far as there are images.
+    """
+    data = split.data
+    labelled = np.isin(data.labels[split.test], [data.class_index(name) for name in known.classes])
+    found = {}
+    for name, part in (("labelled", labelled), ("other", ~labelled)):
+        shown = (split.truth == 0) | ((split.truth == 1) & part)
+        truth = split.truth[shown]
+        if truth.any() and not truth.all():
+            found[f"auc_of_{name}_classes"] = evaluate_scores(truth, scores[shown]).auc
+    return found
 
 
 def is_tuned(value: Any) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from insphere.data.sample_set import SampleSet
 from insphere.data.split import OneClassSplit
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.experiments.runs.labelled_data import fit_to_split
+from insphere.experiments.runs.labelled_data import aucs_apart, fit_to_split
 from insphere.experiments.runs.spec import RunSpec
 from insphere.scoring.metrics import Evaluation, evaluate_scores
 from insphere.scoring.zscores import display_z_scores, z_scores
@@ -94,18 +94,18 @@ def run(
     split = spec.reading.split(data)
     unfitted = spec.detector(checkpoint_dir=checkpoints, **extra)
     started = time.perf_counter()
-    fit = fit_to_split(unfitted, split, seed=spec.seed, by_class=spec.by_class)
+    known = spec.known_anomalies
+    fit = fit_to_split(unfitted, split, seed=spec.seed, by_class=spec.by_class, known=known)
     fitted = time.perf_counter()
     scores = fit.detector.anomaly_score(split.X_test)
     scored = time.perf_counter()
     part = fit.evaluated
+    label_use = fit.label_use | ({} if known is None else aucs_apart(split, known, scores))
     truth, evaluated = split.truth[part], scores[part]
     evaluation = evaluate_scores(truth, evaluated, fit.detector.threshold_)
     z_score = z_score_aucs(truth, evaluated, fit.detector.score_mean_, fit.detector.score_std_)
     seconds = (fitted - started, scored - fitted)
-    return RunResult(
-        spec, split, fit.detector, scores, evaluation, *seconds, z_score, fit.label_use
-    )
+    return RunResult(spec, split, fit.detector, scores, evaluation, *seconds, z_score, label_use)
 
 
 def z_score_aucs(

@@ -16,7 +16,7 @@ from insphere.detectors.registry import (
 )
 from insphere.errors import MissingExtraError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
-from insphere.experiments.runs.spec import BY_CLASS, RunSpec
+from insphere.experiments.runs.spec import ANOMALIES, BY_CLASS, RunSpec
 from insphere.modalities.examples import kind_of_example
 from insphere.scoring.thresholds import conformal_calibration_size
 from insphere.training.recipe import best_recipe, is_for_best, parse_recipe
@@ -60,6 +60,10 @@ class RunChoice(BaseModel):
     by_class : bool
         Fit the detector for each of several normal classes, if the method can be; see
         `can_be_by_class`.
+    anomalies : tuple of str
+        Names of anomalous classes, of which `learning_methods` are shown some.
+    anomaly_share : float
+        Their share of all training images.
     seed : int
         Seed of the split and the detector.
     """
@@ -78,6 +82,8 @@ class RunChoice(BaseModel):
     head: str = HEAD
     false_alarm_rate: float | None = Field(default=None, gt=0, lt=1)
     by_class: bool = False
+    anomalies: tuple[str, ...] = ()
+    anomaly_share: float = Field(default=0.05, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
     def spec(self) -> RunSpec:
@@ -98,11 +104,13 @@ class RunChoice(BaseModel):
             "false_alarm_rate": self.false_alarm_rate,
         }
         known = settings_of(self.method)
-        params = {k: v for k, v in given.items() if v is not None and k in known}
+        params: dict[str, Any] = {k: v for k, v in given.items() if v is not None and k in known}
         if takes_options(self.method):
             params = apply_options(self.options, params)
         if self.by_class and can_be_by_class(self.method, self.objective):
             params[BY_CLASS] = True
+        if self.anomalies and method_card(self.method).takes_anomalies:
+            params[ANOMALIES] = {"classes": list(self.anomalies), "share": self.anomaly_share}
         return RunSpec(
             dataset=self.dataset,
             normal=self.normal,
@@ -168,19 +176,29 @@ def comparable_methods(kind: str = "images") -> dict[str, str]:
     dict of str to str
         By method: an empty text, or a sentence that says what to install.
     """
-    found = {}
-    for method in METHODS:
-        try:
-            if (card := method_card(method)).needs_labels or card.takes_anomalies:
-                continue
-            if kind not in card.takes:
-                continue
-            check_installed(method)
-        except MissingExtraError as error:
-            found[method] = str(error)
-        else:
-            found[method] = ""
-    return found
+    return {
+        method: _missing(method)
+        for method in METHODS
+        if kind in (card := method_card(method)).takes
+        and not (card.needs_labels or card.takes_anomalies)
+    }
+
+
+def learning_methods() -> dict[str, str]:
+    """Return the methods for images that learn from labelled anomalies, and what each needs."""
+    return {
+        method: _missing(method)
+        for method in METHODS
+        if (card := method_card(method)).takes_anomalies and "images" in card.takes
+    }
+
+
+def _missing(method: str) -> str:
+    try:
+        check_installed(method)
+    except MissingExtraError as error:
+        return str(error)
+    return ""
 
 
 def installed_methods() -> list[str]:

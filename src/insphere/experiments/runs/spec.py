@@ -7,16 +7,38 @@ import json
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from insphere.data.read_options import ReadOptions
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.method_field import MethodName
 from insphere.detectors.registry import build_detector, method_card, method_title
 from insphere.errors import SpecError
+from insphere.validation import sentence
 
 BY_CLASS = "by_class"
 """A parameter of runs, not of detectors: whether `fit` gets the class of each normal sample."""
+ANOMALIES = "anomalies"
+"""A parameter of runs, not of detectors: the labelled anomalies that `fit` gets."""
+
+OF_RUNS = (BY_CLASS, ANOMALIES)
+
+
+class KnownAnomalies(BaseModel):
+    """Anomalies of the training part that a detector is shown with their label.
+
+    Parameters
+    ----------
+    classes : list of str
+        Names of anomalous classes.
+    share : float
+        Their share of all training samples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    classes: list[str] = Field(min_length=1)
+    share: float = Field(gt=0, lt=1)
 
 
 class RunSpec(BaseModel):
@@ -34,7 +56,8 @@ class RunSpec(BaseModel):
     params : dict
         Parameters of the detector that differ from its defaults; JSON values. With ``by_class:
         true``, a method that takes classes is fitted for each of several normal classes; see
-        `insphere.detectors.base.by_class`.
+        `insphere.detectors.base.by_class`. With ``anomalies``, a method that learns from labelled
+        anomalies is shown some; see `KnownAnomalies`.
     seed : int
         Seed of the split and of the detector.
     """
@@ -49,14 +72,43 @@ class RunSpec(BaseModel):
 
     @field_validator("params")
     @classmethod
-    def _without_default(cls, params: dict[str, Any]) -> dict[str, Any]:
-        """Leave out that it is not by class, so that equal runs have the same identity."""
-        return {k: v for k, v in params.items() if k != BY_CLASS or v is not False}
+    def _in_one_form(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """Write the parameters of runs in one way, so that equal runs have the same identity."""
+        found = {k: v for k, v in params.items() if k != BY_CLASS or v is not False}
+        known = found.get(ANOMALIES)
+        if isinstance(known, dict) and isinstance(known.get("classes"), list):
+            names = [str(name) if type(name) is int else name for name in known["classes"]]
+            found[ANOMALIES] = known | {"classes": names}
+        return found
 
     @property
     def by_class(self) -> bool:
         """Whether the detector is fitted for each normal class."""
         return BY_CLASS in self.params
+
+    @cached_property
+    def known_anomalies(self) -> KnownAnomalies | None:
+        """The labelled anomalies that the detector is shown.
+
+        Raises
+        ------
+        SpecError
+            If `params` does not say them in the form of `KnownAnomalies`, or calls a normal class
+            anomalous.
+        """
+        given = self.params.get(ANOMALIES)
+        if given is None:
+            return None
+        try:
+            found = KnownAnomalies.model_validate(given)
+        except ValidationError as error:
+            raise SpecError(
+                sentence(error, f"The parameter {ANOMALIES}", KnownAnomalies)
+            ) from error
+        both = [name for name in found.classes if name in self.normal]
+        if both:
+            raise SpecError(f"The class {both[0]} is normal and cannot be among the {ANOMALIES}.")
+        return found
 
     @cached_property
     def identity(self) -> str:
@@ -73,9 +125,14 @@ class RunSpec(BaseModel):
         Raises
         ------
         SpecError
-            If the method or one of `params` is unknown, or it cannot be fitted by class.
+            If the method or one of `params` is unknown, or it cannot be fitted by class, or
+            learns from no anomalies.
         """
-        params = {name: value for name, value in self.params.items() if name != BY_CLASS}
+        params = {name: value for name, value in self.params.items() if name not in OF_RUNS}
+        if self.known_anomalies is not None and not method_card(self.method).takes_anomalies:
+            raise SpecError(
+                f"{self.title} learns from normal samples alone: leave out {ANOMALIES}."
+            )
         if self.by_class and self.params[BY_CLASS] is not True:
             raise SpecError(f"{BY_CLASS} is true or false, but got {self.params[BY_CLASS]!r}.")
         if self.by_class and not method_card(self.method).takes_classes:

@@ -38,7 +38,7 @@ from insphere.studio import (
 )
 from insphere.studio.app_state import Studio, data_of
 from insphere.studio.controls import Radio, Ticks
-from insphere.studio.form_state import MOST_EPOCHS, Z_SCORE, FormState
+from insphere.studio.form_state import MOST_EPOCHS, SHARES, Z_SCORE, FormState
 from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
 from insphere.training.heads.table import HEADS
@@ -56,6 +56,8 @@ def register(studio: Studio) -> None:
         normal: str = "",
         also: str = "",
         models: str = "",
+        known: str = "",
+        share: str = "",
         method: str = "",
         objective: str = "",
         options: str = "",
@@ -69,7 +71,7 @@ def register(studio: Studio) -> None:
     ) -> None:
         given = {
             "normal": normal, "also": also, "models": models, "method": method,
-            "objective": objective,
+            "objective": objective, "known": known, "share": share,
             "options": options, "recipe": recipe, "epochs": epochs, "pretrain": pretrain,
             "seed": seed, "threshold": threshold, "pretraining": pretraining, "head": head,
         }  # fmt: skip
@@ -113,7 +115,7 @@ class ComparePage:
                 with _step(2, "The normal class"):
                     self.classes()
                 with _step(3, "Method"):
-                    self._methods()
+                    self.methods()
                 with _step(
                     4,
                     "Processing options",
@@ -161,6 +163,7 @@ class ComparePage:
         for name, image in self.form.pictures.items():
             radio.add_picture(name, formatting.picture(image, ""))
         self.further()
+        self.known()
 
     @ui.refreshable_method
     def further(self) -> None:
@@ -198,8 +201,39 @@ class ComparePage:
             note = f"{method_list.title(form.method, form.objective)} knows one class only"
         radio.add("each", "One for each class", note, enabled=possible)
 
-    def _methods(self) -> None:
-        method_list.show(self.form.method, self.form.objective, self._method)
+    @ui.refreshable_method
+    def known(self) -> None:
+        """Show the classes that are not normal, some of whose images may be known anomalies."""
+        form = self.form
+        others = [name for name in form.pictures if name not in form.normals]
+        if len(others) < 2:
+            return
+        with ui.element("details") as details:
+            if form.known:
+                details.props["open"] = True
+            with ui.element("summary"):
+                html("Some anomalies are known")
+            with ui.element("div").classes("stack").style("padding-top:14px"):
+                html(
+                    "<p class=muted>Tick what they show. Some training images of it are labelled "
+                    "as anomalous, for a method that learns from them. How well it finds these, "
+                    "and those that it never saw, is said apart.</p>"
+                )
+                ticks = Ticks("Known anomalies", form.known, self._set_known, "pics")
+                for name in others:
+                    ticks.add_picture(name, formatting.picture(form.pictures[name], ""))
+                shares = [(f"{one:g}", f"{100 * one:g} %") for one in SHARES]
+                with ui.element("div").classes("row"):
+                    controls.select(
+                        "Share of the training images", shares, f"{form.share:g}",
+                        lambda key: self._set("share", float(key)),
+                    )  # fmt: skip
+
+    @ui.refreshable_method
+    def methods(self) -> None:
+        """Show the methods; those that learn from anomalies if some are known."""
+        form = self.form
+        method_list.show(form.method, form.objective, self._method, learners=bool(form.known))
 
     @ui.refreshable_method
     def option_lists(self) -> None:
@@ -306,6 +340,9 @@ class ComparePage:
             lines.append(f"+ head: {escape(form.head)}")
         if choice.spec().by_class:
             lines.append("one for each class")
+        if choice.anomalies:
+            shown = escape(", ".join(choice.anomalies))
+            lines.append(f"shown {100 * choice.anomaly_share:g} % anomalies: {shown}")
         return f"<div>{'<br>'.join(lines)}</div>"
 
     def _assumption(self, choice: RunChoice) -> None:
@@ -326,6 +363,7 @@ class ComparePage:
         if self.form.problem:
             self.datasets.refresh()
         self.classes.refresh()
+        self._set_known(self.form.known)
         self.schedule.refresh()
         self.thresholds.refresh()
         self._changed()
@@ -354,14 +392,31 @@ class ComparePage:
         if name == "normal":
             self.form.also = [other for other in self.form.also if other != value]
             self.further.refresh()
+            self._normals_changed()
             self.thresholds.refresh()
         self._changed()
 
     def _set_also(self, names: list[str]) -> None:
         self.form.also = names
         self.models.refresh()
+        self._normals_changed()
         self.schedule.refresh()
         self.thresholds.refresh()
+        self._changed()
+
+    def _normals_changed(self) -> None:
+        before = list(self.form.known)
+        self.form.drop_normals()
+        self.known.refresh()
+        if before != self.form.known:
+            self._set_known(self.form.known)
+
+    def _set_known(self, names: list[str]) -> None:
+        before, self.form.known = self.form.known, names
+        if not names and self.form.learns:
+            self._method("one-class")
+        if bool(before) != bool(names) or not names:
+            self.methods.refresh()
         self._changed()
 
     def _tick(self, name: str, ticked: bool) -> None:
