@@ -45,9 +45,9 @@ def pytest_configure(config: pytest.Config) -> None:
 # with those that compute.
 LONGEST = (
     "test_studio_photos", "test_export", "test_studio_compare", "test_figures_runs",
-    "test_studio_review", "test_inspecting", "test_studio_pages", "test_ranks", "test_docs",
-    "test_sweep", "test_studio_kinds", "test_studio_server", "test_studio_hostile",
-    "test_bulk_command",
+    "test_studio_review", "test_inspecting", "test_studio_groups", "test_studio_pages",
+    "test_ranks", "test_docs", "test_sweep", "test_studio_kinds", "test_studio_server",
+    "test_studio_hostile", "test_bulk_command",
 )  # fmt: skip
 
 
