@@ -99,6 +99,14 @@ FOCUSED: dict[str, Head] = {"10-NN, bilinear, mirrored": head("feature-knn", **E
     f"10-NN, bilinear, mirrored, focus {focus}": head("feature-knn", **EVEN, focus=focus)
     for focus in FOCUS
 }
+MIDDLE = {"resampling": "bilinear", "mirrored": True, "focus": FOCUS[-1]}
+ENCLOSED: dict[str, Head] = {
+    "Mahalanobis, bilinear, mirrored, focus 0.35": head("feature-mahalanobis", **MIDDLE),
+    "SVDD from whitened features, the same": head("feature-svdd", start="whitened", **MIDDLE),
+    "SVDD from whitened features, 10 centres, the same": head(
+        "feature-svdd", start="whitened", centers=10, **MIDDLE
+    ),
+}
 RESOLUTIONS: dict[str, Head] = {
     f"{title}, {side} px": (method, {"resolution": side})
     for side in (128, 160, 224)
@@ -120,6 +128,7 @@ GROUPS = {
     "late": LATE,
     "mirrored": MIRRORED,
     "focused": FOCUSED,
+    "enclosed": ENCLOSED,
     "resolutions": RESOLUTIONS,
     "finetuned": FINETUNED,
 }
