@@ -202,7 +202,7 @@ def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
             batch = page.url.rpartition("/")[2].partition("?")[0]
             opened = Store(store)
             inspections = Inspections(opened)
-            _until(lambda: inspections.done(batch)[0] > 0)
+            _until(lambda: inspections.counts(batch).done > 0)
             start = f"{page.url.partition('?')[0]}?show=all"
             page.goto(start)
             page.wait_for_selector("[data-keys=heard] [data-test=photo-verdict]")
@@ -211,7 +211,7 @@ def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
             unanswered = 0
             started = time.perf_counter()
             while inspections.batch(batch).state not in ("finished", "failed"):
-                share = inspections.done(batch)[0] / n
+                share = inspections.counts(batch).done / n
                 worker = _process_of("inspection_worker", str(store), "score")
                 memory.append((share, _memory(worker), _memory(studio)))
                 pages.append(_answer(page.url))
@@ -229,8 +229,9 @@ def queue(n: int = 5000, width: int = 320, height: int = 240) -> None:
                     keys.append(took)
                 page.wait_for_timeout(500)
             seconds = time.perf_counter() - started
-            alarms, errors = (inspections.count(batch, one) for one in ("alarms", "unreadable"))
-            done = inspections.done(batch)
+            counts = inspections.counts(batch)
+            alarms, errors = counts.shown["alarms"], counts.shown["unreadable"]
+            done = counts.done, counts.total
             method = inspections.get(inspections.batch(batch).inspection).result["method"]
             opened.close()
     early = [one for one in memory if 0 < one[0] < 0.2]

@@ -123,7 +123,8 @@ def test_a_killed_scoring_continues_and_a_bad_photo_is_named(photos, tmp_path):
     assert inspections.take("score") == batch
     do(inspections, "score", batch)
     assert inspections.batch(batch).state == "finished"
-    assert inspections.done(batch) == (19, 19)
+    counts = inspections.counts(batch)
+    assert (counts.done, counts.total) == (19, 19)
     (bad,) = inspections.queue(batch, "unreadable")
     assert bad.name == "line 2/broken.png"
     assert "read" in bad.error

@@ -37,8 +37,8 @@ def batch_report(inspections: Inspections, inspection: Inspection, batch: Batch)
         What scored the photos, and which.
     """
     facts = inspection.result or {}
-    done, total = inspections.done(batch.identity)
-    alarms = inspections.count(batch.identity, "alarms")
+    counts = inspections.counts(batch.identity)
+    done, total, alarms = counts.done, counts.total, counts.shown["alarms"]
     head, sure = promise(facts)
     lines = learned(inspections.reviews_of_batch(batch.identity), facts["promise"]["rate"])
     folder = inspections.batch_folder(batch)

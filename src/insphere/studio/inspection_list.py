@@ -36,7 +36,7 @@ def _card(studio: Studio, one: Inspection) -> str:
     css, word = STATES[one.state]
     sign = formatting.STATES[css][0]
     batches = studio.inspections.batches(one.identity)
-    open_alarms = sum(studio.inspections.count(batch.identity, "open") for batch in batches)
+    open_alarms = sum(studio.inspections.counts(batch.identity).shown["open"] for batch in batches)
     lines = []
     if one.result is not None:
         lines.append(

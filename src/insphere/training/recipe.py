@@ -149,6 +149,21 @@ def parse_recipe(recipe: str | Recipe | Mapping[str, Any]) -> Recipe:
         raise SpecError(f"The recipe is not understood: {error}") from error
 
 
+def recipe_for(recipe: str | Recipe | Mapping[str, Any], shape: tuple[int, ...]) -> Recipe:
+    """Return a recipe for samples of a shape; "best" is `FAST` for what it is not made for.
+
+    Parameters
+    ----------
+    recipe : str, Recipe or mapping
+        As in `parse_recipe`, whose errors it has.
+    shape : tuple of int
+        (C, H, W) of images, or (F,).
+    """
+    if recipe != "best":
+        return parse_recipe(recipe)
+    return best_recipe(shape) if is_for_best(shape) else FAST
+
+
 def best_recipe(shape: tuple[int, ...]) -> Recipe:
     """Return `BEST` for images; for colour images with 40 epochs.
 

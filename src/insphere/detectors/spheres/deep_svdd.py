@@ -43,7 +43,7 @@ from insphere.training.objectives import radius_quantile
 from insphere.training.pollution import Pollution
 from insphere.training.pretraining.parse import parse_pretraining
 from insphere.training.pretraining.pretraining import Pretraining
-from insphere.training.recipe import FAST, best_recipe, is_for_best, parse_recipe
+from insphere.training.recipe import FAST, is_for_best, recipe_for
 from insphere.training.regularizers import Regularizers
 from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
@@ -417,11 +417,8 @@ class DeepSVDD(
         several : bool
             Whether the normal samples have classes.
         """
-        asked = self.recipe == "best"
-        best = asked and is_for_best(self.modality_.sample_shape)
-        recipe = parse_recipe("fast" if asked else self.recipe)
-        if best:
-            recipe = best_recipe(self.modality_.sample_shape)
+        best = self.recipe == "best" and is_for_best(self.modality_.sample_shape)
+        recipe = recipe_for(self.recipe, self.modality_.sample_shape)
         usual = "centers" if several else "center"
         if best and not (several or self._needs_a_sphere()):
             usual = "combined"

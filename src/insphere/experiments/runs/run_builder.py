@@ -19,7 +19,7 @@ from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.experiments.runs.spec import ANOMALIES, BY_CLASS, RunSpec
 from insphere.modalities.examples import kind_of_example
 from insphere.scoring.thresholds import conformal_calibration_size
-from insphere.training.recipe import best_recipe, is_for_best, parse_recipe
+from insphere.training.recipe import recipe_for
 
 RecipeName = Literal["fast", "paper", "best"]
 BASELINE = "deep-svdd"
@@ -230,8 +230,7 @@ def epochs_by_recipe(
     known = settings_of(method)
     if "recipe" not in known:
         return ()
-    best = recipe == "best" and is_for_best(shape)
-    found = best_recipe(shape) if best else parse_recipe(recipe)
+    found = recipe_for(recipe, shape)
     pretrain = found.pretrain.epochs_for(images)
     return (pretrain, found.train.epochs_for(images)) if "pretrain_epochs" in known else (pretrain,)
 

@@ -337,12 +337,6 @@ class Inspections:
             ordered = query.order_by(Photo.score.desc(), Photo.key)
             return list(session.scalars(ordered.offset(offset).limit(limit)))
 
-    def count(self, batch: str, shown: Shown) -> int:
-        """Return the number of photos that `queue` would return without a limit."""
-        with self.store.reading() as session:
-            query = _shown(select(func.count()).select_from(Photo), batch, shown)
-            return int(session.scalar(query) or 0)
-
     def counts(self, batch: str) -> PhotoCounts:
         """Return all counts of the photos of a batch, by one query."""
         each = [func.count().filter(*_conditions(shown)) for shown in SHOWN]
@@ -363,13 +357,6 @@ class Inspections:
                 return int(session.scalar(query.where(Photo.key < photo.key)) or 0)
             tie = (Photo.score == photo.score) & (Photo.key < photo.key)
             return int(session.scalar(query.where((Photo.score > photo.score) | tie)) or 0)
-
-    def done(self, batch: str) -> tuple[int, int]:
-        """Return the number of photos of a batch that are done, and of all."""
-        with self.store.reading() as session:
-            every = select(func.count()).select_from(Photo).where(Photo.batch == batch)
-            total = int(session.scalar(every) or 0)
-            return int(session.scalar(every.where(Photo.done.is_(True))) or 0), total
 
     def every(self, batch: str) -> Iterator[Photo]:
         """Yield all photos of a batch in descending order of their scores, a part at a time."""

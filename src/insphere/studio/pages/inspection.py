@@ -244,10 +244,9 @@ class InspectionPage:
         return f'<ul class="plain batches">{"".join(rows)}</ul>'
 
     def _row(self, batch: Batch) -> str:
-        inspections = self.studio.inspections
-        done, total = inspections.done(batch.identity)
-        alarms = inspections.count(batch.identity, "alarms")
-        left = inspections.count(batch.identity, "open")
+        counts = self.studio.inspections.counts(batch.identity)
+        done, total = counts.done, counts.total
+        alarms, left = counts.shown["alarms"], counts.shown["open"]
         state = f"{done:,} of {total:,} scored" if done < total else f"{alarms:,} alarms"
         if batch.state == "failed":
             state = escape(batch.reason or "failed")
