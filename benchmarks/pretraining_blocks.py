@@ -13,9 +13,13 @@ from tables_of_rows import markdown, spread
 
 RESULTS = Path(__file__).parent / "results"
 SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
-EPOCHS = {"10-epochs-cifar10": 10, "cifar10": 40, "180-epochs-cifar10": 180}
-"""Of pretraining, where it was measured with several numbers of them."""
-MEASURED = SETS | {name: f"CIFAR-10, {epochs} epochs" for name, epochs in EPOCHS.items()}
+EPOCHS = {"10-epochs-": 10, "": 40, "180-epochs-": 180}
+"""Of pretraining; names of files begin with the keys."""
+MEASURED = {
+    prefix + name: f"{title}, {epochs} epochs"
+    for name, title in SETS.items()
+    for prefix, epochs in EPOCHS.items()
+}
 HEADS = ("center", "ellipsoid", "neighbors")
 COLUMNS = {
     "best": "best recipe",
@@ -30,7 +34,7 @@ COLUMNS = {
 def rows_of(name: str) -> list[dict[str, Any]]:
     """Return the rows of a data set, each with the control if it is there."""
     found = list(read_rows(RESULTS / f"pretraining-{name}.jsonl"))
-    own = "cifar10" if name in EPOCHS else name  # the control does not depend on the epochs
+    own = next(one for one in SETS if name.endswith(one))  # for the control, of any epochs
     for control in read_rows(RESULTS / f"pretraining-untrained-{own}.jsonl"):
         for row in found:
             if (row["normal"], row["seed"]) == (control["normal"], control["seed"]):

@@ -43,6 +43,29 @@ def few_labels() -> str:
     return "\n".join(lines) + "\n"
 
 
+PUBLISHED = {"mnist": {0.01: 96.4, 0.1: 96.9}, "cifar10": {0.01: 72.6, 0.1: 79.8}}
+"""Mean AUC of Deep SAD by data set and share of labelled anomalies (Ruff et al. 2020)."""
+SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
+
+
+def few_labels_best() -> str:
+    """Deep SAD after pretraining without labels, beside what is published."""
+    lines = [
+        "| Deep SAD, recipe `best` | labelled anomalies | AUC, all classes | the labelled class | "
+        "unseen classes | published, all classes | runs |",
+        "| --- |" + " ---: |" * 6,
+    ]
+    for name, title in SETS.items():
+        found = read_rows(RESULTS / f"few-labels-best-{name}.jsonl")
+        for share, published in PUBLISHED[name].items():
+            own = [row["measured"] for row in found if row["share"] == share]
+            if own:
+                means = [_mean(own, key) for key in ("auc", "auc_labelled", "auc_unseen")]
+                cells = [title, f"{100 * share:g} %", *means, f"{published:.1f}", str(len(own))]
+                lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def several_classes() -> str:
     """One model with ten spheres beside ten models."""
     found = read_rows(RESULTS / "several-classes.jsonl")
@@ -91,6 +114,50 @@ def dirty_normals() -> str:
         lines.append(f"| {title} | {100 * means[form]:.1f} | {shown} |")
     names = ", ".join(map(str, digits))
     lines += ["", f"Mean over {len(digits)} digits as the normal class ({names}), one seed."]
+    return "\n".join(lines) + "\n"
+
+
+FEATURE_FORMS = {
+    "clean": "clean training set",
+    "blind": "polluted, nothing done",
+    "refine": "`refine`: suspects are left out",
+    "hard": "`hard`: distances beside those to suspects",
+}
+
+
+def dirty_features() -> str:
+    """Neighbours in pretrained features on a polluted set, by form and number of neighbours."""
+    found = read_rows(RESULTS / "dirty-features.jsonl")
+    aucs = {
+        (row["normal"], row["n_neighbors"], row["form"]): row["measured"]["auc"] for row in found
+    }
+    counts = sorted({count for _, count, _ in aucs})
+    wanted = [(count, form) for count in counts for form in FEATURE_FORMS]
+    classes = sorted({n for n, *_ in aucs if all((n, *one) in aucs for one in wanted)})
+    if not classes:
+        return UNMEASURED
+    means = {one: float(np.mean([aucs[n, *one] for n in classes])) for one in wanted}
+    clean, blind = means[counts[0], "clean"], means[counts[0], "blind"]
+    head = [f"{count} neighbours: AUC" for count in counts]
+    back = f"won back of what pollution costs {counts[0]} neighbours"
+    lines = [
+        "| training | " + " | ".join(f"{title} | {back}" for title in head) + " |",
+        "| --- |" + " ---: |" * (2 * len(counts)),
+    ]
+    for form, title in FEATURE_FORMS.items():
+        cells = [title]
+        for count in counts:
+            mean = means[count, form]
+            shown = "" if form == "clean" else f"{100 * (mean - blind) / (clean - blind):.0f} %"
+            cells += [f"{100 * mean:.1f}", shown]
+        lines.append("| " + " | ".join(cells) + " |")
+    kept = [r["measured"]["anomalies_kept"] for r in found if r["form"] == "refine"]
+    before = [r["measured"]["anomalies_kept"] for r in found if r["form"] == "blind"]
+    lines += [
+        "",
+        f"Mean over {len(classes)} classes, one seed. Of {np.mean(before):.0f} anomalies, "
+        f"{np.mean(kept):.0f} are left among the normal images after `refine`.",
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -244,8 +311,10 @@ def _mean(measured: list[dict[str, Any]], key: str) -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "few-labels": few_labels,
+    "few-labels-best": few_labels_best,
     "several-classes": several_classes,
     "dirty-normals": dirty_normals,
+    "dirty-features": dirty_features,
     "groups": groups,
     "suspicious": suspicious,
     "label-queue": label_queue,

@@ -3,11 +3,13 @@
 Run ``python benchmarks/structured_normals.py --data FOLDER SUITE`` with mnist.npz in the folder.
 Each finished run is appended to results/SUITE.jsonl; started again, the script goes on.
 
-- ``few-labels``: Deep SAD and HSC (the protocol of Ruff et al. 2020): one digit is normal, images
-  of one other digit are labelled as anomalous so that they make a share of the training set, and
-  all test images are scored. AUCs on the labelled digit and on the digits never seen are apart.
+- ``few-labels``: Deep SAD and HSC (the protocol of Ruff et al. 2020): one class is normal, images
+  of one other class are labelled as anomalous so that they make a share of the training set, and
+  all test images are scored. AUCs on the labelled class and on the classes never seen are apart.
+  ``few-labels-best`` is Deep SAD alone with the recipe "best"; with ``--dataset cifar10`` too.
 - ``several-classes``: one model with a sphere for each digit, beside ten models.
 - ``dirty-normals``: a tenth of the training images is anomalous, and each form of training.
+  ``dirty-features`` is the same for neighbours in pretrained features, with ``--dataset cifar10``.
 - ``label-queue``: Deep SAD with twenty labels from a pool of new images, of which a tenth is
   anomalous: labels that the queue asks for, labels drawn at random, and none.
 """
@@ -15,6 +17,7 @@ Each finished run is appended to results/SUITE.jsonl; started again, the script 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +28,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from insphere import DeepSVDD
-from insphere.detectors import DeepSAD, HypersphereClassifier
+from insphere.data.load import load_dataset
+from insphere.detectors import DeepSAD, FeatureKNN, HypersphereClassifier
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.explain.label_queue import most_useful
 from insphere.versions import versions
@@ -41,6 +45,16 @@ FORMS: dict[str, dict[str, Any]] = {
     "hard": {"pollution": {"share": POLLUTED, "form": "hard"}},
     "soft-boundary": {"objective": "soft-boundary", "nu": POLLUTED},
 }
+NEIGHBORS = (2, 10)
+FEATURE_FORMS: dict[str, Any] = {
+    "clean": None,
+    "blind": None,
+    "refine": {"share": POLLUTED, "form": "refine"},
+    "hard": {"share": POLLUTED, "form": "hard"},
+}
+FIRST = 2500  # training images of each class in dirty-features
+SETS_OF = {"few-labels-best": ("mnist", "cifar10"), "dirty-features": ("cifar10",)}
+"""Sets of the suites that are not for MNIST alone."""
 ARMS = ("none", "random", "queue")
 LABELS, KNOWN, POOL = 20, 1000, 1000  # labels asked for, normal images, and new ones
 SHORT = {"epochs": 10, "pretrain_epochs": 5}  # of the label queue
@@ -56,11 +70,15 @@ def main() -> None:
     parser.add_argument("suite", choices=sorted(SUITES))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--normal", type=int, nargs="*", default=range(10), help="digits")
+    parser.add_argument("--normal", type=int, nargs="*", default=range(10), help="classes")
+    parser.add_argument("--dataset", choices=("mnist", "cifar10"), default="mnist")
     given = parser.parse_args()
-    with np.load(given.data / "mnist.npz", allow_pickle=False) as archive:
-        mnist = {name: archive[name] for name in archive.files}
-    path = RESULTS / f"{given.suite}.jsonl"
+    if given.dataset not in SETS_OF.get(given.suite, ("mnist",)):
+        parser.error(f"{given.suite} is for --dataset {SETS_OF.get(given.suite, ('mnist',))[0]}")
+    mnist = _arrays(given.dataset, given.data)
+    several = len(SETS_OF.get(given.suite, ())) > 1
+    name = f"{given.suite}-{given.dataset}" if several else given.suite
+    path = RESULTS / f"{name}.jsonl"
     done = [
         {k: v for k, v in row.items() if k not in ("measured", "versions")}
         for row in read_rows(path)
@@ -73,6 +91,18 @@ def main() -> None:
             measured = measure() | {"seconds": round(time.perf_counter() - started, 1)}
             append_row(path, what | {"measured": measured, "versions": versions()})
             print(what, measured, flush=True)
+
+
+def _arrays(dataset: str, folder: Path) -> Arrays:
+    """Return images and labels of both parts under the names of mnist.npz."""
+    os.environ["INSPHERE_DATA"] = str(folder)
+    data = load_dataset(dataset)
+    assert data.is_test is not None
+    return {
+        f"{letter}_{part}": values[rows]
+        for letter, values in (("x", data.images), ("y", data.labels))
+        for part, rows in (("train", ~data.is_test), ("test", data.is_test))
+    }
 
 
 def few_labels(mnist: Arrays, seed: int) -> Iterator[Run]:
@@ -93,8 +123,31 @@ def few_labels(mnist: Arrays, seed: int) -> Iterator[Run]:
                 )
 
 
+def few_labels_best(data: Arrays, seed: int) -> Iterator[Run]:
+    """Yield Deep SAD with the recipe "best": rotation is learned before the sphere."""
+    for normal in range(10):
+        for share in SHARES[1:]:
+            known = (normal + 1 + seed) % 10
+            what = {
+                "method": "deep-sad", "recipe": "best", "share": share, "normal": normal,
+                "labelled": known, "seed": seed,
+            }  # fmt: skip
+            yield (
+                what,
+                lambda s=share, n=normal, k=known: _labelled(
+                    data, DeepSAD, s, n, k, seed, recipe="best", contamination=0.05
+                ),
+            )
+
+
 def _labelled(
-    mnist: Arrays, method: type[DeepSAD], share: float, normal: int, known: int, seed: int
+    mnist: Arrays,
+    method: type[DeepSAD],
+    share: float,
+    normal: int,
+    known: int,
+    seed: int,
+    **options: Any,
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     own = np.flatnonzero(mnist["y_train"] == normal)
@@ -102,7 +155,8 @@ def _labelled(
     shown = rng.choice(np.flatnonzero(mnist["y_train"] == known), count, replace=False)
     X = mnist["x_train"][np.concatenate([own, shown])]
     y = np.repeat([0, -1], [len(own), len(shown)])
-    scores = method(random_state=seed).fit(X, y).anomaly_score(mnist["x_test"])
+    detector = method(random_state=seed, **options).fit(X, y)
+    scores = detector.anomaly_score(mnist["x_test"])
     digit = mnist["y_test"]
     unseen = digit != known
     return {
@@ -167,6 +221,40 @@ def _polluted(mnist: Arrays, normal: int, form: str, seed: int) -> dict[str, Any
     return {"auc": _auc(mnist["y_test"] != normal, detector.anomaly_score(mnist["x_test"]))}
 
 
+def dirty_features(data: Arrays, seed: int) -> Iterator[Run]:
+    """Yield neighbours in pretrained features for each class, on one polluted training set."""
+    for normal in range(10):
+        for n_neighbors in NEIGHBORS:
+            for form in FEATURE_FORMS:
+                what = {
+                    "normal": normal, "form": form, "n_neighbors": n_neighbors, "share": POLLUTED,
+                    "seed": seed,
+                }  # fmt: skip
+                yield (
+                    what,
+                    lambda n=normal, k=n_neighbors, f=form: _dirty_neighbors(data, n, k, f, seed),
+                )
+
+
+def _dirty_neighbors(
+    data: Arrays, normal: int, n_neighbors: int, form: str, seed: int
+) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    firsts = [np.flatnonzero(data["y_train"] == label)[:FIRST] for label in range(10)]
+    own = firsts.pop(normal)
+    count = round(len(own) * POLLUTED / (1 - POLLUTED))
+    others = rng.choice(np.concatenate(firsts), count, replace=False)
+    index = own if form == "clean" else rng.permutation(np.concatenate([own, others]))
+    detector = FeatureKNN(
+        resolution=128, resampling="bilinear", n_neighbors=n_neighbors,
+        pollution=FEATURE_FORMS[form], contamination=0.05, random_state=seed,
+    ).fit(data["x_train"][index])  # fmt: skip
+    scores = detector.anomaly_score(data["x_test"])
+    kept = index if detector._kept is None else index[detector._kept[: len(detector.training_)]]
+    left = int((data["y_train"][kept] != normal).sum())
+    return {"auc": _auc(data["y_test"] != normal, scores), "n": len(own), "anomalies_kept": left}
+
+
 def label_queue(mnist: Arrays, seed: int) -> Iterator[Run]:
     """Yield for each digit a training without labels, with random ones, and with the queue's."""
     for normal in range(10):
@@ -209,8 +297,10 @@ def _auc(anomalous: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
 
 SUITES = {
     "few-labels": few_labels,
+    "few-labels-best": few_labels_best,
     "several-classes": several_classes,
     "dirty-normals": dirty_normals,
+    "dirty-features": dirty_features,
     "label-queue": label_queue,
 }
 

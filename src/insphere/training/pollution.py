@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -58,3 +59,22 @@ class Pollution(BaseModel):
         far = LabelledAnomalies().losses(distances, -torch.ones_like(distances))
         as_normal, as_anomaly = _SHARES[self.form]
         return torch.where(taken, as_normal * distances + as_anomaly * far, distances)
+
+
+def parse_pollution(given: Any) -> Pollution | None:
+    """Return pollution given as a share, as settings, as itself or as None.
+
+    Parameters
+    ----------
+    given : float, mapping, Pollution or None
+        A share alone means the form "refine".
+
+    Raises
+    ------
+    pydantic.ValidationError
+        If a setting is unknown or out of range.
+    """
+    if given is None or isinstance(given, Pollution):
+        return given
+    settings = dict(given) if isinstance(given, Mapping) else {"share": given}
+    return Pollution.model_validate(settings)

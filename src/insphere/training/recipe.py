@@ -119,12 +119,15 @@ FAST = Recipe(
 
 BEST = Recipe(
     pretrain=Phase(
-        epochs=10, lr=3e-3, schedule="one-cycle", batch_size=128, weight_decay=5e-4, min_steps=400
+        epochs=40, lr=3e-3, schedule="one-cycle", batch_size=128, weight_decay=5e-4, min_steps=400
     ),
     train=Phase(epochs=0, lr=1e-3, schedule="one-cycle"),
 )
-"""Pretraining alone: for Deep SVDD on images it comes with a task, a network and a head."""
-_COLOUR_EPOCHS = 40
+"""Pretraining alone: for Deep SVDD on images it comes with a task, a network and a head.
+
+40 epochs of 5,000 images take about a minute of 28×28 and two of 32×32 with colours, on one thread;
+`benchmarks/pretraining.py` measures what fewer and more bring.
+"""
 
 NAMED = {"paper": PAPER, "fast": FAST, "best": BEST}
 
@@ -161,25 +164,7 @@ def recipe_for(recipe: str | Recipe | Mapping[str, Any], shape: tuple[int, ...])
     """
     if recipe != "best":
         return parse_recipe(recipe)
-    return best_recipe(shape) if is_for_best(shape) else FAST
-
-
-def best_recipe(shape: tuple[int, ...]) -> Recipe:
-    """Return `BEST` for images; for colour images with 40 epochs.
-
-    How a colour photograph was turned is told far later than how a digit was. With 5,000 images of
-    32×32, 40 epochs take about two minutes on one thread; `benchmarks/pretraining.py` measures
-    what more bring.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        (C, H, W).
-    """
-    if shape[0] == 1:
-        return BEST
-    longer = BEST.pretrain.model_copy(update={"epochs": _COLOUR_EPOCHS})
-    return BEST.model_copy(update={"pretrain": longer})
+    return BEST if is_for_best(shape) else FAST
 
 
 def is_for_best(shape: tuple[int, ...]) -> bool:

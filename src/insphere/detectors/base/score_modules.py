@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from insphere.detectors.base.suspects import SMALLEST
 from insphere.scoring.severity import SeverityScale
 
 LN10 = math.log(10)
@@ -84,6 +85,41 @@ class NearestVectors(nn.Module):
         index = found.topk(self.n_neighbors, dim=1, largest=False).indices
         mean: Tensor = self.training_vectors[index].mean(dim=1)
         return mean
+
+
+class LessLikeSuspects(nn.Module):
+    """A mean distance in units of the root of that to suspected anomalies, (N, d) to (N,).
+
+    Parameters
+    ----------
+    nearest : NearestVectors
+        The distance to normal vectors.
+    suspects : ndarray, shape (M, d)
+        Vectors that may be anomalous; see `insphere.detectors.base.suspects`.
+    """
+
+    def __init__(self, nearest: NearestVectors, suspects: NDArray[Any]) -> None:
+        super().__init__()
+        self.nearest = nearest
+        self.suspects = NearestVectors(suspects, nearest.n_neighbors)
+
+    def forward(self, F: Tensor) -> Tensor:
+        """Score vectors."""
+        away: Tensor = self.suspects(F)
+        score: Tensor = self.nearest(F) / away.clamp_min(SMALLEST).sqrt()
+        return score
+
+    def expected(self, F: Tensor) -> Tensor:
+        """Return the mean of the nearest normal vectors of each, (N, d)."""
+        return self.nearest.expected(F)
+
+
+def neighbors_head(
+    training: NDArray[Any], suspects: NDArray[Any] | None, n_neighbors: int
+) -> nn.Module:
+    """Return what `insphere.detectors.base.suspects.neighbor_score` computes, as a module."""
+    nearest = NearestVectors(training, n_neighbors)
+    return nearest if suspects is None else LessLikeSuspects(nearest, suspects)
 
 
 class NearestClass(nn.Module):

@@ -15,9 +15,15 @@ from insphere.detectors.base.checks import require
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.many_rows import EXACT_ROWS, sampled_rows
 from insphere.detectors.base.method_card import MethodCard
-from insphere.detectors.base.neighbors import check_neighbors, mean_distance
+from insphere.detectors.base.neighbors import check_neighbors
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.base.score_modules import NearestVectors
+from insphere.detectors.base.score_modules import neighbors_head
+from insphere.detectors.base.suspects import (
+    are_stored,
+    neighbor_score,
+    neighbors_to_keep,
+    scores_as_if_new,
+)
 from insphere.detectors.frozen_features.pooled_features import Floats
 from insphere.detectors.pretrained.pooled_detector import PooledDetector
 from insphere.detectors.pretrained.scoring_heads import LEAST_RATIO, DividedByLikelihood
@@ -46,6 +52,9 @@ class FeatureKNN(PooledDetector):
     exact_rows : int, default=30000
         Training rows that are compared with; of more, a uniform sample of so many is kept, and
         ``approximation_`` says so.
+    pollution : float, dict or None, default=None
+        Share of the training images that may be anomalous, and what becomes of those that look so;
+        see `insphere.detectors.KNNDetector`.
     backbone, weights, stages, statistic, focus, normalize, resolution, resampling
     mirrored, finetune, cache, device, precision, callbacks
         See `PooledFeatures`.
@@ -63,13 +72,17 @@ class FeatureKNN(PooledDetector):
         needs_pretrained=True,
     )
 
-    _stored = ("training_",)
+    @property
+    def _stored(self) -> tuple[str, ...]:  # type: ignore[override]
+        return ("training_", *(("suspects_",) if are_stored(self.pollution) else ()))
 
     n_neighbors: int = 2
     background: bool = False
     exact_rows: int = EXACT_ROWS
+    pollution: Any = None
 
     # Set by `fit`; no parameters.
+    suspects_: Floats | None = field(init=False, default=None)
     _kept: NDArray[np.intp] | None = field(init=False, default=None)
     approximation_: str | None = field(init=False, default=None)
 
@@ -93,9 +106,11 @@ class FeatureKNN(PooledDetector):
     def _learn(self, F: Floats) -> None:
         rows, self._kept, self.approximation_ = sampled_rows(F, self.exact_rows, self.random_state)
         check_neighbors(self.n_neighbors, len(rows))
-        self.training_ = rows
+        self.training_, self.suspects_, self._kept = neighbors_to_keep(
+            rows, self._kept, self.pollution, self.n_neighbors
+        )
         if self.background:
-            self.shares_ = self._probabilities(rows).mean(axis=0)
+            self.shares_ = self._probabilities(self.training_).mean(axis=0)
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         arrays, meta = super()._state()
@@ -108,11 +123,11 @@ class FeatureKNN(PooledDetector):
         self.approximation_ = meta.get("approximation")
 
     def _score(self, F: Floats) -> Floats:
-        distance = mean_distance(self.training_, F, self.n_neighbors)
+        distance = neighbor_score(self.training_, self.suspects_, F, self.n_neighbors)
         return distance / self._likelier(F) if self.background else distance
 
     def _head(self) -> nn.Module:
-        nearest = NearestVectors(self.training_, self.n_neighbors)
+        nearest = neighbors_head(self.training_, self.suspects_, self.n_neighbors)
         if not self.background:
             return nearest
         weight, bias = self._layer
@@ -150,9 +165,12 @@ class FeatureKNN(PooledDetector):
         return powers
 
     def _as_new(self, X: Array) -> Floats:
-        own = mean_distance(self.training_, None, self.n_neighbors)
+        own = scores_as_if_new(self.training_, self.suspects_, self.n_neighbors)
         if self.background:
-            own = own / self._likelier(self.training_)
+            stored = (
+                [self.training_] if self.suspects_ is None else [self.training_, self.suspects_]
+            )
+            own = own / self._likelier(np.concatenate(stored))
         if self._kept is None:
             return own
         scores = np.empty(len(X))

@@ -21,9 +21,14 @@ from insphere.detectors.base.neighbors import (
     cell_centers,
     check_neighbors,
     check_search,
-    mean_distance,
 )
 from insphere.detectors.base.parameters import parameters
+from insphere.detectors.base.suspects import (
+    are_stored,
+    neighbor_score,
+    neighbors_to_keep,
+    scores_as_if_new,
+)
 from insphere.detectors.shallow.vector_detector import FlatDetector, Floats, of_pixels
 
 if TYPE_CHECKING:
@@ -67,6 +72,11 @@ class KNNDetector(FlatDetector):
     search : {"rows", "faiss"}, default="rows"
         "faiss" keeps all rows, in cells of which the nearest ones are searched (extra ``faiss``).
         A neighbour in another cell is missed now and then. It cannot be exported.
+    pollution : float, dict or None, default=None
+        Share of the training images that may be anomalous, such as 0.1. Three times this share,
+        those that look least normal, are left out; with ``{"share": 0.1, "form": "hard"}`` a
+        distance also counts in units of the root of that to the ones left out. See
+        `insphere.detectors.base.suspects`.
     features
         Use a pretrained network instead of pixels; see `FlatDetector`.
     contamination, false_alarm_rate, calibration, random_state
@@ -91,12 +101,15 @@ class KNNDetector(FlatDetector):
     exact_rows: int = EXACT_ROWS
     search: str = "rows"
     distortion: int = 0
+    pollution: Any = None
 
+    suspects_: Floats | None = field(init=False, default=None)
     _maps: Tensor | None = field(init=False, default=None)
 
     @property
     def _stored(self) -> tuple[str, ...]:  # type: ignore[override]
-        return ("training_", "centers_") if self.search == "faiss" else ("training_",)
+        cells = ("centers_",) if self.search == "faiss" else ()
+        return ("training_", *cells, *(("suspects_",) if are_stored(self.pollution) else ()))
 
     def _fit(self, X: Array, *, labels: NDArray[np.int64] | None = None) -> Array | None:
         require(
@@ -117,6 +130,11 @@ class KNNDetector(FlatDetector):
             or (self.features is None and self.image_shape_ is not None and self.search == "rows"),
             "distortion is for images that are compared pixel by pixel, all with all: leave out "
             "either it, or features and search.",
+        )
+        require(
+            self.pollution is None or (self.search == "rows" and self.distortion == 0),
+            "pollution is for plain distances of all to all: leave out either it, or search and "
+            "distortion.",
         )
         return super()._fit(X, labels=labels)
 
@@ -142,7 +160,9 @@ class KNNDetector(FlatDetector):
         rows = F if self.search == "faiss" else self._sampled(F, self.exact_rows)
         check_neighbors(self.n_neighbors, len(rows))
         self._maps = None
-        self.training_ = self._scaled(rows, copy=False)
+        self.training_, self.suspects_, self._kept = neighbors_to_keep(
+            self._scaled(rows, copy=False), self._kept, self.pollution, self.n_neighbors
+        )
         if self.search == "faiss":
             self.centers_ = cell_centers(self.training_, self.random_state)
             self.approximation_ = (
@@ -162,7 +182,7 @@ class KNNDetector(FlatDetector):
             return self._cells.mean_distance(self._scaled(F), self.n_neighbors)
         if self.distortion:
             return self._distorted(self._scaled(F))
-        return mean_distance(self.training_, self._scaled(F), self.n_neighbors)
+        return neighbor_score(self.training_, self.suspects_, self._scaled(F), self.n_neighbors)
 
     def _distorted(self, F: Floats | None) -> Floats:
         """Return mean distances by the image distortion model; None for the training images."""
@@ -190,9 +210,9 @@ class KNNDetector(FlatDetector):
             self.distortion == 0,
             "A model with distortion cannot be exported: fit it with distortion=0.",
         )
-        from insphere.detectors.base.score_modules import NearestVectors
+        from insphere.detectors.base.score_modules import neighbors_head
 
-        return NearestVectors(self.training_, self.n_neighbors)
+        return neighbors_head(self.training_, self.suspects_, self.n_neighbors)
 
     def _scaling(self) -> list[nn.Module]:
         from insphere.detectors.shallow.scoring_modules import UnitLength
@@ -205,7 +225,7 @@ class KNNDetector(FlatDetector):
             return self._cells.mean_distance(None, self.n_neighbors)
         if self.distortion:
             return self._scores_of_kept(X, self._distorted(None))
-        own = mean_distance(self.training_, None, self.n_neighbors)
+        own = scores_as_if_new(self.training_, self.suspects_, self.n_neighbors)
         return self._scores_of_kept(X, own)
 
     @of_pixels

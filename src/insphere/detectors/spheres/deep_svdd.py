@@ -40,7 +40,7 @@ from insphere.training.heads.head import Head, HeadSpec
 from insphere.training.heads.parse import parse_head
 from insphere.training.memory import keep_freed_memory
 from insphere.training.objectives import radius_quantile
-from insphere.training.pollution import Pollution
+from insphere.training.pollution import Pollution, parse_pollution
 from insphere.training.pretraining.parse import parse_pretraining
 from insphere.training.pretraining.pretraining import Pretraining
 from insphere.training.recipe import FAST, is_for_best, recipe_for
@@ -435,11 +435,6 @@ class DeepSVDD(
             given = self.regularizers
             if isinstance(given, Mapping):
                 given = Regularizers.model_validate(dict(given))
-            pollution = self.pollution
-            if isinstance(pollution, (int, float)):
-                pollution = Pollution(share=pollution)
-            elif isinstance(pollution, Mapping):
-                pollution = Pollution.model_validate(dict(pollution))
             enclosing = parse_head(head)
             if best and not enclosing.views:
                 recipe = recipe.model_copy(update={"train": FAST.train})
@@ -469,5 +464,5 @@ class DeepSVDD(
                 regularizers=given,
                 pretraining=parse_pretraining(pretraining),
                 head=enclosing,
-                pollution=pollution,
+                pollution=parse_pollution(self.pollution),
             )
