@@ -45,7 +45,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "hard": {"pollution": {"share": POLLUTED, "form": "hard"}},
     "soft-boundary": {"objective": "soft-boundary", "nu": POLLUTED},
 }
-NEIGHBORS = (2, 10)
+NEIGHBORS = (2, 10, 50)
 FEATURE_FORMS: dict[str, Any] = {
     "clean": None,
     "blind": None,

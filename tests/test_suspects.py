@@ -44,7 +44,9 @@ def test_suspects_are_three_times_the_share_and_hold_what_lies_apart(polluted):
 def test_without_pollution_nothing_is_set_aside(polluted):
     X, _ = polluted
     training, suspects, kept = neighbors_to_keep(X, None, None, 2)
-    assert training is X and suspects is None and kept is None
+    assert training is X
+    assert suspects is None
+    assert kept is None
 
 
 def test_scores_are_the_distance_over_the_root_of_that_to_suspects(polluted):
