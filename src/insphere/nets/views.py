@@ -181,9 +181,9 @@ def blurred(x: Tensor, sigma: float) -> Tensor:
 def nearest_mean(stored: Tensor, x: Tensor, k: int, *, itself: bool = False) -> Tensor:
     """Return the mean Euclidean distance of each row to its k nearest stored rows, shape (N,).
 
-    Products find the nearest rows. Their distances are computed from differences: where two rows are
-    nearly equal, nothing but rounding is left of x·x − 2 x·y + y·y, and that is another one on
-    another processor, in another batch and in an exported model.
+    Products find the nearest rows. Their distances are computed from differences: where two rows
+    are nearly equal, nothing but rounding is left of x·x − 2 x·y + y·y, and that is another one
+    on another processor, in another batch and in an exported model.
 
     Parameters
     ----------
