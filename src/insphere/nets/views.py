@@ -181,6 +181,10 @@ def blurred(x: Tensor, sigma: float) -> Tensor:
 def nearest_mean(stored: Tensor, x: Tensor, k: int, *, itself: bool = False) -> Tensor:
     """Return the mean Euclidean distance of each row to its k nearest stored rows, shape (N,).
 
+    Products find the nearest rows. Their distances are computed from differences: where two rows
+    are nearly equal, nothing but rounding is left of x·x − 2 x·y + y·y, and that is another one
+    on another processor, in another batch and in an exported model.
+
     Parameters
     ----------
     stored : Tensor, shape (M, d)
@@ -195,7 +199,10 @@ def nearest_mean(stored: Tensor, x: Tensor, k: int, *, itself: bool = False) -> 
     k = max(1, min(k, len(stored) - itself))
     middle = stored.mean(dim=0)  # differences are small beside the rows: keep their digits
     x, stored = x - middle, stored - middle
-    own, others = x.square().sum(dim=1, keepdim=True), stored.square().sum(dim=1)
-    squared = own - 2 * x @ stored.T + others
-    near = squared.topk(min(k + itself, len(stored)), dim=1, largest=False).values
-    return near[:, int(itself) :].clamp_min(1e-12).sqrt().mean(dim=1)
+    squared = stored.square().sum(dim=1) - 2 * x @ stored.T  # but for x·x, which changes no order
+    index = squared.topk(min(k + itself, len(stored)), dim=1, largest=False).indices
+    columns = index.unbind(dim=1)  # not all differences at once
+    near = torch.stack([(x - stored[rows]).square().sum(dim=1) for rows in columns], dim=1)
+    if itself:
+        near = near.sort(dim=1).values[:, 1:]
+    return near.clamp_min(1e-12).sqrt().mean(dim=1)

@@ -41,6 +41,10 @@ def check_search(search: Any) -> None:
 def mean_distance(training: Floats, F: Floats | None, n_neighbors: int) -> Floats:
     """Return the mean Euclidean distance to the nearest training vectors.
 
+    A search computes distances from products, x·x − 2 x·y + y·y. Where x and y are nearly equal,
+    nothing but rounding is left, and it changes with the processor and with the vectors beside x.
+    The distances of the neighbours that were found are therefore computed from differences.
+
     Parameters
     ----------
     training : ndarray, shape (n, d)
@@ -55,9 +59,34 @@ def mean_distance(training: Floats, F: Floats | None, n_neighbors: int) -> Float
     ndarray of float64, shape (m,) or (n,)
     """
     search = NearestNeighbors(n_neighbors=n_neighbors, algorithm="brute")
-    distances: Floats = search.fit(training).kneighbors(F)[0]
-    mean: Floats = distances.mean(axis=1)
+    index = search.fit(training).kneighbors(F, return_distance=False)
+    mean: Floats = distances_of_pairs(training if F is None else F, training, index).mean(axis=1)
     return mean
+
+
+def distances_of_pairs(F: Floats, training: Floats, index: NDArray[np.intp]) -> Floats:
+    """Return the distances of vectors to some training vectors each, from their differences.
+
+    Parameters
+    ----------
+    F : ndarray, shape (m, d)
+        Vectors.
+    training : ndarray, shape (n, d)
+        Training vectors.
+    index : ndarray, shape (m, k)
+        Places of the training vectors that each is compared with.
+
+    Returns
+    -------
+    ndarray of float64, shape (m, k)
+    """
+    away: Floats = np.empty(index.shape)
+    for start in range(0, len(F), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        for column in range(index.shape[1]):  # not all differences at once
+            difference = F[part] - training[index[part, column]]
+            away[part, column] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return away
 
 
 class Cells:
@@ -104,10 +133,7 @@ class Cells:
     def _distances(self, F: Floats, own: NDArray[np.intp] | None, wanted: int) -> Floats:
         more = wanted + (own is not None)
         index = self._index.search(np.ascontiguousarray(F, np.float32), more)[1]
-        away = np.empty((len(F), more))
-        for column in range(more):  # not all differences at once
-            difference = F - self.training[index[:, column]]
-            away[:, column] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+        away = distances_of_pairs(F, self.training, index)
         away[index < 0] = np.inf  # fewer vectors in the cells
         if own is not None:
             away[index == own[:, None]] = np.inf
