@@ -155,9 +155,9 @@ def dirty_features() -> str:
     lines += [
         "",
         f"Mean over {len(classes)} classes, one seed. *Won back* is the share of the "
-        f"{100 * (clean - blind):.1f} points that pollution costs {counts[0]} neighbours, the default. Of "
-        f"{np.mean(before):.0f} anomalies, {np.mean(kept):.0f} are left among the normal images after "
-        "`refine`.",
+        f"{100 * (clean - blind):.1f} points that pollution costs {counts[0]} neighbours, the "
+        f"default. Of {np.mean(before):.0f} anomalies, {np.mean(kept):.0f} are left among the "
+        "normal images after `refine`.",
     ]
     return "\n".join(lines) + "\n"
 
