@@ -342,7 +342,8 @@ class ComparePage:
             lines.append("one for each class")
         if choice.anomalies:
             shown = escape(", ".join(choice.anomalies))
-            lines.append(f"shown {100 * choice.anomaly_share:g} % anomalies: {shown}")
+            share = 100 * (choice.anomaly_share or 0.0)
+            lines.append(f"shown {share:g} % anomalies: {shown}")
         return f"<div>{'<br>'.join(lines)}</div>"
 
     def _assumption(self, choice: RunChoice) -> None:
