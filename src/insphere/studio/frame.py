@@ -126,6 +126,16 @@ def step(number: int, title: str, note: str = "") -> ui.element:
     return section
 
 
+def numbered_card(number: int, title: str, note: str = "") -> ui.element:
+    """Add a numbered part of a form in a box, with a sentence below its title."""
+    section = ui.element("section").classes("card stack")
+    with section:
+        html(f'<h2><span class="n" aria-hidden="true">{number}</span> {title}</h2>')
+        if note:
+            html(f"<p class=muted>{note}</p>")
+    return section
+
+
 def message(text: str, kind: str = "") -> ui.element:
     """Show a sentence in a box; `kind` is "", "bad" or "fine"."""
     role = "alert" if kind == "bad" else "status"
