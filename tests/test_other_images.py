@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_used_gets_one_sentence(digits_8x8, tmp_path, co
 
 
 def test_the_command_line_draws_a_share_and_leaves_out_what_is_tested(
-    digits_8x8, others, tmp_path, capsys, recwarn
+    digits_8x8, others, tmp_path, capsys
 ):
     good, split = tmp_path / "good.npz", OneClassSplit(digits_8x8, "3", random_state=0)
     names = np.array(digits_8x8.class_names)[digits_8x8.labels]
@@ -205,11 +205,14 @@ def test_the_command_line_draws_a_share_and_leaves_out_what_is_tested(
         "--contamination", "0.05", "--json", "--anomalies",
     ]  # fmt: skip
     assert main([*command, str(mixed), "--out", str(tmp_path / "all")]) == 0
-    assert json.loads(capsys.readouterr().out)["n_anomalies"] == 40
+    said = capsys.readouterr()
+    assert json.loads(said.out)["n_anomalies"] == 40
+    left_out = "6 images of mixed are also normal or tested images of good, and are left out."
+    assert left_out in " ".join(said.err.split())
     assert load_detector(tmp_path / "all").n_labelled_["anomalous"] == 40
     out = ["--anomaly-share", "0.1", "--out", str(tmp_path / "some")]
     assert main([*command, str(mixed), *out]) == 0
     assert json.loads(capsys.readouterr().out)["n_anomalies"] == round(len(split.train) / 9)
-    said = main([*command[:-1], "--anomaly-share", "0.1", "--out", str(tmp_path / "none")])
-    assert said != 0
+    none = ["--anomaly-share", "0.1", "--out", str(tmp_path / "none")]
+    assert main([*command[:-1], *none]) != 0
     assert "name their source too" in " ".join(capsys.readouterr().err.split())

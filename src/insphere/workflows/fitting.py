@@ -169,10 +169,12 @@ def fit_source(
         )
     if planned is not None:
         planned(plan, _seconds(config, detector, images, n) if plan.needs_parts else None)
+    used = index
+    if config.anomalies is not None:
+        used = np.concatenate([index, _tested(data, config, normal, held_out)])
     known = labelled_samples(
         images, classes, config, detector,
-        data=data, used=np.concatenate([index, _tested(data, config, normal, held_out)]),
-        strata=strata, progress=progress,
+        data=data, used=used, strata=strata, progress=progress,
     )  # fmt: skip
     started = time.perf_counter()
     detector.fit(known.X, known.y, groups=known.groups, strata=known.strata)
