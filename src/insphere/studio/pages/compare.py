@@ -336,11 +336,10 @@ class ComparePage:
         if self.form.problem:
             self.datasets.refresh()
         self.classes.refresh()
-        await self.known.move(self.form.source.dataset, self.anomalous())
-        self._known_changed()
         self.schedule.refresh()
         self.thresholds.refresh()
         self._changed()
+        await self.known.move(self.form.source.dataset, self.anomalous())
 
     async def _uploaded(self, source: Source) -> None:
         self.form.sources = self.studio.sources.all()
