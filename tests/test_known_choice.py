@@ -1,6 +1,7 @@
 """What a visitor of the studio chooses as known anomalies, and the small sweep that shows them."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +16,12 @@ from insphere.studio.known_choice import KnownChoice, count_others, read_known
 from insphere.studio.new_sweep import Form
 from insphere.studio.uploads import keep_others
 from insphere.workflows.known_anomalies import KnownAnomalies
+
+
+def awaited(coroutine):
+    """Return the outcome; in a thread, because tests in a browser leave a loop in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 @pytest.fixture
@@ -88,7 +95,7 @@ def test_a_run_leads_back_to_the_form_that_it_came_from(studio, data):
         await form.known.look(studio, form.source.dataset)
         return form
 
-    form = asyncio.run(chosen())
+    form = awaited(chosen())
     assert form.known.n_others == 6
     spec = form.choice().spec()
     assert spec.known_anomalies == KnownAnomalies(source=str(data / "textures"))
@@ -104,7 +111,7 @@ def test_what_cannot_be_read_is_the_problem_of_the_form(studio, data):
     (data / "textures" / "bad.png").write_bytes(b"no image")
     known = KnownChoice()
     known.take_others(studio.sources.other(str(data / "textures")))
-    asyncio.run(known.look(studio, "digits-8x8"))
+    awaited(known.look(studio, "digits-8x8"))
     with pytest.raises(DataError, match="The anomalies cannot be read: 1 of 7 images"):
         known.check()
     known.take_classes(["5"])
