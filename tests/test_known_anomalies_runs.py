@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from axe import grave_violations
 from insphere.data.split import OneClassSplit
@@ -129,3 +130,114 @@ def test_the_studio_shows_known_anomalies_to_a_method_that_learns(studio, visit)
     own = store.get(page.url.partition("/runs/")[2].partition("?")[0]).spec
     assert own.params["anomalies"] == {"classes": ["5"], "share": 0.1}
     store.close()
+
+
+SMALL = "/compare?dataset=digits-8x8&normal=3&epochs=1&pretrain=1"
+OTHER = "select[name='other images']"
+SHARE = "select[name='share of the training images']"
+
+
+def write_images(folder, count, size=(12, 20, 3)):
+    """Write colour images that show no digit."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        pixels = rng.integers(0, 256, size, dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return sorted(folder.iterdir())
+
+
+def shown_to(studio, page):
+    store = Store(studio.store_path)
+    found = store.get(page.url.partition("/runs/")[2].partition("?")[0])
+    store.close()
+    return found.spec.params["anomalies"]
+
+
+def test_the_studio_shows_images_of_any_folder_to_a_method_that_learns(studio, visit):
+    write_images(studio.data / "textures", 12)
+    (studio.data / "broken").mkdir()
+    (studio.data / "broken" / "a.png").write_bytes(b"no image")
+    page = visit(SMALL)
+    page.click("summary:has-text('Some anomalies are known')")
+    page.click("[aria-label='Known anomalies'] [aria-label='5']")
+    names = page.locator(f"{OTHER} option").all_inner_texts()
+    assert {"none", "broken", "textures"} <= set(names)
+    assert not [name for name in names if "8×8" in name]  # which the normal images are from
+    page.select_option(OTHER, label="broken")
+    page.wait_for_selector("[role=alert]:has-text('The anomalies cannot be read: 1 of 1 images')")
+    page.select_option(OTHER, label="textures")
+    page.wait_for_selector("[data-test=n-others]:has-text('12 other images.')")
+    assert page.locator("[aria-label='Known anomalies'] [aria-checked=true]").count() == 0
+    page.click("[aria-label=Method] [role=radio]:has-text('Deep SAD')")
+    page.select_option(SHARE, "0.2")
+    page.wait_for_selector("aside [role=alert]:has-text('at most 0.1')")
+    assert not page.is_visible("[data-test=train]")
+    page.select_option(SHARE, "all")
+    page.wait_for_selector("aside :text('shown other images: textures')")
+    assert grave_violations(page) == []
+    page.click("[data-test=train]")
+    page.wait_for_url("**/runs/*")
+    page.wait_for_selector("[data-test=labelled]", timeout=WAIT)
+    said = page.inner_text("[data-test=labelled]")
+    assert "It was shown 12 images of textures that are labelled as anomalous" in said
+    assert "AUC" not in said
+    assert page.inner_text("h1") == "Deep SAD, shown other images (textures)"
+    assert "others=textures-" in page.get_attribute(".crumb a", "href")
+    assert shown_to(studio, page) == {"source": str(studio.data / "textures")}
+
+
+def test_images_that_are_brought_are_known_anomalies_too(studio, visit, tmp_path):
+    files = write_images(tmp_path / "given", 6)
+    page = visit(SMALL)
+    page.click("summary:has-text('Some anomalies are known')")
+    page.click("[data-test=bring-others]")
+    page.wait_for_function("document.querySelector('[data-test=other-photos]')?.ready")
+    page.set_input_files("[data-test=other-files]", files)
+    page.wait_for_selector("[data-test=n-others]:has-text('6 other images.')")
+    page.wait_for_function("location.search.includes('others=other-images-')")
+    page.reload()
+    page.wait_for_selector("[data-test=n-others]:has-text('6 other images.')")
+    assert page.inner_text(f"{OTHER} option:checked").startswith("other-images-")
+    page.click("[aria-label=Method] [role=radio]:has-text('Deep SAD')")
+    page.wait_for_selector("aside :text('shown 5 % other images: other-images-')")
+    # A class that is ticked takes their place.
+    page.click("[aria-label='Known anomalies'] [aria-label='5']")
+    page.wait_for_selector("aside :text('shown 5 % anomalies: 5')")
+    assert page.input_value(OTHER) == ""
+
+
+def test_a_small_sweep_shows_anomalies_and_has_one_model_for_each_class(studio, visit):
+    page = visit("/experiments")
+    page.select_option("#sweep select[name=images]", "digits-8x8")
+    page.wait_for_selector("#sweep [data-source='digits-8x8']")
+    for digit in "0126789":
+        page.uncheck(f"#sweep input[name='{digit}']")
+    for name, value in (("pretraining-epochs", "1"), ("training-epochs", "1")):
+        page.fill(f"#sweep input[name={name}]", value)
+        page.press(f"#sweep input[name={name}]", "Tab")
+    assert page.locator("#sweep input[name=deep-sad]").count() == 0
+    page.click("#sweep summary:has-text('Some anomalies are known')")
+    page.click("#sweep [aria-label='Known anomalies'] [role=checkbox]:has-text('5')")
+    page.check("#sweep input[name=deep-sad]")
+    page.wait_for_selector("#sweep :text-is('5 runs')")  # Deep SAD is not run where 5 is normal
+    page.click("#sweep [role=radio]:has-text('All of them together')")
+    page.wait_for_selector("#sweep :text('The class 5 is normal and cannot be a known anomaly')")
+    page.uncheck("#sweep input[name='5']")
+    page.check("#sweep input[name=knn]")
+    page.uncheck("#sweep input[name=deep-svdd]")
+    page.click("#sweep [aria-label=Models] [role=radio]:has-text('One for each class')")
+    page.wait_for_selector("#sweep :text-is('3 runs')")
+    assert grave_violations(page) == []
+    page.click("[data-test=start-sweep]")
+    page.wait_for_selector("[data-test=sweep]:has-text('3 of 3 finished')", timeout=WAIT)
+    store = Store(studio.store_path)
+    params = {one.method: [] for one in store.runs()}
+    for one in store.runs():
+        if one.normal == ["3", "4"]:
+            params[one.method].append(one.params)
+    store.close()
+    assert params["deep-sad"] == [
+        {"anomalies": {"classes": ["5"], "share": 0.05}, "epochs": 1, "pretrain_epochs": 1}
+    ]
+    assert sorted(params["knn"], key=len) == [{}, {"by_class": True}]

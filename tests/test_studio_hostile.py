@@ -135,6 +135,7 @@ def test_hostile_addresses_are_only_addresses(visit, studio, hostile):
     names = (
         *("dataset", "normal", "method", "options", "epochs", "pretrain", "seed", "threshold"),
         *("image", "scores", "model", "compare", "figure", "group", "search", "state"),
+        *("also", "models", "known", "others", "share"),
     )
     run = f"/runs/{hostile[0]}"
     values = (HOSTILE[0], HOSTILE[2], HOSTILE[4], "7" * 3000, "1e999", "nan")

@@ -142,7 +142,7 @@ class ImageSet(SampleSet):
         """Return the images at a sorted index as a set of one class of this name."""
         groups = None if self.groups is None else self.groups[index]
         none = np.zeros(len(index), np.int64)
-        return ImageSet(self.take(index), none, (name,), self.name, groups=groups)
+        return ImageSet(self.take(index), none, (name,), self.name, groups=groups, fit=self.fit)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -12,7 +12,7 @@ from insphere.errors import InsphereError
 from insphere.experiments.store.inspections import DEFECTS
 from insphere.studio import controls
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import html, message
+from insphere.studio.frame import html, message, numbered_card
 from insphere.studio.photo_field import photo_field
 
 
@@ -36,16 +36,12 @@ class DefectField:
 
     def build(self) -> None:
         """Build the field, which is not shown yet."""
-        self._box = ui.element("section").classes("card stack")
+        self._box = numbered_card(
+            2, "Photos of defects, if you have any",
+            "A detector can learn from them, or be tested with them. They are never among the good "
+            "ones. Without any, go on below.",
+        )  # fmt: skip
         with self._box:
-            html(
-                '<h2><span class="n" aria-hidden="true">2</span> Photos of defects, if you have '
-                "any</h2>"
-            )
-            html(
-                "<p class=muted>A detector can learn from them, or be tested with them. They are "
-                "never among the good ones. Without any, go on below.</p>"
-            )
             photo_field(self.ticket, "photos of defects", self._arrived, "defect-")
             self.told()
         self._box.set_visibility(False)

@@ -28,15 +28,14 @@ from insphere.experiments.runs.spec import RunSpec
 from insphere.studio.app_state import Studio, class_pictures, images_of, split_of
 from insphere.studio.controls import whole_number
 from insphere.studio.image_sources import Source
+from insphere.studio.known_choice import USUAL_SHARE, known_in_address, names, read_known
 from insphere.training.heads.table import HEADS
 from insphere.training.pretraining.table import PRETRAININGS
 
 Z_SCORE = "z-score"
-SHARES = (0.01, 0.05, 0.1, 0.2)
-USUAL_SHARE = 0.05
+NOTHING_LEFT = "All classes are normal, so nothing is left to find: leave one out."
 EACH = "each"  # in an address: a detector for each normal class
 MOST_EPOCHS = 1000
-LONGEST = 10_000  # characters of names in an address
 
 
 class FormState:
@@ -57,16 +56,15 @@ class FormState:
         self.pictures: dict[str, Any] = {}
         self.problem = ""
         self.normal = given.get("normal", "")
-        self.also = _names(given.get("also", ""))  # further normal classes
+        self.also = names(given.get("also", ""))  # further normal classes
         self.by_class = given.get("models") == EACH
-        self.known = _names(given.get("known", ""))  # anomalous classes of which some are shown
-        self.share = next((one for one in SHARES if f"{one:g}" == given.get("share")), USUAL_SHARE)
+        self.known = read_known(given, studio.sources)
         method, objective = find_method(given.get("method", "")), given.get("objective", "")
-        known = [
+        usable = [
             *installed_methods(),
             *(one for one, needs in learning_methods().items() if not needs),
         ]
-        self.method = method if method and method in known else BASELINE
+        self.method = method if method and method in usable else BASELINE
         self.objective = "soft-boundary" if objective == "soft-boundary" else "one-class"
         self.options = [name for name in given.get("options", "").split(",") if name in OPTIONS]
         recipe = given.get("recipe", "")
@@ -91,9 +89,9 @@ class FormState:
             self.source = self.sources[0]
             self.pictures = await asyncio.to_thread(class_pictures, self.source.dataset)
         if self.normal not in self.pictures:
-            names = list(self.pictures)
-            digits = names[:4] == ["0", "1", "2", "3"]
-            self.normal = names[3] if digits else min(names, key=goodness)
+            classes = list(self.pictures)
+            digits = classes[:4] == ["0", "1", "2", "3"]
+            self.normal = classes[3] if digits else min(classes, key=goodness)
         self.also = [name for name in self.also if name in self.pictures and name != self.normal]
         self.drop_normals()
 
@@ -104,8 +102,7 @@ class FormState:
 
     def drop_normals(self) -> None:
         """Leave out of the known anomalies what is normal, or is no class."""
-        normals = self.normals
-        self.known = [one for one in self.known if one in self.pictures and one not in normals]
+        self.known.classes = [one for one in self.known.classes if one in self.anomalous]
 
     @property
     def normals(self) -> tuple[str, ...]:
@@ -113,21 +110,29 @@ class FormState:
         chosen = (self.normal, *self.also)
         return tuple(name for name in self.pictures or chosen if name in chosen)
 
+    @property
+    def anomalous(self) -> list[str]:
+        """The classes that are not normal."""
+        return [name for name in self.pictures if name not in self.normals]
+
     def choice(self) -> RunChoice:
         """Return the selection as a run.
 
         Raises
         ------
-        SpecError
-            If all classes are normal, so that nothing is left to find.
+        InsphereError
+            If all classes are normal, so that nothing is left to find; or if the known anomalies
+            cannot be used.
         """
         if len(self.normals) == len(self.pictures) > 1:
-            raise SpecError("All classes are normal, so nothing is left to find: leave one out.")
+            raise SpecError(NOTHING_LEFT)
         if self.learns and not self.known:
             raise SpecError(
                 f"{method_title(self.method)} learns from known anomalies: tick a class of them "
-                "under Some anomalies are known, or take another method."
+                "or choose other images under Some anomalies are known, or take another method."
             )
+        if self.learns:
+            self.known.check(self._normals())
         return RunChoice(
             dataset=self.source.dataset,
             normal=self.normals,
@@ -141,9 +146,8 @@ class FormState:
             head=self.head,
             false_alarm_rate=self.rate() if self.held_out else None,
             by_class=self.by_class and len(self.normals) > 1,
-            anomalies=tuple(self.known) if self.learns else (),
-            anomaly_share=self.share,
             seed=self.seed,
+            **(self.known.in_choice() if self.learns else {}),
         )
 
     def rate(self) -> float | None:
@@ -175,8 +179,7 @@ class FormState:
             "normal": self.normal,
             "also": json.dumps(self.also) if self.also else "",
             "models": EACH if self.by_class and self.also else "",
-            "known": json.dumps(self.known) if self.known else "",
-            "share": f"{self.share:g}" if self.known else "",
+            **self.known.in_address(),
             "method": self.method,
             "objective": self.objective,
             "options": ",".join(self.options),
@@ -199,8 +202,7 @@ def address_of(source: Source, spec: RunSpec) -> str:
         "normal": spec.normal[0],
         "also": json.dumps(list(spec.normal[1:])) if len(spec.normal) > 1 else "",
         "models": EACH if spec.by_class else "",
-        "known": "" if known is None else json.dumps(known.classes),
-        "share": "" if known is None else f"{known.share:g}",
+        **known_in_address(known),
         "method": spec.method,
         "options": ",".join(option_keys(spec.params)),
         "pretrain": given.get("pretrain_epochs"),
@@ -222,17 +224,6 @@ def _kind(value: Any) -> str | None:
     """Return the kind of a pretraining or a head from a parameter of a run."""
     kind = value.get("kind") if isinstance(value, dict) else value
     return kind if isinstance(kind, str) else None
-
-
-def _names(text: str) -> list[str]:
-    """Read names of classes from an address; none if it is something else."""
-    try:
-        found = json.loads(text) if len(text) < LONGEST else []
-    except (ValueError, RecursionError):
-        return []
-    if not isinstance(found, list):
-        return []
-    return [name for name in found if isinstance(name, str)]
 
 
 def _address(values: dict[str, Any]) -> str:

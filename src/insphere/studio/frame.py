@@ -95,6 +95,47 @@ def html(content: str, style: str = "") -> ui.html:
     return element.style(style) if style else element
 
 
+@contextmanager
+def details(summary: str, *, opened: bool = False) -> Iterator[ui.element]:
+    """Add what is shown after a click on a line of text; it is built inside the ``with`` block.
+
+    Parameters
+    ----------
+    summary : str
+        The line.
+    opened : bool
+        Whether it is shown at first.
+    """
+    with ui.element("details") as element:
+        if opened:
+            element.props["open"] = True
+        with ui.element("summary"):
+            html(summary)
+        with ui.element("div").classes("stack").style("padding-top:14px"):
+            yield element
+
+
+def step(number: int, title: str, note: str = "") -> ui.element:
+    """Add a numbered part of a form, with a note in small letters beside its title."""
+    section = ui.element("section").classes("step")
+    with section:
+        html(
+            f'<div class="head"><span class="n" aria-hidden="true">{number}</span>'
+            f"<h2>{title}</h2><small>{note}</small></div>"
+        )
+    return section
+
+
+def numbered_card(number: int, title: str, note: str = "") -> ui.element:
+    """Add a numbered part of a form in a box, with a sentence below its title."""
+    section = ui.element("section").classes("card stack")
+    with section:
+        html(f'<h2><span class="n" aria-hidden="true">{number}</span> {title}</h2>')
+        if note:
+            html(f"<p class=muted>{note}</p>")
+    return section
+
+
 def message(text: str, kind: str = "") -> ui.element:
     """Show a sentence in a box; `kind` is "", "bad" or "fine"."""
     role = "alert" if kind == "bad" else "status"

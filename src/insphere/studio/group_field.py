@@ -14,7 +14,7 @@ from insphere.errors import InsphereError
 from insphere.studio import controls, upload_widget
 from insphere.studio.app_state import Studio
 from insphere.studio.arrivals import clean_name
-from insphere.studio.frame import html, message
+from insphere.studio.frame import html, message, numbered_card
 from insphere.workflows.group_table import GROUPS, OfferedGroups, offered_groups, write_groups
 
 SUFFIXES = (".csv", ".tsv")
@@ -46,17 +46,13 @@ class GroupField:
 
     def build(self) -> None:
         """Build the field, which is not shown yet."""
-        self._box = ui.element("section").classes("card stack")
+        self._box = numbered_card(
+            3, "Groups of photos, if you know them",
+            "A table (CSV) can say from which shift, camera or product each photo is: one column "
+            "with the names of the files, and one with the group. False alarms are then counted "
+            "for each group apart. Without one, go on below.",
+        )  # fmt: skip
         with self._box:
-            html(
-                '<h2><span class="n" aria-hidden="true">3</span> Groups of photos, if you know '
-                "them</h2>"
-            )
-            html(
-                "<p class=muted>A table (CSV) can say from which shift, camera or product each "
-                "photo is: one column with the names of the files, and one with the group. False "
-                "alarms are then counted for each group apart. Without one, go on below.</p>"
-            )
             with ui.element("div").props('data-test="group-table"'):
                 self._uploader = upload_widget.drop(
                     ",".join(SUFFIXES), "Drop a CSV file here, or choose one", self._arrived,

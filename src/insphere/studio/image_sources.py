@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from insphere.data.datasets.find import available_datasets
+from insphere.data.datasets.table import DATASETS
 from insphere.data.files import is_image_name
 from insphere.errors import DataError
 from insphere.experiments.runs.display_names import dataset_titles
 
 ARCHIVES = (".zip", ".npz")
+OTHERS = "others"
+"""Folder among the uploads for images that are only shown as known anomalies."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +60,22 @@ class Sources:
 
     def all(self) -> list[Source]:
         """Return the sources that exist now, the embedded data sets first."""
+        return self._listed(self._folders_and_uploads())
+
+    def others(self) -> list[Source]:
+        """Return what can be shown as known anomalies: also images that were brought for it."""
+        return self._listed([*self._folders_and_uploads(), *self._brought_others()])
+
+    def _listed(self, paths: list[tuple[Path, str]]) -> list[Source]:
         cards = [card for card in available_datasets() if card.available]
         order = {"mnist-5k": 0, "digits-8x8": 1}
         cards.sort(key=lambda card: order.get(card.name, 2))
-        named = {card.name for card in cards}
         used = {Path(card.location) for card in cards if card.location}
         kinds = dict.fromkeys((card.name for card in cards), "named")
-        kinds |= {str(path): kind for path, kind in self._folders_and_uploads() if path not in used}
+        kinds |= {str(path): kind for path, kind in paths if path not in used}
         titles = dataset_titles(kinds)
         return [
-            Source(dataset if dataset in named else _key(dataset), dataset, titles[dataset], kind)
+            Source(source_key(dataset), dataset, titles[dataset], kind)
             for dataset, kind in kinds.items()
         ]
 
@@ -78,12 +87,17 @@ class Sources:
         DataError
             If there is none.
         """
-        for source in self.all():
-            if key in (source.key, source.dataset):
-                return source
-        raise DataError(
-            f"There are no images called {key[:80]!r} here; they may have been removed."
-        )
+        return _found(key, self.all())
+
+    def other(self, key: str) -> Source:
+        """Return one of `others` by its key, or by its name or path.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        return _found(key, self.others())
 
     def _folders_and_uploads(self) -> list[tuple[Path, str]]:
         return [*self._from_folder(), *self._from_uploads()]
@@ -98,6 +112,10 @@ class Sources:
             return []
         return [(path, "uploaded") for path in sorted(self.uploads.glob("*.npz"))]
 
+    def _brought_others(self) -> list[tuple[Path, str]]:
+        folder = self.uploads / OTHERS
+        return [(path, "uploaded") for path in sorted(folder.iterdir())] if folder.is_dir() else []
+
     def _fits(self, path: Path) -> bool:
         """Whether an entry of the data folder holds images and lies inside the folder."""
         if path.name.startswith(".") or not path.resolve().is_relative_to(self.folder or path):
@@ -105,9 +123,19 @@ class Sources:
         return path.suffix.lower() in ARCHIVES if path.is_file() else _holds_images(path)
 
 
-def _key(path: str) -> str:
-    digest = hashlib.sha256(path.encode()).hexdigest()[:8]
-    return f"{Path(path).stem}-{digest}"
+def source_key(dataset: str) -> str:
+    """Return the key of a source from the name or path that a spec uses."""
+    if dataset in DATASETS:
+        return dataset
+    digest = hashlib.sha256(dataset.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{Path(dataset).stem}-{digest}"
+
+
+def _found(key: str, sources: list[Source]) -> Source:
+    for source in sources:
+        if key in (source.key, source.dataset):
+            return source
+    raise DataError(f"There are no images called {key[:80]!r} here; they may have been removed.")
 
 
 def _holds_images(folder: Path, depth: int = 3) -> bool:

@@ -25,7 +25,7 @@ from insphere.modalities.modality import Modality
 from insphere.studio import controls
 from insphere.studio.app_state import Studio, data_of, split_of
 from insphere.studio.controls import Radio
-from insphere.studio.frame import html, message
+from insphere.studio.frame import html, message, step
 
 
 def add_sources(radio: Radio) -> None:
@@ -65,18 +65,18 @@ class KindForm:
             self.normal = next(iter(data.normal_classes), data.class_names[0])
         with ui.element("div").classes("side"):
             with ui.element("div"):
-                with _step(1, "Data"):
+                with step(1, "Data"):
                     radio = Radio("Data", self.dataset, open_source)
                     add_sources(radio)
                     radio.add("", "Images", "digits, signs and your own photos")
-                with _step(2, "The normal class"):
+                with step(2, "The normal class"):
                     classes = Radio("Normal class", self.normal, self._set_normal)
                     for label, name in enumerate(data.class_names):
                         n = int((data.labels == label).sum())
                         classes.add(name, name, f"{n:,} {self.kind.plural}")
-                with _step(3, "Method"):
+                with step(3, "Method"):
                     self._methods()
-                with _step(4, "Threshold and seed"):
+                with step(4, "Threshold and seed"):
                     self._threshold()
             with (
                 ui.element("aside").classes("sticky").props('aria-label="What will be trained"'),
@@ -181,11 +181,3 @@ class KindForm:
 def open_source(key: str) -> None:
     """Show the form for another source on the same page; "" for images."""
     ui.navigate.to("?" + urlencode({"dataset": key} if key else {}))
-
-
-def _step(number: int, title: str) -> ui.element:
-    step = ui.element("section").classes("step")
-    with step:
-        html(f'<div class="head"><span class="n" aria-hidden="true">{number}</span>'
-             f"<h2>{title}</h2></div>")  # fmt: skip
-    return step

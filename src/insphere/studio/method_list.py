@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from nicegui import ui
-
 from insphere.detectors.registry import FAMILIES, MethodCard, method_card, method_title
 from insphere.experiments.runs.run_builder import BASELINE, comparable_methods, learning_methods
 from insphere.studio.controls import Handler, Radio
-from insphere.studio.frame import html
+from insphere.studio.frame import details
 
 OBJECTIVES = {
     "one-class": ("Deep SVDD, one-class", "maps all normal images close to one centre"),
@@ -87,15 +85,9 @@ def show(method: str, objective: str, on_select: Handler, *, learners: bool = Fa
     main = Radio("Method", now, lambda key: selected(more, key))
     _add(main, first)
     opened = now in {card.key for cards in rest.values() for card in cards}
-    details = ui.element("details")
-    if opened:
-        details.props["open"] = True
-    with details:
-        with ui.element("summary"):
-            html(f"{n} more methods, by how they work")
-        with ui.element("div").style("padding-top:14px"):
-            more = Radio("More methods", now, lambda key: selected(main, key))
-            _add(more, rest)
+    with details(f"{n} more methods, by how they work", opened=opened):
+        more = Radio("More methods", now, lambda key: selected(main, key))
+        _add(more, rest)
 
 
 def _add(radio: Radio, groups: dict[str, list[MethodCard]]) -> None:

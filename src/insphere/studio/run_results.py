@@ -21,7 +21,7 @@ from insphere.modalities.examples import kind_of_example
 from insphere.scoring.thresholds import false_alarm_interval
 from insphere.studio import controls, formatting, run_widgets
 from insphere.studio.app_state import Studio, split_of
-from insphere.studio.frame import html, message
+from insphere.studio.frame import details, html, message
 from insphere.studio.threshold import Threshold
 
 FEW_HELD_OUT = 60  # held-out images below which their number is explained
@@ -223,17 +223,13 @@ class RunResults:
                     if self.kind is None:
                         controls.link("Inspect an image of your own",
                                       f"/look?model={found.identity}", "btn small")  # fmt: skip
-            with ui.element("details"):
-                with ui.element("summary"):
-                    html("The same run from the command line")
+            with details("The same run from the command line"):
                 text = yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True)
                 html(
                     f'<pre class="code" tabindex="0">insphere sweep run run.yaml\n\n# run.yaml\n'
                     f"{escape(text)}</pre>"
                 )
-            with ui.element("details"):
-                with ui.element("summary"):
-                    html("All numbers")
+            with details("All numbers"):
                 content = escape(json.dumps(found.row(), indent=2, ensure_ascii=False))
                 html(f'<pre class="code" tabindex="0">{content}</pre>')
 

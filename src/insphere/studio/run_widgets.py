@@ -13,7 +13,7 @@ from nicegui import ui
 from insphere.data.value_range import shown_as_uint8
 from insphere.errors import DataError
 from insphere.experiments.analysis.published_results import published_column, published_table
-from insphere.experiments.runs.display_names import option_keys
+from insphere.experiments.runs.display_names import dataset_title, option_keys
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
     UNTRAINED,
@@ -139,9 +139,14 @@ def labelled(run: Run) -> str:
     use = run.row().get("labels") or {}
     if "labelled_anomalies" not in use:
         return ""
-    classes = use["anomalous_classes"]
-    which = "the class " if len(classes) == 1 else "the classes "
-    which += escape(", ".join(classes))
+    if "anomalous_source" in use:
+        which = escape(dataset_title(use["anomalous_source"]))
+        if left_out := use.get("left_out"):
+            which += f" ({left_out:,} more are also normal or tested images, and were left out)"
+    else:
+        classes = use["anomalous_classes"]
+        which = "the class " if len(classes) == 1 else "the classes "
+        which += escape(", ".join(classes))
     parts = [
         f"{formatting.percent(use[key])} % on {words}"
         for key, words in (

@@ -15,6 +15,7 @@ from PIL import Image
 from insphere.atomic import atomic_path
 from insphere.data.load import load_dataset
 from insphere.errors import DataError
+from insphere.studio.image_sources import OTHERS
 from insphere.web.uploads import LIMITS, Limits, check_zip, size_in_zip
 
 KEPT_SECONDS = 86_400.0  # for which images that were scored are kept
@@ -100,6 +101,30 @@ def keep_new(file: Path, folder: Path, title: str, limits: Limits = LIMITS) -> P
     target = place / f"{clean_title(title)}-{uuid4().hex[:6]}.zip"
     shutil.move(file, target)
     return target
+
+
+def keep_others(photos: Path, folder: Path, title: str) -> Path:
+    """Keep photos that have arrived, to be shown as known anomalies.
+
+    Parameters
+    ----------
+    photos : pathlib.Path
+        Their folder, which is moved; see `insphere.studio.arrivals.Arrivals.photos`.
+    folder : pathlib.Path
+        Folder of uploads.
+    title : str
+        Name given by the visitor; parts that could be a path are removed.
+
+    Raises
+    ------
+    DataError
+        If no photo has arrived.
+    """
+    if not any(photos.iterdir()):
+        raise DataError("There is no image among these files.")
+    target = folder / OTHERS / f"{clean_title(title or 'other images')}-{uuid4().hex[:6]}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return photos.rename(target)
 
 
 def drawn_digit(image: NDArray[np.uint8], margin: float) -> NDArray[np.uint8]:

@@ -85,7 +85,11 @@ class FitConfig(ReadOptions):
     anomalies : str, optional
         Source of images that are known to be anomalous, or a table of reviews
         (`insphere.workflows.refitting.read_reviews`), for methods that learn from them; the
-        method is then deep-sad unless another is named.
+        method is then deep-sad unless another is named. See
+        `insphere.workflows.known_anomalies`.
+    anomaly_share : float, optional
+        Draw as many of them as make up this share of all training images; by default all are
+        trained on.
     by_class : bool
         Give each normal class a sphere of its own.
     group_by : str, optional
@@ -109,6 +113,7 @@ class FitConfig(ReadOptions):
     method: Annotated[str, AfterValidator(_method_or_auto)] = "deep-svdd"
     choose_minutes: float = Field(default=10.0, gt=0)
     anomalies: PathText | None = None
+    anomaly_share: float | None = Field(default=None, gt=0, lt=1)
     by_class: bool = False
     group_by: PathText | None = None
     recipe: str | dict[str, Any] | None = None
@@ -133,6 +138,8 @@ class FitConfig(ReadOptions):
                 raise ValueError(f"the option {name} {_ELSEWHERE[name]}")
             if name in DETECTOR_SETTINGS and name not in _ALSO_OPTIONS:
                 raise ValueError(f"{name} is a setting of its own and does not belong in options")
+        if self.anomaly_share is not None and self.anomalies is None:
+            raise ValueError("anomaly_share is a share of anomalies: name their source too")
         return self
 
     @property
@@ -159,7 +166,7 @@ class FitConfig(ReadOptions):
         if not self.follow_links:
             places.add("follow_links")  # later settings; fits without them keep their identity
         places |= {name for name in _ALSO_OPTIONS if getattr(self, name) is None}
-        later = ("fit", "kind", "columns", "anomalies", "by_class", "group_by")
+        later = ("fit", "kind", "columns", "anomalies", "anomaly_share", "by_class", "group_by")
         places |= {name for name in later if not getattr(self, name)}  # the same
         if self.method != AUTO:
             places.add("choose_minutes")

@@ -169,7 +169,13 @@ def fit_source(
         )
     if planned is not None:
         planned(plan, _seconds(config, detector, images, n) if plan.needs_parts else None)
-    known = labelled_samples(images, classes, config, detector, strata=strata, progress=progress)
+    used = index
+    if config.anomalies is not None:
+        used = np.concatenate([index, _tested(data, config, normal, held_out)])
+    known = labelled_samples(
+        images, classes, config, detector,
+        data=data, used=used, strata=strata, progress=progress,
+    )  # fmt: skip
     started = time.perf_counter()
     detector.fit(known.X, known.y, groups=known.groups, strata=known.strata)
     seconds = time.perf_counter() - started
@@ -340,6 +346,15 @@ def smaller_size(
             break
         size = (size[0] // 2, size[1] // 2)
     return None if size == (height, width) else size
+
+
+def _tested(
+    data: SampleSet, config: FitConfig, normal: tuple[str, ...], held_out: bool
+) -> NDArray[np.int64]:
+    """Return the positions of the samples that `insphere evaluate` measures the detector with."""
+    if held_out:
+        return config.model_copy(update={"normal": normal}).split(data).test
+    return np.empty(0, np.int64) if data.is_test is None else np.flatnonzero(data.is_test)
 
 
 def _training_part(

@@ -38,8 +38,8 @@ from insphere.workflows.inspection_checks import (
     outside_of,
     suspects_of,
 )
+from insphere.workflows.known_anomalies import read_anomalies
 from insphere.workflows.time_to_fit import seconds_to_fit
-from insphere.workflows.training_labels import anomalies_of
 
 LONGEST_SIDE = 1024
 """Pixels to which longer photos are reduced."""
@@ -288,8 +288,7 @@ def inspect_photos(
     defects = None
     if anomalies is not None:
         tell("Looking at the photos of defects", None)
-        named = config.model_copy(update={"anomalies": anomalies})
-        defects = anomalies_of(data, named, progress=False)
+        defects = read_anomalies(anomalies, data, config, progress=False)
     found = defects_found(fitted, defects, learned=learns)
     tell("Checking it with made-up damage", CHECK_SECONDS)
     damage, each = damage_of(fitted, outside)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
-from insphere.data.load import load_paths
 from insphere.data.sample_set import SampleSet
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.errors import DataError, SpecError
+from insphere.errors import SpecError
 from insphere.workflows.fit_config import FitConfig
-from insphere.workflows.refitting import read_reviews
+from insphere.workflows.known_anomalies import joined, other_images
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +49,8 @@ def labelled_samples(
     config: FitConfig,
     detector: OneClassDetector,
     *,
+    data: SampleSet,
+    used: NDArray[np.int64],
     strata: NDArray[np.str_] | None = None,
     progress: bool | None = None,
 ) -> Labelled:
@@ -62,9 +63,14 @@ def labelled_samples(
     classes : ndarray of str, shape (n,), or None
         The class of each in its source.
     config : FitConfig
-        ``config.by_class`` and ``config.anomalies`` say what is wanted.
+        ``config.by_class``, ``config.anomalies`` and ``config.anomaly_share`` say what is wanted.
     detector : OneClassDetector
         Not fitted.
+    data : SampleSet
+        The whole source.
+    used : ndarray of int64
+        Positions in it of the normal training samples, and of those that the detector can be
+        tested with. None of them is among its anomalies.
     strata : ndarray of str, shape (n,), optional
         The group of each, if false alarms are counted by group.
     progress : bool, optional
@@ -98,72 +104,27 @@ def labelled_samples(
         )
     index = training_index(normals)
     good, groups = normals.take(index), training_groups(normals)
-    bad = anomalies_of(normals, config, progress).images
-    if good.dtype != bad.dtype:
-        raise DataError(
-            f"The anomalies in {config.anomalies} are {bad.dtype} images and the normal ones "
-            f"{good.dtype}: store both in the same form."
-        )
-    if groups is not None:
-        start = int(groups.max()) + 1
-        groups = np.concatenate([groups, start + np.arange(len(bad))])
-    y = np.repeat(np.array([0, -1]), [len(good), len(bad)])
-    if strata is not None:  # only those of normal samples count
-        strata = np.concatenate([strata, np.repeat(strata[:1], len(bad))])
-    return Labelled(np.concatenate([good, bad]), y, groups, len(bad), strata)
-
-
-def anomalies_of(normals: SampleSet, config: FitConfig, progress: bool | None = None) -> ImageSet:
-    """Read the labelled anomalies in the form of the normal images; classes there do not count.
-
-    Parameters
-    ----------
-    normals : SampleSet
-        What they lie beside.
-    config : FitConfig
-        ``config.anomalies`` names them.
-    progress : bool, optional
-        Show a bar while they are decoded.
-
-    Raises
-    ------
-    SpecError
-        If these are no images, or none are named.
-    DataError
-        If they cannot be read in that form.
-    """
-    if not isinstance(normals, ImageSet) or config.anomalies is None:
+    if not isinstance(data, ImageSet):
         raise SpecError(
             "Only anomalous images are read from a folder; with other data, give labels to fit in "
             "Python."
         )
-    _, height, width, channels = normals.images.shape
-    asked = config.model_copy(update={"normal": (), "size": (height, width), "channels": channels})
-    found = _reviewed(asked, progress) or asked.load(config.anomalies, progress=progress)
-    if found.images.shape[1:] != normals.images.shape[1:]:
-        raise DataError(
-            f"The anomalies in {config.anomalies} have the shape {found.images.shape[1:]} and the "
-            f"normal images {normals.images.shape[1:]}; give --size and --channels."
-        )
-    return found
-
-
-def _reviewed(asked: FitConfig, progress: bool | None) -> ImageSet | None:
-    """Return the images that a table of reviews calls anomalous; None if it is no such table."""
-    source = asked.anomalies
-    if source is None or Path(source).suffix.lower() != ".csv":
-        return None
-    paths = read_reviews(source).anomalous
-    if not paths:
-        raise DataError(
-            f"{source} calls no image anomalous: write anomalous into the column review of those "
-            "that are."
-        )
-    return load_paths(
-        paths,
-        size=asked.size,
-        fit=asked.fit,
-        channels=asked.channels,
-        skip_bad=asked.skip_bad,
+    others = other_images(
+        config.anomalies, data, used,
+        n_normal=len(good), share=config.anomaly_share, seed=config.seed, reading=config,
         progress=progress,
-    )
+    )  # fmt: skip
+    bad = others.images
+    if others.left_out:
+        warnings.warn(
+            f"{others.left_out} images of {others.name} are also normal or tested images of "
+            f"{data.name}, and are left out.",
+            stacklevel=2,
+        )
+    if groups is not None:
+        start = int(groups.max()) + 1
+        groups = np.concatenate([groups, start + np.arange(len(bad))])
+    X, y = joined(good, bad)
+    if strata is not None:  # only those of normal samples count
+        strata = np.concatenate([strata, np.repeat(strata[:1], len(bad))])
+    return Labelled(X, y, groups, len(bad), strata)

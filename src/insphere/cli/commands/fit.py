@@ -75,10 +75,19 @@ def fit(
     anomalies: Annotated[
         str | None,
         typer.Option(
-            help="Folder or zip of images that are known to be anomalous, or a .csv file with the "
-            "columns path and review (see insphere label-queue), for a method that learns from "
-            "them (default deep-sad; see insphere methods). They do not change the threshold.",
+            help="Folder or zip of images that are known to be anomalous, or of any other things; "
+            "or a .csv file with the columns path and review (see insphere label-queue). For a "
+            "method that learns from them (default deep-sad; see insphere methods). They do not "
+            "change the threshold.",
             metavar="SOURCE",
+        ),
+    ] = None,
+    anomaly_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Draw as many of these anomalies as make up this share of all training images "
+            "(default: all of them).",
+            metavar="SHARE",
         ),
     ] = None,
     by_class: Annotated[
@@ -231,6 +240,7 @@ def fit(
         "method": method,
         "choose_minutes": choose_minutes,
         "anomalies": anomalies,
+        "anomaly_share": anomaly_share,
         "by_class": by_class,
         "group_by": group_by,
         "contamination": contamination,

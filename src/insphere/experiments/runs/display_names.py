@@ -378,9 +378,20 @@ def _options_in_short(options: Sequence[str]) -> str:
 
 
 def _in_words(key: str, value: Any) -> str:
-    if key == ANOMALIES and isinstance(value, Mapping) and {"classes", "share"} <= value.keys():
-        return f"shown {100 * value['share']:g} % anomalies ({normal_title(value['classes'])})"
+    if key == ANOMALIES and isinstance(value, Mapping):
+        return _shown_anomalies(value)
     return f"{key} {_value(value)}"
+
+
+def _shown_anomalies(value: Mapping[str, Any]) -> str:
+    """Write what `KnownAnomalies` says; of a value that is no such thing, what it is."""
+    share, classes, source = (value.get(name) for name in ("share", "classes", "source"))
+    many = "" if share is None else f"{100 * share:g} % "
+    if isinstance(classes, list) and share is not None:
+        return f"shown {many}anomalies ({normal_title(classes)})"
+    if isinstance(source, str):
+        return f"shown {many}other images ({dataset_title(source)})"
+    return f"{ANOMALIES} {_value(value)}"
 
 
 def _value(value: Any) -> str:

@@ -2,8 +2,9 @@
 
 A supervised method gets the labels of the training part. A method that is fitted by class gets the
 classes of the normal training samples, and no anomaly. A method that learns from labelled anomalies
-gets some of the training part, if the run names them. A setting can be tuned on labelled held-out
-test images, which are then not evaluated. Everything else is fitted without labels.
+gets some of the training part, or images of another source, if the run names them. A setting can be
+tuned on labelled held-out test images, which are then not evaluated. Everything else is fitted
+without labels.
 """
 
 from __future__ import annotations
@@ -22,14 +23,18 @@ from insphere.data.image_set import ImageSet, take_images
 from insphere.data.split import OneClassSplit
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import DataError, SpecError
-from insphere.experiments.runs.spec import KnownAnomalies
 from insphere.scoring.metrics import evaluate_scores
+from insphere.workflows.known_anomalies import (
+    KnownAnomalies,
+    draw_anomalies,
+    joined,
+    other_images,
+)
 
 LABELLED_HOLDOUT = "labelled-holdout"
 """A value of a parameter: select it by the AUC on labelled test images."""
 
 HOLDOUT_SHARE = 0.1
-_LABELLED = 11  # a stream of random numbers of its own
 
 
 @dataclass(frozen=True)
@@ -98,17 +103,35 @@ def fit_to_split(
 def _fit_with(
     detector: OneClassDetector, split: OneClassSplit, known: KnownAnomalies, seed: int
 ) -> Fitted:
-    """Fit with some anomalies of the training part, which are labelled."""
+    """Fit with some labelled anomalies."""
     data = split.data
     if not isinstance(data, ImageSet):
         raise SpecError("Labelled anomalies are given to runs on images only: leave them out.")
-    index = labelled_anomalies(split, known, seed)
-    good, bad = take_images(data.images, split.train), take_images(data.images, index)
-    groups = None if data.groups is None else data.groups[np.concatenate([split.train, index])]
-    y = np.repeat(np.array([0, -1]), [len(good), len(bad)])
-    detector.fit(np.concatenate([good, bad]), y, groups=groups)
-    use = {"labelled_anomalies": len(bad), "anomalous_classes": known.classes}
-    return Fitted(detector, np.ones(len(split.test), dtype=bool), use)
+    if known.source is None:
+        index = labelled_anomalies(split, known, seed)
+        bad, own = take_images(data.images, index), data.groups
+        groups = None if own is None else own[np.concatenate([split.train, index])]
+        use: dict[str, Any] = {"anomalous_classes": known.classes}
+    else:
+        used = np.concatenate([split.train, split.calibration, split.test])
+        others = other_images(
+            known.source, data, used,
+            n_normal=len(split.train), share=known.share, seed=seed, progress=False,
+        )  # fmt: skip
+        bad = others.images
+        groups = None if data.groups is None else _each_alone(data.groups, split.train, len(bad))
+        left_out = {"left_out": others.left_out} if others.left_out else {}
+        use = {"anomalous_source": known.source, **left_out}
+    X, y = joined(take_images(data.images, split.train), bad)
+    detector.fit(X, y, groups=groups)
+    everything = np.ones(len(split.test), dtype=bool)
+    return Fitted(detector, everything, {"labelled_anomalies": len(bad), **use})
+
+
+def _each_alone(groups: NDArray[np.int64], index: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Return the groups of the images at an index, and a new one for each of `n` further images."""
+    found: NDArray[np.int64] = np.concatenate([groups[index], int(groups.max()) + 1 + np.arange(n)])
+    return found
 
 
 def labelled_anomalies(split: OneClassSplit, known: KnownAnomalies, seed: int) -> NDArray[np.int64]:
@@ -120,19 +143,11 @@ def labelled_anomalies(split: OneClassSplit, known: KnownAnomalies, seed: int) -
         If the training part has too few of them.
     """
     data = split.data
-    kept = np.isin(data.labels, [data.class_index(name) for name in known.classes])
+    kept = np.isin(data.labels, [data.class_index(name) for name in known.classes or ()])
     kept[split.test] = kept[split.calibration] = kept[split.train] = False
     found = np.flatnonzero(kept)
-    count = max(1, round(len(split.train) * known.share / (1 - known.share)))
-    if count > len(found):
-        most = len(found) / (len(found) + len(split.train))
-        raise DataError(
-            f"{data.name} has {len(found)} training images of {', '.join(known.classes)}, of the "
-            f"{count} that a share of {known.share:g} takes: at most {int(1000 * most) / 1000} is "
-            "possible."
-        )
-    rng = np.random.default_rng((seed, _LABELLED))
-    return np.sort(rng.choice(found, count, replace=False))
+    what = f"{data.name} has {len(found)} training images of {', '.join(known.classes or ())}"
+    return found[draw_anomalies(len(found), len(split.train), known.share, seed, what)]
 
 
 def aucs_apart(
@@ -152,10 +167,14 @@ def aucs_apart(
     Returns
     -------
     dict
-        ``auc_of_labelled_classes`` and ``auc_of_other_classes``, as far as there are images.
+        ``auc_of_labelled_classes`` and ``auc_of_other_classes``, as far as there are images. Empty
+        where images of another source were shown.
     """
+    if known.classes is None:
+        return {}
     data = split.data
-    labelled = np.isin(data.labels[split.test], [data.class_index(name) for name in known.classes])
+    classes = [data.class_index(name) for name in known.classes or ()]
+    labelled = np.isin(data.labels[split.test], classes)
     found = {}
     for name, part in (("labelled", labelled), ("other", ~labelled)):
         shown = (split.truth == 0) | ((split.truth == 1) & part)

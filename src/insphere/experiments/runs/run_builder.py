@@ -62,8 +62,11 @@ class RunChoice(BaseModel):
         `can_be_by_class`.
     anomalies : tuple of str
         Names of anomalous classes, of which `learning_methods` are shown some.
-    anomaly_share : float
-        Their share of all training images.
+    other_images : str, optional
+        Another source, images of which are shown instead; see
+        `insphere.workflows.known_anomalies.KnownAnomalies`.
+    anomaly_share : float, optional
+        Their share of all training images; without it all images of another source.
     seed : int
         Seed of the split and the detector.
     """
@@ -83,7 +86,8 @@ class RunChoice(BaseModel):
     false_alarm_rate: float | None = Field(default=None, gt=0, lt=1)
     by_class: bool = False
     anomalies: tuple[str, ...] = ()
-    anomaly_share: float = Field(default=0.05, gt=0, lt=1)
+    other_images: str | None = None
+    anomaly_share: float | None = Field(default=0.05, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**31)
 
     def spec(self) -> RunSpec:
@@ -109,8 +113,8 @@ class RunChoice(BaseModel):
             params = apply_options(self.options, params)
         if self.by_class and can_be_by_class(self.method, self.objective):
             params[BY_CLASS] = True
-        if self.anomalies and method_card(self.method).takes_anomalies:
-            params[ANOMALIES] = {"classes": list(self.anomalies), "share": self.anomaly_share}
+        if (shown := self._shown()) and method_card(self.method).takes_anomalies:
+            params[ANOMALIES] = shown
         return RunSpec(
             dataset=self.dataset,
             normal=self.normal,
@@ -118,6 +122,13 @@ class RunChoice(BaseModel):
             params=params,
             seed=self.seed,
         )
+
+    def _shown(self) -> dict[str, Any]:
+        """Return the known anomalies as a parameter of runs; empty if there are none."""
+        share = {} if self.anomaly_share is None else {"share": self.anomaly_share}
+        if self.anomalies:
+            return {"classes": list(self.anomalies), **share}
+        return {"source": self.other_images, **share} if self.other_images else {}
 
     def _chosen(self, kind: str, usual: str) -> str | None:
         """Return a kind of pretraining or head; None where it is what the recipe takes anyway."""

@@ -15,6 +15,7 @@ from insphere.detectors.method_field import MethodName
 from insphere.detectors.registry import build_detector, method_card, method_title
 from insphere.errors import SpecError
 from insphere.validation import sentence
+from insphere.workflows.known_anomalies import KnownAnomalies
 
 BY_CLASS = "by_class"
 """A parameter of runs, not of detectors: whether `fit` gets the class of each normal sample."""
@@ -22,23 +23,6 @@ ANOMALIES = "anomalies"
 """A parameter of runs, not of detectors: the labelled anomalies that `fit` gets."""
 
 OF_RUNS = (BY_CLASS, ANOMALIES)
-
-
-class KnownAnomalies(BaseModel):
-    """Anomalies of the training part that a detector is shown with their label.
-
-    Parameters
-    ----------
-    classes : list of str
-        Names of anomalous classes.
-    share : float
-        Their share of all training samples.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    classes: list[str] = Field(min_length=1)
-    share: float = Field(gt=0, lt=1)
 
 
 class RunSpec(BaseModel):
@@ -57,7 +41,8 @@ class RunSpec(BaseModel):
         Parameters of the detector that differ from its defaults; JSON values. With ``by_class:
         true``, a method that takes classes is fitted for each of several normal classes; see
         `insphere.detectors.base.by_class`. With ``anomalies``, a method that learns from labelled
-        anomalies is shown some; see `KnownAnomalies`.
+        anomalies is shown some: of classes, or of another source, whose name alone will do; see
+        `insphere.workflows.known_anomalies.KnownAnomalies`.
     seed : int
         Seed of the split and of the detector.
     """
@@ -76,6 +61,8 @@ class RunSpec(BaseModel):
         """Write the parameters of runs in one way, so that equal runs have the same identity."""
         found = {k: v for k, v in params.items() if k != BY_CLASS or v is not False}
         known = found.get(ANOMALIES)
+        if isinstance(known, str):
+            found[ANOMALIES] = {"source": known}
         if isinstance(known, dict) and isinstance(known.get("classes"), list):
             names = [str(name) if type(name) is int else name for name in known["classes"]]
             found[ANOMALIES] = known | {"classes": names}
@@ -105,7 +92,7 @@ class RunSpec(BaseModel):
             raise SpecError(
                 sentence(error, f"The parameter {ANOMALIES}", KnownAnomalies)
             ) from error
-        both = [name for name in found.classes if name in self.normal]
+        both = [name for name in found.classes or () if name in self.normal]
         if both:
             raise SpecError(f"The class {both[0]} is normal and cannot be among the {ANOMALIES}.")
         return found

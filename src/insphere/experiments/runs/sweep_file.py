@@ -27,6 +27,7 @@ from insphere.experiments.runs.spec import RunSpec
 from insphere.modalities.examples import load_named
 from insphere.validation import sentence
 from insphere.workflows.fit_config import read_config
+from insphere.workflows.known_anomalies import check_anomalies
 
 EVERY = "*"  # key for all data sets that are not named
 
@@ -257,9 +258,15 @@ class Sweep(_Part):
         ------
         SpecError
             If a method does not have one of the given arguments.
+        DataError
+            If a run is to be shown anomalies from a source that is not there.
         """
-        seen = set()
+        seen: set[Any] = set()
         for run in self.runs():
+            known = run.spec.known_anomalies
+            if known is not None and known.source is not None and known.source not in seen:
+                check_anomalies(known.source)
+                seen.add(known.source)
             key = (run.spec.method, tuple(sorted(run.spec.params)))
             if key not in seen:
                 run.spec.detector()

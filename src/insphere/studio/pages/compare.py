@@ -10,7 +10,7 @@ from typing import Any
 from nicegui import ui
 
 from insphere.detectors.registry import method_title
-from insphere.errors import SpecError
+from insphere.errors import InsphereError
 from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.runs.processing_options import OPTIONS
 from insphere.experiments.runs.run_builder import (
@@ -33,14 +33,16 @@ from insphere.studio import (
     formatting,
     kind_form,
     method_list,
+    models_field,
     option_list,
     upload_widget,
 )
 from insphere.studio.app_state import Studio, data_of
 from insphere.studio.controls import Radio, Ticks
-from insphere.studio.form_state import MOST_EPOCHS, SHARES, Z_SCORE, FormState
-from insphere.studio.frame import PATIENCE, frame, html, message, show_address
+from insphere.studio.form_state import MOST_EPOCHS, Z_SCORE, FormState
+from insphere.studio.frame import PATIENCE, details, frame, html, message, show_address, step
 from insphere.studio.image_sources import Source
+from insphere.studio.known_field import KnownField
 from insphere.training.heads.table import HEADS
 from insphere.training.pretraining.table import PRETRAININGS
 
@@ -57,6 +59,7 @@ def register(studio: Studio) -> None:
         also: str = "",
         models: str = "",
         known: str = "",
+        others: str = "",
         share: str = "",
         method: str = "",
         objective: str = "",
@@ -71,7 +74,7 @@ def register(studio: Studio) -> None:
     ) -> None:
         given = {
             "normal": normal, "also": also, "models": models, "method": method,
-            "objective": objective, "known": known, "share": share,
+            "objective": objective, "known": known, "others": others, "share": share,
             "options": options, "recipe": recipe, "epochs": epochs, "pretrain": pretrain,
             "seed": seed, "threshold": threshold, "pretraining": pretraining, "head": head,
         }  # fmt: skip
@@ -103,6 +106,8 @@ class ComparePage:
 
     def __init__(self, studio: Studio, form: FormState) -> None:
         self.studio, self.form = studio, form
+        self.known = KnownField(studio, form.known, self._known_changed)
+        self._learners = bool(form.known)  # whether those that learn from anomalies are offered
 
     # ------------------------------------------------------------------ building
 
@@ -110,21 +115,22 @@ class ComparePage:
         """Build the page."""
         with ui.element("div").classes("side"):
             with ui.element("div"):
-                with _step(1, "Images"):
+                with step(1, "Images"):
                     self.datasets()
-                with _step(2, "The normal class"):
+                with step(2, "The normal class"):
                     self.classes()
-                with _step(3, "Method"):
+                    self.known.build(self.form.source.dataset, self.anomalous())
+                with step(3, "Method"):
                     self.methods()
-                with _step(
+                with step(
                     4,
                     "Processing options",
                     "with the gain in AUC that a report assumed, not measured",
                 ):
                     self.option_lists()
-                with _step(5, "Training"):
+                with step(5, "Training"):
                     self.schedule()
-                with _step(6, "Threshold"):
+                with step(6, "Threshold"):
                     self.thresholds()
             with (
                 ui.element("aside").classes("sticky").props('aria-label="What will be trained"'),
@@ -145,16 +151,13 @@ class ComparePage:
         kind_form.add_sources(radio)
         if self.form.problem:
             message(self.form.problem, "bad")
-        with ui.element("details"):
-            with ui.element("summary"):
-                html("Upload your own images")
-            with ui.element("div").classes("stack").style("padding-top:14px"):
-                html(
-                    "<p class=muted>A zip file with one folder for each class, one of them normal. "
-                    'It stays on this computer. With good photos alone, <a href="/photos">inspect '
-                    "your photos</a> instead.</p>"
-                )
-                upload_widget.drop_zip(self.studio, self._uploaded)
+        with details("Upload your own images"):
+            html(
+                "<p class=muted>A zip file with one folder for each class, one of them normal. "
+                'It stays on this computer. With good photos alone, <a href="/photos">inspect '
+                "your photos</a> instead.</p>"
+            )
+            upload_widget.drop_zip(self.studio, self._uploaded)
 
     @ui.refreshable_method
     def classes(self) -> None:
@@ -163,25 +166,19 @@ class ComparePage:
         for name, image in self.form.pictures.items():
             radio.add_picture(name, formatting.picture(image, ""))
         self.further()
-        self.known()
 
     @ui.refreshable_method
     def further(self) -> None:
         """Show the other classes, of which any number may be normal too."""
         if len(self.form.pictures) < 3:
             return
-        with ui.element("details") as further:
-            if self.form.also:
-                further.props["open"] = True
-            with ui.element("summary"):
-                html("Several classes are normal")
-            with ui.element("div").classes("stack").style("padding-top:14px"):
-                html("<p class=muted>Tick those that are normal too.</p>")
-                ticks = Ticks("Further normal classes", self.form.also, self._set_also, "pics")
-                for name, image in self.form.pictures.items():
-                    if name != self.form.normal:
-                        ticks.add_picture(name, formatting.picture(image, ""))
-                self.models()
+        with details("Several classes are normal", opened=bool(self.form.also)):
+            html("<p class=muted>Tick those that are normal too.</p>")
+            ticks = Ticks("Further normal classes", self.form.also, self._set_also, "pics")
+            for name, image in self.form.pictures.items():
+                if name != self.form.normal:
+                    ticks.add_picture(name, formatting.picture(image, ""))
+            self.models()
 
     @ui.refreshable_method
     def models(self) -> None:
@@ -190,50 +187,24 @@ class ComparePage:
         if not form.also:
             return
         possible = can_be_by_class(form.method, form.objective)
-        now = "each" if form.by_class and possible else "all"
-        radio = Radio("Models", now, lambda key: self._set("by_class", key == "each"))
-        radio.add("all", "One model for all", "it does not know which class an image is of")
-        note = (
-            "each class has a sphere of its own, and the nearest counts, in units of its size; "
-            "trained beside one model for all"
-        )
-        if not possible:
-            note = f"{method_list.title(form.method, form.objective)} knows one class only"
-        radio.add("each", "One for each class", note, enabled=possible)
+        title = method_list.title(form.method, form.objective)
+        models_field.show(
+            form.by_class, partial(self._set, "by_class"),
+            impossible="" if possible else f"{title} knows one class only",
+        )  # fmt: skip
 
-    @ui.refreshable_method
-    def known(self) -> None:
-        """Show the classes that are not normal, some of whose images may be known anomalies."""
-        form = self.form
-        others = [name for name in form.pictures if name not in form.normals]
-        if len(others) < 2:
-            return
-        with ui.element("details") as details:
-            if form.known:
-                details.props["open"] = True
-            with ui.element("summary"):
-                html("Some anomalies are known")
-            with ui.element("div").classes("stack").style("padding-top:14px"):
-                html(
-                    "<p class=muted>Tick what they show. Some training images of it are labelled "
-                    "as anomalous, for a method that learns from them. How well it finds these, "
-                    "and those that it never saw, is said apart.</p>"
-                )
-                ticks = Ticks("Known anomalies", form.known, self._set_known, "pics")
-                for name in others:
-                    ticks.add_picture(name, formatting.picture(form.pictures[name], ""))
-                shares = [(f"{one:g}", f"{100 * one:g} %") for one in SHARES]
-                with ui.element("div").classes("row"):
-                    controls.select(
-                        "Share of the training images", shares, f"{form.share:g}",
-                        lambda key: self._set("share", float(key)),
-                    )  # fmt: skip
+    def anomalous(self) -> dict[str, str]:
+        """Return a picture of each class that may be a known anomaly, by name."""
+        names = self.form.anomalous
+        pictures = self.form.pictures
+        return {name: formatting.picture(pictures[name], "") for name in names if len(names) > 1}
 
     @ui.refreshable_method
     def methods(self) -> None:
         """Show the methods; those that learn from anomalies if some are known."""
         form = self.form
-        method_list.show(form.method, form.objective, self._method, learners=bool(form.known))
+        self._learners = bool(form.known)
+        method_list.show(form.method, form.objective, self._method, learners=self._learners)
 
     @ui.refreshable_method
     def option_lists(self) -> None:
@@ -342,7 +313,9 @@ class ComparePage:
             lines.append("one for each class")
         if choice.anomalies:
             shown = escape(", ".join(choice.anomalies))
-            lines.append(f"shown {100 * choice.anomaly_share:g} % anomalies: {shown}")
+            lines.append(f"shown {_percent(choice)}anomalies: {shown}")
+        if choice.other_images and form.known.others is not None:
+            lines.append(f"shown {_percent(choice)}other images: {escape(form.known.others.title)}")
         return f"<div>{'<br>'.join(lines)}</div>"
 
     def _assumption(self, choice: RunChoice) -> None:
@@ -363,10 +336,10 @@ class ComparePage:
         if self.form.problem:
             self.datasets.refresh()
         self.classes.refresh()
-        self._set_known(self.form.known)
         self.schedule.refresh()
         self.thresholds.refresh()
         self._changed()
+        await self.known.move(self.form.source.dataset, self.anomalous())
 
     async def _uploaded(self, source: Source) -> None:
         self.form.sources = self.studio.sources.all()
@@ -405,17 +378,16 @@ class ComparePage:
         self._changed()
 
     def _normals_changed(self) -> None:
-        before = list(self.form.known)
+        before = list(self.form.known.classes)
         self.form.drop_normals()
-        self.known.refresh()
-        if before != self.form.known:
-            self._set_known(self.form.known)
+        self.known.offer(self.anomalous())
+        if before != self.form.known.classes:
+            self._known_changed()
 
-    def _set_known(self, names: list[str]) -> None:
-        before, self.form.known = self.form.known, names
-        if not names and self.form.learns:
+    def _known_changed(self) -> None:
+        if not self.form.known and self.form.learns:
             self._method("one-class")
-        if not (before and names):
+        if self._learners != bool(self.form.known):
             self.methods.refresh()
         self._changed()
 
@@ -437,7 +409,7 @@ class ComparePage:
         try:
             choice = self.form.choice()
             choice.spec()
-        except (SpecError, ValueError) as error:
+        except (InsphereError, ValueError) as error:
             return None, str(error)
         return choice, ""
 
@@ -475,14 +447,8 @@ def recipe_note(name: str, epochs: dict[str, tuple[int, ...]]) -> str:
     return f"{own}; about {ratio:.0f} times as many" if ratio >= 1.5 else own
 
 
-def _step(number: int, title: str, note: str = "") -> ui.element:
-    step = ui.element("section").classes("step")
-    with step:
-        html(
-            f'<div class="head"><span class="n" aria-hidden="true">{number}</span>'
-            f"<h2>{title}</h2><small>{note}</small></div>"
-        )
-    return step
+def _percent(choice: RunChoice) -> str:
+    return "" if choice.anomaly_share is None else f"{100 * choice.anomaly_share:g} % "
 
 
 def _beside(spec: RunSpec, baseline_spec: RunSpec, known: Any) -> str:

@@ -14,7 +14,7 @@ from insphere.experiments.store.inspection_models import Batch, Inspection
 from insphere.experiments.store.inspections import IDENTITY
 from insphere.studio import controls, formatting, inspection_facts, refitting
 from insphere.studio.app_state import Studio
-from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.frame import PATIENCE, details, frame, html, message
 from insphere.studio.photo_field import photo_field
 from insphere.studio.suspects_view import SuspectsView
 
@@ -198,15 +198,11 @@ class InspectionPage:
                 base = f"/photo-files/{identity}"
                 controls.link("Model as zip", f"{base}/model.zip", download=True)
                 controls.link("Reviewed photos", f"{base}/reviews.zip", download=True)
-            with ui.element("details"):
-                with ui.element("summary"):
-                    html("The same on the command line")
-                with ui.element("div").classes("stack").style("padding-top:14px"):
-                    html(f"<p class=muted>{inspection_facts.where_photos_lie(facts)}</p>")
-                    html(
-                        '<pre class="code" data-test="commands" tabindex="0">'
-                        f"{escape(COMMANDS)}</pre>"
-                    )
+            with details("The same on the command line"):
+                html(f"<p class=muted>{inspection_facts.where_photos_lie(facts)}</p>")
+                html(
+                    f'<pre class="code" data-test="commands" tabindex="0">{escape(COMMANDS)}</pre>'
+                )
 
     # ------------------------------------------------------------------ new photos
 

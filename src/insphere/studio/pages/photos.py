@@ -18,7 +18,7 @@ from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
 from insphere.studio.controls import Radio, Ticks
 from insphere.studio.defect_field import DefectField
-from insphere.studio.frame import PATIENCE, frame, html, message
+from insphere.studio.frame import PATIENCE, frame, html, message, numbered_card
 from insphere.studio.group_field import GroupField
 from insphere.studio.inspection_facts import one_in
 from insphere.studio.inspection_list import inspection_list
@@ -86,8 +86,7 @@ class NewInspection:
     def build(self) -> None:
         """Build the form."""
         with ui.element("div").classes("gap stack narrow"):
-            with ui.element("section").classes("card stack"):
-                html('<h2><span class="n" aria-hidden="true">1</span> Photos of good parts</h2>')
+            with numbered_card(1, "Photos of good parts"):
                 photo_field(self.ticket, "photos of good parts", self._arrived)
                 self.state = ui.element("div").classes("stack").props('aria-live="polite"')
             self.defects.build()
@@ -202,15 +201,11 @@ class NewInspection:
             self.method = self.method or self.quick
             if len(self.found_folders) > 1:
                 self._ask_kinds()
-            with ui.element("section").classes("card stack"):
-                html(
-                    '<h2><span class="n" aria-hidden="true">4</span> How many false alarms are '
-                    "bearable?</h2>"
-                )
-                html(
-                    "<p class=muted>Fewer false alarms mean that more defects are missed. Of good "
-                    "photos, this many may be called strange:</p>"
-                )
+            with numbered_card(
+                4, "How many false alarms are bearable?",
+                "Fewer false alarms mean that more defects are missed. Of good photos, this many "
+                "may be called strange:",
+            ):  # fmt: skip
                 radio = Radio(
                     "Bearable false alarms", str(self.rate), self._take_rate, "choices rates"
                 )
@@ -218,8 +213,7 @@ class NewInspection:
                     radio.add(
                         str(one.rate), one_in(one.rate), _afforded(one), enabled=one.kind != "none"
                     )
-            with ui.element("section").classes("card stack"):
-                html('<h2><span class="n" aria-hidden="true">5</span> Training</h2>')
+            with numbered_card(5, "Training"):
                 self.methods()
             with ui.element("section").classes("card stack"):
                 with ui.element("label").classes("field"):
