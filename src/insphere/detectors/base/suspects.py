@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from insphere.detectors.base.checks import require
 from insphere.detectors.base.neighbors import Floats, mean_distance
-from insphere.detectors.base.network_state import settings
 
 TIMES = 3
 """So many times the suspected share of the rows is set aside."""
@@ -69,6 +68,7 @@ def neighbors_to_keep(
     """
     if pollution is None:
         return rows, None, kept
+    from insphere.detectors.base.network_state import settings
     from insphere.training.pollution import parse_pollution
 
     with settings():
