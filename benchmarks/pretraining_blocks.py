@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from insphere.experiments.store.jsonl_rows import read_rows
 from tables_of_rows import markdown, spread
@@ -80,13 +81,36 @@ def by_class(name: str) -> str:
 
 
 def spheres() -> str:
-    """Show what a sphere adds over distances in the same representation."""
+    """Show what a sphere adds over distances in the same representation, with its interval."""
     lines = []
     for name, title in SETS.items():
+        aucs: dict[str, dict[str, dict[str, float]]] = {}
         for row in read_rows(RESULTS / f"pretraining-sphere-{name}.jsonl"):
-            cells = [f"{100 * row['auc'][head]:.1f}" for head in HEADS]
-            lines.append([f"{title}, {row['normal']}: {row['how']}", *cells])
-    return markdown(["AUC, %", *HEADS], lines)
+            aucs.setdefault(row["how"], {})[row["normal"]] = row["auc"]
+        if len(aucs) < 2:
+            continue
+        before, after = aucs.values()
+        both = [normal for normal in before if normal in after]
+        for how, found in aucs.items():
+            means = [100 * np.mean([found[normal][head] for normal in both]) for head in HEADS]
+            lines.append([f"{title}: {how}", *(f"{mean:.2f}" for mean in means)])
+        gains = [
+            [100 * (after[normal]["center"] - before[normal][head]) for normal in both]
+            for head in HEADS
+        ]
+        gained = f"{title}: the trained sphere's `center`, less each head without it"
+        lines.append([gained, *(with_interval(values) for values in gains)])
+        lines.append([f"Classes: {len(both)}", "", "", ""])
+    return markdown(["mean AUC, %", *HEADS], lines)
+
+
+def with_interval(differences: list[float]) -> str:
+    """Write a mean difference over classes with its 95 % interval (Student's t)."""
+    mean, n = float(np.mean(differences)), len(differences)
+    if n < 2:
+        return f"{mean:+.2f}"
+    half = float(t.ppf(0.975, n - 1)) * float(np.std(differences, ddof=1)) / n**0.5
+    return f"{mean:+.2f} ({mean - half:+.2f} to {mean + half:+.2f})"
 
 
 def contrast() -> str:
