@@ -352,7 +352,7 @@ def test_photographs_of_one_size_at_their_own_scale_or_in_a_region(method, param
     scorer, detector = Scorer(tmp_path / "m.onnx"), load_for_export(tmp_path / "m")
     found = compare(scorer, detector, images[20:])
     assert found.changed == ()
-    assert found.largest < 2e-4  # features are rounded to float16
+    assert found.largest <= NETWORK_TOLERANCE
     assert found.heat_map < 2e-4
     nodes = onnx.load(tmp_path / "m.onnx").graph.node
     assert sum(node.op_type == "Conv" for node in nodes) == convolutions(detector)

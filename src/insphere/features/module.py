@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from insphere.features.adapted import map_form
 from insphere.features.extract import Extractor
-from insphere.features.form import LARGEST, Form, joined
+from insphere.features.form import Form, joined, within_range
 from insphere.features.resizing import Resizing
 from insphere.nets.backbones.network import Tail
 
@@ -47,7 +46,7 @@ class FeatureModule(nn.Module):
         self.resizing = Resizing(size, found.resized_size(size), found.resampling, whole=whole)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map raw images N×C×H×W, uint8 or floats between 0 and 1, to float16 features."""
+        """Map raw images N×C×H×W, uint8 or floats between 0 and 1, to features."""
         if self.resizing is None:
             prepared = self._extractor.prepare_tensor(x)
         else:
@@ -56,11 +55,12 @@ class FeatureModule(nn.Module):
         if self.tail is None:
             maps = self._extractor.whole_maps(prepared, self.form.stages)
             if self.form.stride is None:
-                return self.form.compute(maps)
+                return self.form.compute(maps, self._extractor.kept)
             down, across = self.form.shape  # of images that fill their canvas
             own = joined(maps, self.form, (prepared.shape[2], prepared.shape[3]))
-            return own[:, :down, :across].clamp(-LARGEST, LARGEST).to(torch.float16)
+            return within_range(own[:, :down, :across], self._extractor.kept)
         before = map_form(self._extractor, len(self.tail.steps))
-        rows = before.compute(self._extractor.maps(prepared, before.stages))
+        maps = self._extractor.maps(prepared, before.stages)
+        rows = before.compute(maps, self._extractor.kept)
         start = rows.to(self._extractor.dtype).permute(0, 3, 1, 2)
-        return self.form.compute(self.tail.maps(start))
+        return self.form.compute(self.tail.maps(start), self._extractor.kept)

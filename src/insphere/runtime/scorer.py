@@ -221,12 +221,14 @@ class Scorer:
             self._values.check(images)
         return images
 
-    def run(self, data: NDArray[Any], threshold: float | None = None) -> Scores:
-        """Score samples that fit the model, all at once."""
+    def run(
+        self, data: NDArray[Any], threshold: float | None = None, *, maps: bool = True
+    ) -> Scores:
+        """Score samples that fit the model, all at once; without their heat maps if not wanted."""
         given: dict[str, Any] = {self._input: np.ascontiguousarray(data)}
         if threshold is not None:
             given["threshold"] = np.asarray(threshold, np.float64)
-        names = self.description.outputs
+        names = [name for name in self.description.outputs if maps or name != "heat_map"]
         found = dict(zip(names, self._session.run(names, given), strict=True))
         judged = self.description.threshold is not None or threshold is not None
         return Scores(
