@@ -29,6 +29,7 @@ import numpy as np
 
 from insphere.data.load import load_dataset
 from insphere.detectors.registry import METHODS, build_detector, detector_class
+from insphere.export.exported import has_network
 from insphere.export.golden import keep_golden, read_golden
 from insphere.export.graph import export_onnx, load_for_export
 from insphere.export.variants import to_variant
@@ -43,6 +44,11 @@ EPOCHS = {
     "deep-svdd": 10, "fcdd": 10, "dcae": 10, "softmax": 5, "deep-sad": 10, "hsc": 10,
     "fcdd-labelled": 10, "segmentation": 10,
 }  # fmt: skip
+BRIEF = {
+    "fcdd": {"epochs": 2, "pretrain_epochs": 1}, "segmentation": {"epochs": 2},
+    "fcdd-labelled": {"epochs": 2, "pretrain_epochs": 1},
+}  # fmt: skip
+"""Of photographs: what is compared is the export, not how well a network was trained."""
 SCORED = 2000
 PHOTOS = (100, 200)  # of the magnetic tiles: normal ones for training, and scored ones
 SMALLER = ("deep-svdd", "untrained", "fcdd", "dcae")  # networks of which smaller formats are made
@@ -82,7 +88,7 @@ def jobs() -> list[Job]:
         if card.family == "shallow" and "images" in card.takes:
             found.append(Job(TILES, method))
         if method in ("segmentation", "combination", "fcdd", "fcdd-labelled"):
-            found.append(Job(PATCHED, method))
+            found.append(Job(PATCHED, method, BRIEF.get(method, {})))
         if "tables" in card.takes:
             found.append(Job(TABLE, method))
             if not (card.needs_labels or card.takes_anomalies):
@@ -215,7 +221,8 @@ def measured(job: Job, train: Any, scored: Any, truth: Any) -> dict[str, Any]:
             "machine": machine("onnx", "onnxruntime", "onnxscript"),
         }
         golden = read_golden(model)
-        if not job.said and (method in SMALLER or card.needs_pretrained):
+        images = not isinstance(scored, Frame) and scored.ndim == 4  # tables have float64
+        if images and not job.said and (method in SMALLER or card.needs_pretrained):
             assert golden is not None
             for variant in ("float16", "int8"):
                 smaller = to_variant(content, variant, scorer.samples(golden.samples))
@@ -262,7 +269,7 @@ def _rounded(detector: Any, scored: Any) -> dict[str, Any] | None:
 
 def _apart(detector: Any, scored: Any) -> float | None:
     """Return the largest difference of the library's scores from those in other batches."""
-    if not detector.has_gradients or isinstance(scored, Frame):
+    if not has_network(detector) or isinstance(scored, Frame):
         return None
     whole = detector.anomaly_score(scored)
     parts = [scored[start : start + APART] for start in range(0, len(scored), APART)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import ModelError
+from insphere.export.exported import has_network
 from insphere.modalities.tables.frame import Frame
 from insphere.runtime.scorer import Scorer
 from insphere.scoring.pvalues import conformal_p_values
@@ -120,9 +121,9 @@ def tolerance_of(detector: OneClassDetector) -> float:
     """Return the largest accepted relative difference of scores."""
     if rounds_features(detector):
         return HALF_TOLERANCE
-    if detector.has_gradients and detector.parts_:
-        return PARTS_TOLERANCE
-    return NETWORK_TOLERANCE if detector.has_gradients else TOLERANCE
+    if not has_network(detector):
+        return TOLERANCE
+    return PARTS_TOLERANCE if detector.parts_ else NETWORK_TOLERANCE
 
 
 def rounds_features(detector: Any) -> bool:

@@ -22,6 +22,11 @@ class FeatureModule(nn.Module):
         Its last stages, fine-tuned; None if none were.
     form : Form
         Form of the features.
+
+    Attributes
+    ----------
+    seen : int
+        Values of an image as the network sees it, once `export_for` was told their size.
     """
 
     def __init__(self, extractor: Extractor, tail: Tail | None, form: Form) -> None:
@@ -31,6 +36,7 @@ class FeatureModule(nn.Module):
         self.form = form
         self._extractor = extractor
         self.resizing: Resizing | None = None
+        self.seen = 0
 
     def export_for(self, size: tuple[int, int], *, whole: bool) -> None:
         """Resize as matrices, which an exported graph can hold; see `Resizing`.
@@ -43,7 +49,9 @@ class FeatureModule(nn.Module):
             Whether they are bytes.
         """
         found = self._extractor
-        self.resizing = Resizing(size, found.resized_size(size), found.resampling, whole=whole)
+        height, width = found.resized_size(size)
+        self.seen = 3 * height * width
+        self.resizing = Resizing(size, (height, width), found.resampling, whole=whole)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map raw images N×C×H×W, uint8 or floats between 0 and 1, to features."""

@@ -289,7 +289,8 @@ class Scorer:
 
 def most_at_once(model: Description) -> int:
     """Return how many samples of a model are scored at once, so that memory stays small."""
-    return max(1, min(MOST_AT_ONCE, VALUES_AT_ONCE // int(np.prod(model.shape))))
+    each = max(int(np.prod(model.shape)), model.seen or 0)
+    return max(1, min(MOST_AT_ONCE, VALUES_AT_ONCE // each))
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
