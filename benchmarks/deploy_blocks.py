@@ -23,7 +23,8 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 
 def _title(row: Mapping[str, Any]) -> str:
-    return detector_class(row["method"]).card.title
+    title = detector_class(row["method"]).card.title
+    return f"{title}, {row['settings']}" if row.get("settings") else title
 
 
 def methods() -> str:
@@ -31,15 +32,35 @@ def methods() -> str:
     rows = _rows("export")
     if not rows:
         return NOTHING
-    header = ["method", "data", "scored", "largest difference", "verdicts changed", "MB", "AUC, %"]
+    header = ["method", "data", "scored", "largest difference", "of the library from itself",
+              "verdicts changed", "MB", "AUC, %"]  # fmt: skip
     cells = [
         [
             _title(row), row["source"], f"{row['n']:,}", f"{row['largest']:.1e}",
+            "–" if row.get("apart") is None else f"{row['apart']:.1e}",
             str(row["changed"]), f"{row['bytes'] / 1e6:.2f}", f"{100 * row['auc']:.2f}",
         ]
         for row in rows
     ]  # fmt: skip
     return markdown(header, cells, 2)
+
+
+def rounding() -> str:
+    """Tabulate what float16 did to features of pretrained networks."""
+    header = [
+        "method", "export and library", "library and itself",
+        "library and itself, features in float16", "float16 moves scores: median", "at most",
+    ]  # fmt: skip
+    cells = [
+        [
+            _title(row), f"{row['largest']:.1e}", f"{row['apart']:.1e}",
+            f"{row['rounded']['apart']:.1e}", f"{row['rounded']['moved_median']:.1e}",
+            f"{row['rounded']['moved']:.1e}",
+        ]
+        for row in _rows("export")
+        if row.get("rounded")
+    ]  # fmt: skip
+    return markdown(header, cells, 1) if cells else NOTHING
 
 
 def variants() -> str:
@@ -93,17 +114,20 @@ def serve() -> str:
     if not rows:
         return NOTHING
     header = [
-        "model", "a request holds", "clients", "images", "wrong", "images / s", "of the loop, %",
-        "CPU ms an image", "in the loop", "one alone: median, ms", "all at once: p99, ms",
-        "half the load: p99, ms", "memory grew, MB", "load",
+        "model", "images", "a request holds", "clients", "answered", "wrong", "images / s",
+        "of the loop, %", "CPU ms an image", "in the loop", "of the loop by CPU, %",
+        "one alone: median, ms", "all at once: p99, ms", "half the load: p99, ms",
+        "memory grew, MB", "load",
     ]  # fmt: skip
-    forms = {"image": "1 PNG", "zip": "a zip of {} PNGs", "tensor": "a binary tensor of {}"}
+    forms = {"image": "1 {file}", "zip": "a zip of {n} {file}s", "tensor": "a binary tensor of {n}"}
     cells = [
         [
-            row["model"], forms[row["form"]].format(row["images_in_a_request"]),
+            row["model"], row.get("samples", "digits of 28×28"),
+            forms[row["form"]].format(n=row["images_in_a_request"], file=row.get("file", "PNG")),
             f"{row['clients']:.0f}", f"{row['images']:,.0f}", f"{row['wrong']:.0f}",
             f"{row['images_per_second']:,.0f}", f"{100 * row['share_of_loop']:.0f}",
             f"{row['cpu_ms_per_image']:.3f}", f"{row['loop_cpu_ms_per_image']:.3f}",
+            f"{100 * row['loop_cpu_ms_per_image'] / row['cpu_ms_per_image']:.0f}",
             f"{row['alone_ms']:.1f}", f"{row['p99_ms']:.0f}", f"{row['steady_p99_ms']:.0f}",
             f"{row['memory_grew_mb']:.0f}", f"{row['load']:.1f}",
         ]
@@ -129,7 +153,12 @@ def many_rows() -> str:
     found = {(row["method"], row["rows"]): row for row in rows}
 
     def shown(method: str, n: int, key: str, form: str) -> str:
-        value = found.get((method, n), {}).get(key)
+        row = found.get((method, n), {})
+        if key == "fit_cpu_seconds" and "given_up_after" in row:
+            return f"> {row['given_up_after']:,.0f}"
+        if key == "memory_grew_mb" and "more_gb_than" in row:
+            return f"> {1000 * row['more_gb_than']:,.0f}"
+        value = row.get(key)
         return "–" if value is None else form.format(value)
 
     cells = [
@@ -143,9 +172,10 @@ def many_rows() -> str:
     ]
     said = (
         "\nOne thread; digits 0 to 4 are normal, of 28×28 pixels; memory is what the process grew "
-        "by, its images left out. Networks train one epoch. A dash was not measured: the size "
-        "before took too long, or nobody ran it. Rows: `benchmarks/results/many_rows.jsonl`, made "
-        "by `python benchmarks/many_rows.py`.\n"
+        "by, its images left out. Networks train one epoch. A process that needed more memory in "
+        "all than is said was ended. A dash was not measured: the size before took too long (a "
+        "minute of processor time for the last size), or nobody ran it. Rows: "
+        "`benchmarks/results/many_rows.jsonl`, made by `python benchmarks/many_rows.py`.\n"
     )
     return markdown(header, cells, 1) + said
 
@@ -203,6 +233,7 @@ def bulk() -> str:
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "export-methods": methods,
+    "export-rounding": rounding,
     "export-variants": variants,
     "runtime": runtime,
     "serve": serve,

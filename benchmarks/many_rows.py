@@ -5,8 +5,10 @@
 Rows are MNIST digits 0 to 4, turned and shifted at random to be as many as wanted, of 28×28 pixels.
 Each detector is fitted in a process of its own with one thread, and scores 2,000 others, of which
 those from 5 on are anomalous. A method that needed longer than ``--seconds`` for a size is not
-tried on the next. Networks train one epoch, which is what grows with the number of rows. Rows go to
-results/many_rows.jsonl; sizes that are there already are skipped.
+tried on the next. One that takes more than ``--most-seconds`` of processor time, or more than
+``--most-gb`` of memory, is ended, and its row says so. Networks train one epoch, which is what
+grows with the number of rows. Rows go to results/many_rows.jsonl; sizes that are there already are
+skipped.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import argparse
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,7 @@ from insphere.scoring.metrics import evaluate_scores
 from machine import machine
 
 RESULTS = Path(__file__).parent / "results" / "many_rows.jsonl"
+OUT_OF_MEMORY = ("MemoryError", "not enough memory", "can't allocate memory", "bad_alloc")
 FEW = {"epochs": 1}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "knn": ("knn", {}),
@@ -65,10 +70,10 @@ def digits(n: int, seed: int, kinds: range) -> tuple[np.ndarray, np.ndarray]:
     return out, labels[chosen]
 
 
-def one(name: str, n: int) -> dict[str, Any]:
-    """Fit one detector, and return what it took."""
+def one(name: str, file: str) -> dict[str, Any]:
+    """Fit one detector to the images in a file, and return what it took."""
     key, params = METHODS[name]
-    train, _ = digits(n, 0, range(5))
+    train = np.load(file)
     new, kinds = digits(2000, 1, range(10))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     detector = build_detector(key, params | {"false_alarm_rate": 0.05}, seed=0)
@@ -89,43 +94,64 @@ def one(name: str, n: int) -> dict[str, Any]:
     }
 
 
+def ended(name: str, file: Path, seconds: int, gigabytes: float) -> dict[str, Any]:
+    """Return the row of one detector in a process of its own, or what it was ended for."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
+        resource.setrlimit(resource.RLIMIT_DATA, (int(gigabytes * 1e9),) * 2)
+
+    command = [sys.executable, __file__, "--one", name, str(file)]
+    answer = subprocess.run(command, capture_output=True, text=True, preexec_fn=limit)
+    if not answer.returncode:
+        found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])
+        return found
+    nothing = {"fit_cpu_seconds": None}
+    if answer.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        return nothing | {"given_up_after": seconds}
+    if any(word in answer.stderr for word in OUT_OF_MEMORY):
+        return nothing | {"more_gb_than": gigabytes}
+    raise RuntimeError(answer.stderr[-500:])
+
+
 def main() -> None:
     """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--one", nargs=2, metavar=("METHOD", "ROWS"), help=argparse.SUPPRESS)
+    parser.add_argument("--most-seconds", type=int, default=600)
+    parser.add_argument("--most-gb", type=float, default=8)
+    parser.add_argument("--one", nargs=2, metavar=("METHOD", "FILE"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        print(json.dumps(one(given.one[0], int(given.one[1]))))
+        print(json.dumps(one(given.one[0], given.one[1])))
         return
     text = RESULTS.read_text("utf-8") if RESULTS.exists() else ""
     done = {(row["method"], row["rows"]): row for row in map(json.loads, text.splitlines())}
+
+    def wanted(name: str, n: int) -> bool:
+        earlier = [row["fit_cpu_seconds"] for (method, _), row in done.items() if method == name]
+        return (name, n) not in done and not any(
+            used is None or used > given.seconds for used in earlier
+        )
+
     for n in given.rows:
-        for name in given.methods:
-            earlier = [row for (method, _), row in done.items() if method == name]
-            slow = any(row["fit_cpu_seconds"] is None or row["fit_cpu_seconds"] > given.seconds
-                       for row in earlier)  # fmt: skip
-            if (name, n) in done or slow:
-                continue
-            command = [sys.executable, __file__, "--one", name, str(n)]
-            row = {"method": name, "rows": n}
-            try:
-                answer = subprocess.run(
-                    command, capture_output=True, text=True, timeout=6 * given.seconds, check=True
-                )
-                row |= json.loads(answer.stdout.splitlines()[-1])
-            except subprocess.TimeoutExpired:
-                row |= {"fit_cpu_seconds": None, "given_up_after": 6 * given.seconds}
-            except subprocess.CalledProcessError as error:
-                print(name, n, error.stderr[-500:])
-                continue
-            row |= {"load": round(os.getloadavg()[0], 1), "machine": machine("faiss-cpu")}
-            done[name, n] = row
-            with RESULTS.open("a", encoding="utf-8") as out:
-                out.write(json.dumps(row) + "\n")
-            print({key: value for key, value in row.items() if key != "machine"}, flush=True)
+        if not any(wanted(name, n) for name in given.methods):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "images.npy"
+            np.save(file, digits(n, 0, range(5))[0])
+            for name in given.methods:
+                if not wanted(name, n):
+                    continue
+                row = {"method": name, "rows": n}
+                row |= ended(name, file, given.most_seconds, given.most_gb)
+                row |= {"load": round(os.getloadavg()[0], 1), "machine": machine("faiss-cpu")}
+                done[name, n] = row
+                with RESULTS.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps(row) + "\n")
+                print({key: value for key, value in row.items() if key != "machine"}, flush=True)
 
 
 if __name__ == "__main__":

@@ -264,6 +264,20 @@ def test_every_method_scores_alike_in_onnx(method, digits, fitted_once, tmp_path
 
 
 @pytest.mark.slow
+def test_members_of_a_combination_are_exported_in_float32(digits, tmp_path):
+    params = FEW_LAYERS | {"resolution": 32, "cache": False, "precision": "bfloat16"}
+    members = [{"method": "feature-knn", "params": params}, "mahalanobis"]
+    images = digits[0][digits[1] == 3]
+    build_detector("combination", {"members": members}, seed=0).fit(images).save(tmp_path / "m")
+    detector = load_for_export(tmp_path / "m")
+    assert detector.members_[0].precision == "float32"
+    export_onnx(tmp_path / "m", tmp_path / "m.onnx")
+    found = compare(Scorer(tmp_path / "m.onnx"), detector, digits[0][:100])
+    assert found.equal, found
+    assert found.tolerance == NETWORK_TOLERANCE
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["deep-svdd", "isolation-forest"])
 def test_parts_of_a_cross_conformal_calibration_are_exported_too(method, digits, tmp_path):
     fitted(method, digits, calibration=3).save(tmp_path / "m")
@@ -352,10 +366,14 @@ def test_photographs_of_one_size_at_their_own_scale_or_in_a_region(method, param
     scorer, detector = Scorer(tmp_path / "m.onnx"), load_for_export(tmp_path / "m")
     found = compare(scorer, detector, images[20:])
     assert found.changed == ()
-    assert found.largest < 2e-4  # features are rounded to float16
+    assert found.largest <= NETWORK_TOLERANCE
     assert found.heat_map < 2e-4
     nodes = onnx.load(tmp_path / "m.onnx").graph.node
     assert sum(node.op_type == "Conv" for node in nodes) == convolutions(detector)
+    scale = params["scale"]
+    height, width = (64, 64) if scale is None else (round(scale * 72), round(scale * 90))
+    assert scorer.description.seen == 3 * height * width
+    assert scorer.batch == min(256, 2**22 // (3 * height * width))
     scores = scorer.score(images[20:]).scores
     assert scores[::2].min() > np.median(scores[1::2])
     if params["scale"] is not None:

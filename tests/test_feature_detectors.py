@@ -25,6 +25,7 @@ from insphere.detectors import (
     PatchMemory,
 )
 from insphere.detectors.frozen_features.pooled_features import pooled_vectors
+from insphere.detectors.model_folder import load_detector
 from insphere.detectors.pretrained.patch_memory import greedy_coreset
 from insphere.detectors.pretrained.patch_scores import image_maps, pool_patches
 from insphere.detectors.registry import METHODS, detector_class
@@ -464,6 +465,34 @@ def test_folder_to_model_report_and_pixel_metrics(tmp_path, capsys):
     assert told["pixels"]["regions"] == 9
 
 
+@pytest.mark.parametrize("cls", [FeatureKNN, FeatureSVDD, PatchMemory])
+def test_models_of_earlier_versions_round_features_as_they_did(cls, textures, tmp_path):
+    train, images = textures[0][:20], textures[1][:20]
+    now = quick(cls, cache=False, **({"epochs": 1} if cls is FeatureSVDD else {})).fit(train)
+    assert not now.rounds_features
+    scores = now.anomaly_score(images)
+    alone = np.concatenate([now.anomaly_score(image[None]) for image in images])
+    np.testing.assert_allclose(alone, scores, rtol=2e-5)
+    now._extractor.rounded = True
+    rounded = now.anomaly_score(images)
+    arrays, meta = now._state()
+    now._extractor.rounded = False
+    del meta["rounded"]  # they did not name it
+    before = clone(now)
+    for name in ("modality_", "classes_"):
+        if hasattr(now, name):
+            setattr(before, name, getattr(now, name))
+    before._set_state(arrays, meta)
+    assert before.rounds_features
+    np.testing.assert_array_equal(before._anomaly_score(images), rounded)
+    assert (rounded != scores).any()
+    now._extractor.rounded = True
+    now.save(tmp_path / "model")
+    again = load_detector(tmp_path / "model", precision="float32", device="cpu")
+    assert again.rounds_features
+    np.testing.assert_array_equal(again.anomaly_score(images), rounded)
+
+
 def test_cache_command(tmp_path, monkeypatch, capsys, textures):
     monkeypatch.setenv("INSPHERE_CACHE", str(tmp_path))
     quick(FeatureKNN).fit(np.concatenate([textures[0], textures[1]]))
@@ -473,6 +502,6 @@ def test_cache_command(tmp_path, monkeypatch, capsys, textures):
     assert told["features"]["bytes"] > 64 * 8000
     assert told["features"]["limit_bytes"] == 20_000_000_000
     assert main(["cache", "--clear", "features"]) == 0
-    assert "removed 0.5 MB" in capsys.readouterr().out
+    assert "removed 1.1 MB" in capsys.readouterr().out
     assert not list(tmp_path.glob("features/*/about.json"))
     assert main(["cache", "--clear", "everything"]) == 2

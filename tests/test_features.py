@@ -149,6 +149,33 @@ def test_features_without_focus_are_found_where_they_were_before_it(extractor):
     assert pooled_form(extractor.card, focus=0.5).settings()["focus"] == 0.5
 
 
+def test_features_are_kept_as_the_network_computes_them(backbone, images):
+    settings = {"resolution": 32, "device": CPU}
+    single = Extractor(backbone, precision="float32", **settings)
+    form = pooled_form(backbone.card)
+    whole = single(images, [form])[0]
+    assert whole.dtype == np.float32
+    assert single.settings()["kept"] == "torch.float32"
+    single.rounded = True  # as earlier versions did
+    half = single(images, [form])[0]
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, whole.astype(np.float16))
+    assert "kept" not in single.settings()  # so that what they stored is found
+    brief = Extractor(load_backbone("resnet18", "random"), precision="bfloat16", **settings)
+    assert brief(images[:2], [form])[0].dtype == np.float16
+    assert "kept" not in brief.settings()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_stored_features_have_the_same_bits(images, precision):
+    network = load_backbone("resnet18", "random")
+    own = Extractor(network, resolution=32, precision=precision, device=CPU)
+    form = pooled_form(network.card)
+    first, again = (features(own, images, [form])[0] for _ in range(2))
+    assert first.dtype == again.dtype
+    np.testing.assert_array_equal(first, again)
+
+
 @pytest.mark.parametrize("resolution", [0, -32, 33, 32.5, True, "64"])
 def test_impossible_resolutions_get_one_sentence(backbone, resolution):
     with pytest.raises(SpecError, match="multiple of 32"):

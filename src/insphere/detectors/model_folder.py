@@ -133,13 +133,22 @@ def load_detector(
 def _computing(
     params: dict[str, Any], cls: type, device: str | None, precision: str | None
 ) -> dict[str, Any]:
-    """Return parameters with another device and number format, also for its features."""
+    """Return parameters with another device and number format, also for features and members."""
     wanted = {"device": device, "precision": precision}
     wanted = {name: value for name, value in wanted.items() if value is not None}
     changed = params | {name: value for name, value in wanted.items() if hasattr(cls, name)}
     if changed.get("features"):
         changed["features"] = dict(changed["features"]) | wanted
+    if wanted and changed.get("members"):
+        changed["members"] = [_member(one, device, precision) for one in changed["members"]]
     return changed
+
+
+def _member(given: Any, device: str | None, precision: str | None) -> dict[str, Any]:
+    """Return a member of a combination, as `_computing` does with parameters."""
+    one: dict[str, Any] = {"method": given} if isinstance(given, str) else dict(given)
+    own = dict(one.get("params") or {})
+    return one | {"params": _computing(own, detector_class(one["method"]), device, precision)}
 
 
 def describe_model(path: str | PathLike[str]) -> dict[str, Any]:

@@ -68,18 +68,19 @@ class ExportedModel(nn.Module):
         if self.maps is not None:
             self.shared, self.score, self.maps = split_shared(self.score, self.maps)
         scale = detector.severity_scale if detector.n_calibration_ else None
-        share = NETWORK_ROUNDING if detector.has_gradients else ROUNDING
+        share = NETWORK_ROUNDING if has_network(detector) else ROUNDING
         spread = float(np.ptp(detector.calibration_scores_)) if scale else detector.score_std_
         rounding = EXACT if detector.parts_ else share * spread
         mean, std = detector.score_mean_, detector.score_std_
         self.decisions = Decisions(mean, std, scale, rounding)
         self.rounding = rounding
+        self.seen: int | None = None
         if images:
             height, width, _ = detector.image_shape_ or (0, 0, 0)
-            for module in self.modules():
-                resize: Any = getattr(module, "export_for", None)
-                if resize is not None:
-                    resize((height, width), whole=raw_type(detector) == "uint8")
+            networks: list[Any] = [m for m in self.modules() if hasattr(m, "export_for")]
+            for network in networks:
+                network.export_for((height, width), whole=raw_type(detector) == "uint8")
+                self.seen = max(self.seen or 0, network.seen)
         self.requires_grad_(False).eval()
 
     @property
@@ -112,6 +113,13 @@ def check_exportable(detector: OneClassDetector) -> None:
         )
 
 
+def has_network(detector: OneClassDetector) -> bool:
+    """Return whether scores come from a network, its own or that of its features or a member."""
+    own: Any = detector
+    members = getattr(own, "members_", ())
+    return bool(own.has_gradients or own.uses_pretrained or any(map(has_network, members)))
+
+
 def raw_type(detector: OneClassDetector) -> str:
     """Return the number format of raw samples: that of the training images as they came."""
     if detector.image_shape_ is None:
@@ -131,7 +139,7 @@ def _scores(detector: OneClassDetector) -> nn.Module:
     """Return the module from samples on the scale of the training ones to scores."""
     if not detector.parts_:
         return detector.scoring_module()
-    share = NETWORK_ROUNDING if detector.has_gradients else ROUNDING
+    share = NETWORK_ROUNDING if has_network(detector) else ROUNDING
     scales = [part.severity_scale for part in detector.parts_]
     roundings = [share * float(np.ptp(scale.calibration_scores)) for scale in scales]
     modules = [part.scoring_module() for part in detector.parts_]

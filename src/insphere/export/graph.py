@@ -106,6 +106,7 @@ def export_onnx(
         model,
         outputs=module.outputs,
         rounding=module.rounding,
+        seen=module.seen,
     )
     description = replace(description, versions=description.versions | _versions())
     content = to_bytes(detector, module, description, card_of(model))

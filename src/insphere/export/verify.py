@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.errors import ModelError
+from insphere.export.exported import has_network
 from insphere.modalities.tables.frame import Frame
 from insphere.runtime.scorer import Scorer
 from insphere.scoring.pvalues import conformal_p_values
@@ -23,9 +24,9 @@ NETWORK_TOLERANCE = 5e-5
 """The same for networks in float32. The library's own scores are up to half a part in 100,000 from
 those of exact arithmetic, and those of ONNX Runtime too."""
 HALF_TOLERANCE = 5e-3
-"""The same for detectors that round features of a pretrained network to float16: the last bit of a
-feature (5e-4 of it) can fall differently, also between two batches of the library, and whitening
-multiplies it. The largest difference seen was 2.5e-3."""
+"""The same for models of earlier versions that round features of a pretrained network to float16:
+the last bit of a feature (5e-4 of it) can fall differently, also between two batches of the
+library, and whitening multiplies it. The largest difference seen was 2.5e-3."""
 PARTS_TOLERANCE = 1e-3
 """The same for cross-conformal scores: beyond the highest calibration score a tail is extrapolated,
 which multiplies differences of the scores of the parts. The largest difference seen was 3e-4."""
@@ -118,11 +119,23 @@ def differences(found: Floats, wanted: Floats, detector: OneClassDetector) -> Fl
 
 def tolerance_of(detector: OneClassDetector) -> float:
     """Return the largest accepted relative difference of scores."""
-    if detector.uses_pretrained:
+    if rounds_features(detector):
         return HALF_TOLERANCE
-    if detector.has_gradients and detector.parts_:
-        return PARTS_TOLERANCE
-    return NETWORK_TOLERANCE if detector.has_gradients else TOLERANCE
+    if not has_network(detector):
+        return TOLERANCE
+    return PARTS_TOLERANCE if detector.parts_ else NETWORK_TOLERANCE
+
+
+def rounds_features(detector: Any) -> bool:
+    """Return whether a detector, or one inside it, rounds pretrained features to float16."""
+    inside = (
+        getattr(detector, "features_", None),
+        *getattr(detector, "members_", ()),
+        *getattr(detector, "parts_", ()),
+    )
+    return bool(getattr(detector, "rounds_features", False)) or any(
+        rounds_features(one) for one in inside if one is not None
+    )
 
 
 def compare(

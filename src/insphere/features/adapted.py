@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from insphere.features.extract import BATCH, Extractor
+from insphere.features.extract import BATCH, Extractor, Features
 from insphere.features.form import Form
 from insphere.features.store import features
 from insphere.nets.backbones.network import Tail
@@ -28,7 +27,7 @@ def adapted_features(
     *,
     cache: bool = True,
     progress: Callable[[int], None] | None = None,
-) -> NDArray[np.float16]:
+) -> Features:
     """Return features of the fine-tuned stages.
 
     The output of the frozen part is computed once and cached on disk as by `features`. The output
@@ -51,6 +50,6 @@ def adapted_features(
     with torch.inference_mode():
         for start in range(0, len(maps), BATCH):
             x = torch.from_numpy(maps[start : start + BATCH]).to(extractor.device, extractor.dtype)
-            parts.append(form.compute(tail.maps(x.permute(0, 3, 1, 2))).cpu())
-    rows: NDArray[np.float16] = torch.cat(parts).numpy()
+            parts.append(form.compute(tail.maps(x.permute(0, 3, 1, 2)), extractor.kept).cpu())
+    rows: Features = torch.cat(parts).numpy()
     return rows

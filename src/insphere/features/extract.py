@@ -18,6 +18,7 @@ from insphere.resources import PREPARING, rows_within
 from insphere.training.device import Precision, has_fast_bfloat16
 from insphere.training.memory import keep_freed_memory
 
+Features = NDArray[np.floating[Any]]  # float16 or float32; see `Extractor.kept`
 Resampling = Literal["bilinear", "bicubic"]
 BATCH = 32
 
@@ -42,6 +43,12 @@ class Extractor:
         Number format of the network.
     device : torch.device
         Device of the network.
+
+    Attributes
+    ----------
+    rounded : bool
+        Whether features are rounded to float16 even if the network computes in float32, as those
+        of models that were saved by earlier versions.
 
     Raises
     ------
@@ -74,6 +81,7 @@ class Extractor:
         self.device = device
         half = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
         self.dtype = torch.bfloat16 if half else torch.float32
+        self.rounded = False
         self.card = card
         self.fingerprint = backbone.fingerprint
         self.backbone = backbone.to(device, self.dtype).to(memory_format=torch.channels_last)
@@ -86,9 +94,20 @@ class Extractor:
         """Height and width to which images are resized."""
         return int(self.resolution), int(self.resolution)
 
+    @property
+    def kept(self) -> torch.dtype:
+        """Number format of the features: float32 if the network computes in it, else float16.
+
+        Float16 holds all digits of bfloat16. Rounded to it, features of a network in float32 differ
+        by the last bit from batch to batch, a hundred times what float32 differs.
+        """
+        return torch.float16 if self.rounded or self.dtype != torch.float32 else torch.float32
+
     def settings(self) -> dict[str, Any]:
         """Return all settings that features depend on besides image and form, as JSON values."""
-        return {
+        # Named only where it is float32, so that older cached features are found.
+        kept = {} if self.kept == torch.float16 else {"kept": str(self.kept)}
+        return kept | {
             "backbone": self.card.name,
             "weights": self.fingerprint,
             "resolution": int(self.resolution),
@@ -152,7 +171,7 @@ class Extractor:
         return rows.view(x.shape[0], *size, 3).permute(0, 3, 1, 2)
 
     @torch.inference_mode()
-    def __call__(self, images: NDArray[Any], forms: Sequence[Form]) -> list[NDArray[np.float16]]:
+    def __call__(self, images: NDArray[Any], forms: Sequence[Form]) -> list[Features]:
         """Return the features of images in several forms, from one pass, batch by batch."""
         keep_freed_memory()
         stages = [name for form in forms for name in form.stages]
@@ -160,7 +179,7 @@ class Extractor:
         for start in range(0, len(images), BATCH):
             maps = self.maps(self._prepared(images[start : start + BATCH]), stages)
             for form, part in zip(forms, parts, strict=True):
-                part.append(form.compute(maps).cpu())
+                part.append(form.compute(maps, self.kept).cpu())
         return [torch.cat(part).numpy() for part in parts]
 
     def whole_maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ LARGEST = 60_000.0  # of float16, nearly
 
 @dataclass(frozen=True)
 class Form:
-    """A form of features, which are stored as float16.
+    """A form of features.
 
     Parameters
     ----------
@@ -65,8 +65,15 @@ class Form:
                 del settings[name]
         return settings
 
-    def compute(self, maps: Mapping[str, Tensor]) -> Tensor:
-        """Return the features of a batch from its maps, float16, one row for each image.
+    def compute(self, maps: Mapping[str, Tensor], kept: torch.dtype) -> Tensor:
+        """Return the features of a batch from its maps, one row for each image.
+
+        Parameters
+        ----------
+        maps : mapping of str to Tensor
+            By name of the stage.
+        kept : torch.dtype
+            Number format of the features; see `insphere.features.extract.Extractor.kept`.
 
         Returns
         -------
@@ -80,7 +87,12 @@ class Form:
             values = chosen[0].permute(0, 2, 3, 1)
         else:
             values = patches(chosen, self.neighbourhood, self.shape)
-        return values.clamp(-LARGEST, LARGEST).to(torch.float16).contiguous()
+        return within_range(values, kept).contiguous()
+
+
+def within_range(values: Tensor, kept: torch.dtype) -> Tensor:
+    """Return features in the number format in which they are kept, within what float16 holds."""
+    return values.clamp(-LARGEST, LARGEST).to(kept)
 
 
 def pooled_form(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from insphere.features.adapted import map_form
 from insphere.features.extract import Extractor
-from insphere.features.form import LARGEST, Form, joined
+from insphere.features.form import Form, joined, within_range
 from insphere.features.resizing import Resizing
 from insphere.nets.backbones.network import Tail
 
@@ -23,6 +22,11 @@ class FeatureModule(nn.Module):
         Its last stages, fine-tuned; None if none were.
     form : Form
         Form of the features.
+
+    Attributes
+    ----------
+    seen : int
+        Values of an image as the network sees it, once `export_for` was told their size.
     """
 
     def __init__(self, extractor: Extractor, tail: Tail | None, form: Form) -> None:
@@ -32,6 +36,7 @@ class FeatureModule(nn.Module):
         self.form = form
         self._extractor = extractor
         self.resizing: Resizing | None = None
+        self.seen = 0
 
     def export_for(self, size: tuple[int, int], *, whole: bool) -> None:
         """Resize as matrices, which an exported graph can hold; see `Resizing`.
@@ -44,10 +49,12 @@ class FeatureModule(nn.Module):
             Whether they are bytes.
         """
         found = self._extractor
-        self.resizing = Resizing(size, found.resized_size(size), found.resampling, whole=whole)
+        height, width = found.resized_size(size)
+        self.seen = 3 * height * width
+        self.resizing = Resizing(size, (height, width), found.resampling, whole=whole)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map raw images N×C×H×W, uint8 or floats between 0 and 1, to float16 features."""
+        """Map raw images N×C×H×W, uint8 or floats between 0 and 1, to features."""
         if self.resizing is None:
             prepared = self._extractor.prepare_tensor(x)
         else:
@@ -56,11 +63,12 @@ class FeatureModule(nn.Module):
         if self.tail is None:
             maps = self._extractor.whole_maps(prepared, self.form.stages)
             if self.form.stride is None:
-                return self.form.compute(maps)
+                return self.form.compute(maps, self._extractor.kept)
             down, across = self.form.shape  # of images that fill their canvas
             own = joined(maps, self.form, (prepared.shape[2], prepared.shape[3]))
-            return own[:, :down, :across].clamp(-LARGEST, LARGEST).to(torch.float16)
+            return within_range(own[:, :down, :across], self._extractor.kept)
         before = map_form(self._extractor, len(self.tail.steps))
-        rows = before.compute(self._extractor.maps(prepared, before.stages))
+        maps = self._extractor.maps(prepared, before.stages)
+        rows = before.compute(maps, self._extractor.kept)
         start = rows.to(self._extractor.dtype).permute(0, 3, 1, 2)
-        return self.form.compute(self.tail.maps(start))
+        return self.form.compute(self.tail.maps(start), self._extractor.kept)

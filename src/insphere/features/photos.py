@@ -16,8 +16,8 @@ from torch import Tensor
 
 from insphere.data.letterbox import content_size
 from insphere.errors import DataError, SpecError
-from insphere.features.extract import Extractor, Resampling
-from insphere.features.form import LARGEST, Form, joined
+from insphere.features.extract import Extractor, Features, Resampling
+from insphere.features.form import Form, joined, within_range
 from insphere.nets.backbones import Backbone
 from insphere.training.device import Precision
 from insphere.training.memory import keep_freed_memory
@@ -94,7 +94,7 @@ class PhotoExtractor(Extractor):
         return max(1, round(self.scale * size[0])), max(1, round(self.scale * size[1]))
 
     @torch.inference_mode()
-    def __call__(self, images: NDArray[Any], forms: Sequence[Form]) -> list[NDArray[np.float16]]:
+    def __call__(self, images: NDArray[Any], forms: Sequence[Form]) -> list[Features]:
         """Return the patches of images in several forms.
 
         Parameters
@@ -106,13 +106,13 @@ class PhotoExtractor(Extractor):
 
         Returns
         -------
-        list of ndarray of float16, shape (N, rows, columns, ΣC)
+        list of ndarray of float16 or float32, shape (N, rows, columns, ΣC)
             Where an image has no patches, because it does not fill the canvas, all values are NaN.
         """
         keep_freed_memory()
-        found = [
-            np.full((len(images), *form.shape, self._width(form)), np.nan, np.float16)
-            for form in forms
+        number = np.float32 if self.kept == torch.float32 else np.float16
+        found: list[Features] = [
+            np.full((len(images), *form.shape, self._width(form)), np.nan, number) for form in forms
         ]
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
         contents = [content_size(image) for image in images]
@@ -126,7 +126,7 @@ class PhotoExtractor(Extractor):
                 x = x.to(memory_format=torch.channels_last)
                 for form, rows in zip(forms, found, strict=True):
                     patches = joined(self._maps_in_tiles(x, form.stages), form, size)
-                    values = patches.clamp(-LARGEST, LARGEST).to(torch.float16).cpu().numpy()
+                    values = within_range(patches, self.kept).cpu().numpy()
                     for i, own in zip(part, values, strict=True):
                         height, width = self._scaled(contents[i])
                         assert form.stride is not None

@@ -43,7 +43,8 @@ SHELF = Shelf(
     instead="compute them each time with cache=False",
     stripes=16,
 )
-Rows = NDArray[np.float16]
+NUMBERS = (np.float16, np.float32)
+Rows = NDArray[np.floating[Any]]
 
 
 class Described(Protocol):
@@ -59,7 +60,7 @@ class Extracts(Protocol):
     def settings(self) -> dict[str, Any]:
         """Return what the values depend on besides sample and form, as JSON values."""
 
-    def __call__(self, samples: NDArray[Any], forms: Sequence[Any], /) -> list[Rows]:
+    def __call__(self, samples: NDArray[Any], forms: Sequence[Any], /) -> Sequence[Rows]:
         """Return the features of samples in several forms."""
 
 
@@ -119,8 +120,8 @@ def features(
 
     Returns
     -------
-    list of ndarray of float16, N rows each
-        One for each form.
+    list of ndarray, N rows each
+        One for each form, float16 or float32.
 
     Raises
     ------
@@ -213,7 +214,7 @@ class _Store:
                 keys, rows = np.array(open_array(path)), open_array(file)
                 if keys.ndim != 2 or keys.shape != (len(rows), 16) or keys.dtype != np.uint8:
                     raise ValueError("keys that do not fit")
-                if rows.dtype != np.float16:
+                if rows.dtype not in NUMBERS:
                     raise ValueError("other numbers")
             except (OSError, ValueError):
                 self._discard(name)
@@ -267,7 +268,7 @@ class _Store:
     def rows(self, keys: list[bytes], fresh: dict[bytes, Rows]) -> Rows:
         """Return the rows of these images."""
         first = next(iter(fresh.values())) if fresh else self._blocks[0][2][0]
-        out = np.empty((len(keys), *first.shape), np.float16)
+        out: Rows = np.empty((len(keys), *first.shape), first.dtype)
         by_block: dict[int, list[tuple[int, int]]] = {}
         for position, key in enumerate(keys):
             if key in fresh:

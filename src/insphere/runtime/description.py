@@ -67,6 +67,8 @@ class Description:
         of numbers alone; `shape` then counts the numbers that they become.
     fills_canvas : bool
         Whether images are refused that do not fill their canvas; see `insphere.data.letterbox`.
+    seen : int or None
+        Values of an image as a pretrained network sees it, which may be enlarged; None without one.
     format : int
         Version of this description.
     """
@@ -96,6 +98,7 @@ class Description:
     variant: str = "float32"
     schema: list[dict[str, Any]] | None = None
     fills_canvas: bool = False
+    seen: int | None = None
     format: int = 1
 
     def to_dict(self) -> dict[str, Any]:

@@ -221,12 +221,14 @@ class Scorer:
             self._values.check(images)
         return images
 
-    def run(self, data: NDArray[Any], threshold: float | None = None) -> Scores:
-        """Score samples that fit the model, all at once."""
+    def run(
+        self, data: NDArray[Any], threshold: float | None = None, *, maps: bool = True
+    ) -> Scores:
+        """Score samples that fit the model, all at once; without their heat maps if not wanted."""
         given: dict[str, Any] = {self._input: np.ascontiguousarray(data)}
         if threshold is not None:
             given["threshold"] = np.asarray(threshold, np.float64)
-        names = self.description.outputs
+        names = [name for name in self.description.outputs if maps or name != "heat_map"]
         found = dict(zip(names, self._session.run(names, given), strict=True))
         judged = self.description.threshold is not None or threshold is not None
         return Scores(
@@ -287,7 +289,8 @@ class Scorer:
 
 def most_at_once(model: Description) -> int:
     """Return how many samples of a model are scored at once, so that memory stays small."""
-    return max(1, min(MOST_AT_ONCE, VALUES_AT_ONCE // int(np.prod(model.shape))))
+    each = max(int(np.prod(model.shape)), model.seen or 0)
+    return max(1, min(MOST_AT_ONCE, VALUES_AT_ONCE // each))
 
 
 def joined(parts: Sequence[Scores]) -> Scores:

@@ -88,7 +88,7 @@ def open_engine(name: str, path: Path, threads: int) -> Engine:
     said = scorer.description
 
     def score(samples: Samples, maps: bool) -> Scores:
-        return scorer.run(samples)
+        return scorer.run(samples, maps=maps)
 
     check = scorer.samples if said.kind == "tables" else scorer.checked
     frames = said.schema is not None

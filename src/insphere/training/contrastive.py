@@ -27,7 +27,7 @@ class ViewRows:
         Device of the batches.
     """
 
-    def __init__(self, views: NDArray[np.float16], device: torch.device) -> None:
+    def __init__(self, views: NDArray[np.floating[Any]], device: torch.device) -> None:
         self._views = views
         self._device = device
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from insphere.training.objectives import Objective
 from insphere.training.recipe import Phase
 from insphere.training.start import place
 
-Rows = NDArray[np.float16]
+Rows = NDArray[np.floating[Any]]
 FITTED = 100_000  # normal patches to which the whitening is fitted, at most
 WATCHED = 32  # the guard keeps the representations of one patch in so many
 
@@ -91,7 +92,7 @@ class LabelledPatches:
 
     Parameters
     ----------
-    rows : ndarray of float16, shape (M, C)
+    rows : ndarray of float16 or float32, shape (M, C)
         Patches.
     damaged : ndarray of bool, shape (M,)
         Which of them are damaged.
@@ -210,7 +211,7 @@ def train_discriminator(
 
     Parameters
     ----------
-    rows : ndarray of float16, shape (M, C)
+    rows : ndarray of float16 or float32, shape (M, C)
         Patches of normal images and of damaged copies of them.
     damaged : ndarray of bool, shape (M,)
         Which patches are damaged.

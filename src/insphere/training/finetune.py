@@ -108,11 +108,11 @@ class Finetuned:
 
 @with_gradients
 def finetune(
-    maps: NDArray[np.float16],
+    maps: NDArray[np.floating[Any]],
     tail: Tail,
     spec: FinetuneSpec,
     *,
-    views: NDArray[np.float16] | None = None,
+    views: NDArray[np.floating[Any]] | None = None,
     labels: NDArray[np.int64] | None = None,
     before: nn.Linear | None = None,
     seed: int,
@@ -127,7 +127,7 @@ def finetune(
 
     Parameters
     ----------
-    maps : ndarray of float16, shape (N, H, W, C)
+    maps : ndarray of float16 or float32, shape (N, H, W, C)
         From the frozen part.
     tail : Tail
         Float32; trained in place.

@@ -22,7 +22,7 @@ class MapRows:
 
     Parameters
     ----------
-    maps : ndarray of float16, shape (N, H, W, C)
+    maps : ndarray of float16 or float32, shape (N, H, W, C)
         From the frozen part.
     device : torch.device
         Device of the batches.
@@ -32,7 +32,7 @@ class MapRows:
 
     def __init__(
         self,
-        maps: NDArray[np.float16],
+        maps: NDArray[np.floating[Any]],
         device: torch.device,
         labels: NDArray[np.int64] | None = None,
     ) -> None:

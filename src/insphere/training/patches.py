@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -106,14 +106,14 @@ class PatchRows:
 
     Parameters
     ----------
-    features : ndarray of float16, shape (N, P, C)
+    features : ndarray of float16 or float32, shape (N, P, C)
         P patches of each image. In the place of those that are missing, NaN, others of the same
         image count again.
     device : torch.device
         Device of the batches.
     """
 
-    def __init__(self, features: NDArray[np.float16], device: torch.device) -> None:
+    def __init__(self, features: NDArray[np.floating[Any]], device: torch.device) -> None:
         self._features = without_gaps(features)
         self._device = device
 
@@ -135,7 +135,7 @@ class PatchRows:
         return flat
 
 
-def without_gaps(features: NDArray[np.float16]) -> NDArray[np.float16]:
+def without_gaps(features: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Put other patches of the same image, (N, P, C), in the place of those that are NaN."""
     missing = np.isnan(features[..., 0])
     if not missing.any():
@@ -222,7 +222,7 @@ class TrainedPatches:
 
 @with_gradients
 def train_patches(
-    features: NDArray[np.float16],
+    features: NDArray[np.floating[Any]],
     spec: PatchSpec,
     *,
     seed: int,
@@ -235,7 +235,7 @@ def train_patches(
 
     Parameters
     ----------
-    features : ndarray of float16, shape (N, P, C)
+    features : ndarray of float16 or float32, shape (N, P, C)
         P patches of each training image.
     spec : PatchSpec
         Settings of the training.

@@ -104,8 +104,8 @@ def verify(
     """Compare an exported model with the model, score by score.
 
     It fails if one verdict changed, or a score by more than one part in 100,000. Networks may
-    differ by five, the rounding of float32. Methods on features of a pretrained network, which
-    are rounded to float16, may differ by two in 1,000.
+    differ by five, the rounding of float32. Models on features of a pretrained network that an
+    earlier version saved round these to float16, and may differ by five in 1,000.
 
     For example:
 

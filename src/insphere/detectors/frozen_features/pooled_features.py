@@ -14,6 +14,7 @@ from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pooled_vectors import PooledVectors
 from insphere.detectors.frozen_features.pretrained_network import Array, PretrainedNetwork
 from insphere.features import Form, choose_pooled, pooled_form
+from insphere.features.extract import Features
 from insphere.features.module import FeatureModule
 from insphere.nets.backbones import Stage, check_stages
 
@@ -82,7 +83,7 @@ class PooledFeatures(PretrainedNetwork):
 
 
 def pooled_vectors(
-    values: NDArray[np.float16],
+    values: Features,
     described: Sequence[Stage],
     names: Sequence[str],
     statistic: Statistic,
@@ -92,7 +93,7 @@ def pooled_vectors(
 
     Parameters
     ----------
-    values : ndarray of float16, shape (N, 2 ΣC)
+    values : ndarray of float16 or float32, shape (N, 2 ΣC)
         Features of `pooled_form`.
     described : sequence of Stage
         The stages in it.

@@ -23,7 +23,7 @@ from insphere.detectors.base.parameters import parameters
 from insphere.errors import DataError, ModelError, SpecError
 from insphere.features import Extractor, Form, features
 from insphere.features.adapted import adapted_features, map_form
-from insphere.features.extract import Resampling
+from insphere.features.extract import Features, Resampling
 from insphere.features.views import random_views
 from insphere.modalities.table import kind_of
 from insphere.nets.backbones import (
@@ -199,6 +199,11 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
         self._tail = tail.to(memory_format=torch.channels_last).eval()
 
     @property
+    def rounds_features(self) -> bool:
+        """Whether features are rounded to float16 in any case, as earlier versions did."""
+        return self._extractor.rounded
+
+    @property
     def _stages_in_use(self) -> tuple[str, ...]:
         """Stages with features: all, or those that were fine-tuned."""
         return self.backbone_.stage_names if self._tail is None else tuple(self._tail.steps)
@@ -213,7 +218,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
 
     def _extract(
         self, X: Array, form: Form, *, fitting: bool = False, cache: bool = True
-    ) -> NDArray[np.float16]:
+    ) -> Features:
         """Return the features of all images in X; kept on disk if this and the detector want it."""
         kept = cache and self.cache
         followers = list(self.callbacks) if fitting else []
@@ -252,6 +257,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
             "finetuned": 0 if self._tail is None else len(self._tail.steps),
             "finetune_history": self.finetune_history_,
             "one_radius": self._one_radius,
+            "rounded": self._extractor.rounded,
         }
 
     def _backbone_arrays(self) -> dict[str, Array]:
@@ -268,6 +274,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
             If they differ.
         """
         self._open()
+        self._extractor.rounded = bool(meta.get("rounded", True))  # as earlier versions did
         if self.backbone_fingerprint_ != meta["fingerprint"]:
             raise ModelError(
                 f"The model was made with other weights of {self.backbone_.name} than those found "

@@ -101,7 +101,7 @@ class FeatureSVDD(PooledDetector):
     def _learn(self, F: Floats) -> None:
         spec = self._spec()
         trained = train_patches(
-            F[:, None].astype(np.float16),
+            self._vectors(F),
             spec,
             **how_to_train(self),
         )
@@ -109,13 +109,17 @@ class FeatureSVDD(PooledDetector):
         self._seen = trained.guard.summary()
 
     def _score(self, F: Floats) -> Floats:
-        rows = torch.from_numpy(F[:, None].astype(np.float16)).to(self.sphere_.center.device)
+        rows = torch.from_numpy(self._vectors(F)).to(self.sphere_.center.device)
         with torch.inference_mode():
             distances: Floats = self.sphere_(rows)[1].double().cpu().numpy()
         return distances
 
     def _head(self) -> nn.Module:
-        return SphereOfVectors(self.sphere_)
+        return SphereOfVectors(self.sphere_, rounded=self._extractor.rounded)
+
+    def _vectors(self, F: Floats) -> NDArray[np.floating[Any]]:
+        """Return features as the head takes them, (N, 1, d)."""
+        return F[:, None].astype(np.float16 if self._extractor.rounded else np.float32)
 
     def _state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         meta = super()._state()[1]

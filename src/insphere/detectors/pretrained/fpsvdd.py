@@ -20,10 +20,11 @@ from insphere.detectors.base.network_state import (
     matching_weights,
 )
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.pretrained.patch_detector import Half, PatchDetector, of_head
+from insphere.detectors.pretrained.patch_detector import PatchDetector, of_head
 from insphere.detectors.pretrained.patch_head import Start, head_spec, number_of_centers
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
 from insphere.detectors.pretrained.scoring_heads import ScoresOfPatches, SphereOfPatches
+from insphere.features.extract import Features
 from insphere.nets.patches import PatchSphere
 from insphere.nets.spec import EncoderSpec
 from insphere.training.device import resolve_device
@@ -160,7 +161,7 @@ class FeaturePatchSVDD(PatchDetector):
     def _score_represented(self, F: Array) -> Floats:
         return self._joined(*self._distances(F))
 
-    def _patch_scores(self, F: Half) -> Floats:
+    def _patch_scores(self, F: Features) -> Floats:
         return self._distances(F)[0]
 
     def _head(self) -> nn.Module:
@@ -202,7 +203,7 @@ class FeaturePatchSVDD(PatchDetector):
         self.history_ = history
         self.center_ = sphere.center.cpu().numpy()
 
-    def _distances(self, F: Half) -> tuple[Floats, Floats]:
+    def _distances(self, F: Features) -> tuple[Floats, Floats]:
         """Return squared distances of patches, (N, P), and of image means, (N,)."""
         missing = np.isnan(F[..., 0])
         F = without_gaps(F)

@@ -42,14 +42,13 @@ from insphere.detectors.pretrained.scoring_heads import (
 )
 from insphere.errors import DataError
 from insphere.features import Form
-from insphere.features.extract import BATCH
+from insphere.features.extract import BATCH, Features
 from insphere.features.module import FeatureModule
 from insphere.features.photos import PhotoExtractor
 from insphere.nets.backbones import BackboneCard, check_stages
 from insphere.resources import PREPARING, rows_within
 from insphere.training.device import resolve_device
 
-Half = NDArray[np.float16]
 Positions = NDArray[np.int64]
 REGION, USUAL = OWN = ("region", "usual")  # names of arrays in a saved model
 SHORTER_SIDE = 336  # pixels of photographs as the network sees them, by default
@@ -129,7 +128,7 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
     places: Places = "none"
     region: Region = None
 
-    def _patch_scores(self, F: Half) -> Floats:
+    def _patch_scores(self, F: Features) -> Floats:
         """Return the scores (N, P) of patches (N, P, C); higher is more anomalous."""
         raise NotImplementedError
 
@@ -215,7 +214,7 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
         self._begin(X, labels)
         self.guard_findings_: list[str] = self._findings()
 
-    def _represent(self, X: Array) -> Half:
+    def _represent(self, X: Array) -> Features:
         return self._patches(X)
 
     def _score_represented(self, F: Array) -> Floats:
@@ -235,7 +234,7 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
         """Memory of the patches of a photograph while they are made and scored."""
         return VALUE_BYTES * sum(self._sizes) * self.form_.shape[0] * self.form_.shape[1]
 
-    def _shown_scores(self, F: Half) -> Floats:
+    def _shown_scores(self, F: Features) -> Floats:
         """Return the scores of patches (N, P) that maps show, by the nearest class."""
         if not self.members_:
             return self._placed(self._patch_scores(F))
@@ -388,7 +387,7 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
         stride = max(strides) if max(size) * ENLARGED <= resolution else min(strides)
         return Form("patches", stages, self.neighbourhood, max(1, resolution // stride))
 
-    def _patches(self, X: Array, *, fitting: bool = False, cache: bool = True) -> Half:
+    def _patches(self, X: Array, *, fitting: bool = False, cache: bool = True) -> Features:
         """Return the patches of images, shape (N, P, C); NaN where nothing is to be judged."""
         values = self._extract(X, self.form_, fitting=fitting, cache=cache)
         if self.region_ is not None:

@@ -25,9 +25,10 @@ from insphere.detectors.base.network_state import (
 )
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pretrained_network import CHUNK
-from insphere.detectors.pretrained.patch_detector import Half, PatchDetector, of_head
+from insphere.detectors.pretrained.patch_detector import PatchDetector, of_head
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
 from insphere.detectors.pretrained.scoring_heads import DiscriminatorOfPatches
+from insphere.features.extract import Features
 from insphere.nets.backbones import BackboneCard
 from insphere.resources import rows_within
 from insphere.synthetic_anomalies import KINDS, mixed
@@ -166,7 +167,7 @@ class PatchDiscriminator(PatchDetector):
     def _at_once(self, X: Array) -> int:
         return rows_within(self._bytes_each, CHUNK)
 
-    def _patch_scores(self, F: Half) -> Floats:
+    def _patch_scores(self, F: Features) -> Floats:
         known = ~np.isnan(F[..., 0])
         scores = np.full(known.shape, np.nan)
         device = self.network_.last.weight.device
@@ -204,7 +205,7 @@ class PatchDiscriminator(PatchDetector):
 
     # ------------------------------------------------------------------ inside
 
-    def _examples(self, X: Array, spec: DiscriminatorSpec) -> tuple[Half, NDArray[np.bool_]]:
+    def _examples(self, X: Array, spec: DiscriminatorSpec) -> tuple[Features, NDArray[np.bool_]]:
         """Return patches (M, C) of photographs and their damaged copies, and which are damaged."""
         rng = np.random.default_rng(seed_from(self.random_state))
         followers = list(self.callbacks)

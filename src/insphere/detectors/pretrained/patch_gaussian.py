@@ -14,11 +14,12 @@ from insphere.detectors.base.checks import is_real, require, require_count
 from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
+from insphere.detectors.pretrained.patch_detector import PatchDetector
 from insphere.detectors.pretrained.patch_scores import Floats, Pooling
 from insphere.detectors.pretrained.places import COUNT, Places, places_in
 from insphere.detectors.pretrained.scoring_heads import GaussianPatches, slices
 from insphere.errors import DataError, SpecError
+from insphere.features.extract import Features
 from insphere.nets.backbones import BackboneCard
 
 Covariance = Literal["place", "shared"]
@@ -111,7 +112,7 @@ class PatchGaussian(PatchDetector):
 
     def _learn_from(self, X: Array) -> Floats:
         moments = _Moments(self._n_places, self._blocks)
-        kept: list[Half] = []
+        kept: list[Features] = []
         size = 0
         for F in self._parts(X, fitting=True):
             moments.add(F, self._where(F))
@@ -132,7 +133,7 @@ class PatchGaussian(PatchDetector):
         names = card.stage_names[: card.stage_names.index(last.name) + 1]
         return tuple(name for name in names if 2 * card.stage(name).stride >= last.stride)
 
-    def _parts(self, X: Array, *, fitting: bool = False) -> Iterator[Half]:
+    def _parts(self, X: Array, *, fitting: bool = False) -> Iterator[Features]:
         """Yield the patches of consecutive images."""
         for part in batches(X, self._at_once(X)):
             yield self._patches(part, fitting=fitting)
@@ -146,7 +147,7 @@ class PatchGaussian(PatchDetector):
     def _n_places(self) -> int:
         return COUNT if self.places == "border" else 1
 
-    def _where(self, F: Half) -> NDArray[np.int64]:
+    def _where(self, F: Features) -> NDArray[np.int64]:
         """Return the place of each patch, (N, P); −1 where there is none."""
         known = ~np.isnan(F[..., 0]).reshape(len(F), *self.form_.shape)
         where = np.full(known.shape, -1)
@@ -154,7 +155,7 @@ class PatchGaussian(PatchDetector):
             where[i][one] = places_in(one)[one] if self._n_places > 1 else 0
         return where.reshape(len(F), -1)
 
-    def _patch_scores(self, F: Half) -> Floats:
+    def _patch_scores(self, F: Features) -> Floats:
         where = self._where(F)
         scores = np.full(where.shape, np.nan)
         for place in np.unique(where[where >= 0]):
@@ -227,7 +228,7 @@ class _Moments:
         self._slices = [slice(*pair) for pair in pairwise(edges.tolist())]
         self._shift: NDArray[np.float32] | None = None
 
-    def add(self, F: Half, where: NDArray[np.int64]) -> None:
+    def add(self, F: Features, where: NDArray[np.int64]) -> None:
         """Add the patches (N, P, C) of some images."""
         if self._shift is None:
             # Sums of squares of what lies near zero keep their precision.

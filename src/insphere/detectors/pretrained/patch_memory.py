@@ -17,9 +17,10 @@ from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import seed_from
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.pretrained.patch_detector import Half, PatchDetector
+from insphere.detectors.pretrained.patch_detector import PatchDetector
 from insphere.detectors.pretrained.patch_scores import Floats
 from insphere.detectors.pretrained.scoring_heads import NearestPatches
+from insphere.features.extract import Features
 
 CANDIDATES = 50_000  # patches from which the coreset is selected
 PROJECTED = 64  # dimensions in which it is selected
@@ -92,7 +93,7 @@ class PatchMemory(PatchDetector):
         self._learn_places(scores)
         return self._pooled(scores)
 
-    def _patch_scores(self, F: Half) -> Floats:
+    def _patch_scores(self, F: Features) -> Floats:
         return self._nearest(F)
 
     def _head(self) -> nn.Module:
@@ -101,7 +102,7 @@ class PatchMemory(PatchDetector):
     def _patch_head(self) -> nn.Module:
         return NearestPatches(self.bank_, self._around)
 
-    def _nearest(self, F: Half, owners: NDArray[np.int64] | None = None) -> Floats:
+    def _nearest(self, F: Features, owners: NDArray[np.int64] | None = None) -> Floats:
         """Return the distance of each patch to the memory, without the patches of its own image."""
         n, patches = F.shape[:2]
         step = max(1, AT_ONCE // patches)

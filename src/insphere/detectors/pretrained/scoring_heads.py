@@ -99,15 +99,24 @@ class DividedByLikelihood(nn.Module):
 
 
 class SphereOfVectors(nn.Module):
-    """Squared distance to the centre of a head over vectors, (N, d) to (N,)."""
+    """Squared distance to the centre of a head over vectors, (N, d) to (N,).
 
-    def __init__(self, sphere: PatchSphere) -> None:
+    Parameters
+    ----------
+    sphere : PatchSphere
+        The head.
+    rounded : bool
+        Whether vectors are rounded to float16 first.
+    """
+
+    def __init__(self, sphere: PatchSphere, *, rounded: bool) -> None:
         super().__init__()
         self.sphere = sphere
+        self.number = torch.float16 if rounded else torch.float32
 
     def forward(self, F: Tensor) -> Tensor:
         """Score vectors."""
-        distances: Tensor = self.sphere(F[:, None].to(torch.float16))[1]
+        distances: Tensor = self.sphere(F[:, None].to(self.number))[1]
         return distances
 
 
