@@ -465,9 +465,11 @@ def test_a_changed_verdict_fails(knn, digits, tmp_path):
 def test_a_changed_score_fails(knn, tmp_path):
     model, written = knn
     proto = onnx.load(written.path)
-    stored = max(proto.graph.initializer, key=lambda one: len(one.raw_data))
-    values = onnx.numpy_helper.to_array(stored) * (1 + 1e-3)
-    stored.CopyFrom(onnx.numpy_helper.from_array(values, stored.name))
+    largest = max(len(one.raw_data) for one in proto.graph.initializer)
+    for stored in proto.graph.initializer:  # the training images, for the score and for the map
+        if len(stored.raw_data) == largest:
+            values = onnx.numpy_helper.to_array(stored) * (1 + 1e-3)
+            stored.CopyFrom(onnx.numpy_helper.from_array(values, stored.name))
     onnx.save(proto, tmp_path / "other.onnx")
     with pytest.raises(ModelError, match="does not score as the model folder does"):
         verify_model(tmp_path / "other.onnx", model)

@@ -75,16 +75,24 @@ class NearestVectors(nn.Module):
         self.n_neighbors = n_neighbors
 
     def forward(self, F: Tensor) -> Tensor:
-        """Score vectors."""
-        found = distances(F, self.training_vectors)
-        return found.topk(self.n_neighbors, dim=1, largest=False).values.mean(dim=1)
+        """Score vectors.
+
+        Products find the nearest, and differences give their distances, as in
+        `insphere.detectors.base.neighbors.mean_distance`.
+        """
+        away = [(F - near).square().sum(dim=1) for near in self._nearest(F)]
+        return torch.stack(away, dim=1).clamp_min(TINY).sqrt().mean(dim=1)
 
     def expected(self, F: Tensor) -> Tensor:
         """Return the mean of the nearest stored vectors of each, (N, d)."""
-        found = squared_distances(F, self.training_vectors)
-        index = found.topk(self.n_neighbors, dim=1, largest=False).indices
-        mean: Tensor = self.training_vectors[index].mean(dim=1)
-        return mean
+        return torch.stack(self._nearest(F)).mean(dim=0)
+
+    def _nearest(self, F: Tensor) -> list[Tensor]:
+        """Return the nearest stored vectors of each, then the second nearest and so on, (N, d)."""
+        columns = self.training_vectors.T  # also looked up in, so that a graph stores it once
+        squared = columns.square().sum(dim=0) - 2 * F @ columns  # less what changes no order
+        index = squared.topk(self.n_neighbors, dim=1, largest=False).indices
+        return [columns[:, rows].T for rows in index.unbind(dim=1)]
 
 
 class LessLikeSuspects(nn.Module):
