@@ -170,9 +170,11 @@ def many_rows() -> str:
         ]
         for method in dict.fromkeys(row["method"] for row in rows)
     ]
+    processors = dict.fromkeys(row["machine"]["processor"] for row in rows)
     said = (
         "\nOne thread; digits 0 to 4 are normal, of 28×28 pixels; memory is what the process grew "
-        "by, its images left out. Networks train one epoch. A process that needed more memory in "
+        f"by, its images left out. Processors: {', '.join(processors)}. "
+        "Networks train one epoch. A process that needed more memory in "
         "all than is said was ended. A dash was not measured: the size before took too long (a "
         "minute of processor time for the last size), or nobody ran it. Rows: "
         "`benchmarks/results/many_rows.jsonl`, made by `python benchmarks/many_rows.py`.\n"

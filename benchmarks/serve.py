@@ -303,12 +303,18 @@ def main() -> None:
         "rounds": given.rounds,
         "cores": len(os.sched_getaffinity(0)),
         "load": os.getloadavg()[0],
-        "command": f"python benchmarks/serve.py {' '.join(sys.argv[1:])}".strip(),
+        "command": f"python benchmarks/serve.py {' '.join(_arguments(given))}".strip(),
         "machine": machine("fastapi", "uvicorn", "uvloop", "httptools"),
     }
     with RESULTS.open("a", encoding="utf-8") as out:
         out.write(json.dumps(row) + "\n")
     print({key: value for key, value in row.items() if key != "machine"})
+
+
+def _arguments(given: argparse.Namespace) -> list[str]:
+    """Return the arguments without the folders of this computer."""
+    folder = given.photographs
+    return [folder.name if folder and one == str(folder) else one for one in sys.argv[1:]]
 
 
 SUMS = ("seconds", "requests", "images", "wrong", "refused", "wrong_alone", "memory_grew_mb")

@@ -373,7 +373,7 @@ def test_photographs_of_one_size_at_their_own_scale_or_in_a_region(method, param
     scale = params["scale"]
     height, width = (64, 64) if scale is None else (round(scale * 72), round(scale * 90))
     assert scorer.description.seen == 3 * height * width
-    assert scorer.batch == min(256, 2**22 // (3 * height * width))
+    assert scorer.batch == min(2**22 // images[0].size, 2**19 // (3 * height * width))
     scores = scorer.score(images[20:]).scores
     assert scores[::2].min() > np.median(scores[1::2])
     if params["scale"] is not None:

@@ -139,7 +139,7 @@ def _computing(
     changed = params | {name: value for name, value in wanted.items() if hasattr(cls, name)}
     if changed.get("features"):
         changed["features"] = dict(changed["features"]) | wanted
-    if wanted and changed.get("members"):
+    if wanted and isinstance(changed.get("members"), list | tuple):  # elsewhere it is a number
         changed["members"] = [_member(one, device, precision) for one in changed["members"]]
     return changed
 

@@ -29,6 +29,7 @@ from insphere.runtime.rows import numbers_for, schema_of
 
 MOST_AT_ONCE = 256  # samples
 VALUES_AT_ONCE = 1 << 22  # values of the samples of a batch
+SEEN_AT_ONCE = 1 << 19  # the same as a network sees them: more leave the caches of a core
 Floats = NDArray[np.float64]
 
 
@@ -289,8 +290,8 @@ class Scorer:
 
 def most_at_once(model: Description) -> int:
     """Return how many samples of a model are scored at once, so that memory stays small."""
-    each = max(int(np.prod(model.shape)), model.seen or 0)
-    return max(1, min(MOST_AT_ONCE, VALUES_AT_ONCE // each))
+    most = min(MOST_AT_ONCE, VALUES_AT_ONCE // int(np.prod(model.shape)))
+    return max(1, min(most, SEEN_AT_ONCE // model.seen) if model.seen else most)
 
 
 def joined(parts: Sequence[Scores]) -> Scores:
