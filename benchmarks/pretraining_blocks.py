@@ -100,7 +100,6 @@ def spheres() -> str:
         ]
         gained = f"{title}: the trained sphere's `center`, less each head without it"
         lines.append([gained, *(with_interval(values) for values in gains)])
-        lines.append([f"Classes: {len(both)}", "", "", ""])
     return markdown(["mean AUC, %", *HEADS], lines)
 
 
