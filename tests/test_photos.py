@@ -381,7 +381,8 @@ def test_reweighting_is_equation_7_of_patchcore() -> None:
     weighted = PatchMemory(stages=["s5"], scale=1.0, bank_size=20, reweighting=3, **QUICK)
     weighted.fit(images)
     np.testing.assert_array_equal(weighted.bank_, plain.bank_)
-    F = weighted._patches(textures(1, 64, 64, seed=9)).astype(np.float64)[0]
+    patches = weighted._patches(textures(1, 64, 64, seed=9))
+    F = patches.astype(np.float64)[0]
     bank = weighted.bank_.astype(np.float64)
     to_bank = np.linalg.norm(F[:, None] - bank[None], axis=2)
     best = to_bank.argmin(axis=1)
@@ -390,7 +391,7 @@ def test_reweighting_is_equation_7_of_patchcore() -> None:
         within = np.linalg.norm(bank - bank[m], axis=1)
         near = np.exp(to_bank[patch, np.argsort(within)[:4]])
         expected.append((1 - np.exp(to_bank[patch, m]) / near.sum()) * to_bank[patch, m])
-    found = weighted._patch_scores(F[None].astype(np.float16))[0]
+    found = weighted._patch_scores(patches)[0]
     np.testing.assert_allclose(found, expected, rtol=1e-3)
     module = weighted.scoring_module()
     new = textures(2, 64, 64, seed=4)
