@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from insphere.experiments.store.jsonl_rows import read_rows
+from tables_of_rows import markdown
 
 RESULTS = Path(__file__).parent / "results"
 TITLES = {"deep-sad": "Deep SAD", "hsc": "Hypersphere classifier"}
@@ -29,18 +30,15 @@ def few_labels() -> str:
     found = read_rows(RESULTS / "few-labels.jsonl")
     if not found:
         return UNMEASURED
-    lines = [
-        "| method | labelled anomalies | AUC, all digits | the labelled digit | unseen digits | "
-        "runs |",
-        "| --- |" + " ---: |" * 5,
-    ]
+    header = ["method", "labelled anomalies", "AUC, all digits", "the labelled digit"]
+    lines = []
     for method, title in TITLES.items():
         for share in sorted({row["share"] for row in found if row["method"] == method}):
             own = [r["measured"] for r in found if (r["method"], r["share"]) == (method, share)]
             seen = _mean(own, "auc_labelled") if share else "–"
             cells = [title, f"{100 * share:g} %", _mean(own, "auc"), seen, _mean(own, "auc_unseen")]
-            lines.append("| " + " | ".join([*cells, str(len(own))]) + " |")
-    return "\n".join(lines) + "\n"
+            lines.append([*cells, str(len(own))])
+    return markdown([*header, "unseen digits", "runs"], lines)
 
 
 PUBLISHED = {"mnist": {0.01: 96.4, 0.1: 96.9}, "cifar10": {0.01: 72.6, 0.1: 79.8}}
@@ -50,20 +48,18 @@ SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
 
 def few_labels_best() -> str:
     """Deep SAD after pretraining without labels, beside what is published."""
-    lines = [
-        "| Deep SAD, recipe `best` | labelled anomalies | AUC, all classes | the labelled class | "
-        "unseen classes | published, all classes | runs |",
-        "| --- |" + " ---: |" * 6,
-    ]
+    header = ["Deep SAD, recipe `best`", "labelled anomalies", "AUC, all classes"]
+    header += ["the labelled class", "unseen classes", "published, all classes", "runs"]
+    lines = []
     for name, title in SETS.items():
         found = read_rows(RESULTS / f"few-labels-best-{name}.jsonl")
         for share, published in PUBLISHED[name].items():
             own = [row["measured"] for row in found if row["share"] == share]
             if own:
                 means = [_mean(own, key) for key in ("auc", "auc_labelled", "auc_unseen")]
-                cells = [title, f"{100 * share:g} %", *means, f"{published:.1f}", str(len(own))]
-                lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+                shown = f"{100 * share:g} %"
+                lines.append([title, shown, *means, f"{published:.1f}", str(len(own))])
+    return markdown(header, lines)
 
 
 def several_classes() -> str:
@@ -138,28 +134,26 @@ def dirty_features() -> str:
         return UNMEASURED
     means = {one: float(np.mean([aucs[n, *one] for n in classes])) for one in wanted}
     clean, blind = means[counts[0], "clean"], means[counts[0], "blind"]
-    head = " | ".join(f"{count} neighbours: AUC | won back" for count in counts)
-    lines = [
-        f"| training | {head} |",
-        "| --- |" + " ---: |" * (2 * len(counts)),
-    ]
+    header = ["training"]
+    for count in counts:
+        header += [f"{count} neighbours: AUC", "won back"]
+    lines = []
     for form, title in FEATURE_FORMS.items():
         cells = [title]
         for count in counts:
             mean = means[count, form]
             shown = "" if form == "clean" else f"{100 * (mean - blind) / (clean - blind):.0f} %"
             cells += [f"{100 * mean:.1f}", shown]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(cells)
     kept = [r["measured"]["anomalies_kept"] for r in found if r["form"] == "refine"]
     before = [r["measured"]["anomalies_kept"] for r in found if r["form"] == "blind"]
-    lines += [
-        "",
+    said = (
         f"Mean over {len(classes)} classes, one seed. *Won back* is the share of the "
         f"{100 * (clean - blind):.1f} points that pollution costs {counts[0]} neighbours, the "
         f"default. Of {np.mean(before):.0f} anomalies, {np.mean(kept):.0f} are left among the "
-        "normal images after `refine`.",
-    ]
-    return "\n".join(lines) + "\n"
+        "normal images after `refine`."
+    )
+    return f"{markdown(header, lines)}\n{said}\n"
 
 
 DATA = {"mnist": "MNIST by digit", "tiles": "magnetic tiles by exposure"}
@@ -177,19 +171,16 @@ def groups() -> str:
     found = read_rows(RESULTS / "groups.jsonl")
     if not found:
         return UNMEASURED
-    lines = [
-        "| data, detector | promised | one threshold: worst group | one a group: worst group |",
-        "| --- |" + " ---: |" * 3,
-    ]
+    header = ["data, detector", "promised", "one threshold: worst group"]
+    lines = []
     for row in found:
         name = f"{DATA[row['data']]}, {METHODS[row['method']]}"
         whole = f"{name}, divided by whole tiles ({row.get('n_units')})"
         for title, rates in ((name, row["rates"]), (whole, row.get("rates_by_unit", []))):
             for rate in rates:
                 wanted = f"{100 * rate['rate']:g} %"
-                cells = [title, wanted, _worst(rate, "one"), _worst(rate, "own")]
-                lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+                lines.append([title, wanted, _worst(rate, "one"), _worst(rate, "own")])
+    return markdown([*header, "one a group: worst group"], lines)
 
 
 def _worst(rate: dict[str, Any], title: str) -> str:
