@@ -53,7 +53,7 @@ def test_maps_are_what_the_card_says(name, weights):
     assert not any(p.requires_grad for p in backbone.parameters())
 
 
-@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite2"])
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2"])
 def test_what_a_position_responds_to_lies_where_the_card_says(name):
     backbone = load_backbone(name)
     stages = [s for s in backbone.card.stages if s.stride >= 8 and s.name != "head"]

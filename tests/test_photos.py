@@ -194,6 +194,7 @@ def grain(n: int, height: int, width: int, seed: int) -> NDArray[np.uint8]:
         ("efficientnet-lite0", None, 16),  # s4, s5 and s6
         ("efficientnet-lite0", ["s6"], 32),
         ("efficientnet-lite0", ["s5"], 16),
+        ("efficientnet-lite1", None, 16),
         ("efficientnet-lite2", ["s6"], 32),
         ("efficientnet-lite2", ["s5"], 16),
     ],

@@ -30,7 +30,8 @@ class PooledFeatures(PretrainedNetwork):
     Parameters
     ----------
     stages : sequence of str or None, default=None
-        Stages whose pooled vectors are joined; None takes the last one.
+        Stages whose pooled vectors are joined; None takes the last one, and of several backbones
+        the last one of each.
     statistic : {"mean", "max", "both"}, default="mean"
         What is computed over the feature map of each stage.
     focus : float or None, default=None
@@ -77,7 +78,11 @@ class PooledFeatures(PretrainedNetwork):
             f"focus is None or a positive number, but got {self.focus!r}.",
         )
         form = pooled_form(card, self._stages_in_use, self.focus)
-        names = card.stage_names[-1:] if self.stages is None else check_stages(card, self.stages)
+        names = (
+            card.choose_stages(lambda one: one.stage_names[-1:])
+            if self.stages is None
+            else check_stages(card, self.stages)
+        )
         self._check_in_use(names)
         return form, names
 

@@ -51,7 +51,8 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     backbone : str, default="efficientnet-lite0"
-        Network; see `insphere.nets.backbones.load_backbone`.
+        Network, or several with "+" between them, as "efficientnet-lite0+efficientnet-lite2", whose
+        features are joined; see `insphere.nets.backbones.load_backbone`.
     weights : str, path or None, default=None
         File of its weights; None takes the pretrained ones, "random" none.
     stages : sequence of str or None, default=None

@@ -357,7 +357,8 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
         """Return how patches are made for images of this height and width."""
         card = self.backbone_
         stages = check_stages(
-            card, self._default_stages(card) if self.stages is None else tuple(self.stages)
+            card,
+            card.choose_stages(self._default_stages) if self.stages is None else tuple(self.stages),
         )
         if self.stages is None and self._tail is not None:
             stages = self._stages_in_use[-1:]

