@@ -103,14 +103,15 @@ def dirty_normals() -> str:
     digits = sorted({n for n, _ in forms if all((n, form) in forms for form in FORMS)})
     means = {form: float(np.mean([forms[n, form] for n in digits])) for form in FORMS}
     lost = means["clean"] - means["blind"]
-    lines = ["| training | AUC | won back of what pollution costs |", "| --- | ---: | ---: |"]
+    lines = []
     for form, title in FORMS.items():
         back = f"{100 * (means[form] - means['blind']) / lost:.0f} %"
         shown = "" if form in ("clean", "blind") else back
-        lines.append(f"| {title} | {100 * means[form]:.1f} | {shown} |")
+        lines.append([title, f"{100 * means[form]:.1f}", shown])
     names = ", ".join(map(str, digits))
-    lines += ["", f"Mean over {len(digits)} digits as the normal class ({names}), one seed."]
-    return "\n".join(lines) + "\n"
+    said = f"Mean over {len(digits)} digits as the normal class ({names}), one seed."
+    header = ["training", "AUC", "won back of what pollution costs"]
+    return f"{markdown(header, lines)}\n{said}\n"
 
 
 FEATURE_FORMS = {
