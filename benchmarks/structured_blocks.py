@@ -115,14 +115,15 @@ def dirty_normals() -> str:
     digits = sorted({n for n, _ in forms if all((n, form) in forms for form in FORMS)})
     means = {form: float(np.mean([forms[n, form] for n in digits])) for form in FORMS}
     lost = means["clean"] - means["blind"]
-    lines = ["| training | AUC | won back of what pollution costs |", "| --- | ---: | ---: |"]
+    lines = []
     for form, title in FORMS.items():
         back = f"{100 * (means[form] - means['blind']) / lost:.0f} %"
         shown = "" if form in ("clean", "blind") else back
-        lines.append(f"| {title} | {100 * means[form]:.1f} | {shown} |")
+        lines.append([title, f"{100 * means[form]:.1f}", shown])
     names = ", ".join(map(str, digits))
-    lines += ["", f"Mean over {len(digits)} digits as the normal class ({names}), one seed."]
-    return "\n".join(lines) + "\n"
+    said = f"Mean over {len(digits)} digits as the normal class ({names}), one seed."
+    header = ["training", "AUC", "won back of what pollution costs"]
+    return f"{markdown(header, lines)}\n{said}\n"
 
 
 FEATURE_FORMS = {
@@ -285,9 +286,7 @@ def suspicious() -> str:
         return UNMEASURED
     shares = sorted({row["share"] for row in found} - {0})
     clean = [row for row in found if not row["share"]]
-    head = [f"AUC, clean against {100 * share:g} % dirty" for share in shares]
-    lines = ["| statistic of the scores | " + " | ".join(head) + " |"]
-    lines.append("| --- |" + " ---: |" * len(shares))
+    lines = []
     for key, title in STATISTICS.items():
         cells = [title]
         for share in shares:
@@ -295,8 +294,7 @@ def suspicious() -> str:
             values = [row["statistics"][key] for row in (*clean, *dirty)]
             truth = np.repeat([0, 1], [len(clean), len(dirty)])
             cells.append(f"{100 * roc_auc_score(truth, values):.0f} %")
-        lines.append("| " + " | ".join(cells) + " |")
-    lines.append("")
+        lines.append(cells)
     parts = []
     for share in shares:
         dirty = [row for row in found if row["share"] == share]
@@ -305,8 +303,10 @@ def suspicious() -> str:
             f"with {100 * share:g} % anomalies {top:.1f} of the ten are anomalous, where "
             f"{expected:.1f} would be by chance"
         )
-    lines.append(f"{len(clean)} tables. In the mean over tables, {'; '.join(parts)}.")
-    return "\n".join(lines) + "\n"
+    header = ["statistic of the scores"]
+    header += [f"AUC, clean against {100 * share:g} % dirty" for share in shares]
+    said = f"{len(clean)} tables. In the mean over tables, {'; '.join(parts)}."
+    return f"{markdown(header, lines)}\n{said}\n"
 
 
 def _mean(measured: list[dict[str, Any]], key: str) -> str:

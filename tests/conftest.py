@@ -58,14 +58,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (place.get(item.path.stem, len(place)), -slow[item.path]))
 
 
-@pytest.fixture(autouse=True)
-def _own_limit_of_pixels(monkeypatch):
-    """Keep the limit that a test sets on the pixels of an image from the tests after it."""
-    from PIL import Image
-
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-
-
 @pytest.fixture(scope="session")
 def digits():
     """1,797 real digits of 8×8 pixels as uint8 images, and which digit each shows."""

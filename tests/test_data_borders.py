@@ -135,6 +135,18 @@ def test_too_many_files(folder, monkeypatch):
         load_dataset(folder)
 
 
+def test_a_folder_that_goes_away_meanwhile_is_one_sentence(folder, monkeypatch):
+    (folder / "below").mkdir()
+    listed = os.scandir
+
+    def gone(path):
+        return listed(f"{path}/gone" if str(path).endswith("below") else path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    with pytest.raises(DataError, match=r"folder .*below cannot be read: No such file"):
+        load_dataset(folder, progress=False)
+
+
 def test_encrypted_zips_are_one_sentence(folder, tmp_path):
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w") as archive:

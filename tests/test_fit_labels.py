@@ -64,6 +64,23 @@ def test_each_class_gets_a_sphere(photos, tmp_path, capsys):
     ("arguments", "said"),
     [
         (("good", "--anomalies", "bad", "--method", "deep-svdd"), "use the method deep-sad, hsc"),
+        (
+            (
+                "all",
+                "--normal",
+                "two",
+                "--normal",
+                "three",
+                "--by-class",
+                "--method",
+                "knn",
+                "--anomalies",
+                "bad",
+            ),
+            "learns from normal images alone",
+        ),
+        (("nowhere", "--anomalies", "bad", "--method", "auto"), "The method auto compares methods"),
+        (("nowhere", "--anomalies", "bad", "--method", "kde"), "learns from normal images alone"),
         (("good", "--anomalies", "nowhere"), "nowhere"),
         (("good", "--by-class"), "name several, such as --normal"),
         (

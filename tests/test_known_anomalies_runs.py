@@ -57,6 +57,9 @@ def test_runs_with_other_anomalies_are_told_apart():
     ]
     number = spec(anomalies={"classes": [5], "share": 0.1})
     assert number.identity == asked[2].identity
+    assert spec(anomalies=None).identity == asked[0].identity
+    both, again = (spec(anomalies={"classes": c, "share": 0.1}) for c in ([7, "5"], ["5", "7", 5]))
+    assert both.identity == again.identity
     assert "anomalies" not in baseline_of(asked[1]).params
     choice = RunChoice(dataset="digits-8x8", normal=("3",), anomalies=("5",), **QUICK)
     assert "anomalies" not in choice.spec().params  # Deep SVDD learns from none
@@ -185,6 +188,11 @@ def test_the_studio_shows_images_of_any_folder_to_a_method_that_learns(studio, v
     assert page.inner_text("h1") == "Deep SAD, shown other images (textures)"
     assert "others=textures-" in page.get_attribute(".crumb a", "href")
     assert shown_to(studio, page) == {"source": str(studio.data / "textures")}
+    # No class can be offered for a small sweep either, and it is said why.
+    page.goto(f"{studio.address}/experiments")
+    page.select_option("#sweep select[name=images]", label="broken")
+    page.wait_for_selector("#sweep [role=alert]:has-text('broken cannot be read')")
+    assert page.inner_text("#sweep select[name=images] option:checked") != "broken"
 
 
 def test_images_that_are_brought_are_known_anomalies_too(studio, visit, tmp_path):

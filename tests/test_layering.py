@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "storage": {"errors"},
     "atomic": {"errors", "parsing", "safe_text"},
     "durations": set(),
+    "lazy_names": set(),
     "natural_sort": set(),
     "parsing": {"safe_text"},
     "resources": set(),
@@ -89,14 +90,15 @@ ROOMS_BEFORE_CLI = set(MAY_IMPORT)
 MAY_IMPORT["cli"] = ROOMS_BEFORE_CLI
 # Small tools that every room above may use.
 TOOLS = {
-    "atomic", "durations", "natural_sort", "parsing", "resources", "safe_text", "validation",
+    "atomic", "durations", "lazy_names", "natural_sort", "parsing", "resources", "safe_text",
+    "validation",
 }  # fmt: skip
 for _room in (
     ROOMS_BEFORE_CLI - TOOLS - {"_version", "errors", "fingerprint", "safe_text", "versions"}
 ):
     MAY_IMPORT[_room] |= TOOLS
 MAY_IMPORT["__main__"] = {"cli"}
-MAY_IMPORT["__init__"] = {"_version", "data", "detectors", "workflows.choose"}
+MAY_IMPORT["__init__"] = {"_version", "lazy_names", "data", "detectors", "workflows.choose"}
 
 NO_CIRCLES = ("detectors", "scoring")
 TORCH_FREE = (

@@ -296,22 +296,31 @@ def test_a_zip_of_classes_becomes_an_archive_that_training_reads(tmp_path):
         ({"a/1.png": png(), "b/1.png": png()}, {"pixels": 50}, "too large"),
     ],
 )
-def test_uploads_are_limited_and_the_message_says_so(tmp_path, monkeypatch, files, limits, message):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+def test_uploads_are_limited_and_the_message_says_so(tmp_path, files, limits, message):
     path = packed(tmp_path / "x.zip", files)
     with pytest.raises(DataError, match=message):
         keep_zip(path, tmp_path / "in", "x", Limits(**limits))
     assert not (tmp_path / "in").exists() or not list((tmp_path / "in").iterdir())
 
 
-def test_one_image_takes_the_shape_of_the_training_images(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+def test_one_image_takes_the_shape_of_the_training_images():
     assert one_image(png(), (28, 28, 1)).shape == (28, 28, 1)
     assert one_image(png(), (8, 8, 3)).shape == (8, 8, 3)
     with pytest.raises(DataError, match="no image"):
         one_image(b"GIF89a", (8, 8, 1))
     with pytest.raises(DataError, match="too large"):
         one_image(png(size=(100, 100)), (8, 8, 1), Limits(pixels=50))
+
+
+def test_the_limit_on_what_visitors_send_is_none_for_other_images(tmp_path):
+    before = Image.MAX_IMAGE_PIXELS
+    path = packed(tmp_path / "x.zip", {"a/1.png": png(), "b/1.png": png()})
+    with pytest.raises(DataError, match="more than the 50 allowed"):
+        keep_zip(path, tmp_path / "in", "x", Limits(pixels=50))
+    with pytest.raises(DataError, match="more than the 50 allowed"):
+        one_image(png(), (8, 8, 1), Limits(pixels=50))
+    assert before == Image.MAX_IMAGE_PIXELS
+    assert load_dataset(path, progress=False).images.shape[0] == 2
 
 
 def test_a_drawing_is_centred():

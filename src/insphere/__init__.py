@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from insphere._version import __version__
+from insphere.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from insphere.data import ImageSet, OneClassSplit, ReadOptions, load_dataset
@@ -39,24 +39,15 @@ if "torch" not in sys.modules:
 
 # Imported at first use, so that `import insphere` is fast.
 _HOME = {
-    "DeepSAD": ("insphere.detectors", "DeepSAD"),
-    "DeepSVDD": ("insphere.detectors", "DeepSVDD"),
-    "FeaturePatchSVDD": ("insphere.detectors", "FeaturePatchSVDD"),
-    "ImageSet": ("insphere.data", "ImageSet"),
-    "OneClassSplit": ("insphere.data", "OneClassSplit"),
-    "ReadOptions": ("insphere.data", "ReadOptions"),
-    "choose": ("insphere.workflows.choose", "choose"),
-    "load": ("insphere.detectors", "load_detector"),
-    "load_dataset": ("insphere.data", "load_dataset"),
+    "DeepSAD": "detectors",
+    "DeepSVDD": "detectors",
+    "FeaturePatchSVDD": "detectors",
+    "ImageSet": "data",
+    "OneClassSplit": "data",
+    "ReadOptions": "data",
+    "choose": "workflows.choose",
+    "load": "detectors:load_detector",
+    "load_dataset": "data",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOME[name]
-    return getattr(import_module(module), attribute)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _HOME.get)

@@ -40,7 +40,7 @@ class Mistake:
     @property
     def name(self) -> str:
         """The place as ``methods.0.name``; empty for the whole."""
-        return ".".join(map(str, self.place))
+        return ".".join(map(_key, self.place))
 
     @property
     def shown(self) -> str:
@@ -98,6 +98,12 @@ def sentence(
 
 def _ended(text: str) -> str:
     return text if text.endswith("?") else f"{text}."
+
+
+def _key(key: str | int) -> str:
+    """Return a key as it is, if it is one that people write."""
+    text = str(key)
+    return text if text.isprintable() and 0 < len(text) <= _SHORT.maxstring else shown(text)
 
 
 def shown(value: Any) -> str:

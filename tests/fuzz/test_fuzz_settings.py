@@ -27,6 +27,8 @@ FIT = {
     "pretrain_epochs": 0,
     "nu": 0.1,
     "false_alarm_rate": 0.05,
+    "anomalies": "others",
+    "anomaly_share": 0.1,
     "options": {"calibration": 5, "batch_size": 32},
     "out": "model",
     "report": "report.html",
@@ -39,6 +41,12 @@ SWEEP = {
     "methods": [
         {"method": "knn", "params": {"n_neighbors": 2}},
         {"method": "deep-svdd", "params": {"epochs": 1}, "grid": {"nu": [0.1, 0.2]}},
+        {
+            "method": "deep-sad",
+            "params": {"anomalies": {"classes": ["5", 6], "share": 0.1}},
+            "grid": {"eta": [1, 2]},
+        },
+        {"method": "hsc", "params": {"anomalies": {"source": "mnist-5k"}}},
     ],
     "exclude": [{"method": "knn", "seed": 1}],
 }

@@ -30,8 +30,9 @@ from insphere.studio.pages import compare, experiments, inspect, models, run
 Ask = Callable[[str], httpx.Response]
 
 QUERIES = {
-    "/compare": ("dataset", "normal", "method", "objective", "options", "recipe", "epochs",
-          "pretrain", "threshold", "seed"),
+    "/compare": ("dataset", "normal", "also", "models", "known", "others", "share", "method",
+          "objective", "options", "recipe", "epochs", "pretrain", "pretraining", "head",
+          "threshold", "seed"),
     "/experiments": ("compare", "figure", "group", "search", "state", "sort"),
     "/models": ("model",),
     "/look": ("model",),
@@ -114,3 +115,28 @@ def test_every_address_is_answered(address, studio):
             return  # nothing that a client sends
     assert answer.status_code < 500, answer.text[-2000:]
     assert "Traceback" not in answer.text
+
+
+NAMES = ['["5"]', '["3", "5"]', '["5", "5", 6]', '["\\ud800", "x"]', "[[", "{}", "null", "each"]
+CHOSEN = st.sampled_from(
+    [*NAMES, "all", "0.1", "nan", "-1", "mnist-5k", "digits-8x8", "breast-cancer", "/etc", "\0"]
+)
+
+
+@tries(8)
+@given(
+    given=st.dictionaries(
+        st.sampled_from(["dataset", "also", "models", "known", "others", "share"]),
+        CHOSEN | VALUES,
+    ),
+    method=st.sampled_from(["deep-sad", "knn"]),
+)
+@example(given={"known": '["5"]', "share": "0.1", "also": '["4"]'}, method="deep-sad")
+@example(given={"others": "mnist-5k", "share": "all", "models": "each"}, method="hsc")
+@example(given={"dataset": "breast-cancer", "known": '["5"]', "share": "nan"}, method="knn")
+def test_compare_shows_any_choice_of_classes_and_anomalies(given, method, studio):
+    ask, identity = studio
+    values = {"dataset": "digits-8x8", "method": method} | given
+    answer = ask("/compare?" + urlencode(values, errors="replace").replace("RUN", identity))
+    assert answer.status_code == 200, answer.text[-2000:]
+    assert "What is normal?" in answer.text

@@ -125,8 +125,8 @@ def _entries(folder: str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
-    except PermissionError as error:
-        raise DataError(f"The folder {folder} may not be read: {error.strerror}.") from error
+    except OSError as error:  # not allowed, or gone meanwhile
+        raise DataError(f"The folder {folder} cannot be read: {error.strerror}.") from error
 
 
 class _FilesOnDisk:

@@ -60,17 +60,24 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in (*wanted, "JPEG2000", "TGA", "HEIF") if name in Image.OPEN)
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(data: bytes, most: int | None = None) -> Image.Image:
     """Read the header of an image; its pixels are decoded when they are first used.
 
     If its metadata cannot be read, it is read without them.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    most : int, optional
+        Number of pixels that it may have; by default ``PIL.Image.MAX_IMAGE_PIXELS``.
 
     Raises
     ------
     OSError
         If it is no image.
     PIL.Image.DecompressionBombError
-        If it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+        If it has more pixels.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=_formats())
@@ -79,7 +86,7 @@ def open_image(data: bytes) -> Image.Image:
         if plain is None or len(plain) == len(data):
             raise
         image = Image.open(io.BytesIO(plain), formats=_formats())
-    limit = Image.MAX_IMAGE_PIXELS
+    limit = Image.MAX_IMAGE_PIXELS if most is None else most
     if limit is not None and image.width * image.height > limit:
         raise Image.DecompressionBombError(
             f"{image.width}×{image.height} pixels are more than the {limit} allowed"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from insphere.detectors.method_table import METHODS
+from insphere.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from insphere.detectors.base.estimator import OneClassDetector as OneClassDetector
@@ -77,13 +77,9 @@ _OTHERS = {
 __all__ = sorted([*_OTHERS, *(entry.class_name for entry in METHODS.values())])
 
 
-def __getattr__(name: str) -> Any:
-    modules = {entry.class_name: entry.module for entry in METHODS.values()}
-    modules |= {other: f"{__name__}.{module}" for other, module in _OTHERS.items()}
-    if name not in modules:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(modules[name]), name)
+def _place_of(name: str) -> str | None:
+    places = {entry.class_name: entry.place for entry in METHODS.values()}
+    return (places | _OTHERS).get(name)
 
 
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _place_of)

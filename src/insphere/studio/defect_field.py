@@ -35,20 +35,14 @@ class DefectField:
         self._n_refused = 0
 
     def build(self) -> None:
-        """Build the field, which is not shown yet."""
-        self._box = numbered_card(
+        """Build the field."""
+        with numbered_card(
             2, "Photos of defects, if you have any",
             "A detector can learn from them, or be tested with them. They are never among the good "
             "ones. Without any, go on below.",
-        )  # fmt: skip
-        with self._box:
+        ):  # fmt: skip
             photo_field(self.ticket, "photos of defects", self._arrived, "defect-")
             self.told()
-        self._box.set_visibility(False)
-
-    def show(self, shown: bool) -> None:
-        """Show the field, or hide it."""
-        self._box.set_visibility(shown)
 
     @ui.refreshable_method
     def told(self) -> None:

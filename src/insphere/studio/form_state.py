@@ -92,7 +92,7 @@ class FormState:
             classes = list(self.pictures)
             digits = classes[:4] == ["0", "1", "2", "3"]
             self.normal = classes[3] if digits else min(classes, key=goodness)
-        self.also = [name for name in self.also if name in self.pictures and name != self.normal]
+        self.also = [name for name in self.pictures if name in self.also and name != self.normal]
         self.drop_normals()
 
     @property
@@ -102,7 +102,7 @@ class FormState:
 
     def drop_normals(self) -> None:
         """Leave out of the known anomalies what is normal, or is no class."""
-        self.known.classes = [one for one in self.known.classes if one in self.anomalous]
+        self.known.fit_to(self.source.dataset, self.anomalous)
 
     @property
     def normals(self) -> tuple[str, ...]:

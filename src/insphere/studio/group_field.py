@@ -45,25 +45,19 @@ class GroupField:
         self._problem = ""
 
     def build(self) -> None:
-        """Build the field, which is not shown yet."""
-        self._box = numbered_card(
+        """Build the field."""
+        with numbered_card(
             3, "Groups of photos, if you know them",
             "A table (CSV) can say from which shift, camera or product each photo is: one column "
             "with the names of the files, and one with the group. False alarms are then counted "
             "for each group apart. Without one, go on below.",
-        )  # fmt: skip
-        with self._box:
+        ):  # fmt: skip
             with ui.element("div").props('data-test="group-table"'):
                 self._uploader = upload_widget.drop(
                     ",".join(SUFFIXES), "Drop a CSV file here, or choose one", self._arrived,
                     self._rejected,
                 )  # fmt: skip
             self.told()
-        self._box.set_visibility(False)
-
-    def show(self, shown: bool) -> None:
-        """Show the field, or hide it."""
-        self._box.set_visibility(shown)
 
     @property
     def groups(self) -> tuple[str, ...]:

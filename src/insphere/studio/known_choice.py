@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,6 +58,27 @@ class KnownChoice:
         self.classes, self.others, self.n_others, self.problem = [], source, 0, ""
         if source is None:
             self.take_classes([])
+
+    def take_share(self, text: str) -> None:
+        """Choose one of `SHARES`, or `ALL` of the other images; anything else is the usual one."""
+        if text == ALL and self.others is not None:
+            self.share = None
+        else:
+            self.share = next((one for one in SHARES if _share(one) == text), USUAL_SHARE)
+
+    def fit_to(self, dataset: str, classes: Iterable[str]) -> None:
+        """Leave out what is no known anomaly there: the data set itself, and all but some classes.
+
+        Parameters
+        ----------
+        dataset : str
+            The images that are trained on.
+        classes : iterable of str
+            Those of its classes that may be anomalous, in order.
+        """
+        if self.others is not None and self.others.dataset == dataset:
+            self.take_others(None)
+        self.classes = [name for name in classes if name in self.classes]
 
     async def look(self, studio: Studio, dataset: str) -> None:
         """Find out how many of the other images can be read in the form of a data set."""
@@ -117,11 +138,7 @@ def read_known(given: Mapping[str, str], sources: Sources) -> KnownChoice:
     if key := given.get("others"):
         others = sources.others()
         found.take_others(next((one for one in others if one.key == key), None))
-    share = given.get("share")
-    if share == ALL and found.others is not None:
-        found.share = None
-    else:
-        found.share = next((one for one in SHARES if _share(one) == share), USUAL_SHARE)
+    found.take_share(given.get("share", ""))
     return found
 
 

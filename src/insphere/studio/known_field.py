@@ -71,9 +71,7 @@ class KnownField:
         self.ticks.refresh()
 
     async def move(self, dataset: str, classes: Mapping[str, str]) -> None:
-        """Go on with other images that are trained on."""
-        if self.known.others is not None and self.known.others.dataset == dataset:
-            self.known.take_others(None)
+        """Go on with other images that are trained on, to which the choice was fitted."""
         self._dataset = dataset
         self.offer(classes)
         self.others.refresh()
@@ -164,7 +162,7 @@ class KnownField:
         await self.look()
 
     def _set_share(self, key: str) -> Awaitable[None] | None:
-        self.known.share = None if key == ALL else float(key)
+        self.known.take_share(key)
         return self._changed()
 
     def _open(self) -> None:

@@ -69,8 +69,7 @@ class Form:
                 "<p class=muted>Runs every selected method on every selected class with every "
                 "seed. Each selected option is measured alone, beside plain Deep SVDD.</p>"
             )
-            names = [(source.key, source.title) for source in self.sources]
-            controls.select("Images", names, self.source.key, self._source)
+            self.images()
             self.normal_classes()
             radio = Radio("What is normal in a run", "alone", self._take_together)
             radio.add("alone", "Each class by itself", "a run for each; all others are anomalous")
@@ -94,6 +93,12 @@ class Form:
                 self.count = html("").classes("muted").props('aria-live="polite"')
             self.result = ui.element("div")
             self._recount()
+
+    @ui.refreshable_method
+    def images(self) -> None:
+        """Show the sources."""
+        names = [(source.key, source.title) for source in self.sources]
+        controls.select("Images", names, self.source.key, self._source)
 
     @ui.refreshable_method
     def normal_classes(self) -> None:
@@ -123,9 +128,7 @@ class Form:
             self.check()
             self.studio.queue.start(self.content())
         except InsphereError as error:
-            self.result.clear()
-            with self.result:
-                message(str(error), "bad")
+            self._refuse(error)
             return
         self.studio.queue.keep_working()
         self.started()
@@ -201,7 +204,8 @@ class Form:
         )  # fmt: skip
 
     def _is_by_class(self, method: str) -> bool:
-        return self.together and self.by_class and can_be_by_class(method)
+        several = self.together and len(self.classes) > 1
+        return several and self.by_class and can_be_by_class(method)
 
     def _offered(self) -> list[str]:
         learners = [one for one, needs in learning_methods().items() if not needs]
@@ -216,14 +220,18 @@ class Form:
         """Return the classes that are known anomalies, and normal in some runs."""
         return [name for name in self.known.classes if name in self.classes]
 
-    def _recount(self) -> None:
-        """Show the number of runs, and enable the button if they can be started."""
+    def n_runs(self) -> int:
+        """Return the number of runs with these settings."""
         columns = [*self.methods, *(BASELINE for _ in self.options)]
         n = sum(2 if self._is_by_class(method) else 1 for method in columns)
         cells = min(len(self.classes), 1) if self.together else len(self.classes)
         count = cells * n * self.seeds
         learners = self.methods & set(learning_methods())
-        count -= len(learners) * len(self._normal_and_known()) * self.seeds
+        return count - len(learners) * len(self._normal_and_known()) * self.seeds
+
+    def _recount(self) -> None:
+        """Show the number of runs, and enable the button if they can be started."""
+        count = self.n_runs()
         said = f"{count} runs"
         if count > MOST:
             said += f". For more than {MOST}, use the command line."
@@ -238,9 +246,15 @@ class Form:
     # ------------------------------------------------------------------ what happens
 
     async def _source(self, key: str) -> None:
-        self.source = self.studio.sources.get(key)
-        self.classes = set(class_names(self.source.dataset))
-        self.known.classes = []
+        try:
+            source = self.studio.sources.get(key)
+            self.classes = set(class_names(source.dataset))
+        except InsphereError as error:  # the images before stay
+            self.images.refresh()
+            self._refuse(error)
+            return
+        self.source = source
+        self.known.fit_to(self.source.dataset, ())
         self.normal_classes.refresh()
         await self.known_field.move(self.source.dataset, self._anomalous())
 
@@ -261,6 +275,11 @@ class Form:
 
     def _number(self, name: str, value: int | None) -> None:
         self._set(name, (value or 1) if name == "seeds" else value)
+
+    def _refuse(self, error: InsphereError) -> None:
+        self.result.clear()
+        with self.result:
+            message(str(error), "bad")
 
     def _tick(self, selected: set[str], name: str, ticked: bool) -> None:
         if ticked:

@@ -13,7 +13,7 @@ from insphere.errors import InsphereError
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import message
 from insphere.studio.image_sources import Source
-from insphere.studio.uploads import keep_zip
+from insphere.studio.uploads import keep_new, keep_zip
 from insphere.web.uploads import LIMITS
 
 
@@ -21,7 +21,7 @@ def drop_zip(
     studio: Studio,
     then: Callable[[Source], Awaitable[None] | None],
     *,
-    keep: Callable[[Path, Path, str], Path] = keep_zip,
+    only_scored: bool = False,
 ) -> None:
     """Add a field for a zip of images. `then` is called with the new source.
 
@@ -31,10 +31,10 @@ def drop_zip(
         Whose folder of uploads is used.
     then : callable
         What is done with the images.
-    keep : callable
-        Checks and keeps the zip: `keep_zip` for classes to choose from, `keep_new` for images that
-        are only scored.
+    only_scored : bool
+        Whether the images are only scored: they need no classes, and are not offered as a source.
     """
+    keep = keep_new if only_scored else keep_zip
     result = ui.element("div").props('aria-live="polite"')
 
     async def arrived(event: events.UploadEventArguments) -> None:
@@ -45,9 +45,9 @@ def drop_zip(
         try:
             path = await _kept(studio, event.file, keep)
             source = (
-                studio.sources.get(str(path))
-                if keep is keep_zip
-                else Source(path.stem, str(path), path.stem, "uploaded")
+                Source(path.stem, str(path), path.stem, "uploaded")
+                if only_scored
+                else studio.sources.get(str(path))
             )
         except InsphereError as error:
             result.clear()

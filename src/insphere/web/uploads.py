@@ -73,9 +73,9 @@ def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMI
     DataError
         If it is not an image, or too large.
     """
-    Image.MAX_IMAGE_PIXELS = limits.pixels
     try:
-        return image_to_array(open_image(content), size=shape[:2], channels=shape[2])
+        image = open_image(content, limits.pixels)
+        return image_to_array(image, size=shape[:2], channels=shape[2])
     except Image.DecompressionBombError as error:
         raise DataError(f"The image is too large: {error}.") from error
     except (OSError, ValueError, SyntaxError, MemoryError) as error:
@@ -92,7 +92,6 @@ def check_zip(file: Path | IO[bytes], limits: Limits = LIMITS) -> None:
     DataError
         If it is not a zip, encrypted, without images, or exceeds a limit.
     """
-    Image.MAX_IMAGE_PIXELS = limits.pixels
     if isinstance(file, Path) and file.stat().st_size > limits.bytes:
         raise DataError(f"The file is larger than {limits.bytes // 1_000_000} MB.")
     try:
@@ -146,7 +145,7 @@ def headers(
                 continue
             try:
                 content = archive.read(member)
-                image = open_image(content)
+                image = open_image(content, limits.pixels)
             except Image.DecompressionBombError as error:
                 raise DataError(f"{member.filename[:80]} is too large: {error}.") from error
             except (OSError, ValueError, SyntaxError, EOFError, RuntimeError, zlib.error,

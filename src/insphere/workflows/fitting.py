@@ -31,7 +31,7 @@ from insphere.workflows.group_by import groups_of
 from insphere.workflows.group_table import one_group
 from insphere.workflows.provenance import trained_on
 from insphere.workflows.time_to_fit import seconds_to_fit
-from insphere.workflows.training_labels import labelled_samples
+from insphere.workflows.training_labels import check_labels, labelled_samples
 
 _LONG = {"epochs", "train_steps", "members"}  # options of methods that train for long
 FEWEST = 8
@@ -138,6 +138,7 @@ def fit_source(
     asked = "method" in config.model_fields_set
     if not asked:
         config = config.model_copy(update={"method": _usual_method(config, kind)})
+    check_labels(config)
     auto = config.method == AUTO
     if not auto:
         config.detector()  # report an unknown method or option before reading any image
@@ -159,6 +160,7 @@ def fit_source(
         config = config.model_copy(
             update={"method": best.method, "options": best.params | config.options}
         )
+        check_labels(config)
     detector = config.detector(checkpoint_dir=checkpoints, callbacks=callbacks)
     n = len(training_index(images))
     plan = detector.planned_calibration(n, training_groups(images))
@@ -173,8 +175,7 @@ def fit_source(
     if config.anomalies is not None:
         used = np.concatenate([index, _tested(data, config, normal, held_out)])
     known = labelled_samples(
-        images, classes, config, detector,
-        data=data, used=used, strata=strata, progress=progress,
+        images, classes, config, data=data, used=used, strata=strata, progress=progress,
     )  # fmt: skip
     started = time.perf_counter()
     detector.fit(known.X, known.y, groups=known.groups, strata=known.strata)

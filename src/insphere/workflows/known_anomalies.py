@@ -6,13 +6,14 @@ read like the normal ones. None of them is an image that is tested.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from insphere.data.datasets.table import DATASETS
 from insphere.data.image_set import ImageSet, take_images
@@ -27,13 +28,24 @@ _DRAWN = 11  # a stream of random numbers of its own
 _AT_ONCE = 1024  # images that are compared at a time
 
 
+def _names(value: Any) -> Any:
+    """Return names in one order and each once; numbers are names too, as YAML reads the class 3."""
+    if not isinstance(value, list) or not all(type(name) in (str, int) for name in value):
+        return value
+    return sorted({str(name) for name in value})
+
+
+Names = Annotated[list[str], BeforeValidator(_names), Field(min_length=1)]
+
+
 class KnownAnomalies(BaseModel):
     """Anomalies that a detector is shown with their label.
 
     Parameters
     ----------
     classes : list of str, optional
-        Names of anomalous classes of the source of the normal samples.
+        Names of anomalous classes of the source of the normal samples. They are kept in one order,
+        each once.
     source : str, optional
         Any other images instead: a folder, a zip, a file, the name of a data set, or a table of
         reviews (`insphere.workflows.refitting.read_reviews`). Its classes do not count.
@@ -44,9 +56,14 @@ class KnownAnomalies(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    classes: list[str] | None = Field(default=None, min_length=1)
+    classes: Names | None = None
     source: str | None = Field(default=None, min_length=1)
     share: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_a_source(cls, value: Any) -> Any:
+        return {"source": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:
@@ -89,10 +106,8 @@ def draw_anomalies(
         return np.arange(n)
     count = max(1, round(n_normal * share / (1 - share)))
     if count > n:
-        most = int(1000 * n / (n + n_normal)) / 1000
-        raise DataError(
-            f"{what}, of the {count} that a share of {share:g} takes: at most {most} is possible."
-        )
+        most = f": at most {_rounded_down(n / (n + n_normal)):g} is possible" if n else ""
+        raise DataError(f"{what}, of the {count:,} that a share of {share:g} takes{most}.")
     rng = np.random.default_rng((seed, _DRAWN))
     return np.sort(rng.choice(n, count, replace=False))
 
@@ -231,6 +246,12 @@ def joined(good: NDArray[Any], bad: NDArray[Any]) -> tuple[NDArray[Any], NDArray
     """Return normal and anomalous images as `fit` takes them, with their labels 0 and -1."""
     labels = np.repeat(np.array([0, -1]), [len(good), len(bad)])
     return np.concatenate([good, bad]), labels
+
+
+def _rounded_down(share: float) -> float:
+    """Round to three digits, but never up."""
+    scale = 10.0 ** (2 - math.floor(math.log10(share)))
+    return math.floor(share * scale) / scale
 
 
 def _reviewed(source: str, asked: ReadOptions, progress: bool | None) -> ImageSet | None:

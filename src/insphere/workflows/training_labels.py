@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
 from insphere.data.sample_set import SampleSet
-from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.registry import method_card
 from insphere.errors import SpecError
-from insphere.workflows.fit_config import FitConfig
-from insphere.workflows.known_anomalies import joined, other_images
+from insphere.workflows.fit_config import AUTO, FitConfig
+from insphere.workflows.known_anomalies import check_anomalies, joined, other_images
+
+_LEARNERS = "the method deep-sad, hsc or fcdd-labelled"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +45,43 @@ class Labelled:
     strata: NDArray[np.str_] | None = None
 
 
+def check_labels(config: FitConfig) -> None:
+    """Refuse labels that the method cannot use, or that are not there, before anything is read.
+
+    Raises
+    ------
+    SpecError
+        If the method cannot use them.
+    DataError
+        If there is no such source of anomalies.
+    """
+    if config.method == AUTO:
+        if config.anomalies is not None:
+            raise SpecError(
+                "The method auto compares methods that learn from normal images alone: leave out "
+                f"the anomalies, or use {_LEARNERS}."
+            )
+        return
+    card = method_card(config.method)
+    if config.by_class and not card.takes_classes:
+        raise SpecError(
+            f"{card.title} knows one normal class only: leave out by-class, or use the method "
+            "deep-svdd."
+        )
+    if config.anomalies is None:
+        return
+    if not card.takes_anomalies:
+        raise SpecError(
+            f"{card.title} learns from normal images alone: leave out the anomalies, or use "
+            f"{_LEARNERS}."
+        )
+    check_anomalies(config.anomalies)
+
+
 def labelled_samples(
     normals: SampleSet,
     classes: NDArray[np.str_] | None,
     config: FitConfig,
-    detector: OneClassDetector,
     *,
     data: SampleSet,
     used: NDArray[np.int64],
@@ -64,8 +98,6 @@ def labelled_samples(
         The class of each in its source.
     config : FitConfig
         ``config.by_class``, ``config.anomalies`` and ``config.anomaly_share`` say what is wanted.
-    detector : OneClassDetector
-        Not fitted.
     data : SampleSet
         The whole source.
     used : ndarray of int64
@@ -79,16 +111,12 @@ def labelled_samples(
     Raises
     ------
     SpecError
-        If the method cannot use it.
+        If there is one class, where each is to get a sphere; or these are no images, where some
+        are to be anomalous.
     DataError
         If the anomalies cannot be read in the form of the normal samples.
     """
     if config.by_class:
-        if not detector.card.takes_classes:
-            raise SpecError(
-                f"{detector.card.title} knows one normal class only: leave out by-class, or use "
-                "the method deep-svdd."
-            )
         if classes is None or len(np.unique(classes)) < 2:
             raise SpecError(
                 "by-class gives each normal class a sphere of its own, but there is one normal "
@@ -97,11 +125,6 @@ def labelled_samples(
         return Labelled(normals, classes, strata=strata)
     if config.anomalies is None:
         return Labelled(normals, strata=strata)
-    if not detector.card.takes_anomalies:
-        raise SpecError(
-            f"{detector.card.title} learns from normal images alone: leave out the anomalies, or "
-            "use the method deep-sad, hsc or fcdd-labelled."
-        )
     index = training_index(normals)
     good, groups = normals.take(index), training_groups(normals)
     if not isinstance(data, ImageSet):

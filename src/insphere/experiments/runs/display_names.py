@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
+from pydantic import ValidationError
+
 from insphere.data.datasets.table import DATASETS, named_dataset
 from insphere.detectors.registry import method_title
 from insphere.errors import SpecError
@@ -20,6 +22,7 @@ from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.experiments.runs.spec import ANOMALIES, BY_CLASS
 from insphere.figures.measured import Measured
 from insphere.modalities.examples import kind_of_example
+from insphere.workflows.known_anomalies import KnownAnomalies
 
 Row = Mapping[str, Any]
 
@@ -385,13 +388,14 @@ def _in_words(key: str, value: Any) -> str:
 
 def _shown_anomalies(value: Mapping[str, Any]) -> str:
     """Write what `KnownAnomalies` says; of a value that is no such thing, what it is."""
-    share, classes, source = (value.get(name) for name in ("share", "classes", "source"))
-    many = "" if share is None else f"{100 * share:g} % "
-    if isinstance(classes, list) and share is not None:
-        return f"shown {many}anomalies ({normal_title(classes)})"
-    if isinstance(source, str):
-        return f"shown {many}other images ({dataset_title(source)})"
-    return f"{ANOMALIES} {_value(value)}"
+    try:
+        known = KnownAnomalies.model_validate(value)
+    except ValidationError:
+        return f"{ANOMALIES} {_value(value)}"
+    many = "" if known.share is None else f"{100 * known.share:g} % "
+    if known.source is not None:
+        return f"shown {many}other images ({dataset_title(known.source)})"
+    return f"shown {many}anomalies ({normal_title(known.classes or ())})"
 
 
 def _value(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -60,12 +61,12 @@ class RunSpec(BaseModel):
     def _in_one_form(cls, params: dict[str, Any]) -> dict[str, Any]:
         """Write the parameters of runs in one way, so that equal runs have the same identity."""
         found = {k: v for k, v in params.items() if k != BY_CLASS or v is not False}
-        known = found.get(ANOMALIES)
-        if isinstance(known, str):
-            found[ANOMALIES] = {"source": known}
-        if isinstance(known, dict) and isinstance(known.get("classes"), list):
-            names = [str(name) if type(name) is int else name for name in known["classes"]]
-            found[ANOMALIES] = known | {"classes": names}
+        if found.get(ANOMALIES) is None:
+            found.pop(ANOMALIES, None)
+            return found
+        with suppress(ValidationError):  # `known_anomalies` refuses it
+            known = KnownAnomalies.model_validate(found[ANOMALIES])
+            found[ANOMALIES] = known.model_dump(exclude_none=True)
         return found
 
     @property

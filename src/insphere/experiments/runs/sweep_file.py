@@ -25,6 +25,7 @@ from insphere.errors import SpecError
 from insphere.experiments.runs.display_names import normal_title, run_names, settings_key
 from insphere.experiments.runs.spec import RunSpec
 from insphere.modalities.examples import load_named
+from insphere.safe_text import shown_path
 from insphere.validation import sentence
 from insphere.workflows.fit_config import read_config
 from insphere.workflows.known_anomalies import check_anomalies
@@ -257,13 +258,16 @@ class Sweep(_Part):
         Raises
         ------
         SpecError
-            If a method does not have one of the given arguments.
+            If a method does not have one of the given arguments, or a run is to be shown anomalies
+            of a class that its data set lacks.
         DataError
             If a run is to be shown anomalies from a source that is not there.
         """
         seen: set[Any] = set()
         for run in self.runs():
             known = run.spec.known_anomalies
+            for name in () if known is None else known.classes or ():
+                self._check_class("anomalous", name, run.spec.dataset)
             if known is not None and known.source is not None and known.source not in seen:
                 check_anomalies(known.source)
                 seen.add(known.source)
@@ -293,17 +297,19 @@ class Sweep(_Part):
     def _cells(self) -> list[tuple[str, tuple[str, ...]]]:
         cells = []
         for dataset in self.datasets:
-            known = class_names(dataset)
             wanted = self.normal.get(dataset, self.normal.get(EVERY, []))
-            for classes in wanted or [[name] for name in known]:
+            for classes in wanted or [[name] for name in class_names(dataset)]:
                 for name in classes:
-                    if name not in known:
-                        raise SpecError(
-                            f"The sweep {self.name} has the normal class {name}, but the classes "
-                            f"of {dataset} are {', '.join(known)}."
-                        )
+                    self._check_class("normal", name, dataset)
                 cells.append((dataset, tuple(classes)))
         return cells
+
+    def _check_class(self, use: str, name: str, dataset: str) -> None:
+        if name not in (known := class_names(dataset)):
+            raise SpecError(
+                f"The sweep {self.name} has the {use} class {shown_path(name)}, but the classes of "
+                f"{dataset} are {', '.join(known)}."
+            )
 
     def _runs_of(
         self, dataset: str, normal: tuple[str, ...], seed: int

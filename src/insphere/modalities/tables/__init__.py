@@ -3,8 +3,9 @@
 What reads and encodes rows needs NumPy alone, so that exported models use it too.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from insphere.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from insphere.modalities.tables.frame import Frame as Frame
@@ -15,8 +16,4 @@ _PLACES = {"Frame": "frame", "TableSet": "table_set", "Tables": "kind"}
 
 __all__ = ["Frame", "TableSet", "Tables"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _PLACES.get)

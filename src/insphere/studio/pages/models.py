@@ -21,7 +21,6 @@ from insphere.studio.app_state import Studio
 from insphere.studio.frame import PATIENCE, frame, html, message, show_address
 from insphere.studio.image_sources import Source
 from insphere.studio.inspect_image import ScoredList, score_all
-from insphere.studio.uploads import keep_new
 
 SHOWN = 24
 LISTED = 20
@@ -152,7 +151,7 @@ class ModelsPage:
                     "<span>Include images that the model was trained on</span>", "display:contents"
                 )
             html("<p class=muted>Or a zip file of your own, with folders or without:</p>")
-            upload_widget.drop_zip(self.studio, partial(self._score, run), keep=keep_new)
+            upload_widget.drop_zip(self.studio, partial(self._score, run), only_scored=True)
             self.result = ui.element("div").classes("stack").props('aria-live="polite"')
         self.dialog.open()
 

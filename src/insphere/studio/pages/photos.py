@@ -89,8 +89,10 @@ class NewInspection:
             with numbered_card(1, "Photos of good parts"):
                 photo_field(self.ticket, "photos of good parts", self._arrived)
                 self.state = ui.element("div").classes("stack").props('aria-live="polite"')
-            self.defects.build()
-            self.groups.build()
+            with ui.element("div").classes("stack") as self.optional:
+                self.defects.build()
+                self.groups.build()
+            self.optional.set_visibility(False)
             self.questions = ui.element("div").classes("stack")
 
     # ------------------------------------------------------------------ what arrives
@@ -111,8 +113,7 @@ class NewInspection:
                 reasons = "; ".join(self.refused[:3])
                 message(f"{self.n_refused} files were left out: {reasons}", "bad")
             asks = len(folders) > 1 and not set(folders) <= set(self.folders)
-            for field in (self.defects, self.groups):
-                field.show(bool(self.n) and not asks)
+            self.optional.set_visibility(bool(self.n) and not asks)
             if not self.n:
                 self.questions.clear()
                 return
