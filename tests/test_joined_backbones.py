@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from insphere.detectors import FeatureKNN, PatchGaussian, PretrainedFeatures
 from insphere.detectors.model_folder import load_detector
 from insphere.errors import SpecError
+from insphere.export.graph import export_onnx, load_for_export
+from insphere.export.verify import NETWORK_TOLERANCE, compare
 from insphere.nets.backbones import load_backbone
+from insphere.runtime import Scorer
 from textures import texture
 
 BOTH = "efficientnet-lite0+efficientnet-lite2"
@@ -87,6 +90,19 @@ def test_a_saved_model_scores_alike(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         load_detector(tmp_path / "model").anomaly_score(images), detector.anomaly_score(images)
     )
+
+
+def test_an_exported_model_scores_alike(tmp_path: Path) -> None:
+    images = textures(14, 64)
+    detector = FeatureKNN(
+        backbone=BOTH, contamination=0.1, precision="float32", device="cpu", **SMALL
+    ).fit(images[:10])
+    detector.save(tmp_path / "model")
+    export_onnx(tmp_path / "model", tmp_path / "model.onnx")
+    scorer = Scorer(tmp_path / "model.onnx")
+    found = compare(scorer, load_for_export(tmp_path / "model"), images[10:])
+    assert found.changed == ()
+    assert found.largest <= NETWORK_TOLERANCE
 
 
 def test_patches_have_the_default_stages_of_each() -> None:
