@@ -36,6 +36,14 @@ def distances(F: Tensor, stored: Tensor) -> Tensor:
     return squared_distances(F, stored).clamp_min(TINY).sqrt()
 
 
+def sums_of_rows(weights: Tensor, stored: Tensor) -> Tensor:
+    """Return ``weights @ stored``, weighted sums of stored rows (M, d), for (N, M) weights.
+
+    The stored rows are transposed, as in `squared_distances`, so that a graph stores them once.
+    """
+    return (stored.T @ weights.T).T
+
+
 class Applied(nn.Module):
     """A function of a network as a module.
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from insphere.detectors.base.score_modules import distances
+from insphere.detectors.base.score_modules import distances, sums_of_rows
 from insphere.detectors.pretrained.patch_scores import Pooling
 from insphere.nets.discriminator import DiscriminatorNet
 from insphere.nets.patches import PatchSphere
@@ -53,7 +53,7 @@ class ComponentError(nn.Module):
     def forward(self, F: Tensor) -> Tensor:
         """Score vectors."""
         centered = F - self.mean
-        rest = centered - (centered @ self.components.T) @ self.components
+        rest = centered - sums_of_rows(centered @ self.components.T, self.components)
         return rest.square().sum(dim=1)
 
 

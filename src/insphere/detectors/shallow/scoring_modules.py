@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from insphere.detectors.base.score_modules import squared_distances
+from insphere.detectors.base.score_modules import squared_distances, sums_of_rows
 from insphere.nets.views import blurred
 
 LEAST_CONTRAST = 1e-6
@@ -94,8 +94,7 @@ class Projection(nn.Module):
 
     def back(self, F: Tensor) -> Tensor:
         """Return vectors (N, d) from projected ones."""
-        restored: Tensor = F @ self.components + self.mean
-        return restored
+        return sums_of_rows(F, self.components) + self.mean
 
 
 class UnitLength(nn.Module):
@@ -157,8 +156,7 @@ class KernelDensity(nn.Module):
 
     def expected(self, F: Tensor) -> Tensor:
         """Return the mean of the centres, weighted by their kernels at each vector, (N, d)."""
-        mean: Tensor = self._exponents(F).softmax(dim=1) @ self.centers
-        return mean
+        return sums_of_rows(self._exponents(F).softmax(dim=1), self.centers)
 
 
 class SupportVectors(nn.Module):
@@ -196,8 +194,7 @@ class SupportVectors(nn.Module):
         exponents = self.coefficients.clamp_min(0).log() - self.gamma * squared_distances(
             F, self.vectors
         )
-        mean: Tensor = exponents.softmax(dim=1) @ self.vectors
-        return mean
+        return sums_of_rows(exponents.softmax(dim=1), self.vectors)
 
 
 class Forest(nn.Module):
@@ -307,6 +304,6 @@ class MahalanobisMaps(nn.Module):
         """Compute the maps of a batch."""
         away = self.vectors(x) - self.projection.mean
         inside = away @ self.projection.components.T
-        weighed = (inside / self.deviation**2) @ self.projection.components
+        weighed = sums_of_rows(inside / self.deviation**2, self.projection.components)
         added: Tensor = (away * weighed).unflatten(1, self.shape).sum(dim=3).clamp_min(0).float()
         return added
