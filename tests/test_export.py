@@ -263,6 +263,36 @@ def test_every_method_scores_alike_in_onnx(method, digits, fitted_once, tmp_path
     assert found.equal, found
 
 
+@pytest.mark.parametrize(
+    "method", ["knn", "kde", "oc-svm", pytest.param("mahalanobis", marks=pytest.mark.slow)]
+)
+def test_a_map_stores_no_vectors_of_its_own(method, digits, tmp_path):
+    images = digits[0][::2].repeat(4, axis=1).repeat(4, axis=2)  # small values are folded otherwise
+    build_detector(method, {"false_alarm_rate": RATE}, seed=0).fit(images).save(tmp_path / "m")
+    sizes = []
+    for maps in (True, False):
+        path = export_onnx(tmp_path / "m", tmp_path / f"{maps}.onnx", maps=maps).path
+        stored = [onnx.numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer]
+        sizes.append(sum(one.nbytes for one in stored))
+        large = [one for one in stored if one.size > 8]
+        for place, one in enumerate(large):
+            for other in large[:place]:
+                assert not np.array_equal(one, other)
+                assert not np.array_equal(one, other.T)
+    assert sizes[0] < 1.02 * sizes[1]
+
+
+@pytest.mark.parametrize("method", ["mahalanobis", pytest.param("knn", marks=pytest.mark.slow)])
+def test_a_detector_of_several_classes_is_exported(method, digits, tmp_path):
+    images, labels = digits
+    known = labels < 3
+    detector = build_detector(method, {"false_alarm_rate": RATE}, seed=0)
+    detector.fit(images[known], labels[known]).save(tmp_path / "m")
+    export_onnx(tmp_path / "m", tmp_path / "m.onnx")
+    found = compare(Scorer(tmp_path / "m.onnx"), load_for_export(tmp_path / "m"), images)
+    assert found.equal, found
+
+
 @pytest.mark.slow
 def test_members_of_a_combination_are_exported_in_float32(digits, tmp_path):
     params = FEW_LAYERS | {"resolution": 32, "cache": False, "precision": "bfloat16"}

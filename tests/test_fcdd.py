@@ -1,6 +1,7 @@
 """FCDD with anomalies: the losses of the paper, and maps that masks improve."""
 
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from insphere.detectors import ConvolutionalSVDD, LabelledFCDD
 from insphere.errors import DataError
 from insphere.nets import EncoderSpec
 from insphere.nets.convolutional_sphere import spread_over
+from insphere.training.batch import Batch
+from insphere.training.convolutional import PlaceObjective, mean_of
+from insphere.training.guard import CollapseGuard, measure
 from insphere.training.labelled_places import anomalous_images, place_losses
 
 SETTINGS = {
@@ -124,3 +128,32 @@ def test_the_threshold_uses_no_anomaly(digits):
 def test_labels_that_make_no_sense_are_refused(digits, y, why):
     with pytest.raises(DataError, match=why):
         LabelledFCDD(**SETTINGS).fit(digits[0][:20], y)
+
+
+def test_an_epoch_keeps_no_representations_of_places_and_measures_all():
+    """Those of an epoch of 100,000 small images would take half a gigabyte."""
+    torch.manual_seed(0)
+    center = torch.randn(3, 2, 2)
+    guard = CollapseGuard()
+    guard.begin(torch.randn(20, 3) + 2, torch.rand(20))
+    objective = PlaceObjective(torch.nn.Identity(), center, guard, nu=0.25)
+    batches = [torch.randn(n, 3, 2, 2) + 2 for n in (5, 4, 1)]
+    labels = [torch.zeros(5), torch.tensor([0.0, -1, 0, 0]), torch.full((1,), -1.0)]
+    for x, y in zip(batches, labels, strict=True):
+        objective(Batch(x, y))
+    z = torch.cat(batches)[torch.cat(labels) >= 0]
+    gone = [weakref.ref(batches.pop()) for _ in range(len(batches))]
+    del x
+    assert [ref() for ref in gone] == [None] * 3
+    distances = (z - center).square().sum(dim=1).flatten()
+    found = objective.end_epoch(0)
+    assert found["radius"] == pytest.approx(float(distances.kthvalue(24).values.sqrt()))
+    assert found["outside"] == 0.25
+    wanted = measure(z.movedim(1, -1).flatten(0, 2), distances)
+    assert found == pytest.approx(found | wanted)
+    assert objective._places.moments.count == 0  # the next epoch begins
+
+
+def test_the_centre_is_the_mean_of_all_places_of_normal_images():
+    batches = [torch.randn(n, 3, 2, 2) for n in (5, 0, 4)]
+    torch.testing.assert_close(mean_of(batches), torch.cat(batches).mean(dim=0))

@@ -353,6 +353,57 @@ def test_components_of_few_long_rows_need_no_copy(
     np.testing.assert_allclose(scores[1], scores[0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.5, 0.95, 1 - 1e-9])
+def test_components_of_blocks_are_those_of_all_rows(share: float) -> None:
+    rng = np.random.default_rng(0)
+    F = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 12)) * 5 + rng.normal(size=(300, 12)) + 1e4
+    expected = PCA(share, svd_solver="full").fit(F)
+    mean, components = principal_components.from_blocks(iter(np.split(F, [1, 20, 130])), share)
+    np.testing.assert_allclose(mean, expected.mean_)
+    np.testing.assert_allclose(components, expected.components_, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("cls", "changes"),
+    [
+        (MahalanobisDetector, {}),
+        (KDEDetector, {"preprocess": "gcn", "exact_rows": 100}),
+        (OCSVMDetector, {}),
+        (IsolationForestDetector, {}),
+        (KNNDetector, {"exact_rows": 100}),
+        (KNNDetector, {}),
+    ],
+)
+def test_pixels_of_many_images_are_never_all_in_memory(
+    cls: type[OneClassDetector], changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a million images of 28×28 they would take 5 GB in float64."""
+    shapes = np.random.default_rng(0).integers(0, 120, (4, 6, 5, 1))
+    noise = np.random.default_rng(1).integers(0, 100, (300, 6, 5, 1))
+    images = (shapes[np.arange(300) % 4] + noise).astype(np.uint8)
+    seen: list[int] = []
+    vectors = cls._vectors
+
+    def noted(self: Any, X: Any) -> Any:
+        seen.append(len(X))
+        return vectors(self, X)
+
+    scores = []
+    for large in (1 << 25, 1000):
+        principal_components.forget_components()
+        for module in (principal_components, vector_detector):
+            monkeypatch.setattr(module, "LARGE", large)
+        monkeypatch.setattr(vector_detector, "BATCH", 64)
+        monkeypatch.setattr(cls, "_vectors", noted)
+        seen.clear()
+        detector = cls(false_alarm_rate=0.1, random_state=0, **changes).fit(images)
+        scores.append(detector.anomaly_score(255 - images))
+        few = cls is KNNDetector and changes
+        if few or (cls is not KNNDetector and large == 1000):
+            assert max(seen) <= (100 if few else 64)
+    np.testing.assert_allclose(scores[1], scores[0], rtol=1e-6)
+
+
 def test_a_blur_is_that_of_scipy_and_helps_on_digits(mnist: Any) -> None:
     images, target = mnist
     three = np.flatnonzero(target == 3)

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from insphere.errors import CollapseError
 from insphere.nets import EncoderSpec
 from insphere.preprocess import Preprocessor, default_steps
+from insphere.training import moments
 from insphere.training.batch import Batch, joined
 from insphere.training.callbacks import Callback
 from insphere.training.checkpoint import read_checkpoint, write_checkpoint
@@ -365,6 +366,18 @@ def test_spread_does_not_change_when_everything_shrinks():
     z = torch.randn(100, 5, generator=torch.Generator().manual_seed(0)) + 2
     a, b = measure(z, z[:, 0]), measure(1e-3 * z, z[:, 0])
     assert a["spread"] == pytest.approx(b["spread"], rel=1e-5)
+
+
+def test_moments_are_those_of_all_rows_however_they_come(monkeypatch):
+    monkeypatch.setattr(moments, "ROWS_AT_ONCE", 7)
+    rows = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)).double() + 1e4
+    found = moments.Moments()
+    for part in (rows[:1], rows[1:1], rows[1:20], rows[20:]):
+        found.add(part)
+    assert found.count == 50
+    torch.testing.assert_close(found.mean, rows.mean(dim=0))
+    torch.testing.assert_close(found.covariance, torch.cov(rows.T, correction=0), rtol=1e-9, atol=0)
+    torch.testing.assert_close(found.variance, rows.var(dim=0, correction=0), rtol=1e-9, atol=0)
 
 
 LONG_AND_HARD = {

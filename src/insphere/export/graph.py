@@ -165,6 +165,7 @@ def to_bytes(
                 verbose=False,
             )
         assert program is not None
+        _store_once(program.model)
         model = program.model_proto
         _finish(model, float(detector.threshold_), description, card)
         content: bytes = model.SerializeToString(deterministic=True)
@@ -186,6 +187,13 @@ def to_bytes(
         )
     onnx.checker.check_model(content, full_check=True)
     return content
+
+
+def _store_once(model: Any) -> None:
+    """Let equal values, such as the vectors for a score and for its map, share one initialiser."""
+    from onnx_ir.passes.common import DeduplicateInitializersPass
+
+    DeduplicateInitializersPass(size_limit=LARGEST)(model)
 
 
 def _finish(model: Any, threshold: float, description: Description, card: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ from insphere.nets.draws import initial_weights
 from insphere.nets.spec import EncoderSpec
 from insphere.training.batch import Batch
 from insphere.training.callbacks import Callback, Record
-from insphere.training.deep_svdd import SphereSpec, first_pass
+from insphere.training.deep_svdd import SphereSpec, first_batches
 from insphere.training.device import Precision
 from insphere.training.gradients import with_gradients
 from insphere.training.guard import CollapseGuard
-from insphere.training.heads.center import Center, choose_center
+from insphere.training.heads.center import Center, away_from_zero
 from insphere.training.labelled_places import anomalous_images, place_losses
 from insphere.training.loop import PhaseRun, mixed_seed
+from insphere.training.moments import Moments, wide
 from insphere.training.objectives import Hypersphere
 from insphere.training.pretraining.pretraining import pretrain
 from insphere.training.start import place
@@ -39,7 +40,8 @@ class PlaceObjective(Hypersphere):
 
     Liznerski et al. (2021), "Explainable deep one-class classification". Images with labels have
     the losses of `insphere.training.labelled_places`. The guard treats each position of a normal
-    image like an image.
+    image like an image. The representations of all positions of an epoch would take thousands of
+    bytes an image, so that only their moments and distances are kept.
 
     Parameters
     ----------
@@ -57,6 +59,7 @@ class PlaceObjective(Hypersphere):
         self, encoder: nn.Module, center: Tensor, guard: CollapseGuard, *, nu: float
     ) -> None:
         super().__init__(encoder, Center(center), guard, nu=nu)
+        self._places = Places()
 
     def loss(self, batch: Batch) -> Tensor:
         """Return the loss of a batch of representations."""
@@ -66,17 +69,41 @@ class PlaceObjective(Hypersphere):
         return place_losses(places, batch.labels).mean()
 
     def _remember(self, batch: Batch) -> None:
-        super()._remember(normal_images(batch))
+        self._places.add(normal_images(batch).x.detach(), self.center)
 
     def end_epoch(self, epoch: int) -> dict[str, float]:
         """Record radius and share outside over all positions, and check for collapse."""
-        z = self._recall().x
-        distances = (z - self.center).square().sum(dim=1).flatten()
+        places, self._places = self._places, Places()
+        distances = places.distances
         kept = max(1, round((1 - self.nu) * len(distances)))
         self.radius.copy_(distances.kthvalue(kept).values.sqrt())
         outside = (distances > self.radius.square()).double().mean()
-        watched = self.guard.watch(of_places(z), distances)
+        watched = self.guard.watch(places.moments, distances)
         return {"radius": float(self.radius), "outside": float(outside), **watched}
+
+
+class Places:
+    """What is kept of the representations of all positions of many images.
+
+    Attributes
+    ----------
+    moments : Moments
+        Mean and covariance of the representations.
+    """
+
+    def __init__(self) -> None:
+        self.moments = Moments()
+        self._distances: list[Tensor] = []
+
+    def add(self, z: Tensor, center: Tensor) -> None:
+        """Add the representations of images, N×D×u×v, with the centre of each position."""
+        self.moments.add(z.movedim(1, -1).flatten(0, 2))
+        self._distances.append((z - center).square().sum(dim=1).flatten())
+
+    @property
+    def distances(self) -> Tensor:
+        """The squared distance of each position of each image."""
+        return torch.cat(self._distances)
 
 
 def normal_images(batch: Batch) -> Batch:
@@ -88,9 +115,13 @@ def normal_images(batch: Batch) -> Batch:
     return Batch(batch.x[kept], *others)
 
 
-def of_places(z: Tensor) -> Tensor:
-    """Turn N×D×u×v into one row for each position of each image."""
-    return z.movedim(1, -1).flatten(0, 2)
+def mean_of(batches: Iterable[Tensor]) -> Tensor:
+    """Return the mean of the rows of all batches, which are not kept."""
+    total, count, like = torch.zeros(()), 0, torch.zeros(())
+    for like in batches:
+        total = total.to(like.device) + wide(like).sum(dim=0)
+        count += len(like)
+    return (total / count).to(like.dtype)
 
 
 @with_gradients
@@ -127,12 +158,17 @@ def train_places(
     with initial_weights(mixed_seed(seed, 2)):
         head = convolutional_head(start.encoder, spec.encoder, spec.allow_collapse)
     place(head, device, start.dtype)
-    batch = spec.recipe.train.batch_size
-    with torch.no_grad():
-        z = normal_images(first_pass(head, start.images, batch, seed, start.autocast)).x
-    center = choose_center(z)
+
+    def first() -> Iterator[Tensor]:
+        size = spec.recipe.train.batch_size
+        for batch in first_batches(head, start.images, size, seed, start.autocast):
+            yield normal_images(batch).x
+
+    center, places = away_from_zero(mean_of(first())), Places()
+    for z in first():
+        places.add(z, center)
     guard = CollapseGuard(spec.allow_collapse)
-    guard.begin(of_places(z), (z - center).square().sum(dim=1).flatten())
+    guard.begin(places.moments, places.distances)
     objective = PlaceObjective(head, center, guard, nu=spec.nu)
     parts = {"kind": "places", **spec.model_dump(mode="json")}
     history = start.history + PhaseRun(

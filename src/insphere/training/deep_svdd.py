@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -386,7 +386,6 @@ def untrained_sphere(
     return TrainedSphere(Sphere(start.preprocessor, start.encoder, head).eval())
 
 
-@torch.no_grad()
 def first_pass(
     encoder: nn.Module,
     images: TrainingImages,
@@ -396,13 +395,27 @@ def first_pass(
 ) -> Batch:
     """Return the representations of all images on the scale of the training.
 
-    The pass is made in training mode with the batches of the training. Batch-norm statistics are
-    reset and become the plain average over this pass, so that evaluation is on the same scale.
-
     Returns
     -------
     Batch
         All samples, in the order of the pass; ``x`` are their representations.
+    """
+    return joined(list(first_batches(encoder, images, batch_size, seed, autocast)))
+
+
+@torch.no_grad()
+def first_batches(
+    encoder: nn.Module,
+    images: TrainingImages,
+    batch_size: int,
+    seed: int,
+    autocast: torch.dtype | None,
+) -> Iterator[Batch]:
+    """Yield the representations of all images on the scale of the training, batch by batch.
+
+    The pass is made in training mode with the batches of the training. Batch-norm statistics are
+    reset and become the plain average over this pass, so that evaluation is on the same scale.
+    Every pass with the same arguments gives the same.
     """
     norms = [m for m in encoder.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momentum = [norm.momentum for norm in norms]
@@ -411,12 +424,13 @@ def first_pass(
         norm.momentum = None
     encoder.train()
     device = next(encoder.parameters()).device
-    with seeded(seed) as generator, torch.autocast(device.type, autocast, autocast is not None):
-        batches = images.batches(batch_size, generator)
-        represented = joined([batch.with_x(jointly(encoder, batch.x)) for batch in batches])
+    with seeded(seed) as generator:
+        for batch in images.batches(batch_size, generator):
+            with torch.autocast(device.type, autocast, autocast is not None):
+                represented = batch.with_x(jointly(encoder, batch.x))
+            yield represented
     for norm, value in zip(norms, momentum, strict=True):
         norm.momentum = value
-    return represented
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from insphere.errors import CollapseError
+from insphere.training.moments import Moments, moments_of
 
 SMALLEST_SPREAD = 1e-4
 SMALLEST_SHARE_OF_START = 1e-3
@@ -54,17 +55,18 @@ class CollapseGuard:
         """Take over what `notes` returned."""
         self.start, self.findings, self.last = notes["start"], notes["findings"], notes["last"]
 
-    def begin(self, z: Tensor, distances: Tensor) -> None:
-        """Measure the start, with which later epochs are compared."""
+    def begin(self, z: Tensor | Moments, distances: Tensor) -> None:
+        """Measure the start, with which later epochs are compared; see `watch`."""
         self.start = self._measure(z, distances)
 
-    def watch(self, z: Tensor, distances: Tensor) -> dict[str, float]:
+    def watch(self, z: Tensor | Moments, distances: Tensor) -> dict[str, float]:
         """Measure an epoch and stop training if the network has collapsed.
 
         Parameters
         ----------
-        z : Tensor, shape (N, rep_dim)
-            Representations of the training normals.
+        z : Tensor, shape (N, rep_dim), or Moments
+            Representations of the training normals, or their mean and covariance where they are
+            too many to be kept.
         distances : Tensor, shape (N,)
             Their squared distances to the centre.
 
@@ -88,10 +90,11 @@ class CollapseGuard:
                 self.findings.append(finding)
         return now
 
-    def _measure(self, z: Tensor, distances: Tensor) -> dict[str, float]:
-        measured = measure(z, distances)
+    def _measure(self, z: Tensor | Moments, distances: Tensor) -> dict[str, float]:
+        moments = moments_of(z) if isinstance(z, Tensor) else z
+        measured = measure(moments, distances)
         if self.whitened:
-            measured["spread"] = float(z.float().var(dim=0, correction=0).mean().sqrt())
+            measured["spread"] = float(moments.variance.mean().sqrt())
         return measured
 
     @property
@@ -133,8 +136,13 @@ class CollapseGuard:
         return found
 
 
-def measure(z: Tensor, distances: Tensor) -> dict[str, float]:
+def measure(z: Tensor | Moments, distances: Tensor) -> dict[str, float]:
     """Measure how much the representations still depend on the image.
+
+    Parameters
+    ----------
+    z, distances
+        As in `CollapseGuard.watch`.
 
     Returns
     -------
@@ -146,12 +154,10 @@ def measure(z: Tensor, distances: Tensor) -> dict[str, float]:
         Vetterli 2007); ``dead_units``: share of dimensions that vary a thousand times less than
         the most varied one.
     """
-    z = z.double() if z.device.type != "mps" else z
-    mean = z.mean(dim=0)
-    centered = z - mean
-    variance = centered.square().mean(dim=0)
-    spread = variance.sum().sqrt() / mean.norm().clamp_min(1e-30)
-    eigenvalues = torch.linalg.eigvalsh((centered.T @ centered / len(z)).cpu()).clamp_min(0)
+    moments = moments_of(z) if isinstance(z, Tensor) else z
+    variance = moments.variance
+    spread = variance.sum().sqrt() / moments.mean.norm().clamp_min(1e-30)
+    eigenvalues = torch.linalg.eigvalsh(moments.covariance.cpu()).clamp_min(0)
     shares = eigenvalues / eigenvalues.sum().clamp_min(1e-300)
     entropy = -torch.special.xlogy(shares, shares).sum()
     deviation = variance.sqrt()

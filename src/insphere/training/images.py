@@ -16,6 +16,7 @@ from insphere.training.batch import Batch
 from insphere.training.training_set import KNOWN, TrainingSet, as_training_set
 
 PREPARED_BYTES = 2 << 30
+PREPARED_AT_ONCE = 1024
 LARGE_IMAGE = 1 << 20  # bytes as float32, from which on an image is prepared when it is needed
 
 
@@ -75,8 +76,7 @@ class TrainingImages:
         self._prepared: Tensor | None = None
         large = 4 * images[:1].size > LARGE_IMAGE
         if images.size * 4 <= memory and not large:
-            parts = [self.prepare(images[s : s + 1024]) for s in range(0, len(images), 1024)]
-            self._prepared = torch.cat([_channels_last_storage(part) for part in parts])
+            self._prepared = self._all_prepared(images)
 
     def __len__(self) -> int:
         return len(self._raw)
@@ -91,6 +91,16 @@ class TrainingImages:
         """Preprocess raw samples into one batch."""
         out: Tensor = self._preprocessor(to_batch(raw, self._device))
         return out
+
+    def _all_prepared(self, images: NDArray[Any]) -> Tensor:
+        """Return all samples, channels last, in one tensor that is filled part by part."""
+        whole = torch.empty(0)
+        for start in range(0, len(images), PREPARED_AT_ONCE):
+            part = _channels_last_storage(self.prepare(images[start : start + PREPARED_AT_ONCE]))
+            if not start:
+                whole = part.new_empty((len(images), *part.shape[1:]))
+            whole[start : start + len(part)] = part
+        return whole
 
     def take(self, index: Tensor) -> Batch:
         """Return the samples at `index` (on the CPU, int64) as one batch."""

@@ -248,6 +248,7 @@ class ByClass(OneClassDetector):
             prefix = f"class{place}/"
             own = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
             member = copy.copy(self)
+            member.members_ = []
             member._set_learned(own)
             self.members_.append(member)
         self.radii_ = np.asarray(arrays[RADII])

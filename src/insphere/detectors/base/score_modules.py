@@ -21,19 +21,33 @@ LN10 = math.log(10)
 TINY = 1e-300  # keeps the gradient of a root finite at 0
 
 
-def squared_distances(F: Tensor, stored: Tensor) -> Tensor:
-    """Return the squared Euclidean distances of rows (…, N, d) to stored rows (M, d), (…, N, M).
+def as_columns(rows: NDArray[Any]) -> Tensor:
+    """Return stored rows (M, d) as columns (d, M).
+
+    Products with them, and weighted sums of them (`sums_of_columns`), need no other layout. So a
+    graph that scores with them and draws maps with them holds them once.
+    """
+    return torch.from_numpy(np.array(rows.T, order="C"))
+
+
+def sums_of_columns(weights: Tensor, columns: Tensor) -> Tensor:
+    """Return sums of stored columns (d, M) by weights (N, M), shape (N, d)."""
+    return (columns @ weights.T).T
+
+
+def squared_distances(F: Tensor, columns: Tensor) -> Tensor:
+    """Return the squared Euclidean distances of rows (…, N, d) to columns (d, M), (…, N, M).
 
     As products, because differences of all pairs would take d times the memory.
     """
-    products = F @ stored.T
+    products = F @ columns
     own = F.square().sum(dim=-1, keepdim=True)
-    return (own - 2 * products + stored.square().sum(dim=1)).clamp_min(0)
+    return (own - 2 * products + columns.square().sum(dim=0)).clamp_min(0)
 
 
 def distances(F: Tensor, stored: Tensor) -> Tensor:
     """Return the Euclidean distances of rows (…, N, d) to stored rows (M, d), (…, N, M)."""
-    return squared_distances(F, stored).clamp_min(TINY).sqrt()
+    return squared_distances(F, stored.T).clamp_min(TINY).sqrt()
 
 
 class Applied(nn.Module):

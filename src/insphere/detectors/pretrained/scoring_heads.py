@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from insphere.detectors.base.score_modules import distances
+from insphere.detectors.base.score_modules import as_columns, distances, sums_of_columns
 from insphere.detectors.pretrained.patch_scores import Pooling
 from insphere.nets.discriminator import DiscriminatorNet
 from insphere.nets.patches import PatchSphere
@@ -48,12 +48,12 @@ class ComponentError(nn.Module):
     def __init__(self, mean: NDArray[Any], components: NDArray[Any]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.from_numpy(mean))
-        self.register_buffer("components", torch.from_numpy(components))
+        self.register_buffer("components", as_columns(components))
 
     def forward(self, F: Tensor) -> Tensor:
         """Score vectors."""
         centered = F - self.mean
-        rest = centered - (centered @ self.components.T) @ self.components
+        rest = centered - sums_of_columns(centered @ self.components, self.components)
         return rest.square().sum(dim=1)
 
 

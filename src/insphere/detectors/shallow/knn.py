@@ -151,13 +151,20 @@ class KNNDetector(FlatDetector):
 
         return [BlurredVectors(self.blur)] if self.blur else super()._vector_modules()
 
+    def _to_learn_from(self, X: Array) -> Array:
+        """Choose the rows that are compared with before their pixels become float64."""
+        if self.search == "faiss" or self.features is not None:
+            return X
+        return self._sampled(X, self.exact_rows)
+
     def _learn(self, F: Floats) -> None:
         require(
             self.normalize in ("l2", None),
             f'normalize is "l2" or None, but got {self.normalize!r}.',
         )
         check_search(self.search)
-        rows = F if self.search == "faiss" else self._sampled(F, self.exact_rows)
+        chosen = self.search == "faiss" or self._kept is not None
+        rows = F if chosen else self._sampled(F, self.exact_rows)
         check_neighbors(self.n_neighbors, len(rows))
         self._maps = None
         self.training_, self.suspects_, self._kept = neighbors_to_keep(

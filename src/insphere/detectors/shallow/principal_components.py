@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,38 @@ def principal_components(F: NDArray[Any], share: float) -> tuple[NDArray[Any], N
     components : ndarray, shape (k, d)
         Orthonormal rows, by falling variance; read-only.
     """
-    key = f"{share} {array_fingerprint(F)}"
+    return _cached(f"{share} {array_fingerprint(F)}", lambda: _fitted(F, share))
+
+
+def _cached(
+    key: str, fitted: Callable[[], tuple[NDArray[Any], NDArray[Any]]]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return what was fitted before under this key, or fit it."""
     with _lock:
-        found = _latest.pop(key, None) or _fitted(F, share)
+        found = _latest.pop(key, None) or fitted()
+        for array in found:
+            array.setflags(write=False)
         _latest[key] = found
         while len(_latest) > KEPT:
             del _latest[next(iter(_latest))]
     return found
+
+
+def components_of_blocks(
+    blocks: Callable[[], Iterable[NDArray[Any]]], share: float, key: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Do what `principal_components` does for rows that come in blocks, and are not kept.
+
+    Parameters
+    ----------
+    blocks : callable
+        Yields the rows, float64, shape (n, d) each; more than d together.
+    share : float
+        Share of the variance to keep, in (0, 1).
+    key : str
+        Identifies the rows, for the cache.
+    """
+    return _cached(f"{share} in blocks {key}", lambda: from_blocks(blocks(), share))
 
 
 def forget_components() -> None:
@@ -58,14 +84,10 @@ def forget_components() -> None:
 
 def _fitted(F: NDArray[Any], share: float) -> tuple[NDArray[Any], NDArray[Any]]:
     if F.size > LARGE and F.shape[1] > len(F):
-        found = from_products(F, share)
-    else:
-        solver = "covariance_eigh" if F.shape[1] <= len(F) else "full"
-        fitted = PCA(n_components=share, svd_solver=solver).fit(F)
-        found = fitted.mean_, fitted.components_
-    for array in found:
-        array.setflags(write=False)
-    return found
+        return from_products(F, share)
+    solver = "covariance_eigh" if F.shape[1] <= len(F) else "full"
+    fitted = PCA(n_components=share, svd_solver=solver).fit(F)
+    return fitted.mean_, fitted.components_
 
 
 def from_products(F: NDArray[Any], share: float) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -95,15 +117,63 @@ def from_products(F: NDArray[Any], share: float) -> tuple[NDArray[Any], NDArray[
     for block in blocks:
         centred = F[:, block] - mean[block]
         products += centred @ centred.T
-    variances, weights = np.linalg.eigh(products)
-    variances, weights = np.maximum(variances[::-1], 0.0), weights[:, ::-1]
-    kept = int(np.searchsorted(np.cumsum(variances) / variances.sum(), share, side="right")) + 1
+    variances, weights = _by_falling_variance(products)
+    kept = _needed(variances, share)
     kept = min(kept, int((variances > n * np.finfo(np.float64).eps * variances[0]).sum()))
     scaled = weights[:, :kept].T / np.sqrt(variances[:kept, None])
     components = np.empty((kept, d))
     for block in blocks:
         components[:, block] = scaled @ (F[:, block] - mean[block])
+    return mean, _signed(components)
+
+
+def from_blocks(blocks: Iterable[NDArray[Any]], share: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Find the components of many rows from their covariance, a block of rows after the other.
+
+    The sums of a block are added to those before as in Chan, Golub and LeVeque (1983), "Algorithms
+    for computing the sample variance", so that nothing cancels.
+
+    Parameters
+    ----------
+    blocks : iterable of ndarray of float64, shape (n, d)
+        The rows, at least two together.
+    share : float
+        Share of the variance to keep, in (0, 1).
+
+    Returns
+    -------
+    mean : ndarray, shape (d,)
+    components : ndarray, shape (k, d)
+        With the signs that scikit-learn gives them: the largest coordinate is positive.
+    """
+    count, mean, products = 0, np.zeros(()), np.zeros(())
+    for rows in blocks:
+        own = rows.mean(axis=0)
+        centred = rows - own
+        products = products + centred.T @ centred
+        apart, part = own - mean, len(rows) / (count + len(rows))
+        products += count * part * np.outer(apart, apart)
+        mean = mean + part * apart
+        count += len(rows)
+    variances, weights = _by_falling_variance(products)
+    return mean, _signed(np.ascontiguousarray(weights[:, : _needed(variances, share)].T))
+
+
+def _by_falling_variance(products: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the eigenvalues of a symmetric matrix, and the eigenvectors as columns."""
+    variances, weights = np.linalg.eigh(products)
+    return np.maximum(variances[::-1], 0.0), weights[:, ::-1]
+
+
+def _needed(variances: NDArray[Any], share: float) -> int:
+    """Return how many components keep a share of the variance."""
+    ratios = np.cumsum(variances) / variances.sum()
+    return min(len(variances), int(np.searchsorted(ratios, share, side="right")) + 1)
+
+
+def _signed(components: NDArray[Any]) -> NDArray[Any]:
+    """Let the largest coordinate of each component be positive."""
     for row in components:
         if row[np.abs(row).argmax()] < 0:
             row *= -1
-    return mean, components
+    return components

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from insphere.detectors.base.score_modules import squared_distances
+from insphere.detectors.base.score_modules import as_columns, squared_distances, sums_of_columns
 from insphere.nets.views import blurred
 
 LEAST_CONTRAST = 1e-6
@@ -85,17 +85,16 @@ class Projection(nn.Module):
     def __init__(self, mean: NDArray[Any], components: NDArray[Any]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean))
-        self.register_buffer("components", torch.tensor(components))
+        self.register_buffer("components", as_columns(components))
 
     def forward(self, F: Tensor) -> Tensor:
         """Project vectors."""
-        projected: Tensor = (F - self.mean) @ self.components.T
+        projected: Tensor = (F - self.mean) @ self.components
         return projected
 
     def back(self, F: Tensor) -> Tensor:
         """Return vectors (N, d) from projected ones."""
-        restored: Tensor = F @ self.components + self.mean
-        return restored
+        return sums_of_columns(F, self.components) + self.mean
 
 
 class UnitLength(nn.Module):
@@ -142,7 +141,7 @@ class KernelDensity(nn.Module):
 
     def __init__(self, centers: NDArray[Any], bandwidth: float) -> None:
         super().__init__()
-        self.register_buffer("centers", torch.tensor(centers))
+        self.register_buffer("centers", as_columns(centers))
         self.bandwidth = bandwidth
 
     def _exponents(self, F: Tensor) -> Tensor:
@@ -157,8 +156,7 @@ class KernelDensity(nn.Module):
 
     def expected(self, F: Tensor) -> Tensor:
         """Return the mean of the centres, weighted by their kernels at each vector, (N, d)."""
-        mean: Tensor = self._exponents(F).softmax(dim=1) @ self.centers
-        return mean
+        return sums_of_columns(self._exponents(F).softmax(dim=1), self.centers)
 
 
 class SupportVectors(nn.Module):
@@ -181,7 +179,7 @@ class SupportVectors(nn.Module):
         self, vectors: NDArray[Any], coefficients: NDArray[Any], intercept: float, gamma: float
     ) -> None:
         super().__init__()
-        self.register_buffer("vectors", torch.tensor(vectors))
+        self.register_buffer("vectors", as_columns(vectors))
         self.register_buffer("coefficients", torch.tensor(coefficients))
         self.intercept, self.gamma = intercept, gamma
 
@@ -196,8 +194,7 @@ class SupportVectors(nn.Module):
         exponents = self.coefficients.clamp_min(0).log() - self.gamma * squared_distances(
             F, self.vectors
         )
-        mean: Tensor = exponents.softmax(dim=1) @ self.vectors
-        return mean
+        return sums_of_columns(exponents.softmax(dim=1), self.vectors)
 
 
 class Forest(nn.Module):
@@ -306,7 +303,7 @@ class MahalanobisMaps(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Compute the maps of a batch."""
         away = self.vectors(x) - self.projection.mean
-        inside = away @ self.projection.components.T
-        weighed = (inside / self.deviation**2) @ self.projection.components
+        inside = away @ self.projection.components
+        weighed = sums_of_columns(inside / self.deviation**2, self.projection.components)
         added: Tensor = (away * weighed).unflatten(1, self.shape).sum(dim=3).clamp_min(0).float()
         return added

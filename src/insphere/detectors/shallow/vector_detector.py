@@ -8,8 +8,9 @@ normalise the contrast as in the paper, which its fixed grids of kernel widths a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -21,8 +22,13 @@ from insphere.detectors.base.checks import is_real, require
 from insphere.detectors.base.estimator import Array, batches
 from insphere.detectors.base.many_rows import sampled_rows
 from insphere.detectors.base.parameters import parameters
-from insphere.detectors.shallow.principal_components import LARGE, principal_components
+from insphere.detectors.shallow.principal_components import (
+    LARGE,
+    components_of_blocks,
+    principal_components,
+)
 from insphere.errors import DataError
+from insphere.fingerprint import array_fingerprint
 from insphere.resources import rows_within
 
 if TYPE_CHECKING:
@@ -165,29 +171,59 @@ class FlatDetector(ByClass):
             self._adopt_features(X, labels)
 
     def _learn_from(self, X: Array) -> None:
-        F = self._vectors(X)
-        if self.preprocess == "gcn":
-            F = _contrast_normalised(F)
-            self.low_, self.high_ = float(F.min()), float(F.max())
-            F = self._scaled_to_extremes(F)
-        if all((row == F[0]).all() for row in F[1:]):
-            raise DataError(f"All {len(F)} training samples are identical: nothing to learn from.")
-        share = self._share
         self._kept, self.approximation_ = None, None
-        if share is None:
-            self.mean_, self.components_ = np.zeros(F.shape[1]), np.empty((0, F.shape[1]))
-        else:
+        self._learn(self._learned_features(self._to_learn_from(X)))
+        for name in self._names():
+            # The same memory layout before saving and after loading gives bit-identical products.
+            if isinstance(value := getattr(self, name), np.ndarray):
+                setattr(self, name, np.ascontiguousarray(value))
+
+    def _to_learn_from(self, X: Array) -> Array:
+        """Return the samples that are learned from: all, unless a detector needs fewer."""
+        return X
+
+    def _learned_features(self, X: Array) -> Floats:
+        """Fit everything that leads to the features of training samples, and return these."""
+        share = self._share
+        if share is not None:
             require(
                 is_real(share) and 0 < float(share) < 1,
                 f'pca is the share of variance to keep, between 0 and 1, None or "auto", '
                 f"but got {self.pca!r}.",
             )
+            if self.features is None and X.size > LARGE and X[:1].size <= len(X):
+                return self._projected_in_blocks(X, float(share))
+        F = self._vectors(X)
+        if self.preprocess == "gcn":
+            F = _contrast_normalised(F)
+            self.low_, self.high_ = float(F.min()), float(F.max())
+            F = self._scaled_to_extremes(F)
+        _require_varied(F[0], F[1:], len(F))
+        if share is None:
+            self.mean_, self.components_ = np.zeros(F.shape[1]), np.empty((0, F.shape[1]))
+        else:
             self.mean_, self.components_ = principal_components(F, float(share))
-        self._learn(self._features(F))
-        for name in self._names():
-            # The same memory layout before saving and after loading gives bit-identical products.
-            if isinstance(value := getattr(self, name), np.ndarray):
-                setattr(self, name, np.ascontiguousarray(value))
+        return self._features(F)
+
+    def _projected_in_blocks(self, X: Array, share: float) -> Floats:
+        """Do what `_learned_features` does, for samples whose vectors would take gigabytes."""
+        size = _batch(X)
+        if self.preprocess == "gcn":
+            parts = (_contrast_normalised(self._vectors(part)) for part in batches(X, size))
+            ends = np.array([(part.min(), part.max()) for part in parts])
+            self.low_, self.high_ = float(ends[:, 0].min()), float(ends[:, 1].max())
+
+        def blocks() -> Iterator[Floats]:
+            return map(self._pixels, batches(X, size))
+
+        first = self._pixels(X[:1])[0]
+        _require_varied(first, chain.from_iterable(blocks()), len(X))
+        key = f"{self.preprocess} {array_fingerprint(X)}"
+        self.mean_, self.components_ = components_of_blocks(blocks, share, key)
+        F = np.empty((len(X), len(self.components_)))
+        for start, part in enumerate(blocks()):
+            F[start * size : start * size + len(part)] = self._features(part)
+        return F
 
     def _sampled(self, F: Floats, most: Any) -> Floats:
         """Return the rows that are kept, and note which and what is said of it."""
@@ -320,6 +356,12 @@ class FlatDetector(ByClass):
     def _names(self) -> tuple[str, ...]:
         extremes = () if self.preprocess is None else ("low_", "high_")
         return ("mean_", "components_", *extremes, *self._stored)
+
+
+def _require_varied(first: Floats, others: Iterable[Floats], n: int) -> None:
+    """Raise DataError if all n vectors are equal."""
+    if all((row == first).all() for row in others):
+        raise DataError(f"All {n} training samples are identical: nothing to learn from.")
 
 
 def _contrast_normalised(F: Floats) -> Floats:

@@ -67,10 +67,7 @@ class Center(Head):
 def choose_center(
     z: Tensor, margin: float = CENTER_MARGIN, weights: Tensor | None = None
 ) -> Tensor:
-    """Mean of the representations, with every component at least `margin` away from zero.
-
-    A component near zero could be matched by zero weights (Ruff et al. 2018, proposition 1), so it
-    is moved to ±`margin`; an exact zero goes to +`margin`.
+    """Mean of the representations, with every component away from zero; see `away_from_zero`.
 
     Parameters
     ----------
@@ -86,5 +83,14 @@ def choose_center(
     else:
         shares = (weights / weights.sum()).to(z.dtype)
         center = shares @ z
+    return away_from_zero(center, margin)
+
+
+def away_from_zero(center: Tensor, margin: float = CENTER_MARGIN) -> Tensor:
+    """Return a centre with every component at least `margin` away from zero.
+
+    A component near zero could be matched by zero weights (Ruff et al. 2018, proposition 1), so it
+    is moved to ±`margin`; an exact zero goes to +`margin`.
+    """
     sign = torch.where(center < 0, -1.0, 1.0).to(center.dtype)
     return torch.where(center.abs() < margin, sign * margin, center)
