@@ -32,6 +32,7 @@ DATASET = "cifar10"
 ROWS = Path(__file__).parent / "results" / f"{DATASET}-develop.jsonl"
 FITTED = 4000  # training images of the normal class; the others are told apart
 CANDIDATES = ["2-NN", "Mahalanobis", "5-NN", "10-NN", "10-NN, mirrored", *FOCUSED]
+CANDIDATES += ["10-NN, three networks"]
 
 
 def main() -> None:

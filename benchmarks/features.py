@@ -107,6 +107,15 @@ ENCLOSED: dict[str, Head] = {
         "feature-svdd", start="whitened", centers=10, **MIDDLE
     ),
 }
+JOINED = {
+    "backbone": "efficientnet-lite0+efficientnet-lite1+efficientnet-lite2",
+    "normalize": "l2",
+} | MIDDLE
+THREE: dict[str, Head] = {
+    "10-NN, three networks": head("feature-knn", n_neighbors=10, **JOINED),
+    "Mahalanobis, three networks": head("feature-mahalanobis", **JOINED),
+    "SVDD from whitened features, three networks": head("feature-svdd", start="whitened", **JOINED),
+}
 RESOLUTIONS: dict[str, Head] = {
     f"{title}, {side} px": (method, {"resolution": side})
     for side in (128, 160, 224)
@@ -129,6 +138,7 @@ GROUPS = {
     "mirrored": MIRRORED,
     "focused": FOCUSED,
     "enclosed": ENCLOSED,
+    "joined": THREE,
     "resolutions": RESOLUTIONS,
     "finetuned": FINETUNED,
 }

@@ -259,12 +259,19 @@ def unified() -> str:
                 cells.append(f"{np.mean([own[one] for one in splits]):.1f}")
                 name = f"10-NN on features, {images:,} images of each class, {title}"
                 lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    for images in sorted({row["images"] for row in found if "tuned" in row}):
-        own = {r["split"]: 100 * r["auc"] for r in found if "tuned" in r and r["images"] == images}
+    tuned = [row for row in found if "tuned" in row]
+    forms = sorted({(row["images"], "background" in row["tuned"]) for row in tuned})
+    for images, background in forms:
+        own = {
+            row["split"]: 100 * row["auc"]
+            for row in tuned
+            if (row["images"], "background" in row["tuned"]) == (images, background)
+        }
         cells = [f"{own[one]:.1f}" if one in own else "–" for one in splits]
         whole = set(own) >= set(splits)
         cells.append(f"{np.mean([own[one] for one in splits]):.1f}" if whole else "–")
         name = f"10-NN, fine-tuned by the normal classes, {images:,} images of each class"
+        name += ", `background=True`" if background else ""
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

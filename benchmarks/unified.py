@@ -7,7 +7,8 @@ neighbours on pooled features of the packaged network, for the first images of e
 - ``frozen``: one memory for all classes, as `FeatureKNN` has it, or one for each class in units of
   its radius, as with ``fit(X, y)``. Both need only the features, so these are computed once (and
   kept in the cache);
-- ``tuned``: `FeatureKNN` on a network that was fine-tuned by the classes of the normal images.
+- ``tuned``: `FeatureKNN` on a network that was fine-tuned by the classes of the normal images;
+  ``background``: the same, divided by how likely the pretraining finds an image.
 
 One line for each split and form in ``results/unified.jsonl``; what is there is not measured again.
 """
@@ -45,6 +46,7 @@ TUNED: dict[str, Any] = {
     "contamination": 0.1,
     "random_state": 0,
 }
+FORMS = {"tuned": TUNED, "background": TUNED | {"background": True}}
 
 
 def main() -> None:
@@ -52,12 +54,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, default=5000, help="training images of each class")
-    parser.add_argument("--form", choices=("frozen", "tuned"), default="frozen")
+    parser.add_argument("--form", choices=("frozen", *FORMS), default="frozen")
     given = parser.parse_args()
     os.environ["INSPHERE_DATA"] = str(given.data)
     data = load_dataset("cifar10")
-    measure = frozen if given.form == "frozen" else tuned
-    measure(data, given.images)
+    if given.form == "frozen":
+        frozen(data, given.images)
+    else:
+        tuned(data, given.images, FORMS[given.form])
 
 
 def firsts(data: ImageSet, images: int) -> list[np.ndarray]:
@@ -108,9 +112,10 @@ def frozen(data: ImageSet, images: int) -> None:
             print(split, by_class, row["auc"], flush=True)
 
 
-def tuned(data: ImageSet, images: int) -> None:
+def tuned(data: ImageSet, images: int, settings: dict[str, Any]) -> None:
     """Measure neighbours in the features of a network fine-tuned by the normal classes."""
-    done = {(row["split"], row["images"]) for row in read_rows(ROWS) if row.get("tuned") == TUNED}
+    rows = read_rows(ROWS)
+    done = {(row["split"], row["images"]) for row in rows if row.get("tuned") == settings}
     assert data.is_test is not None
     places, label = firsts(data, images), data.labels[data.is_test]
     test = data.images[data.is_test]
@@ -119,7 +124,7 @@ def tuned(data: ImageSet, images: int) -> None:
             continue
         started = time.perf_counter()
         chosen = np.concatenate([places[k] for k in classes])
-        detector = FeatureKNN(**TUNED, callbacks=(Progress(),))
+        detector = FeatureKNN(**settings, callbacks=(Progress(),))
         detector.fit(data.images[chosen], data.labels[chosen])
         trained = time.perf_counter()
         by_class = detector.class_scores(test)
@@ -134,7 +139,7 @@ def tuned(data: ImageSet, images: int) -> None:
             "accuracy": round(float(named[~truth].mean()), 4),
             "seconds": round(trained - started, 1),
             "seconds_scoring": round(time.perf_counter() - trained, 1),
-            "tuned": TUNED,
+            "tuned": settings,
             "history": [
                 {name: round(record[name], 5) for name in ("loss", "accuracy", "seconds")}
                 for record in detector.finetune_history_

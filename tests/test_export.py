@@ -25,6 +25,7 @@ from insphere.export.graph import OPSET, export_onnx, load_for_export
 from insphere.export.shared_steps import split_shared
 from insphere.export.verify import NETWORK_TOLERANCE, TOLERANCE, compare, tolerance_of
 from insphere.features.resizing import Resizing
+from insphere.preprocess.contrast import GlobalContrast
 from insphere.runtime import Scorer
 from insphere.scoring.conformal import cross_scores
 from insphere.scoring.pvalues import conformal_p_values
@@ -570,3 +571,18 @@ def test_the_commands(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "m" / FILE).exists()
     assert main(["verify", "m.onnx", "m"]) == 2
     assert "has no golden samples" in capsys.readouterr().err
+
+
+def test_contrast_of_large_images_is_as_exact_in_onnx_as_in_torch(tmp_path):
+    """Sums over all pixels keep their digits; added one by one in float32, two would be lost."""
+    import onnxruntime
+
+    x = torch.from_numpy(np.random.default_rng(0).random((2, 1, 256, 256), dtype=np.float32))
+    x = 0.8 + 0.01 * x
+    step = GlobalContrast().eval()
+    torch.onnx.export(step, (x,), tmp_path / "gcn.onnx", dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "gcn.onnx")
+    found = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
+    exact = step(x.double()).numpy()
+    ours = np.abs(step(x).numpy() - exact).max()
+    assert np.abs(found - exact).max() < 3 * ours

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from insphere.preprocess.step import Spec, Step, nonzero_or_one
@@ -38,10 +39,16 @@ class GlobalContrast(Step):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise a batch."""
-        dims = tuple(range(1, x.ndim))
-        x = x - x.mean(dim=dims, keepdim=True)
-        if self.norm == "l1":
-            contrast = x.abs().mean(dim=dims, keepdim=True)
-        else:
-            contrast = x.square().mean(dim=dims, keepdim=True).sqrt()
+        x = x - _mean(x)
+        contrast = _mean(x.abs()) if self.norm == "l1" else _mean(x.square()).sqrt()
         return x / nonzero_or_one(contrast, smallest=1e-6)
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Return the mean of each sample, with all dimensions kept.
+
+    In an exported graph it is computed in float64: ONNX Runtime adds number to number, which over
+    all pixels of an image would lose two digits of float32 that torch keeps.
+    """
+    wide = x.double() if torch.compiler.is_exporting() else x
+    return wide.mean(dim=tuple(range(1, x.ndim)), keepdim=True).to(x.dtype)
