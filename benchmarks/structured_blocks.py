@@ -88,22 +88,24 @@ def several_classes() -> str:
         if row["seed"] == 0 and row["params"].get("objective") == "one-class"
     ]
     seconds = np.mean([row["fit_seconds"] for row in own])
-    lines = ["| | mean AUC, one digit against the others | training, s |", "| --- | ---: | ---: |"]
-    lines.append(
-        f"| one model with ten spheres (*supervised*) | {100 * np.mean(one['auc_by_class']):.1f} | "
-        f"{one['fit_seconds']:.0f} |"
-    )
-    lines.append(
-        f"| {len(aucs)} models of one digit each | {100 * np.mean(aucs):.1f} | "
-        f"{len(aucs)} × {seconds:.0f} |"
-    )
-    lines += [
-        "",
-        f"The nearest sphere names the right digit for {100 * one['accuracy']:.1f} %. Times are "
-        f"from a busy machine, one after the other; that of a single model is the mean of "
-        f"{len(own)}.",
+    lines = [
+        [
+            "one model with ten spheres (*supervised*)",
+            f"{100 * np.mean(one['auc_by_class']):.1f}",
+            f"{one['fit_seconds']:.0f}",
+        ],
+        [
+            f"{len(aucs)} models of one digit each",
+            f"{100 * np.mean(aucs):.1f}",
+            f"{len(aucs)} × {seconds:.0f}",
+        ],
     ]
-    return "\n".join(lines) + "\n"
+    table = markdown(["", "mean AUC, one digit against the others", "training, s"], lines)
+    return (
+        f"{table}\nThe nearest sphere names the right digit for {100 * one['accuracy']:.1f} %. "
+        f"Times are from a busy machine, one after the other; that of a single model is the mean "
+        f"of {len(own)}.\n"
+    )
 
 
 def dirty_normals() -> str:
@@ -225,15 +227,15 @@ def label_queue() -> str:
     if not whole:
         return UNMEASURED
     means = {arm: np.mean([runs[n, s, arm]["auc"] for n, s in whole]) for arm in ARMS}
-    lines = ["| | AUC | gained | anomalies among the labels |", "| --- |" + " ---: |" * 3]
+    lines = []
     for arm, title in ARMS.items():
         labelled = np.mean([runs[n, s, arm]["anomalies_labelled"] for n, s in whole])
         gained = "" if arm == "none" else f"{100 * (means[arm] - means['none']):+.2f}"
         shown = "" if arm == "none" else f"{labelled:.1f}"
-        lines.append(f"| {title} | {100 * means[arm]:.2f} | {gained} | {shown} |")
+        lines.append([title, f"{100 * means[arm]:.2f}", gained, shown])
     digits = ", ".join(sorted({str(n) for n, _ in whole}))
-    lines += ["", f"Mean over {len(whole)} runs (digits {digits} as the normal class)."]
-    return "\n".join(lines) + "\n"
+    table = markdown(["", "AUC", "gained", "anomalies among the labels"], lines)
+    return f"{table}\nMean over {len(whole)} runs (digits {digits} as the normal class).\n"
 
 
 def unified() -> str:
@@ -241,39 +243,30 @@ def unified() -> str:
     found = read_rows(RESULTS / "unified.jsonl")
     if not found:
         return UNMEASURED
-    splits = list(UNIAD)
-    lines = ["| | " + " | ".join([*splits, "mean"]) + " |"]
-    lines.append("| --- |" + " ---: |" * (len(splits) + 1))
-    mean = np.mean(list(UNIAD.values()))
-    cells = [*(f"{value:.1f}" for value in UNIAD.values()), f"{mean:.1f}"]
-    lines.append("| UniAD, published | " + " | ".join(cells) + " |")
-    for images in sorted({row["images"] for row in found}):
-        for by_class, title in ((False, "one memory"), (True, "a memory for each class")):
-            own = {
-                row["split"]: 100 * row["auc"]
-                for row in found
-                if (row["images"], row["by_class"]) == (images, by_class) and "tuned" not in row
-            }
-            if set(own) >= set(splits):
-                cells = [f"{own[one]:.1f}" for one in splits]
-                cells.append(f"{np.mean([own[one] for one in splits]):.1f}")
-                name = f"10-NN on features, {images:,} images of each class, {title}"
-                lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    tuned = [row for row in found if "tuned" in row]
-    forms = sorted({(row["images"], "background" in row["tuned"]) for row in tuned})
-    for images, background in forms:
-        own = {
-            row["split"]: 100 * row["auc"]
-            for row in tuned
-            if (row["images"], "background" in row["tuned"]) == (images, background)
-        }
-        cells = [f"{own[one]:.1f}" if one in own else "–" for one in splits]
-        whole = set(own) >= set(splits)
-        cells.append(f"{np.mean([own[one] for one in splits]):.1f}" if whole else "–")
-        name = f"10-NN, fine-tuned by the normal classes, {images:,} images of each class"
-        name += ", `background=True`" if background else ""
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    aucs = {"UniAD, published": UNIAD}
+    for row in sorted(found, key=lambda row: ("tuned" in row, row["images"], *_form(row))):
+        own = aucs.setdefault(_form(row)[1], {})
+        own[row["split"]] = 100 * row["auc"]
+    lines = [
+        [
+            title,
+            *(f"{own[split]:.1f}" if split in own else "–" for split in UNIAD),
+            f"{np.mean(list(own.values())):.1f}" if set(own) >= set(UNIAD) else "–",
+        ]
+        for title, own in aucs.items()
+    ]
+    return markdown(["", *UNIAD, "mean"], lines)
+
+
+def _form(row: dict[str, Any]) -> tuple[bool, str]:
+    """Return the place of a form among those of its kind, and its title."""
+    images = f"{row['images']:,} images of each class"
+    if "tuned" not in row:
+        memory = "a memory for each class" if row["by_class"] else "one memory"
+        return row["by_class"], f"10-NN on features, {images}, {memory}"
+    background = "background" in row["tuned"]
+    said = ", `background=True`" if background else ""
+    return background, f"10-NN, fine-tuned by the normal classes, {images}{said}"
 
 
 UNIAD = {"0-4": 84.4, "5-9": 79.6, "even": 93.0, "odd": 89.1}

@@ -142,9 +142,8 @@ def from_blocks(blocks: Iterable[NDArray[Any]], share: float) -> tuple[NDArray[A
 
     Returns
     -------
-    mean : ndarray, shape (d,)
-    components : ndarray, shape (k, d)
-        With the signs that scikit-learn gives them: the largest coordinate is positive.
+    mean, components
+        As in `from_products`.
     """
     count, mean, products = 0, np.zeros(()), np.zeros(())
     for rows in blocks:

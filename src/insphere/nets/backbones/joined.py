@@ -42,10 +42,10 @@ class JoinedBackbone(Backbone):
         for member in self.members:
             card = cast(Backbone, member).card
             own = {f"{card.name}.{name}": name for name in card.stage_names}
-            wanted = [name for full, name in own.items() if full in stages]
+            wanted = {full: name for full, name in own.items() if full in stages}
             if wanted:
-                found = member(self._normalised_for(card, x), wanted)
-                maps |= {f"{card.name}.{name}": found[name] for name in wanted}
+                found = member(self._normalised_for(card, x), list(wanted.values()))
+                maps |= {full: found[name] for full, name in wanted.items()}
         return maps
 
     def _normalised_for(self, card: BackboneCard, x: Tensor) -> Tensor:
