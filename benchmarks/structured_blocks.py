@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from insphere.experiments.store.jsonl_rows import read_rows
+from insphere.nets.backbones.joined import JOIN
 from tables_of_rows import markdown
 
 RESULTS = Path(__file__).parent / "results"
@@ -244,7 +245,7 @@ def unified() -> str:
     if not found:
         return UNMEASURED
     aucs = {"UniAD, published": UNIAD}
-    for row in sorted(found, key=lambda row: ("tuned" in row, row["images"], *_form(row))):
+    for row in sorted(found, key=lambda row: (_form(row)[0], row["images"])):
         own = aucs.setdefault(_form(row)[1], {})
         own[row["split"]] = 100 * row["auc"]
     lines = [
@@ -258,15 +259,19 @@ def unified() -> str:
     return markdown(["", *UNIAD, "mean"], lines)
 
 
-def _form(row: dict[str, Any]) -> tuple[bool, str]:
-    """Return the place of a form among those of its kind, and its title."""
+def _form(row: dict[str, Any]) -> tuple[int, str]:
+    """Return the place of a form in the table, and its title."""
     images = f"{row['images']:,} images of each class"
-    if "tuned" not in row:
-        memory = "a memory for each class" if row["by_class"] else "one memory"
-        return row["by_class"], f"10-NN on features, {images}, {memory}"
-    background = "background" in row["tuned"]
-    said = ", `background=True`" if background else ""
-    return background, f"10-NN, fine-tuned by the normal classes, {images}{said}"
+    if "tuned" in row:
+        background = "background" in row["tuned"]
+        said = ", `background=True`" if background else ""
+        return 20 + background, f"10-NN, fine-tuned by the normal classes, {images}{said}"
+    joined = JOIN in row["features"].get("backbone", "")
+    networks = "three networks" if joined else "one network"
+    if row["head"] == "feature-vim":
+        return 12, f"`feature-vim`, {networks}, {images}"
+    place = 10 * joined + (row["head"] != "one memory")
+    return place, f"10-NN, {networks}, {images}, {row['head']}"
 
 
 UNIAD = {"0-4": 84.4, "5-9": 79.6, "even": 93.0, "odd": 89.1}

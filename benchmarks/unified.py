@@ -1,16 +1,18 @@
 """Several classes normal at once: ``python benchmarks/unified.py --data FOLDER``.
 
 The protocol of UniAD (You et al. 2022) on CIFAR-10 (cifar10-jpeg.zip in the folder): five classes
-are normal, and all test images are scored, of which those of the other five are anomalous. Nearest
-neighbours on pooled features of the packaged network, for the first images of each class:
+are normal, and all test images are scored, of which those of the other five are anomalous.
+Detectors on pooled features of packaged networks learn from the first images of each class:
 
-- ``frozen``: one memory for all classes, as `FeatureKNN` has it, or one for each class in units of
-  its radius, as with ``fit(X, y)``. Both need only the features, so these are computed once (and
-  kept in the cache);
+- ``frozen``: one network, and nearest neighbours in one memory for all classes, as `FeatureKNN` has
+  it, or in one for each class in units of its radius, as with ``fit(X, y)``;
+- ``joined``: the same with three networks, and `FeatureViM` with the classes. All that is frozen
+  needs only the features, so these are computed once (and kept in the cache);
 - ``tuned``: `FeatureKNN` on a network that was fine-tuned by the classes of the normal images;
   ``background``: the same, divided by how likely the pretraining finds an image.
 
-One line for each split and form in ``results/unified.jsonl``; what is there is not measured again.
+One line for each split and form or head in ``results/unified.jsonl``; what is there is not
+measured again.
 """
 
 from __future__ import annotations
@@ -18,21 +20,25 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from features import JOINED
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
-from insphere.detectors import FeatureKNN, PretrainedFeatures
+from insphere.detectors import FeatureKNN, FeatureViM, PretrainedFeatures
 from insphere.detectors.base.by_class import class_radius
 from insphere.detectors.base.neighbors import mean_distance
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.training.callbacks import Callback
 from insphere.versions import versions
 
+Floats = NDArray[Any]
 ROWS = Path(__file__).parent / "results" / "unified.jsonl"
 SPLITS = {"0-4": range(5), "5-9": range(5, 10), "even": range(0, 10, 2), "odd": range(1, 10, 2)}
 FEATURES = {"resolution": 192, "resampling": "bilinear", "mirrored": True, "focus": 0.35}
@@ -47,6 +53,8 @@ TUNED: dict[str, Any] = {
     "random_state": 0,
 }
 FORMS = {"tuned": TUNED, "background": TUNED | {"background": True}}
+FROZEN: dict[str, dict[str, Any]] = {"frozen": FEATURES, "joined": FEATURES | JOINED}
+"""Parameters of the features of each form without training."""
 
 
 def main() -> None:
@@ -54,12 +62,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, default=5000, help="training images of each class")
-    parser.add_argument("--form", choices=("frozen", *FORMS), default="frozen")
+    parser.add_argument("--form", choices=(*FROZEN, *FORMS), default="frozen")
     given = parser.parse_args()
     os.environ["INSPHERE_DATA"] = str(given.data)
     data = load_dataset("cifar10")
-    if given.form == "frozen":
-        frozen(data, given.images)
+    if given.form in FROZEN:
+        frozen(data, given.images, FROZEN[given.form], vim=given.form == "joined")
     else:
         tuned(data, given.images, FORMS[given.form])
 
@@ -70,46 +78,66 @@ def firsts(data: ImageSet, images: int) -> list[np.ndarray]:
     return [np.flatnonzero(~data.is_test & (data.labels == k))[:images] for k in range(10)]
 
 
-def frozen(data: ImageSet, images: int) -> None:
-    """Measure neighbours in the features of the network as it is."""
+def frozen(data: ImageSet, images: int, features: dict[str, Any], *, vim: bool) -> None:
+    """Measure heads on the features of networks as they are."""
     done = {
-        (row["split"], row["by_class"], row["images"])
+        (row["split"], row["head"])
         for row in read_rows(ROWS)
-        if "tuned" not in row
+        if (row.get("features"), row["images"]) == (features, images)
     }
     assert data.is_test is not None
-    component = PretrainedFeatures(**FEATURES).fit(data.images[:2])
+    component = PretrainedFeatures(**features).fit(data.images[:2])
     train = [component.transform(data.images[places]) for places in firsts(data, images)]
     test, label = component.transform(data.images[data.is_test]), data.labels[data.is_test]
     print("features are there", flush=True)
+    heads = HEADS | ({"feature-vim": virtual_logit} if vim else {})
     for split, classes in SPLITS.items():
         truth = ~np.isin(label, list(classes))
-        for by_class in (False, True):
-            if (split, by_class, images) in done:
+        for head, score in heads.items():
+            if (split, head) in done:
                 continue
             started = time.perf_counter()
-            if by_class:
-                scores = np.min(
-                    [
-                        mean_distance(train[k], test, NEIGHBORS)
-                        / class_radius(mean_distance(train[k], None, NEIGHBORS))
-                        for k in classes
-                    ],
-                    axis=0,
-                )
-            else:
-                scores = mean_distance(np.concatenate([train[k] for k in classes]), test, NEIGHBORS)
+            scores = score([train[k] for k in classes], test)
             row = {
                 "split": split,
-                "by_class": by_class,
+                "head": head,
                 "images": images,
                 "auc": round(float(roc_auc_score(truth, scores)), 5),
                 "seconds": round(time.perf_counter() - started, 1),
-                "features": FEATURES,
+                "features": features,
                 "versions": versions(),
             }
             append_row(ROWS, row)
-            print(split, by_class, row["auc"], flush=True)
+            print(split, head, row["auc"], row["seconds"], flush=True)
+
+
+def one_memory(train: Sequence[Floats], test: Floats) -> Floats:
+    """Score with the neighbours of all classes together."""
+    return mean_distance(np.concatenate(train), test, NEIGHBORS)
+
+
+def memory_of_each(train: Sequence[Floats], test: Floats) -> Floats:
+    """Score with the neighbours of the nearest class, in units of its radius."""
+    each = [
+        mean_distance(own, test, NEIGHBORS) / class_radius(mean_distance(own, None, NEIGHBORS))
+        for own in train
+    ]
+    nearest: Floats = np.min(each, axis=0)
+    return nearest
+
+
+def virtual_logit(train: Sequence[Floats], test: Floats) -> Floats:
+    """Score with `FeatureViM`."""
+    codes = np.repeat(np.arange(len(train)), [len(own) for own in train])
+    detector = FeatureViM()
+    detector._learn_classes(np.concatenate(train), codes)
+    return detector._score(test)
+
+
+HEADS: Mapping[str, Callable[[Sequence[Floats], Floats], Floats]] = {
+    "one memory": one_memory,
+    "a memory for each class": memory_of_each,
+}
 
 
 def tuned(data: ImageSet, images: int, settings: dict[str, Any]) -> None:

@@ -53,6 +53,7 @@ TINY = {
     "feature-knn": {"statistic": "both"},
     "feature-mahalanobis": {"finetune": {"stages": 1, "epochs": 1}},
     "feature-pca": {"normalize": "l2", "focus": 0.5, "mirrored": True},
+    "feature-vim": {"n_components": 3},
     "patch-memory": {"bank_size": 50, "pooling": "top", "scale": None},
     "patch-gaussian": {"scale": None, "directions": 8},
     "patch-discriminator": {"scale": None, "epochs": 20},

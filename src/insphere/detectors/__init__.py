@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from insphere.detectors.pretrained.feature_pca import FeaturePCA as FeaturePCA
     from insphere.detectors.pretrained.feature_svdd import FeatureSVDD as FeatureSVDD
+    from insphere.detectors.pretrained.feature_vim import FeatureViM as FeatureViM
     from insphere.detectors.pretrained.fpsvdd import FeaturePatchSVDD as FeaturePatchSVDD
     from insphere.detectors.pretrained.patch_discriminator import (
         PatchDiscriminator as PatchDiscriminator,

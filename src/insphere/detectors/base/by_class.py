@@ -256,11 +256,11 @@ class ByClass(OneClassDetector):
             raise ValueError("the radii do not fit the classes")
 
     def _classes_meta(self) -> dict[str, Any]:
-        return {"classes": self.classes_} if self.members_ else {}
+        return {"classes": self.classes_} if self.classes_ else {}
 
     def _check_classes(self) -> None:
         check_is_fitted(self)
-        if not self.members_:
+        if not self.classes_:
             raise SpecError(
                 "This detector knows one normal class: give fit the class of each sample, or "
                 "--by-class on the command line."

@@ -35,6 +35,10 @@ class PooledDetector(ByClass, NetworkDetector, PooledFeatures):
         """Set the attributes named in `_stored` from features of shape (n, d)."""
         raise NotImplementedError
 
+    def _learn_part(self, F: Floats, part: NDArray[np.bool_]) -> None:
+        """Learn from some of the training features, as `_learn` does from all."""
+        self._learn(F[part])
+
     def _score(self, F: Floats) -> Floats:
         """Score features of shape (n, d)."""
         raise NotImplementedError
@@ -88,7 +92,7 @@ class PooledDetector(ByClass, NetworkDetector, PooledFeatures):
             part = fold == left_out
             other = copy.copy(self)
             other.callbacks = ()
-            other._learn(F[~part])
+            other._learn_part(F, ~part)
             scores[part] = other._score(F[part])
         return scores
 

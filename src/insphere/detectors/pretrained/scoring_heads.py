@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from insphere.detectors.base.score_modules import as_columns, distances, sums_of_columns
+from insphere.detectors.base.score_modules import TINY, as_columns, distances, sums_of_columns
 from insphere.detectors.pretrained.patch_scores import Pooling
 from insphere.nets.discriminator import DiscriminatorNet
 from insphere.nets.patches import PatchSphere
@@ -55,6 +55,50 @@ class ComponentError(nn.Module):
         centered = F - self.mean
         rest = centered - sums_of_columns(centered @ self.components, self.components)
         return rest.square().sum(dim=1)
+
+
+class VirtualLogit(nn.Module):
+    """α times the length that components leave, less the evidence of classes, (N, d) to (N,).
+
+    Parameters
+    ----------
+    mean, components : ndarray, shapes (d,) and (k, d)
+        The components, and the vector that they go out from.
+    weight, bias : ndarray, shapes (K, d) and (K,)
+        From vectors to the logits of K classes, which may be none.
+    alpha : float
+        α.
+    """
+
+    mean: Tensor
+    components: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        mean: NDArray[Any],
+        components: NDArray[Any],
+        weight: NDArray[Any],
+        bias: NDArray[Any],
+        alpha: float,
+    ) -> None:
+        super().__init__()
+        self.alpha = alpha
+        self.register_buffer("mean", torch.from_numpy(mean))
+        self.register_buffer("components", as_columns(components))
+        self.register_buffer("weight", torch.from_numpy(weight))
+        self.register_buffer("bias", torch.from_numpy(bias))
+
+    def forward(self, F: Tensor) -> Tensor:
+        """Score vectors."""
+        wide = F.double()
+        centered = wide - self.mean
+        rest = centered - sums_of_columns(centered @ self.components, self.components)
+        score = self.alpha * rest.square().sum(dim=1).clamp_min(TINY).sqrt()
+        if not len(self.bias):
+            return score
+        return score - nn.functional.linear(wide, self.weight, self.bias).logsumexp(dim=1)
 
 
 class DividedByLikelihood(nn.Module):
