@@ -46,6 +46,7 @@ class ByClass(OneClassDetector):
     classes_: list[Any]
     members_: list[Self]
     radii_: Floats
+    _codes: NDArray[np.int64] | None  # places of the training samples' classes; not saved
 
     # ------------------------------------------------------------------ for subclasses
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from insphere.detectors.pretrained.scoring_heads import VirtualLogit
 from insphere.errors import SpecError
 
 COMPONENTS = ((2048, 1000), (768, 512))  # from so many features on, so many components (ViM, 4.1)
+SMALLEST = float(np.finfo(np.float32).tiny)  # to divide by
 ITERATIONS = 1000
 TOLERANCE = 1e-6  # so that the classifier hardly depends on the order of the images
 
@@ -40,8 +41,8 @@ class FeatureViM(PooledDetector):
     later, because one classifier tells all of them apart. Without classes the score is r.
 
     Two things differ from the paper. The classifier is a logistic regression on the features, since
-    the pretrained network was not trained on the normal classes; and the components are those around
-    the mean of the features.
+    the pretrained network was not trained on the normal classes; and the components are those
+    around the mean of the features.
 
     Parameters
     ----------
@@ -140,14 +141,14 @@ class FeatureViM(PooledDetector):
         self.alpha_ = 1.0
         if codes is None or len(np.unique(codes)) < 2:
             return
-        length = max(float(np.linalg.norm(F, axis=1).mean()), np.finfo(np.float32).tiny)
+        length = max(float(np.linalg.norm(F, axis=1).mean()), SMALLEST)
         linear = LogisticRegression(C=self.C, tol=TOLERANCE, max_iter=ITERATIONS)
         linear.fit(F.astype(np.float64) / length, codes)
         weights, bias = linear.coef_ / length, linear.intercept_
         if len(linear.classes_) == 2:  # scikit-learn keeps the difference of the two logits
             weights, bias = np.vstack([-weights, weights]) / 2, np.repeat(bias / 2, 2) * [-1, 1]
         self.coef_, self.intercept_ = weights.astype(np.float64), bias.astype(np.float64)
-        residual = max(float(self._residual(F).mean()), np.finfo(np.float32).tiny)
+        residual = max(float(self._residual(F).mean()), SMALLEST)
         self.alpha_ = float(self._logits(F).max(axis=1).mean() / residual)
 
     def _score(self, F: Floats) -> Floats:
