@@ -263,9 +263,11 @@ def _form(row: dict[str, Any]) -> tuple[int, str]:
     """Return the place of a form in the table, and its title."""
     images = f"{row['images']:,} images of each class"
     if "tuned" in row:
-        background = "background" in row["tuned"]
+        background, vim = "background" in row["tuned"], row.get("head") == "feature-vim"
         said = ", `background=True`" if background else ""
-        return 20 + background, f"10-NN, fine-tuned by the normal classes, {images}{said}"
+        head = "`feature-vim`" if vim else "10-NN"
+        place = 20 + background + 2 * vim
+        return place, f"{head}, fine-tuned by the normal classes, {images}{said}"
     joined = JOIN in row["features"].get("backbone", "")
     networks = "three networks" if joined else "one network"
     if row["head"] == "feature-vim":

@@ -9,7 +9,8 @@ Detectors on pooled features of packaged networks learn from the first images of
 - ``joined``: the same with three networks, and `FeatureViM` with the classes. All that is frozen
   needs only the features, so these are computed once (and kept in the cache);
 - ``tuned``: `FeatureKNN` on a network that was fine-tuned by the classes of the normal images;
-  ``background``: the same, divided by how likely the pretraining finds an image.
+  ``background``: the same, divided by how likely the pretraining finds an image; ``tuned-vim``:
+  `FeatureViM` on such a network.
 
 One line for each split and form or head in ``results/unified.jsonl``; what is there is not
 measured again.
@@ -34,6 +35,7 @@ from insphere.data.load import load_dataset
 from insphere.detectors import FeatureKNN, FeatureViM, PretrainedFeatures
 from insphere.detectors.base.by_class import class_radius
 from insphere.detectors.base.neighbors import mean_distance
+from insphere.detectors.pretrained.pooled_detector import PooledDetector
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.training.callbacks import Callback
 from insphere.versions import versions
@@ -48,11 +50,15 @@ TUNED: dict[str, Any] = {
     "normalize": "root",
     "resolution": 128,
     "resampling": "bilinear",
-    "n_neighbors": NEIGHBORS,
     "contamination": 0.1,
     "random_state": 0,
 }
-FORMS = {"tuned": TUNED, "background": TUNED | {"background": True}}
+KNN: dict[str, Any] = TUNED | {"n_neighbors": NEIGHBORS}
+FORMS: dict[str, tuple[type[PooledDetector], dict[str, Any]]] = {
+    "tuned": (FeatureKNN, KNN),
+    "background": (FeatureKNN, KNN | {"background": True}),
+    "tuned-vim": (FeatureViM, TUNED),
+}
 FROZEN: dict[str, dict[str, Any]] = {"frozen": FEATURES, "joined": FEATURES | JOINED}
 """Parameters of the features of each form without training."""
 
@@ -69,7 +75,7 @@ def main() -> None:
     if given.form in FROZEN:
         frozen(data, given.images, FROZEN[given.form], vim=given.form == "joined")
     else:
-        tuned(data, given.images, FORMS[given.form])
+        tuned(data, given.images, *FORMS[given.form])
 
 
 def firsts(data: ImageSet, images: int) -> list[np.ndarray]:
@@ -140,10 +146,16 @@ HEADS: Mapping[str, Callable[[Sequence[Floats], Floats], Floats]] = {
 }
 
 
-def tuned(data: ImageSet, images: int, settings: dict[str, Any]) -> None:
-    """Measure neighbours in the features of a network fine-tuned by the normal classes."""
-    rows = read_rows(ROWS)
-    done = {(row["split"], row["images"]) for row in rows if row.get("tuned") == settings}
+def tuned(
+    data: ImageSet, images: int, detector_class: type[PooledDetector], settings: dict[str, Any]
+) -> None:
+    """Measure a detector on a network that was fine-tuned by the normal classes."""
+    rows, head = read_rows(ROWS), detector_class.card.key
+    done = {
+        (row["split"], row["images"])
+        for row in rows
+        if (row.get("tuned"), row.get("head", "feature-knn")) == (settings, head)
+    }
     assert data.is_test is not None
     places, label = firsts(data, images), data.labels[data.is_test]
     test = data.images[data.is_test]
@@ -152,7 +164,7 @@ def tuned(data: ImageSet, images: int, settings: dict[str, Any]) -> None:
             continue
         started = time.perf_counter()
         chosen = np.concatenate([places[k] for k in classes])
-        detector = FeatureKNN(**settings, callbacks=(Progress(),))
+        detector = detector_class(**settings, callbacks=(Progress(),))
         detector.fit(data.images[chosen], data.labels[chosen])
         trained = time.perf_counter()
         by_class = detector.class_scores(test)
@@ -162,6 +174,7 @@ def tuned(data: ImageSet, images: int, settings: dict[str, Any]) -> None:
         row = {
             "split": split,
             "by_class": True,
+            "head": head,
             "images": images,
             "auc": round(float(roc_auc_score(truth, scores)), 5),
             "accuracy": round(float(named[~truth].mean()), 4),
