@@ -52,7 +52,7 @@ def test_memory_of_gradients_is_what_the_graph_keeps():
 def test_gradients_of_large_images_are_taken_for_as_many_as_the_memory_takes(memory, monkeypatch):
     rng = np.random.default_rng(0)
     large = rng.integers(0, 256, (4, 128, 128, 3), dtype=np.uint8)
-    detector = UntrainedDeepSVDD(random_state=0, contamination=0.2).fit(large)
+    detector = UntrainedDeepSVDD(recipe="fast", random_state=0, contamination=0.2).fit(large)
     sizes = []
     module = detector.scoring_module()
     module.register_forward_hook(lambda m, x, y: sizes.append(len(x[0])))
