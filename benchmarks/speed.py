@@ -145,8 +145,13 @@ class Interleaved(Callback):
 def measure(name: str, train: Pixels, test: Pixels, rounds: int) -> dict[str, Any]:
     """Measure all contenders on one network; one round more is run first and not counted."""
     first = DeepSVDD(
-        recipe="fast", encoder=name, epochs=1, pretrain_epochs=0, contamination=0.05,
-        random_state=0, device="cpu",
+        recipe="fast",
+        encoder=name,
+        epochs=1,
+        pretrain_epochs=0,
+        contamination=0.05,
+        random_state=0,
+        device="cpu",
     )
     first.fit(train)
     x = prepared(first, train)
