@@ -208,7 +208,8 @@ import torch, sklearn.neighbors
 from insphere.detectors import DeepSVDD
 DeepSVDD(epochs=1, pretrain_epochs=1).fit(rng.normal(size=(20, 4)))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-fit = fit_source(FitConfig(source="{tmp_path}", epochs=1, pretrain_epochs=1), progress=False)
+given = {{"recipe": "fast", "epochs": 1, "pretrain_epochs": 1}}
+fit = fit_source(FitConfig(source="{tmp_path}", **given), progress=False)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(fit.data.images.shape[1], after - before)
 """

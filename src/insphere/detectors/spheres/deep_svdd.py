@@ -31,6 +31,7 @@ from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import DataError, SpecError
 from insphere.modalities.modality import Modality
 from insphere.nets.fold import folded
+from insphere.nets.ranks import ranks
 from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import Preprocessor
@@ -466,6 +467,11 @@ class DeepSVDD(
         """
         shape = self.modality_.sample_shape
         best = self.takes_best(shape)
+        if best and ranks() > 1:
+            raise SpecError(
+                "The recipe best trains in one process: start it without torchrun, or take "
+                "recipe=fast."
+            )
         recipe = FAST if self.recipe == "best" and not best else parse_recipe(self.recipe)
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from insphere.detectors.method_table import find_method
+from insphere.detectors.registry import default_recipe
 from insphere.errors import require
 from insphere.experiments.runs.spec import RunSpec
 
@@ -20,7 +20,6 @@ require("sqlalchemy", "experiments", "The store of runs")
 
 from sqlalchemy import Connection  # noqa: E402
 
-TOOK_FAST = ("deep-svdd", "untrained")
 FAST: dict[str, Any] = {"recipe": "fast"}
 
 
@@ -70,11 +69,16 @@ def with_recipe(content: Mapping[str, Any]) -> dict[str, Any]:
 def _part_with_recipe(part: Any) -> Any:
     whole: dict[str, Any] = {"method": part} if isinstance(part, str) else dict(part)
     params: dict[str, Any] = whole.get("params") or {}
-    if find_method(str(whole["method"])) not in TOOK_FAST:
+    if not _took_fast(str(whole["method"])):
         return part
     if "recipe" in params or "recipe" in (whole.get("grid") or {}):
         return part
     return whole | {"params": FAST | params}
+
+
+def _took_fast(method: str) -> bool:
+    """Whether the default of a method was the fast recipe, and is another now."""
+    return default_recipe(method) == "best"
 
 
 def _runs_without(connection: Connection) -> Iterator[tuple[str, RunSpec]]:
@@ -82,7 +86,7 @@ def _runs_without(connection: Connection) -> Iterator[tuple[str, RunSpec]]:
     query = "SELECT identity, dataset, normal, method, params, seed FROM runs"
     for identity, dataset, normal, method, params, seed in connection.exec_driver_sql(query):
         given = json.loads(params)
-        if method in TOOK_FAST and "recipe" not in given:
+        if _took_fast(method) and "recipe" not in given:
             yield (
                 identity,
                 RunSpec(
