@@ -63,7 +63,9 @@ class DeepSVDD(
     """Deep Support Vector Data Description (Ruff et al. 2018, "Deep One-Class Classification").
 
     A network φ(x; W), the encoder, is trained to map normal samples close to a fixed centre c. The
-    anomaly score is the squared distance ‖φ(x) − c‖².
+    anomaly score is the squared distance ‖φ(x) − c‖². Of images, the default recipe trains φ to
+    tell how they were turned and shifted, and the score combines distances from the normal ones;
+    ``recipe="fast"`` or "paper" is the method of the paper.
 
     Parameters
     ----------
@@ -169,7 +171,7 @@ class DeepSVDD(
         key="deep-svdd",
         title="Deep SVDD",
         family="sphere",
-        summary="trains a network to map normal images close to one centre",
+        summary="trains a network on normal images, and says how far others are from them",
         has_options=True,
         takes_classes=True,
     )
