@@ -74,9 +74,9 @@ def test_what_best_is_not_made_for_is_as_in_fast(kind, threes):
 
 
 @pytest.mark.parametrize(
-    "given", [{"pretrain_epochs": 0}, {"pretraining": None}, {"pretraining": "autoencoder"}]
+    "given", [{"pretrain_epochs": 0}, {"pretraining": None}, {"pretraining": "autoencoder"}, {}]
 )
-def test_without_a_pretraining_that_looks_at_views_it_is_as_in_fast(given, threes):
+def test_with_epochs_or_without_a_pretraining_that_looks_at_views_it_is_as_in_fast(given, threes):
     options = SHORT | {"epochs": 1} | given
     default, fast = DeepSVDD(**options).fit(threes), DeepSVDD(recipe="fast", **options).fit(threes)
     assert default.spec_ == fast.spec_
@@ -88,11 +88,11 @@ def test_without_a_pretraining_that_looks_at_views_it_is_as_in_fast(given, three
 @pytest.mark.parametrize(
     ("given", "weights", "epochs"),
     [
-        ({"epochs": 2}, False, 2),
+        ({"pretraining": "rotation", "epochs": 2}, False, 2),
         ({"lr": 1e-4}, False, FAST.train.epochs),
-        ({"objective": "soft-boundary", "epochs": 1}, False, 1),
-        ({"pollution": 0.1, "epochs": 1}, False, 1),
-        ({"regularizers": {"variance": 1.0}, "epochs": 1}, False, 1),
+        ({"objective": "soft-boundary"}, False, FAST.train.epochs),
+        ({"pollution": 0.1}, False, FAST.train.epochs),
+        ({"regularizers": {"variance": 1.0}}, False, FAST.train.epochs),
         ({}, True, FAST.train.epochs),
     ],
 )
@@ -112,7 +112,7 @@ def test_what_asks_for_a_sphere_gets_one_around_the_pretrained_network(
 def test_classes_get_spheres_around_the_pretrained_network(mnist):
     images, target = mnist
     X = np.concatenate([images[target == digit][:30] for digit in (0, 1)])
-    detector = DeepSVDD(epochs=1, **SHORT).fit(X, np.repeat([0, 1], 30))
+    detector = DeepSVDD(epochs=1, pretraining="rotation", **SHORT).fit(X, np.repeat([0, 1], 30))
     assert chosen(detector) == ("rotation", "centers", COMPACT)
     assert detector.classes_ == [0, 1]
 
@@ -146,7 +146,7 @@ def test_few_images_and_long_ones_are_ranked(threes, mnist):
 
 def test_each_phase_of_a_training_is_timed():
     assert each_phase(DeepSVDD(), (28, 28, 1)) == [{}]
-    sphere = [{"epochs": 1}, {"pretrain_epochs": 0, "encoder": "compact"}]
+    sphere = [{}, {"pretrain_epochs": 0, "encoder": "compact"}]
     assert each_phase(DeepSVDD(objective="soft-boundary"), (28, 28, 1)) == sphere
     both = [{"epochs": 1}, {"pretrain_epochs": 0}]
     assert each_phase(DeepSVDD(recipe="fast"), (28, 28, 1)) == both

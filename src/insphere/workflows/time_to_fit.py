@@ -118,7 +118,7 @@ def each_phase(detector: OneClassDetector, shape: tuple[int, ...]) -> list[dict[
         if not detector.trains_head(channels_first):
             return [{}]
         if detector.takes_best(channels_first):  # without pretraining it would be another network
-            later["encoder"] = best_encoder(given["encoder"])
+            return [{}, later | {"encoder": best_encoder(given["encoder"])}]
     return [{"epochs": 1}, later]
 
 

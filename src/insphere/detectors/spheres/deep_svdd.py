@@ -87,10 +87,11 @@ class DeepSVDD(
         Schedule of pretraining and training. "best" is for images: unless they are given, it also
         chooses the encoder "compact", the pretraining "rotation" and the head "combined", which is
         fitted and not trained. What cannot have that head (classes, weights of samples, the soft
-        boundary, pollution, regularizers, a number of `epochs` or a rate `lr`) gets a sphere around
-        the pretrained encoder, trained as in "fast". Everything is as in "fast" for tables, for
-        images of fewer than 8 pixels a side, and without a pretraining that tells views of an image
-        apart (``pretrain_epochs=0``, ``pretraining=None`` or "autoencoder").
+        boundary, pollution, regularizers or a rate `lr`) gets a sphere around the pretrained
+        encoder, trained as in "fast". Everything is as in "fast" for tables, for images of fewer
+        than 8 pixels a side, without a pretraining that tells views of an image apart
+        (``pretrain_epochs=0``, ``pretraining=None`` or "autoencoder"), and with a number of
+        `epochs`, unless pretraining or head are named too.
     epochs, pretrain_epochs : int, optional
         Override the recipe's numbers of epochs; ``pretrain_epochs=0`` starts from random weights.
     lr : float, optional
@@ -327,6 +328,8 @@ class DeepSVDD(
         """
         if self.recipe != "best" or not is_for_best(shape) or self.pretrain_epochs == 0:
             return False
+        if self.epochs and self.pretraining == self.head == "auto" and not self._uses_labels:
+            return False  # a few steps around such a network are worse than none
         if self.pretraining in ("auto", None):
             return self.pretraining == "auto"
         with settings():
