@@ -47,7 +47,9 @@ def deep_svdd(recipe: str, *objectives: str) -> tuple[tuple[str, dict[str, Any]]
     return tuple(("deep-svdd", {"recipe": recipe, "objective": o}) for o in objectives)
 
 
-CONTROLS = (("untrained", {}), ("knn", {}), ("oc-svm", {}), ("isolation-forest", {}))
+CONTROLS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("untrained", {"recipe": "fast"}), ("knn", {}), ("oc-svm", {}), ("isolation-forest", {}),
+)  # fmt: skip
 SUITES = {
     "mnist-paper": Suite("mnist", deep_svdd("paper", "one-class", "soft-boundary"), seeds=2),
     "mnist-fast": Suite("mnist", deep_svdd("fast", "one-class", "soft-boundary"), seeds=2),

@@ -24,11 +24,11 @@ from insphere.versions import versions
 ROWS = Path(__file__).parent / "results" / "calibration.jsonl"
 RESAMPLINGS = 1000
 ALPHAS = (0.01, 0.05, 0.1)
-FEW = {"epochs": 5, "pretrain_epochs": 5}
+FEW = {"recipe": "fast", "epochs": 5, "pretrain_epochs": 5}
 SPLIT: dict[str, tuple[str, dict[str, Any]]] = {
     "Deep SVDD": ("deep-svdd", FEW),
     "Deep SVDD, soft boundary": ("deep-svdd", {"objective": "soft-boundary", **FEW}),
-    "Deep SVDD, untrained": ("untrained", {}),
+    "Deep SVDD, untrained": ("untrained", {"recipe": "fast"}),
     "DCAE": ("dcae", {"epochs": 5}),
     "AnoGAN": ("anogan", {"train_steps": 50, "search_steps": 20}),
     "OC-SVM": ("oc-svm", {}),

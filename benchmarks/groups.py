@@ -43,7 +43,7 @@ RUNS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("mnist", "knn", {}),
     ("tiles", "feature-knn", {}),
     ("tiles", "patch-gaussian", {}),
-    ("mnist", "deep-svdd", {"epochs": 5, "pretrain_epochs": 5}),
+    ("mnist", "deep-svdd", {"recipe": "fast", "epochs": 5, "pretrain_epochs": 5}),
 )
 
 

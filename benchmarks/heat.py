@@ -34,7 +34,7 @@ PLANS: tuple[tuple[str, dict[str, Any], tuple[str, ...]], ...] = (
     ("fcdd", {**SHORT, "pretrain_epochs": 40, "epochs": 20}, ("own",)),
     (
         "deep-svdd",
-        {**SHORT, "pretrain_epochs": 40, "epochs": 20},
+        {"recipe": "fast", **SHORT, "pretrain_epochs": 40, "epochs": 20},
         ("gradient", "integrated-gradients", "occlusion"),
     ),
     ("isolation-forest", {}, ("occlusion",)),

@@ -44,10 +44,10 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "oc-svm, exact": ("oc-svm", {"exact_rows": 1 << 40}),
     "isolation-forest": ("isolation-forest", {}),
     "mahalanobis": ("mahalanobis", {}),
-    "deep-svdd": ("deep-svdd", FEW | {"pretrain_epochs": 1}),
+    "deep-svdd": ("deep-svdd", FEW | {"recipe": "fast", "pretrain_epochs": 1}),
     "fcdd": ("fcdd", FEW),
     "dcae": ("dcae", FEW),
-    "untrained": ("untrained", {}),
+    "untrained": ("untrained", {"recipe": "fast"}),
 }
 
 

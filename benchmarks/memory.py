@@ -73,9 +73,9 @@ def main(
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         environment = os.environ | {"INSPHERE_CACHE": str(root / "cache")}
-        detector = DeepSVDD(epochs=1, pretrain_epochs=0, contamination=0.05, random_state=0).fit(
-            images
-        )
+        detector = DeepSVDD(
+            recipe="fast", epochs=1, pretrain_epochs=0, contamination=0.05, random_state=0
+        ).fit(images)
         detector.save(root / "model")
         for size in sizes or [10_000, 100_000]:
             folder = root / str(size)

@@ -32,7 +32,7 @@ SHORT = ["--epochs", "1", "--pretrain-epochs", "1"]
 RANDOM = ["--option", "weights=random"]
 METHODS = {
     "auto": ["--choose-minutes", "60"],
-    "deep-svdd": SHORT,
+    "deep-svdd": [*SHORT, "--recipe", "fast"],
     "anogan": ["--option", "train_steps=3", "--option", "search_steps=2"],
     "fcdd": SHORT,
     "knn": [],

@@ -53,7 +53,8 @@ def headline() -> str:
     large = folders[-1]
     machine = found["machine"]
     return (
-        f"On {machine['cores']} cores and MNIST insphere {said[0]} as a torchvision dataset with "
+        f"On {machine['cores']} cores and MNIST, with the network of the recipe `fast`, insphere "
+        f"{said[0]} as a torchvision dataset with "
         f"PIL transforms and a DataLoader, and at {100 * bare:.0f} % of the speed of the network "
         f"alone. It {said[1]}. Scoring a folder of {large['images']:,} images takes "
         f"{large['anonymous_mb']:,.0f} MB.\n"

@@ -27,7 +27,10 @@ GROUPS: dict[str, tuple[str, str, list[tuple[str, dict[str, Any]]]]] = {
     "both objectives of Deep SVDD": (
         "mnist",
         "0",
-        [("deep-svdd", {"objective": name}) for name in ("one-class", "soft-boundary")],
+        [
+            ("deep-svdd", {"recipe": "fast", "objective": name})
+            for name in ("one-class", "soft-boundary")
+        ],
     ),
     "rivals on principal components": (
         "cifar10",

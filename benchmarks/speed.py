@@ -145,7 +145,13 @@ class Interleaved(Callback):
 def measure(name: str, train: Pixels, test: Pixels, rounds: int) -> dict[str, Any]:
     """Measure all contenders on one network; one round more is run first and not counted."""
     first = DeepSVDD(
-        encoder=name, epochs=1, pretrain_epochs=0, contamination=0.05, random_state=0, device="cpu"
+        recipe="fast",
+        encoder=name,
+        epochs=1,
+        pretrain_epochs=0,
+        contamination=0.05,
+        random_state=0,
+        device="cpu",
     )
     first.fit(train)
     x = prepared(first, train)
@@ -158,7 +164,7 @@ def measure(name: str, train: Pixels, test: Pixels, rounds: int) -> dict[str, An
         others["train"] |= _turns(away, "train")
         turns = Interleaved(others)
         detector = DeepSVDD(
-            contamination=0.05,
+            recipe="fast", contamination=0.05,
             encoder=name, epochs=rounds + 1, pretrain_epochs=rounds + 1, batch_size=BATCH,
             callbacks=[turns], random_state=0, device="cpu", precision="float32",
         ).fit(train)  # fmt: skip

@@ -209,10 +209,16 @@ def row(run, method="deep-svdd", params=None, seed=0):
 
 
 def test_settings_that_are_usual_make_no_difference_and_repetitions_count_once():
-    written = {"recipe": "fast", "objective": "one-class"}
+    written = {"recipe": "best", "objective": "one-class", "pretraining": "auto", "head": "auto"}
     both = [row("a"), row("b", params=written), row("c", params={"objective": "soft-boundary"})]
     assert list(run_names(both).values()) == ["Deep SVDD", "Deep SVDD", "Deep SVDD, soft boundary"]
     assert [one["run"] for one in distinct_runs([*both, row("d", seed=1)])] == ["a", "c", "d"]
+    of_fast = {"recipe": "fast", "pretraining": "autoencoder", "head": "center"}
+    fast = [row("a", params=of_fast), row("b", params={"recipe": "fast"}), row("c")]
+    assert list(run_names(fast).values()) == [*["Deep SVDD, fast recipe"] * 2, "Deep SVDD"]
+    assert [one["run"] for one in distinct_runs(fast)] == ["a", "c"]
+    sphere = {"head": "center"}  # not what the default recipe takes
+    assert len(distinct_runs([row("a"), row("b", params=sphere)])) == 2
 
 
 def test_the_order_of_runs_and_parameters_changes_no_name():

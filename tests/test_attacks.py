@@ -54,7 +54,9 @@ def sphere():
     digits = load_dataset("digits-8x8")
     threes = np.asarray(digits.images[digits.labels == 3])
     others = np.asarray(digits.images[digits.labels != 3])[:40]
-    detector = DeepSVDD(epochs=3, pretrain_epochs=3, random_state=0, contamination=0.05).fit(threes)
+    detector = DeepSVDD(
+        recipe="fast", epochs=3, pretrain_epochs=3, random_state=0, contamination=0.05
+    ).fit(threes)
     return detector, others
 
 

@@ -44,8 +44,8 @@ DETECTORS: dict[str, Any] = {
     "oc-svm": OCSVMDetector(),
     "isolation-forest": IsolationForestDetector(random_state=0),
     "mahalanobis": MahalanobisDetector(),
-    "untrained": UntrainedDeepSVDD(random_state=0),
-    "deep-svdd": DeepSVDD(epochs=3, pretrain_epochs=3, random_state=0),
+    "untrained": UntrainedDeepSVDD(recipe="fast", random_state=0),
+    "deep-svdd": DeepSVDD(recipe="fast", epochs=3, pretrain_epochs=3, random_state=0),
     "soft-boundary": DeepSVDD(
         objective="soft-boundary", epochs=3, pretrain_epochs=0, random_state=0
     ),

@@ -18,7 +18,13 @@ from insphere.errors import DataError, SpecError
 from insphere.training.batch import Batch
 from insphere.training.labelled_anomalies import LabelledAnomalies
 
-QUICK = {"epochs": 3, "pretrain_epochs": 1, "random_state": 0, "contamination": 0.05}
+QUICK = {
+    "recipe": "fast",
+    "epochs": 3,
+    "pretrain_epochs": 1,
+    "random_state": 0,
+    "contamination": 0.05,
+}
 
 
 @pytest.fixture
@@ -114,7 +120,7 @@ def test_a_few_labels_raise_the_auc_on_real_digits(method, digits):
         train, shown = own[:100], known[:10]
         test = np.concatenate([own[100:], known[10:]])
         X, y = images[np.concatenate([train, shown])], np.repeat([0, -1], [100, 10])
-        settings = {"epochs": 30, "pretrain_epochs": 10, "random_state": 0}
+        settings = {"recipe": "fast", "epochs": 30, "pretrain_epochs": 10, "random_state": 0}
         for name, detector in (
             ("plain", DeepSVDD(**settings).fit(X[y == 0])),
             ("labelled", method(**settings).fit(X, y)),

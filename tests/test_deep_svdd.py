@@ -38,7 +38,7 @@ def weights_act_on_gradients(estimator):
 
 
 @parametrize_with_checks(
-    [DeepSVDD(epochs=5, pretrain_epochs=2)],
+    [DeepSVDD(recipe="fast", epochs=5, pretrain_epochs=2)],
     expected_failed_checks=weights_act_on_gradients,
 )
 def test_scikit_learn_checks(estimator, check):
@@ -56,7 +56,9 @@ def test_auc_on_real_digits(digits, objective):
     normal = np.flatnonzero(target == 0)
     train, held_out = normal[:100], normal[100:]
     test = np.concatenate([held_out, np.flatnonzero(target != 0)])
-    detector = DeepSVDD(objective=objective, random_state=0, contamination=0.05).fit(images[train])
+    detector = DeepSVDD(recipe="fast", objective=objective, random_state=0, contamination=0.05).fit(
+        images[train]
+    )
     auc = roc_auc_score(target[test] != 0, detector.anomaly_score(images[test]))
     assert auc > 0.97
 
@@ -70,7 +72,7 @@ def test_training_beats_the_same_network_untrained(digits):
         normal = np.flatnonzero(target == digit)
         test = np.concatenate([normal[90:], np.flatnonzero(target != digit)])
         for cls, values in aucs.items():
-            settings = {"random_state": 0, "contamination": 0.05, **shorter[cls]}
+            settings = {"random_state": 0, "contamination": 0.05, "recipe": "fast", **shorter[cls]}
             detector = cls(**settings).fit(images[normal[:90]])
             scores = detector.anomaly_score(images[test])
             values.append(roc_auc_score(target[test] != digit, scores))
@@ -80,7 +82,7 @@ def test_training_beats_the_same_network_untrained(digits):
 def test_table_of_real_measurements():
     X, y = load_breast_cancer(return_X_y=True)
     malignant, benign = X[y == 0], X[y == 1]
-    detector = DeepSVDD(random_state=0, contamination=0.05).fit(benign[:200])
+    detector = DeepSVDD(recipe="fast", random_state=0, contamination=0.05).fit(benign[:200])
     scores = detector.anomaly_score(np.vstack([benign[200:], malignant]))
     truth = np.repeat([0, 1], [len(benign) - 200, len(malignant)])
     assert roc_auc_score(truth, scores) > 0.85

@@ -20,9 +20,13 @@ from insphere.nets.draws import Dropout, current_draws, drawing, initial_weights
 
 FEW = {"epochs": 2, "random_state": 0, "contamination": 0.05}
 DETECTORS = {
-    "deep-svdd": lambda: DeepSVDD(pretrain_epochs=2, **FEW),
+    "deep-svdd": lambda: DeepSVDD(recipe="fast", pretrain_epochs=2, **FEW),
     "dropout": lambda: DeepSVDD(
-        pretrain_epochs=1, encoder={"base": "auto", "dropout": 0.3}, allow_collapse=True, **FEW
+        recipe="fast",
+        pretrain_epochs=1,
+        encoder={"base": "auto", "dropout": 0.3},
+        allow_collapse=True,
+        **FEW,
     ),
     "fcdd": lambda: ConvolutionalSVDD(**FEW),
     "dcae": lambda: DeepCAE(**FEW),

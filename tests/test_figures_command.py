@@ -242,13 +242,14 @@ def test_names_say_what_differs():
         row("h", "own-method", x=1.5),
     ]
     assert list(run_names(rows).values()) == [
-        "Deep SVDD", "Deep SVDD, paper recipe", "Deep SVDD, soft boundary",
-        "Deep SVDD + ZCA whitening",
+        "Deep SVDD, fast recipe", "Deep SVDD, paper recipe",
+        "Deep SVDD, fast recipe, soft boundary", "Deep SVDD + ZCA whitening, fast recipe",
         "Deep SVDD, encoder (base auto, rep_dim 7)", "OC-SVM, tuned on labelled test images",
         "OC-SVM", "own-method",
     ]  # fmt: skip
-    assert plain_baseline(rows) == "Deep SVDD"
+    assert plain_baseline(rows) == "Deep SVDD, fast recipe"
     assert plain_baseline(rows[1:]) is None
+    assert plain_baseline([*rows, row("i")]) == "Deep SVDD"
 
 
 def test_captions_count_what_there_is():

@@ -385,8 +385,8 @@ def test_the_form_of_the_studio_offers_all_kinds():
     assert spec.params == {"pretraining": "rotation", "head": "nearest"}
     assert "pretraining=rotation&head=nearest" in form.address()
     assert "pretraining=rotation&head=nearest" in address_of(source, spec)
-    other = FormState(studio, given | {"pretraining": "autoencoder", "head": "spheres"})
-    assert (other.method, other.choice().spec().params) == (BASELINE, {})
+    other = FormState(studio, given | {"recipe": "fast", "pretraining": "autoencoder", "head": "x"})
+    assert (other.method, other.choice().spec().params) == (BASELINE, {"recipe": "fast"})
     assert "head" not in other.address()
     knn = FormState(studio, given | {"method": "knn"})
     assert knn.choice().spec().params == {}

@@ -51,7 +51,7 @@ DETECTORS: dict[str, Any] = {
         n_estimators=30, random_state=0, contamination=0.05
     ),
     "dcae": DeepCAE(encoder=SMALL, lr=1e-2, **QUICK | {"epochs": 15}),
-    "deep-svdd": DeepSVDD(encoder=SMALL, pretrain_epochs=4, **QUICK),
+    "deep-svdd": DeepSVDD(recipe="fast", encoder=SMALL, pretrain_epochs=4, **QUICK),
     "fcdd": ConvolutionalSVDD(encoder=SMALL, pretrain_epochs=4, lr=1e-3, **QUICK),
     "anogan": AnoGAN(train_steps=20, search_steps=5, width=8, random_state=0, contamination=0.05),
 }

@@ -278,8 +278,8 @@ def test_layer_norm_trains_directions_and_ranks_well(digits):
     normal = np.flatnonzero(target == 0)
     train, test = normal[:100], np.concatenate([normal[100:], np.flatnonzero(target != 0)])
     detector = DeepSVDD(
-        encoder=MNIST.derive({"head_norm": "layer"}), pretrain_epochs=120, epochs=120,
-        random_state=0,
+        recipe="fast", encoder=MNIST.derive({"head_norm": "layer"}), pretrain_epochs=120,
+        epochs=120, random_state=0,
     ).fit(images[train])  # fmt: skip
     losses = [record["loss"] for record in detector.history_ if record["phase"] == "train"]
     assert losses[-1] < 0.2 * losses[0]
@@ -413,4 +413,4 @@ def test_assumed_gains_are_those_of_the_report():
 def test_bad_bases_and_changes_get_one_sentence(digits, encoder, message):
     images, target = digits
     with pytest.raises(SpecError, match=message):
-        DeepSVDD(encoder=encoder).fit(images[target == 3])
+        DeepSVDD(recipe="fast", encoder=encoder).fit(images[target == 3])

@@ -86,7 +86,7 @@ def test_a_run_trains_on_them_and_on_nothing_else_of_theirs(others, digits_8x8):
     # The threshold is that of the normal images, and so is the preprocessing.
     normal = direct.anomaly_score(split.X_train)
     assert (normal > result.detector.threshold_).sum() == int(0.05 * len(normal))
-    alone = DeepSVDD(**QUICK, contamination=0.05, random_state=0).fit(split.X_train)
+    alone = DeepSVDD(recipe="fast", **QUICK, contamination=0.05, random_state=0).fit(split.X_train)
     statistics, of_alone = (
         one.sphere_.preprocessor.state_dict() for one in (result.detector, alone)
     )

@@ -71,13 +71,13 @@ def test_refining_wins_back_auc_on_polluted_digits(digits):
 )
 def test_impossible_shares_are_refused(pollution):
     with pytest.raises(SpecError):
-        DeepSVDD(epochs=1, pollution=pollution, contamination=0.05).fit(
+        DeepSVDD(recipe="fast", epochs=1, pollution=pollution, contamination=0.05).fit(
             np.random.default_rng(0).normal(size=(20, 3))
         )
 
 
 def test_pollution_and_the_soft_boundary_are_refused_together():
     with pytest.raises(SpecError, match="do not go together"):
-        DeepSVDD(epochs=1, pollution=0.1, objective="soft-boundary", contamination=0.05).fit(
-            np.random.default_rng(0).normal(size=(20, 3))
-        )
+        DeepSVDD(
+            recipe="fast", epochs=1, pollution=0.1, objective="soft-boundary", contamination=0.05
+        ).fit(np.random.default_rng(0).normal(size=(20, 3)))

@@ -36,7 +36,7 @@ with together() as me:
         params = {"epochs": 2, "pretrain_epochs": 1, "false_alarm_rate": 0.2, "checkpoint_dir": out}
         if kind == "images":
             X = (chance.random((83, 28, 28, 1)) * 255).astype(np.uint8)
-            params |= {"batch_size": 25, "precision": "float32"}
+            params |= {"recipe": "fast", "batch_size": 25, "precision": "float32"}
         else:
             X = chance.normal(size=(201, 6))
             params |= {"batch_size": 64}

@@ -52,7 +52,7 @@ def test_memory_of_gradients_is_what_the_graph_keeps():
 def test_gradients_of_large_images_are_taken_for_as_many_as_the_memory_takes(memory, monkeypatch):
     rng = np.random.default_rng(0)
     large = rng.integers(0, 256, (4, 128, 128, 3), dtype=np.uint8)
-    detector = UntrainedDeepSVDD(random_state=0, contamination=0.2).fit(large)
+    detector = UntrainedDeepSVDD(recipe="fast", random_state=0, contamination=0.2).fit(large)
     sizes = []
     module = detector.scoring_module()
     module.register_forward_hook(lambda m, x, y: sizes.append(len(x[0])))
@@ -208,7 +208,8 @@ import torch, sklearn.neighbors
 from insphere.detectors import DeepSVDD
 DeepSVDD(epochs=1, pretrain_epochs=1).fit(rng.normal(size=(20, 4)))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-fit = fit_source(FitConfig(source="{tmp_path}", epochs=1, pretrain_epochs=1), progress=False)
+given = {{"recipe": "fast", "epochs": 1, "pretrain_epochs": 1}}
+fit = fit_source(FitConfig(source="{tmp_path}", **given), progress=False)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(fit.data.images.shape[1], after - before)
 """

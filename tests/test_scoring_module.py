@@ -14,7 +14,8 @@ from insphere.explain.heat import heat_maps
 
 WITH_NETWORK = [m for m in METHODS if issubclass(detector_class(m), NetworkDetector)]
 TINY = {
-    "deep-svdd": {"epochs": 1, "pretrain_epochs": 1},
+    "deep-svdd": {"recipe": "fast", "epochs": 1, "pretrain_epochs": 1},
+    "untrained": {"recipe": "fast"},
     "fcdd": {"epochs": 1, "pretrain_epochs": 1},
     "fcdd-labelled": {"epochs": 1, "pretrain_epochs": 1},
     "deep-sad": {"epochs": 1, "pretrain_epochs": 1},

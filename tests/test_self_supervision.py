@@ -12,7 +12,7 @@ import insphere
 from insphere.detectors import DeepSAD, DeepSVDD, KNNDetector
 from insphere.detectors.spheres.untrained import UntrainedDeepSVDD
 from insphere.errors import SpecError
-from insphere.experiments.runs.run_builder import RunChoice, controls_of
+from insphere.experiments.runs.run_builder import RunChoice, baseline_of, controls_of
 from insphere.nets.build import build_decoder, build_encoder
 from insphere.nets.spec import NAMED, EncoderSpec
 from insphere.nets.view_encoder import ViewEncoder, ViewPlan
@@ -350,13 +350,25 @@ def test_the_best_recipe_is_for_images_of_any_colour():
 
 
 def test_the_form_names_the_recipe_and_its_controls_share_the_network():
-    choice = RunChoice(dataset="mnist-5k", normal=("3",), recipe="best")
-    assert choice.spec().params == {"recipe": "best"}
-    controls = {spec.method: spec.params for spec in controls_of(choice.spec())}
-    assert controls["untrained"] == {"recipe": "best"}
-    assert controls["knn"] == {}
-    plain = RunChoice(dataset="mnist-5k", normal=("3",), pretraining="autoencoder", head="center")
-    assert plain.spec().params == {}
+    threes = {"dataset": "mnist-5k", "normal": ("3",)}
+    for choice in (RunChoice(**threes), RunChoice(**threes, recipe="best")):
+        assert choice.spec().params == {}
+        controls = {spec.method: spec.params for spec in controls_of(choice.spec())}
+        assert controls == {"untrained": {}, "knn": {}}
+    fast = RunChoice(**threes, recipe="fast", pretraining="autoencoder", head="center").spec()
+    assert fast.params == {"recipe": "fast"}
+    assert baseline_of(fast) == fast
+    sphere = {"pretraining": "autoencoder", "head": "center"}  # not what the default takes
+    assert RunChoice(**threes, **sphere).spec().params == sphere
+    for recipe in ("fast", "paper"):  # whose network and head are the same
+        spec = RunChoice(**threes, recipe=recipe).spec()
+        assert controls_of(spec)[0].params == {"recipe": "fast"}
+    soft = RunChoice(**threes, objective="soft-boundary", epochs=3).spec()
+    assert controls_of(soft)[0].params == {"objective": "soft-boundary", "epochs": 3}
+    learning = RunChoice(**threes, method="deep-sad", recipe="best").spec()
+    assert learning.params == {"recipe": "best"}
+    assert baseline_of(learning).params == {}
+    assert RunChoice(**threes, method="dcae", recipe="fast").spec().params == {}
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from insphere.errors import DataError, InsphereError
+from insphere.experiments.execution.queue import Queue
 from insphere.experiments.execution.worker import Worker
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store import database
@@ -214,6 +215,49 @@ def test_scores_and_history_lie_beside_the_store(store):
         file.write('{"phase": "tr')
     assert [record["epoch"] for record in files.history(identity)] == [1, 2]
     assert files.folder(identity).parent == store.folder == store.path.with_suffix("")
+
+
+def test_runs_of_an_earlier_version_keep_the_recipe_that_they_took(tmp_path):
+    def deep(**changes):
+        given = {"dataset": "digits-8x8", "normal": ("3",), "method": "deep-svdd"}
+        return RunSpec(**given | changes)
+
+    fast = {"recipe": "fast"}
+    plain, soft, named = deep(), deep(params={"objective": "soft-boundary"}), deep(params=fast)
+    control, other = deep(method="untrained"), deep(method="deep-sad")
+    paper = deep(params={"recipe": "paper"})
+    old = Store(tmp_path / "runs.sqlite")
+    content = {
+        "name": "s", "datasets": "digits-8x8", "normal": ["3"],
+        "methods": [
+            "svdd", {"method": "deep-svdd", "params": {"objective": "soft-boundary"}}, "deep-sad",
+        ],
+    }  # fmt: skip
+    key = Queue(old).start(content)  # queues plain, soft and other
+    old.import_rows([row(plain, 0.7), row(control), row(paper)])
+    old.add([named])
+    old.files.save_scores(plain.identity, np.array([1.0]), np.array([1]))
+    old.close()
+    with closing(sqlite3.connect(old.path)) as connection:
+        connection.execute("PRAGMA user_version=1")
+    for _ in range(2):  # it is changed once
+        store = Store(old.path)
+        found = {run.identity: (run.state, run.params, run.auc) for run in store.runs()}
+        assert found == {
+            named.identity: ("finished", fast, 0.7),
+            deep(params=fast | soft.params).identity: ("queued", fast | soft.params, None),
+            deep(method="untrained", params=fast).identity: ("finished", fast, 0.1 + 0.2),
+            other.identity: ("queued", {}, None),
+            paper.identity: ("finished", {"recipe": "paper"}, 0.1 + 0.2),
+        }
+        assert all(run.spec.identity == run.identity for run in store.runs())
+        assert store.files.scores(named.identity)[0].tolist() == [1.0]
+        queue = Queue(store)
+        (sweep,) = queue.sweeps()
+        assert (sweep.key, sweep.counts["finished"], sweep.open) == (key, 1, 2)
+        assert set(queue.waiting()) == {run.identity for run in store.runs(states=("queued",))}
+        store.close()
+    assert Store(old.path).add([plain]) == 1  # the default is another run now
 
 
 def test_other_files_are_not_taken_for_stores(tmp_path):

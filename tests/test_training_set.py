@@ -113,7 +113,7 @@ def test_weighted_losses_by_hand():
 
 @pytest.mark.parametrize("objective", ["one-class", "soft-boundary"])
 def test_weights_of_one_change_no_bit(threes, objective):
-    settings = QUICK | {"encoder": ENCODER, "objective": objective}
+    settings = QUICK | {"recipe": "fast", "encoder": ENCODER, "objective": objective}
     plain = DeepSVDD(**settings).fit(threes)
     for value in (1.0, 3.0):
         weighted = DeepSVDD(**settings).fit(threes, sample_weight=np.full(len(threes), value))
@@ -129,7 +129,13 @@ def test_samples_without_weight_teach_nothing(digits, cls):
     zeros, ones = images[target == 0], images[target == 1][:100]
     X = np.concatenate([zeros[:100], ones])
     weights = np.repeat([1.0, 0.0], 100)
-    options = {"encoder": ENCODER, "preprocess": [], "random_state": 0, "batch_size": 50}
+    options = {
+        "recipe": "fast",
+        "encoder": ENCODER,
+        "preprocess": [],
+        "random_state": 0,
+        "batch_size": 50,
+    }
     phases = {"epochs": 30, "lr": 1e-2}
     detectors = [cls(**options, **phases).fit(X, sample_weight=w) for w in (weights, None)]
     left_out, learned = (d.anomaly_score(ones).mean() / d.anomaly_score(zeros).mean()
@@ -138,7 +144,7 @@ def test_samples_without_weight_teach_nothing(digits, cls):
 
 
 def test_weights_name_the_checkpoints_and_the_data(threes, tmp_path):
-    settings = QUICK | {"encoder": ENCODER, "checkpoint_dir": tmp_path}
+    settings = QUICK | {"recipe": "fast", "encoder": ENCODER, "checkpoint_dir": tmp_path}
     weights = np.linspace(0, 1, len(threes))
     found = {DeepSVDD(**settings).fit(threes, sample_weight=w).data_fingerprint_
              for w in (None, weights, weights**2)}  # fmt: skip
@@ -278,6 +284,6 @@ def test_a_classifier_takes_weights(digits):
 
 
 def test_a_fit_leaves_nothing_behind_but_what_it_says(threes):
-    detector = DeepSVDD(encoder=ENCODER, false_alarm_rate=0.2, **QUICK).fit(threes)
+    detector = DeepSVDD(recipe="fast", encoder=ENCODER, false_alarm_rate=0.2, **QUICK).fit(threes)
     assert detector.trained_on_ is None
     assert "_training_distances" not in vars(detector)

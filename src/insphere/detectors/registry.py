@@ -20,6 +20,7 @@ __all__ = [
     "MethodCard",
     "build_detector",
     "check_installed",
+    "default_recipe",
     "detector_class",
     "find_method",
     "method_card",
@@ -74,6 +75,22 @@ def parameters_of(method: str) -> set[str]:
     """Return the names of the parameters that a method uses."""
     cls = detector_class(method)
     return set(cls().get_params(deep=False)) - set(cls.card.idle)
+
+
+def default_recipe(method: str) -> str | None:
+    """Return the name of the recipe that a method takes by default; None if it has none.
+
+    Unknown methods, which rows of a newer version can have, have none.
+
+    Examples
+    --------
+    >>> default_recipe("deep-svdd"), default_recipe("deep-sad"), default_recipe("knn")
+    ('best', 'fast', None)
+    """
+    if find_method(method) is None:
+        return None
+    found = getattr(detector_class(method), "recipe", None)
+    return found if isinstance(found, str) else None
 
 
 def check_installed(method: str) -> None:

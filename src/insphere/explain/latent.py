@@ -71,7 +71,7 @@ def latent_contributions(detector: OneClassDetector, X: Any) -> NDArray[np.float
     Parameters
     ----------
     detector : DeepSVDD
-        Fitted.
+        Fitted, with the head "center".
     X : array, tensor, path or ImageSet
         Images or rows to explain.
 
@@ -90,7 +90,7 @@ def latent_contributions(detector: OneClassDetector, X: Any) -> NDArray[np.float
     if center is None or transform is None:
         raise SpecError(
             f"{type(detector).__name__} has no centre that dimensions could be compared with; use "
-            "DeepSVDD."
+            "DeepSVDD with head=center."
         )
     z = np.asarray(transform(X), dtype=np.float64)
     return np.square(z - np.asarray(center, dtype=np.float64))

@@ -150,8 +150,8 @@ class BlurredPixels(nn.Module):
 
     @classmethod
     def shrink(cls, height: int, width: int) -> int:
-        """Return the side of the squares of pixels that are averaged."""
-        return -(-max(height, width) // cls.MOST) if max(height, width) > cls.MOST else 1
+        """Return the side of the squares of pixels that are averaged; they fit into the image."""
+        return min(-(-max(height, width) // cls.MOST), height, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the vectors of raw images, uint8 or float."""

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from insphere.data.layouts.vocabulary import goodness
 from insphere.detectors.method_table import find_method
-from insphere.detectors.registry import method_title
+from insphere.detectors.registry import default_recipe, method_title
 from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.runs.display_names import option_keys
 from insphere.experiments.runs.processing_options import OPTIONS
@@ -68,7 +68,7 @@ class FormState:
         self.objective = "soft-boundary" if objective == "soft-boundary" else "one-class"
         self.options = [name for name in given.get("options", "").split(",") if name in OPTIONS]
         recipe = given.get("recipe", "")
-        self.recipe = recipe if recipe in get_args(RecipeName) else "fast"
+        self.chosen_recipe = recipe if recipe in get_args(RecipeName) else ""
         self.epochs = whole_number(given.get("epochs", ""), 1, MOST_EPOCHS)
         self.pretrain = whole_number(given.get("pretrain", ""), 0, MOST_EPOCHS)
         pretraining, head = given.get("pretraining", ""), given.get("head", "")
@@ -76,6 +76,11 @@ class FormState:
         self.head = head if head in HEADS else HEAD
         self.held_out = given.get("threshold") != "training"
         self.seed = whole_number(given.get("seed", ""), 0, 2**31 - 1) or 0
+
+    @property
+    def recipe(self) -> str:
+        """The chosen recipe, or the default of the method; empty if it has none."""
+        return self.chosen_recipe or default_recipe(self.method) or ""
 
     async def take(self, key: str) -> None:
         """Select a source. If it lacks the selected class, select one of its classes."""
@@ -139,7 +144,7 @@ class FormState:
             method=self.method,
             objective=self.objective,
             options=tuple(name for name in self.options if name != Z_SCORE),
-            recipe=self.recipe,
+            recipe=self.chosen_recipe or None,
             epochs=self.epochs,
             pretrain_epochs=self.pretrain,
             pretraining=self.pretraining,
@@ -183,7 +188,7 @@ class FormState:
             "method": self.method,
             "objective": self.objective,
             "options": ",".join(self.options),
-            "recipe": self.recipe,
+            "recipe": self.chosen_recipe,
             "epochs": self.epochs,
             "pretrain": self.pretrain,
             "pretraining": self.pretraining,
@@ -215,7 +220,7 @@ def address_of(source: Source, spec: RunSpec) -> str:
 
 
 _DEFAULTS = {
-    "method": "deep-svdd", "objective": "one-class", "recipe": "fast", "seed": 0,
+    "method": "deep-svdd", "objective": "one-class", "seed": 0,
     "pretraining": PRETRAINING, "head": HEAD, "share": f"{USUAL_SHARE:g}",
 }  # fmt: skip
 

@@ -18,7 +18,7 @@ from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import html
 
-PHASES = {"pretrain": "Pretraining the autoencoder", "train": "Training the sphere"}
+PHASES = {"pretrain": "Pretraining the network", "train": "Training the sphere"}
 
 
 class LivePart:
@@ -122,7 +122,7 @@ class LivePart:
             left = duration(epochs_left(own, epochs))
             text = f"{phase}: epoch {done} of {epochs}, about {left} left in this phase"
             if progress["phase"] == "pretrain":
-                text += "; then the sphere is trained"
+                text += "; then the normal images are enclosed"
         self._status.set_content(
             f'<div aria-live="polite">{formatting.state(found.state)} &nbsp;'
             '<span data-test="progress">'

@@ -10,7 +10,7 @@ from insphere.studio.controls import Handler, Radio
 from insphere.studio.frame import details
 
 OBJECTIVES = {
-    "one-class": ("Deep SVDD, one-class", "maps all normal images close to one centre"),
+    "one-class": ("Deep SVDD, one-class", "learns normal images, and how far others are from them"),
     "soft-boundary": (
         "Deep SVDD, soft boundary",
         "a sphere that a small share of the training images may leave",

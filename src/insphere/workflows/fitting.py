@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,9 @@ from insphere.workflows.group_table import one_group
 from insphere.workflows.provenance import trained_on
 from insphere.workflows.time_to_fit import seconds_to_fit
 from insphere.workflows.training_labels import check_labels, labelled_samples
+
+if TYPE_CHECKING:
+    from insphere.detectors.base.trained_network import TrainedNetworkDetector
 
 _LONG = {"epochs", "train_steps", "members"}  # options of methods that train for long
 FEWEST = 8
@@ -300,10 +304,11 @@ def _with_smaller(
     return config.model_copy(update={"size": smaller})
 
 
-def _trains_network(detector: OneClassDetector) -> bool:
+def _trains_network(detector: OneClassDetector) -> TypeGuard[TrainedNetworkDetector]:
     """Whether a network of its own is trained on the images, in batches that are chosen for it."""
-    given = detector.get_params(deep=False)
-    return {"encoder", "recipe", "batch_size"} <= set(given) and given["batch_size"] is None
+    from insphere.detectors.base.trained_network import TrainedNetworkDetector
+
+    return isinstance(detector, TrainedNetworkDetector) and detector.batch_size is None
 
 
 def smaller_size(
@@ -331,18 +336,16 @@ def smaller_size(
     """
     if not _trains_network(detector):
         return None
-    from insphere.detectors.base.network_state import encoder_spec
     from insphere.modalities.table import kind_of
     from insphere.training.step_memory import SMALL_PIXELS, step_bytes
 
-    encoder = detector.get_params(deep=False)["encoder"]
     few = min(FEWEST, n)
     height, width, channels = shape
     size = (height, width)
     while few * size[0] * size[1] > SMALL_PIXELS:
         image = np.zeros((1, *size, channels), dtype=np.uint8)
         modality = kind_of(image).of(image)
-        spec = encoder_spec(encoder, modality)
+        spec = detector.encoder_for(modality)
         if rows_within(step_bytes(spec, modality.sample_shape, decoder=True), few) == few:
             break
         size = (size[0] // 2, size[1] // 2)

@@ -9,6 +9,7 @@ import numpy as np
 
 from insphere.data.image_set import ImageSet
 from insphere.data.inputs import training_groups, training_index
+from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.registry import build_detector
 from insphere.training.callbacks import Callback
 from insphere.workflows.fit_config import FitConfig
@@ -80,10 +81,8 @@ def _in_steps(config: FitConfig, data: ImageSet, n: int) -> float:
     some = data.take(training_index(data)[:8])
     images = some[np.arange(min(n, _MOST)) % len(some)]
     options = without_threshold(config)
-    known = config.detector().get_params(deep=False)
-    phases = [{"epochs": 1}, {"pretrain_epochs": 0}] if "pretrain_epochs" in known else [{}]
     seconds = 0.0
-    for changes in phases:
+    for changes in each_phase(config.detector(), images.shape[1:]):
         watch = Watch()
         detector = build_detector(
             config.method, options | changes, seed=config.seed, callbacks=[watch]
@@ -95,6 +94,32 @@ def _in_steps(config: FitConfig, data: ImageSet, n: int) -> float:
         else:
             seconds += time.perf_counter() - watch.began
     return seconds
+
+
+def each_phase(detector: OneClassDetector, shape: tuple[int, ...]) -> list[dict[str, Any]]:
+    """Return the changes of parameters with which a moment of each phase can be seen.
+
+    Parameters
+    ----------
+    detector : OneClassDetector
+        A detector that trains in steps, not fitted.
+    shape : tuple of int
+        (H, W, C) of images, or (F,).
+    """
+    from insphere.detectors.base.network_state import best_encoder
+    from insphere.detectors.spheres.deep_svdd import DeepSVDD
+
+    given = detector.get_params(deep=False)
+    if "pretrain_epochs" not in given:
+        return [{}]
+    later: dict[str, Any] = {"pretrain_epochs": 0}
+    if isinstance(detector, DeepSVDD):
+        channels_first = (*shape[2:], *shape[:2])
+        if not detector.trains_head(channels_first):
+            return [{}]
+        if detector.takes_best(channels_first):  # without pretraining it would be another network
+            return [{}, later | {"encoder": best_encoder(given["encoder"])}]
+    return [{"epochs": 1}, later]
 
 
 def without_threshold(config: FitConfig) -> dict[str, Any]:

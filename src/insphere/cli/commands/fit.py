@@ -120,7 +120,7 @@ def fit(
         str | None,
         typer.Option(
             help="Recipe, a named set of epochs and learning rates: fast, paper, or for Deep SVDD "
-            "on images best, which pretrains without labels (default fast).",
+            "on images best, which pretrains without labels and is the default there (else fast).",
             rich_help_panel=_TRAINING,
             metavar="NAME",
         ),
@@ -138,7 +138,7 @@ def fit(
         typer.Option(
             help="Kind of pretraining: "
             + ", ".join(PRETRAININGS)
-            + " (default: that of the recipe, else autoencoder).",
+            + " (default: that of the recipe: rotation in best, else autoencoder).",
             rich_help_panel=_TRAINING,
             metavar="KIND",
         ),

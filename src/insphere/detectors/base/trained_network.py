@@ -7,7 +7,9 @@ from os import PathLike
 from typing import Any
 
 from insphere.detectors.base.network_detector import NetworkDetector
+from insphere.detectors.base.network_state import encoder_spec
 from insphere.detectors.base.parameters import parameters
+from insphere.modalities.modality import Modality
 from insphere.nets.spec import EncoderSpec
 from insphere.training.callbacks import Callback
 from insphere.training.device import Precision
@@ -51,3 +53,7 @@ class TrainedNetworkDetector(TrainingDetector):
 
     encoder: str | EncoderSpec | Mapping[str, Any] | None = None
     recipe: str | Recipe | Mapping[str, Any] = "fast"
+
+    def encoder_for(self, modality: Modality) -> EncoderSpec:
+        """Return the settings of the network for samples of a kind and shape."""
+        return encoder_spec(self.encoder, modality)

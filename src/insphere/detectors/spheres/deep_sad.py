@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from insphere.detectors.spheres.deep_svdd import DeepSVDD
 from insphere.errors import DataError
 from insphere.training.deep_svdd import SphereSpec
 from insphere.training.labelled_anomalies import LabelledAnomalies
+from insphere.training.recipe import Recipe
 
 _ADVICE = (
     "y holds 0 for an unlabelled, 1 for a normal and -1 for an anomalous sample; for the class of "
@@ -37,6 +39,9 @@ class DeepSAD(DeepSVDD):
     ----------
     eta : float, default=1.0
         η: how much a labelled sample counts, in units of an unlabelled one.
+    recipe : {"fast", "paper", "best"} or Recipe, default="fast"
+        As in `DeepSVDD`, whose default is another: "best", which learns to tell turned images
+        apart before it is shown labels, has to be asked for here.
     **others
         As in `DeepSVDD`; `objective` is "one-class" and `pollution` None.
 
@@ -73,6 +78,7 @@ class DeepSAD(DeepSVDD):
     _uses_labels: ClassVar[bool] = True
     _loss: ClassVar[Literal["inverse", "cross-entropy"]] = "inverse"
 
+    recipe: str | Recipe | Mapping[str, Any] = "fast"
     eta: float = 1.0
 
     def _read_labels(
@@ -93,8 +99,8 @@ class DeepSAD(DeepSVDD):
             )
         return labels, labels >= 0
 
-    def _resolve(self, several: bool = False) -> SphereSpec:
-        spec = super()._resolve(several)
+    def _resolve(self, several: bool = False, weighted: bool = False) -> SphereSpec:
+        spec = super()._resolve(several, weighted)
         with settings():
             return SphereSpec.model_validate(
                 dict(spec) | {"labelled": LabelledAnomalies(loss=self._loss, eta=self.eta)}

@@ -29,7 +29,10 @@ from insphere.detectors.base.parameters import parameters
 from insphere.detectors.base.trained_network import TrainedNetworkDetector
 from insphere.detectors.base.weights import WeightedDetector
 from insphere.errors import DataError, SpecError
+from insphere.modalities.modality import Modality
 from insphere.nets.fold import folded
+from insphere.nets.ranks import ranks
+from insphere.nets.spec import EncoderSpec
 from insphere.nets.sphere import Sphere
 from insphere.preprocess.pipeline import Preprocessor
 from insphere.training.deep_svdd import SphereSpec, TrainedSphere, train_sphere
@@ -43,7 +46,8 @@ from insphere.training.objectives import radius_quantile
 from insphere.training.pollution import Pollution, parse_pollution
 from insphere.training.pretraining.parse import parse_pretraining
 from insphere.training.pretraining.pretraining import Pretraining
-from insphere.training.recipe import FAST, is_for_best, recipe_for
+from insphere.training.pretraining.with_views import PretrainingWithViews
+from insphere.training.recipe import FAST, Recipe, is_for_best, parse_recipe
 from insphere.training.regularizers import Regularizers
 from insphere.training.step_memory import fitting_recipe
 from insphere.training.training_set import TrainingSet
@@ -59,7 +63,9 @@ class DeepSVDD(
     """Deep Support Vector Data Description (Ruff et al. 2018, "Deep One-Class Classification").
 
     A network φ(x; W), the encoder, is trained to map normal samples close to a fixed centre c. The
-    anomaly score is the squared distance ‖φ(x) − c‖².
+    anomaly score is the squared distance ‖φ(x) − c‖². Of images, the default recipe trains φ to
+    tell how they were turned and shifted, and the score combines distances from the normal ones;
+    ``recipe="fast"`` or "paper" is the method of the paper.
 
     Parameters
     ----------
@@ -77,12 +83,15 @@ class DeepSVDD(
     preprocess : str, sequence or None, default=None
         Steps by name or spec, such as ``["gcn", "zca"]``; None is the paper's contrast
         normalisation and min-max for images, and standardised columns for tables.
-    recipe : {"fast", "paper", "best"} or Recipe, default="fast"
+    recipe : {"best", "fast", "paper"} or Recipe, default="best"
         Schedule of pretraining and training. "best" is for images: unless they are given, it also
         chooses the encoder "compact", the pretraining "rotation" and the head "combined", which is
-        fitted and not trained. What cannot have that head (classes, the soft boundary, pollution,
-        a number of `epochs`) gets a sphere around the pretrained encoder, trained as in "fast".
-        Tables and images of fewer than 8 pixels a side are trained as in "fast".
+        fitted and not trained. What cannot have that head (classes, weights of samples, the soft
+        boundary, pollution, regularizers or a rate `lr`) gets a sphere around the pretrained
+        encoder, trained as in "fast". Everything is as in "fast" for tables, for images of fewer
+        than 8 pixels a side, without a pretraining that tells views of an image apart
+        (``pretrain_epochs=0``, ``pretraining=None`` or "autoencoder"), and with a number of
+        `epochs`, unless pretraining or head are named too.
     epochs, pretrain_epochs : int, optional
         Override the recipe's numbers of epochs; ``pretrain_epochs=0`` starts from random weights.
     lr : float, optional
@@ -108,13 +117,13 @@ class DeepSVDD(
     pretraining : str, Pretraining, dict or None, default="auto"
         How the encoder is pretrained, for the recipe's epochs of pretraining: a kind of
         `insphere.training.pretraining.table.PRETRAININGS`, its settings as a dict with ``"kind"``,
-        or None to start from random weights, as ``pretrain_epochs=0`` does. "auto" is the
-        autoencoder, or what the recipe chooses.
+        or None to start from random weights, as ``pretrain_epochs=0`` does. "auto" is what the
+        recipe chooses: "rotation" in "best", else the autoencoder.
     head : str, HeadSpec or dict, default="auto"
         What encloses the representations: a kind of `insphere.training.heads.table.HEADS`, or its
-        settings. "auto" is one centre, or one for each class if `fit` gets classes of the normal
-        samples, or what the recipe chooses. ``{"kind": "centers", "n_centers": 5}`` finds several
-        centres without classes.
+        settings. "auto" is what the recipe chooses: "combined" in "best", else one centre, or one
+        for each class if `fit` gets classes of the normal samples.
+        ``{"kind": "centers", "n_centers": 5}`` finds several centres without classes.
     pollution : float, Pollution, dict or None, default=None
         Share of the training samples that are assumed to be anomalous, in (0, 0.5), if the normals
         are not clean. As a dict it also has the ``"form"`` of treating them: "refine", "soft" or
@@ -163,11 +172,12 @@ class DeepSVDD(
         key="deep-svdd",
         title="Deep SVDD",
         family="sphere",
-        summary="trains a network to map normal images close to one centre",
+        summary="trains a network on normal images, and says how far others are from them",
         has_options=True,
         takes_classes=True,
     )
 
+    recipe: str | Recipe | Mapping[str, Any] = "best"
     objective: Literal["one-class", "soft-boundary"] = "one-class"
     nu: float = 0.1
     pretrain_epochs: int | None = None
@@ -308,6 +318,39 @@ class DeepSVDD(
 
         return batched(self._read(X), upright, scorer, self.precision)
 
+    def takes_best(self, shape: tuple[int, ...]) -> bool:
+        """Whether the choices of the recipe "best" apply to samples of a shape.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (C, H, W) of images, or (F,).
+        """
+        if self.recipe != "best" or not is_for_best(shape) or self.pretrain_epochs == 0:
+            return False
+        if self.epochs and self.pretraining == self.head == "auto" and not self._uses_labels:
+            return False  # a few steps around such a network are worse than none
+        if self.pretraining in ("auto", None):
+            return self.pretraining == "auto"
+        with settings():
+            return isinstance(parse_pretraining(self.pretraining), PretrainingWithViews)
+
+    def encoder_for(self, modality: Modality) -> EncoderSpec:
+        """Return the settings of the network for samples of a kind and shape."""
+        best = self.takes_best(modality.sample_shape)
+        return encoder_spec(best_encoder(self.encoder) if best else self.encoder, modality)
+
+    def trains_head(self, shape: tuple[int, ...]) -> bool:
+        """Whether a phase of one-class training follows the pretraining.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (C, H, W) of images, or (F,).
+        """
+        with settings():
+            return not self._head(self.takes_best(shape)).views
+
     def _module(self) -> nn.Module:
         return self.sphere_
 
@@ -325,7 +368,7 @@ class DeepSVDD(
         weights: NDArray[np.float64] | None = None,
     ) -> NDArray[Any]:
         keep_freed_memory()
-        spec = self._resolve(several=bool(self.classes_))
+        spec = self._resolve(bool(self.classes_), weights is not None)
         form, head = (
             spec.pretraining.for_samples(X),
             spec.head.for_shape(self.modality_.sample_shape),
@@ -403,26 +446,38 @@ class DeepSVDD(
             )
         return sphere.head
 
+    def _head(self, best: bool, several: bool = False, weighted: bool = False) -> HeadSpec:
+        """Return the settings of the head; see `_resolve`."""
+        if self.head != "auto":
+            return parse_head(self.head)
+        if best and not (several or weighted or self._needs_a_sphere()):
+            return parse_head("combined")
+        return parse_head("centers" if several else "center")
+
     def _needs_a_sphere(self) -> bool:
         """Whether something was asked for that a head which is not trained cannot do."""
-        trained = (self.pollution, self.regularizers, self.epochs)
+        trained = (self.pollution, self.regularizers, self.epochs, self.lr)
         soft = self.objective != "one-class"
         return self._uses_labels or soft or any(asked is not None for asked in trained)
 
-    def _resolve(self, several: bool = False) -> SphereSpec:
+    def _resolve(self, several: bool = False, weighted: bool = False) -> SphereSpec:
         """Return the constructor's arguments as one spec.
 
         Parameters
         ----------
         several : bool
             Whether the normal samples have classes.
+        weighted : bool
+            Whether the samples have weights.
         """
-        best = self.recipe == "best" and is_for_best(self.modality_.sample_shape)
-        recipe = recipe_for(self.recipe, self.modality_.sample_shape)
-        usual = "centers" if several else "center"
-        if best and not (several or self._needs_a_sphere()):
-            usual = "combined"
-        head = usual if self.head == "auto" else self.head
+        shape = self.modality_.sample_shape
+        best = self.takes_best(shape)
+        if best and ranks() > 1:
+            raise SpecError(
+                "The recipe best trains in one process: start it without torchrun, or take "
+                "recipe=fast."
+            )
+        recipe = FAST if self.recipe == "best" and not best else parse_recipe(self.recipe)
         pretrain = {"epochs": self.pretrain_epochs, "batch_size": self.batch_size}
         train = {"epochs": self.epochs, "batch_size": self.batch_size, "lr": self.lr}
         pretraining = self.pretraining
@@ -435,7 +490,7 @@ class DeepSVDD(
             given = self.regularizers
             if isinstance(given, Mapping):
                 given = Regularizers.model_validate(dict(given))
-            enclosing = parse_head(head)
+            enclosing = self._head(best, several, weighted)
             if best and not enclosing.views:
                 recipe = recipe.model_copy(update={"train": FAST.train})
             if enclosing.views and self.epochs:
@@ -445,12 +500,9 @@ class DeepSVDD(
                 )
             if enclosing.views:
                 train["epochs"] = 0
-            encoder = encoder_spec(
-                best_encoder(self.encoder) if best else self.encoder, self.modality_
-            )
+            encoder = self.encoder_for(self.modality_)
             resolved = recipe.override(pretrain=pretrain, train=train)
             if self.batch_size is None:
-                shape = self.modality_.sample_shape
                 named = "fast" if self.recipe == "best" else self.recipe
                 resolved = fitting_recipe(named, resolved, encoder, shape, self.n_train_)
             return SphereSpec(

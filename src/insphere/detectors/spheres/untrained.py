@@ -12,10 +12,12 @@ from insphere.training.training_set import TrainingSet
 
 
 class UntrainedDeepSVDD(DeepSVDD):
-    """The network of `DeepSVDD` with the same seed and a centre, but never trained.
+    """The network of `DeepSVDD` with the same seed and head, but never trained.
 
     A random network often scores well already. So compare every result of `DeepSVDD` with this
-    control. It takes the same parameters.
+    control. It takes the same parameters with the same defaults, so that the same call without
+    training has the same network and head: of images those of the recipe "best". The recipes
+    "fast" and "paper" have one and the same control, a centre around the network of the paper.
     """
 
     card = replace(

@@ -21,7 +21,7 @@ from insphere.data.split import OneClassSplit
 from insphere.experiments.runs.run_builder import settings_of
 from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_record import Run
-from insphere.workflows.time_to_fit import EnoughSeen, Watch
+from insphere.workflows.time_to_fit import EnoughSeen, Watch, each_phase
 
 _SAMPLE = 200  # images scored
 _FEW = {True: 32, False: 150}  # number of images for a fit, without and with a pretrained network
@@ -63,13 +63,16 @@ def measure(spec: RunSpec, data: SampleSet) -> Estimate:
     split = spec.reading.split(data)
     if "callbacks" not in known or pretrained:
         return _from_few(spec, split, _FEW[pretrained])
-    phases = [{"epochs": 1}, {"pretrain_epochs": 0}] if "pretrain_epochs" in known else [{}]
+    phases = each_phase(spec.detector(), split.X_train.shape[1:])
     seconds = 0.0
     for changes in phases:
         changes = {name: value for name, value in changes.items() if spec.params.get(name) != 0}
         seconds += _watched(spec, changes, split)
+    quick = {"epochs": 1, "pretrain_epochs": 0, "train_steps": 1}
+    if "pretrain_epochs" in known and phases == [{}]:
+        quick = {"pretrain_epochs": 1}  # nothing else is trained
     return Estimate(
-        seconds + _scoring(spec, split, known),
+        seconds + _scoring(spec, split, {name: quick[name] for name in quick if name in known}),
         "measured just now: some steps of each phase on this machine",
     )
 
@@ -119,10 +122,8 @@ def _watched(spec: RunSpec, changes: dict[str, Any], split: OneClassSplit) -> fl
     return time.perf_counter() - watch.began
 
 
-def _scoring(spec: RunSpec, split: OneClassSplit, known: set[str]) -> float:
-    """Return the estimated time to score training and test images."""
-    short = {"epochs": 1, "pretrain_epochs": 0, "train_steps": 1}
-    short = {name: value for name, value in short.items() if name in known}
+def _scoring(spec: RunSpec, split: OneClassSplit, short: dict[str, Any]) -> float:
+    """Return the estimated time to score training and test images, after a short training."""
     changed = spec.model_copy(update={"params": spec.params | short})
     train = split.X_train[: max(2, min(_SAMPLE, len(split.X_train)))]
     detector = changed.detector().fit(train)

@@ -219,7 +219,7 @@ def _latent_planes(collection: RunCollection) -> list[Content]:
             try:
                 found.append(_latent(collection, run))
             except InsphereError:
-                missing = f"the images of {data}, and a model with a radius"
+                missing = f"the images of {data}, and a model with a radius around one centre"
     if not found:
         raise NotEnough(missing)
     return found
@@ -228,11 +228,12 @@ def _latent_planes(collection: RunCollection) -> list[Content]:
 def _latent(collection: RunCollection, run: Measured) -> Content:
     from insphere.detectors.model_folder import load_detector
     from insphere.detectors.spheres.deep_svdd import DeepSVDD
+    from insphere.training.heads.center import Center
 
     folder = collection.model(run)
     split = collection.split(run)
     detector = None if folder is None else load_detector(folder)
-    if not isinstance(detector, DeepSVDD):
+    if not isinstance(detector, DeepSVDD) or not isinstance(detector.sphere_.head, Center):
         raise InsphereError(f"The model of the run {run.run} has no sphere.")
     here = sample(split.truth, MOST_POINTS)
     plane = flatten(

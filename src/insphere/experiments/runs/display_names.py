@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from insphere.data.datasets.table import DATASETS, named_dataset
-from insphere.detectors.registry import method_title
+from insphere.detectors.registry import default_recipe, method_title
 from insphere.errors import SpecError
 from insphere.experiments.runs.processing_options import OPTIONS, apply_options
 from insphere.experiments.runs.spec import ANOMALIES, BY_CLASS
@@ -62,16 +62,12 @@ SHARES = (
     *("false_alarm_rate", "balanced_accuracy"),
 )
 _FROM_OPTIONS = ("encoder", "preprocess", "allow_collapse")
-_USUAL = {
-    "objective": "one-class",
-    "recipe": "fast",
-    "pretraining": "autoencoder",
-    "head": "center",
-}  # defaults of all methods that have these parameters
+_NOT_PLAIN = {*_FROM_OPTIONS, "objective", "pretraining", "head"}
 _FIRST = (BY_CLASS, ANOMALIES, "recipe", "objective")  # parameters that come first in a name
 _WORDS = {
     ("objective", "soft-boundary"): "soft boundary",
     ("recipe", "paper"): "paper recipe",
+    ("recipe", "fast"): "fast recipe",
     ("recipe", "best"): "best recipe",
     ("gamma", "labelled-holdout"): "tuned on labelled test images",
     ("nu", "labelled-holdout"): "",  # tuned together with γ
@@ -150,14 +146,27 @@ def settings_key(run: AnyRun) -> str:
 
     Examples
     --------
-    >>> settings_key({"method": "deep-svdd", "params": {"recipe": "fast"}})
+    >>> settings_key({"method": "deep-svdd", "params": {"recipe": "best"}})
     '["deep-svdd", {}]'
     """
     method, params = (
         (run["method"], run["params"]) if isinstance(run, Mapping) else (run.method, run.params)
     )
-    given = {name: value for name, value in params.items() if _USUAL.get(name) != value}
+    usual = _usual(method, params)
+    given = {name: value for name, value in params.items() if usual.get(name) != value}
     return json.dumps([method, given], sort_keys=True)
+
+
+def _usual(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of parameters that runs often spell out."""
+    default = default_recipe(method)
+    best = params.get("recipe", default) == "best"
+    return {
+        "objective": "one-class",
+        "recipe": default,
+        "pretraining": "auto" if best else "autoencoder",
+        "head": "auto" if best else "center",
+    }
 
 
 def distinct_runs(runs: Iterable[Any]) -> list[Any]:
@@ -200,10 +209,10 @@ def measured_runs(rows: Sequence[Row], among: Iterable[AnyRun] = ()) -> list[Mea
 
 
 def plain_baseline(rows: Sequence[AnyRun], names: Mapping[str, str] | None = None) -> str | None:
-    """Return the name of plain Deep SVDD among the rows: no options, one-class, fast recipe.
+    """Return the name of plain Deep SVDD among the rows: no options, one-class, by its recipe.
 
-    None if there is none. If there are several, that with the fewest other parameters, and then
-    that with the most runs.
+    None if there is none. Of several recipes it is the default, else the fast one. If there are
+    still several, it is that with the fewest other parameters, and then that with the most runs.
 
     Parameters
     ----------
@@ -213,14 +222,15 @@ def plain_baseline(rows: Sequence[AnyRun], names: Mapping[str, str] | None = Non
         Their names by identity; by default those of `run_names`.
     """
     names = run_names(rows) if names is None else names
-    counts: dict[tuple[int, str], int] = {}
+    counts: dict[tuple[bool, int, str], int] = {}
     for row in rows:
         method, params = json.loads(settings_key(row))
-        if method != "deep-svdd" or {*_FROM_OPTIONS, *_USUAL} & set(params):
+        recipe = params.pop("recipe", "best")
+        if method != "deep-svdd" or recipe not in ("best", "fast") or _NOT_PLAIN & set(params):
             continue
-        key = len(params), names[_identity(row)]
+        key = recipe == "fast", len(params), names[_identity(row)]
         counts[key] = counts.get(key, 0) + 1
-    return min(counts, key=lambda key: (key[0], -counts[key]))[1] if counts else None
+    return min(counts, key=lambda key: (*key[:2], -counts[key]))[2] if counts else None
 
 
 def options_of(params: Mapping[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]] | None:

@@ -11,6 +11,7 @@ from insphere.detectors.method_field import MethodName
 from insphere.detectors.registry import (
     METHODS,
     check_installed,
+    default_recipe,
     method_card,
     parameters_of,
 )
@@ -21,12 +22,12 @@ from insphere.modalities.examples import kind_of_example
 from insphere.scoring.thresholds import conformal_calibration_size
 from insphere.training.recipe import recipe_for
 
-RecipeName = Literal["fast", "paper", "best"]
+RecipeName = Literal["best", "fast", "paper"]
 BASELINE = "deep-svdd"
 UNTRAINED = "untrained"
 PRETRAINING, HEAD = "auto", "auto"  # the defaults
 _NETWORK = ("encoder", "preprocess", "allow_collapse")
-_BEST = ("recipe", "pretrain_epochs", "pretraining", "head")  # with the recipe of this name
+_TRAINING = ("epochs", "pretrain_epochs", "pretraining", "head", "objective")
 _KEPT = ("recipe", "epochs", "pretrain_epochs", "objective", "nu", "false_alarm_rate")
 _RATES = (0.05, 0.1)
 
@@ -46,8 +47,8 @@ class RunChoice(BaseModel):
         Objective of Deep SVDD.
     options : tuple of str
         Keys of `OPTIONS`, for methods that accept them.
-    recipe : {"fast", "paper", "best"}
-        Recipe of the schedule.
+    recipe : {"best", "fast", "paper"}, optional
+        Recipe of the schedule; by default that of the method.
     epochs, pretrain_epochs : int, optional
         Override those of the recipe.
     pretraining : str
@@ -78,7 +79,7 @@ class RunChoice(BaseModel):
     method: MethodName = BASELINE
     objective: Literal["one-class", "soft-boundary"] = "one-class"
     options: tuple[str, ...] = ()
-    recipe: RecipeName = "fast"
+    recipe: RecipeName | None = None
     epochs: int | None = Field(default=None, ge=1)
     pretrain_epochs: int | None = Field(default=None, ge=0)
     pretraining: str = PRETRAINING
@@ -99,7 +100,7 @@ class RunChoice(BaseModel):
             If the method is unknown or options contradict each other.
         """
         given = {
-            "recipe": None if self.recipe == "fast" else self.recipe,
+            "recipe": None if self.recipe == default_recipe(self.method) else self.recipe,
             "epochs": self.epochs,
             "pretrain_epochs": self.pretrain_epochs,
             "pretraining": self._chosen(self.pretraining, "autoencoder"),
@@ -132,7 +133,8 @@ class RunChoice(BaseModel):
 
     def _chosen(self, kind: str, usual: str) -> str | None:
         """Return a kind of pretraining or head; None where it is what the recipe takes anyway."""
-        by_recipe = kind == "auto" or (kind == usual and self.recipe != "best")
+        recipe = self.recipe or default_recipe(self.method)
+        by_recipe = kind == "auto" or (kind == usual and recipe != "best")
         return None if by_recipe else kind
 
     def specs(self) -> list[RunSpec]:
@@ -264,6 +266,8 @@ def baseline_of(spec: RunSpec) -> RunSpec:
         )
     kept = _KEPT if spec.method == BASELINE else ("recipe", "false_alarm_rate")
     params = {key: value for key, value in spec.params.items() if key in kept}
+    if params.get("recipe") == default_recipe(BASELINE):
+        del params["recipe"]
     return _changed(spec, BASELINE, params)
 
 
@@ -276,8 +280,12 @@ def controls_of(spec: RunSpec) -> list[RunSpec]:
     if (kind := kind_of_example(spec.dataset)) is not None:
         known = comparable_methods(kind.key)
         return [_changed(spec, m, held_out) for m in kind.rivals if not known.get(m, "missing")]
-    names = _NETWORK + (_BEST if spec.params.get("recipe") == "best" else ())
-    network = {k: v for k, v in spec.params.items() if k in names}
+    network = {k: v for k, v in spec.params.items() if k in _NETWORK}
+    recipe = spec.params.get("recipe", default_recipe(spec.method))
+    if recipe != default_recipe(UNTRAINED):
+        network["recipe"] = "best" if recipe == "best" else "fast"  # the others share a network
+    if recipe == "best":  # network and head depend on what is trained
+        network |= {k: v for k, v in spec.params.items() if k in _TRAINING}
     found = []
     for control in METHODS:
         card = method_card(control)

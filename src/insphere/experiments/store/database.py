@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,10 @@ from insphere.safe_text import shown_path
 
 require("sqlalchemy", "experiments", "The store of runs")
 
-from sqlalchemy import Engine, MetaData, create_engine, event  # noqa: E402
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event  # noqa: E402
 from sqlalchemy.engine import ExceptionContext  # noqa: E402
 
-VERSION = 1
+VERSION = 2
 Journal = Literal["wal", "delete"]
 _BUSY_SECONDS = 60
 _NO_DATABASE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
@@ -34,7 +35,12 @@ _ADVICE = {
 }
 
 
-def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engine:
+def open_database(
+    path: Path,
+    journal: Journal | None,
+    tables: MetaData,
+    upgrade: Callable[[Connection], None],
+) -> Engine:
     """Open the file, or create it with these tables.
 
     Transactions of ``engine.execution_options(write=True)`` get the write lock before they read.
@@ -47,6 +53,8 @@ def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engi
         See `insphere.experiments.store.run_store.Store`.
     tables : MetaData
         Tables of a new file.
+    upgrade : callable
+        Changes the content of a file of the version before, within a transaction.
 
     Raises
     ------
@@ -64,7 +72,7 @@ def open_database(path: Path, journal: Journal | None, tables: MetaData) -> Engi
         _check_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            _prepare(engine, path, journal, tables)
+            _prepare(engine, path, journal, tables, upgrade)
     except ParseError as error:
         raise InsphereError(
             f"The store {shown_path(path)} {error}; choose another name."
@@ -96,20 +104,29 @@ def _check_file(path: Path) -> None:
             ) from error
 
 
-def _prepare(engine: Engine, path: Path, journal: Journal | None, tables: MetaData) -> None:
+def _prepare(
+    engine: Engine,
+    path: Path,
+    journal: Journal | None,
+    tables: MetaData,
+    upgrade: Callable[[Connection], None],
+) -> None:
     """Check the version of a file, and create the tables of a new one in one transaction."""
     with engine.connect() as connection:
         version = connection.exec_driver_sql("PRAGMA user_version").scalar()
         count = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar()
     new = version == 0 and count == 0
-    if not new and version != VERSION:
+    if not new and version not in (VERSION - 1, VERSION):
         raise DataError(f"{path} is no store of runs in the format {VERSION}; name another file.")
     if journal or new:
         with engine.execution_options(begin=False).connect() as connection:
             connection.exec_driver_sql(f"PRAGMA journal_mode={journal or 'wal'}")
-    if new:
+    if new or version != VERSION:
         with engine.execution_options(write=True).begin() as connection:
-            tables.create_all(connection)
+            if new:
+                tables.create_all(connection)
+            else:
+                upgrade(connection)
             connection.exec_driver_sql(f"PRAGMA user_version={VERSION}")
 
 

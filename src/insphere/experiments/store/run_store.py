@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from insphere.experiments.store.run_record import (
     spec_of_row,
     spec_values,
 )
+from insphere.experiments.store.upgrade import name_the_recipe
 
 # ruff: isort: split
 from sqlalchemy import Select, case, func, literal_column, select, update  # `database` checks
@@ -93,7 +95,9 @@ class Store:
                 f"There is no store {path} yet; insphere sweep run makes one, and insphere ablate."
             )
         self.files = RunFiles(self.folder)
-        self._engine = open_database(self.path, journal, Base.metadata)
+        self._engine = open_database(
+            self.path, journal, Base.metadata, partial(name_the_recipe, folder=self.folder)
+        )
         self._writer = self._engine.execution_options(write=True)
 
     @property

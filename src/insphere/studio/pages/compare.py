@@ -9,7 +9,7 @@ from typing import Any
 
 from nicegui import ui
 
-from insphere.detectors.registry import method_title
+from insphere.detectors.registry import default_recipe, method_title
 from insphere.errors import InsphereError
 from insphere.experiments.runs.display_names import normal_title
 from insphere.experiments.runs.processing_options import OPTIONS
@@ -46,7 +46,7 @@ from insphere.studio.known_field import KnownField
 from insphere.training.heads.table import HEADS
 from insphere.training.pretraining.table import PRETRAININGS
 
-RECIPES = {"fast": "One cycle", "paper": "As published", "best": "Pretrained on turned images"}
+RECIPES = {"best": "Pretrained on turned images", "fast": "One cycle", "paper": "As published"}
 
 
 def register(studio: Studio) -> None:
@@ -220,11 +220,11 @@ class ComparePage:
         """Show recipes, epochs and seed, and the kinds of pretraining and head."""
         form, own = self.form, settings_of(self.form.method)
         if "recipe" in own:
-            radio = Radio("Recipe", form.recipe, partial(self._set, "recipe"))
+            radio = Radio("Recipe", form.recipe, partial(self._set, "chosen_recipe"))
             count, shape = form.trained_on(), form.image_shape()
             epochs = {name: epochs_by_recipe(form.method, name, count, shape) for name in RECIPES}
             for name, title in RECIPES.items():
-                radio.add(name, title, recipe_note(name, epochs))
+                radio.add(name, title, recipe_note(name, epochs, default_recipe(form.method)))
         else:
             html("<p class=muted>This method does not train in epochs.</p>")
         with ui.element("div").classes("row"):
@@ -424,27 +424,28 @@ class ComparePage:
 
 
 SCHEDULES = {
-    "fast": "with a rate that rises and falls; the default",
-    "paper": "with a rate in steps",
     "best": "with a network that first learns to tell turned images apart",
+    "fast": "with a rate that rises and falls",
+    "paper": "with a rate in steps",
 }
 
 
-def recipe_note(name: str, epochs: dict[str, tuple[int, ...]]) -> str:
-    """Say how long a recipe trains, and how that compares with the default.
+def recipe_note(name: str, epochs: dict[str, tuple[int, ...]], default: str | None) -> str:
+    """Say how long a recipe trains, and how that compares with the fast one.
 
     Examples
     --------
-    >>> recipe_note("fast", {"fast": (17, 10), "paper": (350, 150)})
+    >>> both = {"fast": (17, 10), "paper": (350, 150)}
+    >>> recipe_note("fast", both, "fast")
     '17 + 10 epochs with a rate that rises and falls; the default'
-    >>> recipe_note("paper", {"fast": (17, 10), "paper": (350, 150)})
-    '350 + 150 epochs with a rate in steps; about 19 times as many'
+    >>> recipe_note("paper", both, "fast")
+    '350 + 150 epochs with a rate in steps; about 19 times as many as One cycle'
     """
-    own = f"{' + '.join(map(str, epochs[name]))} epochs {SCHEDULES[name]}"
-    if name == "fast":
-        return own
+    own = f"{' + '.join(map(str, filter(None, epochs[name])))} epochs {SCHEDULES[name]}"
     ratio = sum(epochs[name]) / max(sum(epochs["fast"]), 1)
-    return f"{own}; about {ratio:.0f} times as many" if ratio >= 1.5 else own
+    if ratio >= 1.5:
+        own += f"; about {ratio:.0f} times as many as {RECIPES['fast']}"
+    return f"{own}; the default" if name == default else own
 
 
 def _percent(choice: RunChoice) -> str:

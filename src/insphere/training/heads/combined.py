@@ -155,7 +155,10 @@ class Combined(Head):
 
     def _together(self, parts: Tensor) -> Tensor:
         standardised = ((parts + SMALLEST).log() - self.location) / self.scale
-        return standardised.mean(dim=1).clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT).exp()
+        exponent = standardised.mean(dim=1)
+        within = exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+        beyond = (exponent - within).clamp_min(0)  # of few images the spread is small, and much is
+        return within.exp() * (1 + beyond)
 
     def parts(self, z: Tensor, *, themselves: bool = False) -> Tensor:
         """Return each part of the score, shape (N, number of parts), 0 or more.
