@@ -56,7 +56,7 @@ def published(row: Row) -> Published | None:
     """Return the published result of the method of a row on attacked stop signs."""
     method = row["method"]
     if method == "deep-svdd":
-        method = row["params"]["objective"]
+        method = row["params"].get("objective", method)
     return published_table("gtsrb").get(method, {}).get("14 stop")
 
 
