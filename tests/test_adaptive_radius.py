@@ -27,6 +27,7 @@ KINDS = ("neighbors", "quantile")
 REGIONS, DIM = 4, 6
 SPREAD = np.array([0.5, 1.0, 2.0, 4.0])  # how far normal samples of a region lie from the middle
 SETTINGS = {
+    "recipe": "fast",
     "encoder": EncoderSpec(widths=(6, 4), rep_dim=8, kernel=3), "epochs": 3, "pretrain_epochs": 3,
     "batch_size": 50, "random_state": 0, "precision": "float32", "device": "cpu",
 }  # fmt: skip

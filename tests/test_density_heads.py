@@ -16,6 +16,7 @@ from insphere.training.heads.flow import FlowSpec
 from insphere.training.heads.mixture import MixtureSpec
 
 SETTINGS = {
+    "recipe": "fast",
     "encoder": EncoderSpec(widths=(6, 4), rep_dim=8, kernel=3), "epochs": 5, "pretrain_epochs": 3,
     "batch_size": 50, "random_state": 0, "precision": "float32", "device": "cpu",
     "contamination": 0.05,
