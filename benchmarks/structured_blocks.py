@@ -97,10 +97,11 @@ def several_classes() -> str:
         ],
     ]
     table = markdown(["", "mean AUC, one digit against the others", "training, s"], lines)
+    share = one["fit_seconds"] / (len(own) * seconds)
     return (
         f"{table}\nThe nearest sphere names the right digit for {100 * one['accuracy']:.1f} %. "
-        f"All were trained one after the other, on one thread; the one model took "
-        f"{one['fit_seconds'] / (len(own) * seconds):.2f} times as long as the {len(own)} together.\n"
+        f"All were trained one after the other, on one thread; the one took {share:.2f} times as "
+        f"long as the {len(own)} together.\n"
     )
 
 
