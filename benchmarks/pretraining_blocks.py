@@ -141,14 +141,29 @@ def contrast() -> str:
 
 def rulers() -> str:
     """Show nearest neighbours by the image distortion model beside blurred pixels."""
-    rows = [row for row in read_rows(RESULTS / "ruler.jsonl") if row["set"] == "mnist"]
-    rows.sort(key=lambda row: row["normal"])
-    header = ["2-NN, AUC, %", *(row["normal"] for row in rows), "mean"]
+    found = read_rows(RESULTS / "ruler.jsonl")
+    return "\n".join(
+        _ruler(sorted((row for row in found if row["set"] == name), key=_class), title)
+        for name, title in SETS.items()
+        if any(row["set"] == name for row in found)
+    )
+
+
+def _class(row: dict[str, Any]) -> str:
+    name: str = row["normal"]
+    return name
+
+
+def _ruler(rows: list[dict[str, Any]], title: str) -> str:
+    header = [f"{title}: 2-NN, AUC, %", *map(_class, rows), "mean"]
     lines = []
-    for ruler, title in (("blurred", "blurred pixels"), ("distortion", "image distortion model")):
-        found = [100 * row["auc"][ruler] for row in rows]
-        mean = f"{np.mean(found):.2f}" if len(found) == 10 else "–"
-        lines.append([title, *(f"{value:.1f}" for value in found), mean])
+    for ruler, measured in (
+        ("blurred", "blurred pixels"),
+        ("distortion", "image distortion model"),
+    ):
+        aucs = [100 * row["auc"][ruler] for row in rows]
+        mean = f"{np.mean(aucs):.2f}" if len(aucs) == 10 else "–"
+        lines.append([measured, *(f"{value:.1f}" for value in aucs), mean])
     return markdown(header, lines)
 
 

@@ -106,6 +106,15 @@ def test_it_is_the_same_after_saving_and_in_torch(fitted, digits3, tmp_path):
     assert_allclose(scored, fitted.anomaly_score(new), rtol=2e-2, atol=2e-2)
 
 
+def test_on_a_network_that_was_fine_tuned_by_the_classes(digits3, tmp_path):
+    X, y, new, its = digits3
+    tuned = {"objective": "classes", "epochs": 1, "stages": 1}
+    detector = FeatureViM(finetune=tuned, normalize="root", **SMALL).fit(X, y)
+    assert roc_auc_score(its == 7, detector.anomaly_score(new)) > 0.8
+    loaded = load_detector(detector.save(tmp_path / "model"))
+    assert loaded.class_scores(new).tobytes() == detector.class_scores(new).tobytes()
+
+
 def test_a_few_images_of_a_class_are_enough(digits3):
     X, y, new, _ = digits3
     some = np.r_[:40, 40:43]
