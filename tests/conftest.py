@@ -68,6 +68,18 @@ def digits():
 
 
 @pytest.fixture(scope="session")
+def digits3(digits):
+    """Forty images each of three digits, their digits, and others of these and of a fourth."""
+    import numpy as np
+
+    images, target = digits
+    rows = [np.flatnonzero(target == digit) for digit in (0, 1, 4)]
+    first = np.concatenate([r[:40] for r in rows])
+    later = np.concatenate([*(r[40:50] for r in rows), np.flatnonzero(target == 7)[:30]])
+    return images[first], target[first], images[later], target[later]
+
+
+@pytest.fixture(scope="session")
 def mnist():
     """5,000 digits of MNIST of 28×28 pixels as uint8 images, and which digit each shows."""
     from insphere.data.load import load_dataset

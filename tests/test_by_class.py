@@ -44,16 +44,6 @@ def faces(n=300, seed=0):
     return places[which] + spread[:, None] * rng.normal(size=(n, 3)), names
 
 
-@pytest.fixture(scope="module")
-def digits3(digits):
-    """Forty images each of three digits, their digits, and others of these and of a fourth."""
-    images, target = digits
-    rows = [np.flatnonzero(target == digit) for digit in (0, 1, 4)]
-    first = np.concatenate([r[:40] for r in rows])
-    later = np.concatenate([*(r[40:50] for r in rows), np.flatnonzero(target == 7)[:30]])
-    return images[first], target[first], images[later], target[later]
-
-
 def test_a_class_is_measured_by_itself_in_units_of_its_radius():
     X, names = faces()
     detector = KNNDetector(contamination=0.05).fit(X, names)

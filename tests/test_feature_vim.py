@@ -18,16 +18,6 @@ SMALL = {"resolution": 64, "cache": False, "contamination": 0.1, "random_state":
 
 
 @pytest.fixture(scope="module")
-def digits3(digits):
-    """Forty images each of three digits, their digits, and others of these and of a fourth."""
-    images, target = digits
-    rows = [np.flatnonzero(target == digit) for digit in (0, 1, 4)]
-    first = np.concatenate([r[:40] for r in rows])
-    later = np.concatenate([*(r[40:60] for r in rows), np.flatnonzero(target == 7)[:60]])
-    return images[first], target[first], images[later], target[later]
-
-
-@pytest.fixture(scope="module")
 def fitted(digits3):
     return FeatureViM(n_components=20, **SMALL).fit(*digits3[:2])
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.decomposition import PCA
 from torch import nn
 
 from insphere.detectors.base.checks import is_real, require
+from insphere.detectors.base.components import beyond_components, fit_components
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pooled_features import Floats
@@ -48,13 +48,10 @@ class FeaturePCA(PooledDetector):
             is_real(self.pca) and 0 < self.pca < 1,
             f"pca is the share of variance to keep, between 0 and 1, but got {self.pca!r}.",
         )
-        solver = "covariance_eigh" if F.shape[1] <= len(F) else "full"
-        fitted = PCA(n_components=self.pca, svd_solver=solver).fit(F)
-        self.mean_, self.components_ = fitted.mean_, fitted.components_
+        self.mean_, self.components_ = fit_components(F, self.pca)
 
     def _score(self, F: Floats) -> Floats:
-        centered = F - self.mean_
-        rest = centered - (centered @ self.components_.T) @ self.components_
+        rest = beyond_components(F, self.mean_, self.components_)
         error: Floats = np.square(rest).sum(axis=1)
         return error
 

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from insphere.detectors.base.checks import is_real, require, require_count
+from insphere.detectors.base.components import beyond_components, fit_components
 from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
@@ -133,10 +133,8 @@ class FeatureViM(PooledDetector):
         n, d = F.shape
         wanted = self.n_components or next((c for least, c in COMPONENTS if d >= least), d // 2)
         kept = max(1, min(wanted, n // 2, d - 1))
-        solver = "covariance_eigh" if d <= n else "full"
-        fitted = PCA(n_components=kept, svd_solver=solver).fit(F)
-        self.mean_ = fitted.mean_.astype(np.float64)
-        self.components_ = fitted.components_.astype(np.float64)
+        mean, components = fit_components(F, kept)
+        self.mean_, self.components_ = mean.astype(np.float64), components.astype(np.float64)
         self.coef_, self.intercept_ = np.empty((0, d)), np.empty(0)
         self.alpha_ = 1.0
         if codes is None or len(np.unique(codes)) < 2:
@@ -179,8 +177,7 @@ class FeatureViM(PooledDetector):
 
     def _residual(self, F: Floats) -> Floats:
         """Return the length of what the principal components leave of features (n, d)."""
-        centered = F - self.mean_
-        rest = centered - (centered @ self.components_.T) @ self.components_
+        rest = beyond_components(F, self.mean_, self.components_)
         length: Floats = np.linalg.norm(rest, axis=1)
         return length
 

@@ -70,8 +70,6 @@ class VirtualLogit(nn.Module):
         α.
     """
 
-    mean: Tensor
-    components: Tensor
     weight: Tensor
     bias: Tensor
 
@@ -85,17 +83,14 @@ class VirtualLogit(nn.Module):
     ) -> None:
         super().__init__()
         self.alpha = alpha
-        self.register_buffer("mean", torch.from_numpy(mean))
-        self.register_buffer("components", as_columns(components))
+        self.squared_rest = ComponentError(mean, components)
         self.register_buffer("weight", torch.from_numpy(weight))
         self.register_buffer("bias", torch.from_numpy(bias))
 
     def forward(self, F: Tensor) -> Tensor:
         """Score vectors."""
         wide = F.double()
-        centered = wide - self.mean
-        rest = centered - sums_of_columns(centered @ self.components, self.components)
-        score = self.alpha * rest.square().sum(dim=1).clamp_min(TINY).sqrt()
+        score: Tensor = self.alpha * self.squared_rest(wide).clamp_min(TINY).sqrt()
         if not len(self.bias):
             return score
         return score - nn.functional.linear(wide, self.weight, self.bias).logsumexp(dim=1)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
+from insphere.detectors.base.components import fit_components
 from insphere.fingerprint import array_fingerprint
 
 LARGE = 1 << 25
@@ -85,9 +85,7 @@ def forget_components() -> None:
 def _fitted(F: NDArray[Any], share: float) -> tuple[NDArray[Any], NDArray[Any]]:
     if F.size > LARGE and F.shape[1] > len(F):
         return from_products(F, share)
-    solver = "covariance_eigh" if F.shape[1] <= len(F) else "full"
-    fitted = PCA(n_components=share, svd_solver=solver).fit(F)
-    return fitted.mean_, fitted.components_
+    return fit_components(F, share)
 
 
 def from_products(F: NDArray[Any], share: float) -> tuple[NDArray[Any], NDArray[Any]]:
