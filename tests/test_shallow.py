@@ -27,6 +27,7 @@ from insphere.detectors import (
     OCSVMDetector,
     OneClassDetector,
 )
+from insphere.detectors.base import components
 from insphere.detectors.shallow import principal_components, vector_detector
 from insphere.errors import DataError, SpecError
 from insphere.scoring import evaluate_scores
@@ -313,7 +314,7 @@ def test_scores_vary_and_fit_changes_them(
 
 def test_principal_components_are_computed_once_for_equal_images(monkeypatch, blobs):
     fitted = []
-    monkeypatch.setattr(principal_components, "PCA", lambda **how: fitted.append(how) or PCA(**how))
+    monkeypatch.setattr(components, "PCA", lambda **how: fitted.append(how) or PCA(**how))
     principal_components.forget_components()
     train, test = blobs
     scores = [
