@@ -10,7 +10,10 @@ Detectors on pooled features of packaged networks learn from the first images of
   needs only the features, so these are computed once (and kept in the cache);
 - ``tuned``: `FeatureKNN` on a network that was fine-tuned by the classes of the normal images;
   ``background``: the same, divided by how likely the pretraining finds an image; ``tuned-vim``:
-  `FeatureViM` on such a network.
+  `FeatureViM` on such a network;
+- ``together``: a `Combination` of `FeatureViM` on a network that was fine-tuned longer, with mirror
+  images, and of `FeatureViM` on three frozen networks, beside the classes of their pretraining
+  (``alternatives=True``); ``alternatives`` is the latter alone, ``tuned-longer`` the former.
 
 One line for each split and form or head in ``results/unified.jsonl``; what is there is not
 measured again.
@@ -32,10 +35,10 @@ from sklearn.metrics import roc_auc_score
 from features import JOINED
 from insphere.data.image_set import ImageSet
 from insphere.data.load import load_dataset
-from insphere.detectors import FeatureKNN, FeatureViM, PretrainedFeatures
+from insphere.detectors import Combination, FeatureKNN, FeatureViM, PretrainedFeatures
 from insphere.detectors.base.by_class import class_radius
+from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.neighbors import mean_distance
-from insphere.detectors.pretrained.pooled_detector import PooledDetector
 from insphere.experiments.store.jsonl_rows import append_row, read_rows
 from insphere.training.callbacks import Callback
 from insphere.versions import versions
@@ -54,10 +57,30 @@ TUNED: dict[str, Any] = {
     "random_state": 0,
 }
 KNN: dict[str, Any] = TUNED | {"n_neighbors": NEIGHBORS}
-FORMS: dict[str, tuple[type[PooledDetector], dict[str, Any]]] = {
+LONGER: dict[str, Any] = TUNED | {
+    "contamination": None,
+    "finetune": {"objective": "classes", "epochs": 4},
+    "mirrored": True,
+}
+BESIDE_OTHERS: dict[str, Any] = FEATURES | JOINED | {"alternatives": True}
+PLACED: dict[str, Any] = {"contamination": None, "random_state": 0}
+TOGETHER: dict[str, Any] = PLACED | {
+    "look_alikes": False,  # CIFAR-10 has no photograph twice
+    "members": [
+        {
+            "method": "feature-vim",
+            "params": {name: value for name, value in LONGER.items() if name not in PLACED},
+        },
+        {"method": "feature-vim", "params": BESIDE_OTHERS},
+    ],
+}
+FORMS: dict[str, tuple[type[OneClassDetector], dict[str, Any]]] = {
     "tuned": (FeatureKNN, KNN),
     "background": (FeatureKNN, KNN | {"background": True}),
     "tuned-vim": (FeatureViM, TUNED),
+    "tuned-longer": (FeatureViM, LONGER),
+    "alternatives": (FeatureViM, PLACED | BESIDE_OTHERS),
+    "together": (Combination, TOGETHER),
 }
 FROZEN: dict[str, dict[str, Any]] = {"frozen": FEATURES, "joined": FEATURES | JOINED}
 """Parameters of the features of each form without training."""
@@ -147,9 +170,9 @@ HEADS: Mapping[str, Callable[[Sequence[Floats], Floats], Floats]] = {
 
 
 def tuned(
-    data: ImageSet, images: int, detector_class: type[PooledDetector], settings: dict[str, Any]
+    data: ImageSet, images: int, detector_class: type[OneClassDetector], settings: dict[str, Any]
 ) -> None:
-    """Measure a detector on a network that was fine-tuned by the normal classes."""
+    """Measure a detector that learns from the names of the normal classes."""
     rows, head = read_rows(ROWS), detector_class.card.key
     done = {
         (row["split"], row["images"])
@@ -164,7 +187,7 @@ def tuned(
             continue
         started = time.perf_counter()
         chosen = np.concatenate([places[k] for k in classes])
-        detector = detector_class(**settings, callbacks=(Progress(),))
+        detector: Any = detector_class(**settings, callbacks=(Progress(),))
         detector.fit(data.images[chosen], data.labels[chosen])
         trained = time.perf_counter()
         by_class = detector.class_scores(test)
@@ -183,7 +206,8 @@ def tuned(
             "tuned": settings,
             "history": [
                 {name: round(record[name], 5) for name in ("loss", "accuracy", "seconds")}
-                for record in detector.finetune_history_
+                for member in getattr(detector, "members_", None) or [detector]
+                for record in member.finetune_history_
             ],
             "versions": versions(),
         }

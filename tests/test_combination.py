@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from insphere.detectors import Combination, load_detector
 from insphere.detectors.combined.look_alikes import look_alikes
-from insphere.errors import SpecError
+from insphere.errors import DataError, SpecError
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +110,58 @@ def test_mistakes_are_said(digits) -> None:
         Combination(members=["knn", "softmax"]).fit(images)
     with pytest.raises(SpecError, match="is the name of a method"):
         Combination(members=["knn", {"name": "knn"}]).fit(images)
+
+
+# ---------------------------------------------------------------- several normal classes
+
+
+@pytest.fixture(scope="module")
+def several(digits) -> tuple[Combination, np.ndarray, np.ndarray]:
+    images, labels = digits
+    known = np.concatenate([np.flatnonzero(labels == digit)[:80] for digit in (0, 1, 4)])
+    later = np.concatenate([np.flatnonzero(labels == digit)[80:120] for digit in (0, 1, 4, 7)])
+    names = np.array(["zero", "one", "", "", "four"])[labels[known]]
+    detector = Combination(contamination=0.05, random_state=0).fit(images[known], names)
+    return detector, images[later], labels[later]
+
+
+def test_members_get_the_classes_and_the_smallest_score_by_class_is_the_score(several) -> None:
+    detector, new, its = several
+    assert detector.classes_ == ["four", "one", "zero"]
+    assert all(member.classes_ == detector.classes_ for member in detector.members_)
+    by_class = detector.class_scores(new)
+    np.testing.assert_allclose(by_class.min(axis=1), detector.anomaly_score(new))
+    named = detector.predict_class(new)
+    wanted = np.array(["zero", "one", "", "", "four", "", "", "seven"])[its]
+    assert (named == wanted)[its != 7].mean() > 0.9
+    assert roc_auc_score(its == 7, detector.anomaly_score(new)) > 0.9
+
+
+def test_with_classes_it_is_the_same_after_saving(several, tmp_path) -> None:
+    detector, new, _ = several
+    loaded = load_detector(detector.save(tmp_path / "model"))
+    assert loaded.classes_ == detector.classes_
+    assert loaded.class_scores(new).tobytes() == detector.class_scores(new).tobytes()
+
+
+def test_a_fifth_of_each_class_calibrates(digits) -> None:
+    images, labels = digits
+    known = np.concatenate([np.flatnonzero(labels == 0)[:100], np.flatnonzero(labels == 1)[:10]])
+    detector = Combination(look_alikes=False, contamination=0.05, random_state=0)
+    detector.fit(images[known], labels[known])
+    sizes = [member.n_train_ for member in detector.members_[0].members_]
+    assert [member.n_train_ for member in detector.members_] == [88, 88], sizes
+
+
+def test_what_it_refuses_with_classes(digits, several) -> None:
+    images, labels = digits
+    with pytest.raises(SpecError, match="kde cannot"):
+        Combination(members=["knn", "kde"]).fit(images[:60], labels[:60])
+    with pytest.raises(DataError, match="9 has one"):
+        Combination().fit(images[:60], [*[0] * 59, 9])
+    groups = np.repeat([0, 1, 2], 20)
+    with pytest.raises(DataError, match="are 0 of a class"):
+        Combination(contamination=0.05, random_state=0).fit(images[:60], groups, groups=groups)
+    plain = Combination().fit(images[labels == 3][:60])
+    with pytest.raises(SpecError, match="knows one normal class"):
+        plain.class_scores(images[:3])

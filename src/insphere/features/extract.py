@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -191,5 +191,9 @@ class Extractor:
         maps: dict[str, Tensor] = self.backbone(x, stages)
         if not self.mirrored:
             return maps
-        other = self.backbone(x.flip(3), stages)
-        return {name: (m + other[name].flip(3)) / 2 for name, m in maps.items()}
+        return both_sides(maps, self.backbone(x.flip(3), stages))
+
+
+def both_sides(maps: Mapping[str, Tensor], mirrored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the mean of maps N×C×H×W of images and of their mirror images, mirrored back."""
+    return {name: (m + mirrored[name].flip(3)) / 2 for name, m in maps.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from insphere.features.adapted import map_form
-from insphere.features.extract import Extractor
+from insphere.features.extract import Extractor, both_sides
 from insphere.features.form import Form, joined, within_range
 from insphere.features.resizing import Resizing
 from insphere.nets.backbones.network import Tail
@@ -22,6 +22,8 @@ class FeatureModule(nn.Module):
         Its last stages, fine-tuned; None if none were.
     form : Form
         Form of the features.
+    mirrored : bool
+        With a tail: average the maps of each image and of its mirror image.
 
     Attributes
     ----------
@@ -29,11 +31,14 @@ class FeatureModule(nn.Module):
         Values of an image as the network sees it, once `export_for` was told their size.
     """
 
-    def __init__(self, extractor: Extractor, tail: Tail | None, form: Form) -> None:
+    def __init__(
+        self, extractor: Extractor, tail: Tail | None, form: Form, *, mirrored: bool = False
+    ) -> None:
         super().__init__()
         self.backbone = extractor.backbone
         self.tail = tail
         self.form = form
+        self.mirrored = mirrored
         self._extractor = extractor
         self.resizing: Resizing | None = None
         self.seen = 0
@@ -67,8 +72,14 @@ class FeatureModule(nn.Module):
             down, across = self.form.shape  # of images that fill their canvas
             own = joined(maps, self.form, (prepared.shape[2], prepared.shape[3]))
             return within_range(own[:, :down, :across], self._extractor.kept)
-        before = map_form(self._extractor, len(self.tail.steps))
+        found = self._tuned(prepared, self.tail)
+        if self.mirrored:
+            found = both_sides(found, self._tuned(prepared.flip(3), self.tail))
+        return self.form.compute(found, self._extractor.kept)
+
+    def _tuned(self, prepared: Tensor, tail: Tail) -> dict[str, Tensor]:
+        before = map_form(self._extractor, len(tail.steps))
         maps = self._extractor.maps(prepared, before.stages)
         rows = before.compute(maps, self._extractor.kept)
         start = rows.to(self._extractor.dtype).permute(0, 3, 1, 2)
-        return self.form.compute(self.tail.maps(start), self._extractor.kept)
+        return tail.maps(start)

@@ -113,6 +113,7 @@ def finetune(
     spec: FinetuneSpec,
     *,
     views: NDArray[np.floating[Any]] | None = None,
+    mirrored: NDArray[np.floating[Any]] | None = None,
     labels: NDArray[np.int64] | None = None,
     before: nn.Linear | None = None,
     seed: int,
@@ -135,6 +136,8 @@ def finetune(
         Settings of the fine-tuning.
     views : ndarray of float16, shape (N, V, H, W, C), optional
         From random views of the same images; needed by the contrastive objective.
+    mirrored : ndarray of float16 or float32, shape (N, H, W, C), optional
+        From the mirror images, which are drawn half of the time; for the objective "classes".
     labels : ndarray of int64, shape (N,), optional
         The class of each image, counted from 0; needed by the objective "classes".
     before : torch.nn.Linear, optional
@@ -148,7 +151,7 @@ def finetune(
     tail = tail.to(device).to(memory_format=torch.channels_last)
     half = precision == "bfloat16" or (precision == "auto" and has_fast_bfloat16(device))
     autocast = torch.bfloat16 if half else None
-    rows = MapRows(maps, device, labels)
+    rows = MapRows(maps, device, labels, mirrored)
     few = MapRows(maps[np.linspace(0, len(maps) - 1, min(len(maps), WATCHED)).astype(int)], device)
 
     def look(at: MapRows = few) -> Tensor:
@@ -158,6 +161,8 @@ def finetune(
     parts = spec.model_dump(mode="json") | {"weights": weights_fingerprint(tail)}
     if labels is not None:
         parts["labels"] = labels.tolist()
+    if mirrored is not None:
+        parts["mirrored"] = True
     with fixed_depthwise(tail, device):
         objective: Objective
         if spec.objective == "classes":

@@ -28,6 +28,8 @@ class MapRows:
         Device of the batches.
     labels : ndarray of int64, shape (N,), optional
         Classes, for the batches.
+    mirrored : ndarray, shape (N, H, W, C), optional
+        Maps of the mirror images; while training, half of each batch is drawn from them.
     """
 
     def __init__(
@@ -35,8 +37,10 @@ class MapRows:
         maps: NDArray[np.floating[Any]],
         device: torch.device,
         labels: NDArray[np.int64] | None = None,
+        mirrored: NDArray[np.floating[Any]] | None = None,
     ) -> None:
         self._maps = maps
+        self._mirrored = mirrored
         self._device = device
         self._labels = None if labels is None else torch.from_numpy(labels)
 
@@ -46,9 +50,18 @@ class MapRows:
     def batches(self, batch_size: int, generator: torch.Generator | None) -> Iterator[Batch]:
         """One pass in equal batches, float32, shape (B, C, H, W), channels-last."""
         for index in equal_batches(len(self), batch_size, generator):
-            batch = torch.from_numpy(self._maps[index.numpy()]).to(self._device)
+            batch = torch.from_numpy(self._drawn(index, generator)).to(self._device)
             known = None if self._labels is None else self._labels[index].to(self._device)
             yield Batch(batch.float().permute(0, 3, 1, 2), known)
+
+    def _drawn(self, index: Tensor, generator: torch.Generator | None) -> NDArray[np.floating[Any]]:
+        rows = index.numpy()
+        found: NDArray[np.floating[Any]] = self._maps[rows]
+        if self._mirrored is not None and generator is not None:
+            other = torch.randint(2, (len(rows),), generator=generator).numpy() == 1
+            found = np.array(found)
+            found[other] = self._mirrored[rows[other]]
+        return found
 
 
 class CompactnessLoss(Objective):

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
+from insphere.detectors.base.by_class import ByClass
+from insphere.detectors.base.class_labels import classes_of_normals
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import seed_from
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.combined.look_alikes import look_alikes
 from insphere.detectors.registry import build_detector, check_installed, detector_class
-from insphere.errors import SpecError
+from insphere.errors import DataError, SpecError
 from insphere.scoring.conformal import held_out
 from insphere.scoring.severity import SeverityScale, Tail
 from insphere.training.callbacks import Callback
@@ -48,6 +51,11 @@ class Combination(OneClassDetector):
     be calibrated on other exposures of parts that it knows: its severities of new parts would be
     too high, and outweigh the other members.
 
+    Members that take the classes of normal images get them, as ``fit(X, y)``; then all have to. The
+    score by class k is the score plus the mean severity of the members' scores by k, less that by
+    the nearest class. Classes cannot be added later, because the severities of all members belong
+    together.
+
     Parameters
     ----------
     members : sequence of str or dict
@@ -69,6 +77,8 @@ class Combination(OneClassDetector):
     ----------
     members_ : list of OneClassDetector
         The fitted members.
+    classes_ : list
+        Classes of the normal images; empty without classes.
     guard_findings_ : list of str
         Messages of the members.
     """
@@ -79,6 +89,7 @@ class Combination(OneClassDetector):
         family="combined",
         summary="mean severity (combined p-values) of several methods",
         takes=("images",),
+        takes_classes=True,
     )
 
     members: Sequence[str | Mapping[str, Any]] = ("mahalanobis", "knn")
@@ -87,9 +98,64 @@ class Combination(OneClassDetector):
     device: str = "auto"
     callbacks: Sequence[Callback] = ()
 
-    _takes = ("groups",)
+    _takes = ("labels", "groups")
 
     # ------------------------------------------------------------------ public
+
+    def class_scores(self, X: Any) -> Array:
+        """Return the score of each image by each class.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            As in `anomaly_score`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n, n_classes)
+            In the order of `classes_`. The smallest of a row is the anomaly score.
+
+        Raises
+        ------
+        SpecError
+            If `fit` got no classes.
+        """
+        check_is_fitted(self)
+        if not self.classes_:
+            raise SpecError(
+                "This combination knows one normal class: give fit the class of each image, or "
+                "--by-class on the command line."
+            )
+        data = self._read(X)
+        each = []
+        for member, scale in zip(self.members_, self._scales, strict=True):
+            found = cast(ByClass, member)._class_matrix(member._read(data))
+            each.append(scale(found.ravel()).reshape(found.shape))
+        by_class = np.mean(each, axis=0)
+        behind = by_class - by_class.min(axis=1, keepdims=True)
+        scores: Array = self._anomaly_score(data)[:, None] + behind
+        return scores
+
+    def predict_class(self, X: Any) -> NDArray[Any]:
+        """Return the class with the smallest score.
+
+        Parameters
+        ----------
+        X : array, tensor, path or ImageSet
+            As in `anomaly_score`.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Classes as they were given to `fit`.
+
+        Raises
+        ------
+        SpecError
+            If `fit` got no classes.
+        """
+        found: NDArray[Any] = np.asarray(self.classes_)[self.class_scores(X).argmin(axis=1)]
+        return found
 
     def anomaly_map(self, X: Any) -> Array:
         """Return the mean of the members' maps, each on the scale of its normal images.
@@ -128,23 +194,42 @@ class Combination(OneClassDetector):
 
     # ------------------------------------------------------------------ OneClassDetector
 
-    def _fit(self, X: Array, *, groups: NDArray[np.int64] | None = None) -> None:
+    def _read_labels(self, y: Any) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]:
+        classes, codes = classes_of_normals(y)
+        if codes is not None and (counts := np.bincount(codes)).min() < 2:
+            raise DataError(
+                f"A class needs at least two images, but {classes[counts.argmin()]!r} has one."
+            )
+        self.classes_: list[Any] = classes
+        return codes, None
+
+    def _fit(
+        self,
+        X: Array,
+        *,
+        labels: NDArray[np.int64] | None = None,
+        groups: NDArray[np.int64] | None = None,
+    ) -> None:
         self._require_images("combine the scores of detectors for tables yourself.")
         listed = self._listed()
+        if labels is None:
+            self.classes_ = []
+        else:
+            self._check_classes_fit([method for method, _ in listed])
         if len(listed) < 2:
             raise SpecError("A combination needs at least two methods in members.")
         if len(X) < FEWEST:
             raise SpecError(f"A combination needs at least {FEWEST} images, but got {len(X)}.")
         seed = seed_from(self.random_state)
-        alike = look_alikes(X, seed) if self.look_alikes and groups is None else groups
-        held = held_out(len(X), 0.5, SHARE, seed, alike)
+        held = self._held_out_members(X, labels, groups, seed)
+        names = None if labels is None else self._names_of(labels, ~held)
         self.members_: list[OneClassDetector] = []
         self._scales: list[SeverityScale] = []
         self._map_scales: list[tuple[float, float] | None] = []
         self.guard_findings_: list[str] = []
         for number, (method, params) in enumerate(listed):
             member = self._member(method, params, seed, number)
-            member.fit(X[~held], groups=None if groups is None else groups[~held])
+            member.fit(X[~held], names, groups=None if groups is None else groups[~held])
             self._scales.append(SeverityScale(member._score_read(member._read(X[held]))))
             self._map_scales.append(_map_scale(member, X[held]))
             self.members_.append(member)
@@ -193,7 +278,8 @@ class Combination(OneClassDetector):
                     "n_train": member.n_train_,
                 }
             )
-        return arrays, {"members": saved, "guard_findings": self.guard_findings_}
+        meta = {"members": saved, "guard_findings": self.guard_findings_}
+        return arrays, meta | ({"classes": self.classes_} if self.classes_ else {})
 
     def _set_state(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
         self.members_, self._scales, self._map_scales = [], [], []
@@ -218,8 +304,55 @@ class Combination(OneClassDetector):
             scale = saved[MAPS]
             self._map_scales.append(None if scale is None else (float(scale[0]), float(scale[1])))
         self.guard_findings_ = list(meta["guard_findings"])
+        self.classes_ = list(meta.get("classes", ()))
 
     # ------------------------------------------------------------------ inside
+
+    def _held_out_members(
+        self,
+        X: Array,
+        labels: NDArray[np.int64] | None,
+        groups: NDArray[np.int64] | None,
+        seed: int,
+    ) -> NDArray[np.bool_]:
+        """Choose the images that calibrate the members: of each class the same share."""
+        if labels is None or groups is not None:
+            alike = look_alikes(X, seed) if self.look_alikes and groups is None else groups
+            return held_out(len(X), 0.5, SHARE, seed, alike)
+        held = np.zeros(len(X), bool)
+        for code in range(len(self.classes_)):
+            mine = np.flatnonzero(labels == code)
+            if len(mine) >= FEWEST:
+                alike = look_alikes(X[mine], seed) if self.look_alikes else None
+                held[mine] = held_out(len(mine), 0.5, SHARE, seed, alike)
+        if not held.any():
+            raise SpecError(f"A combination needs at least {FEWEST} images of a class.")
+        return held
+
+    def _check_classes_fit(self, methods: Sequence[str]) -> None:
+        others = [m for m in methods if not detector_class(m).card.takes_classes]
+        if others:
+            raise SpecError(
+                f"Members of a combination with several normal classes take these, but "
+                f"{', '.join(others)} cannot; leave out the classes, or name other members."
+            )
+
+    def _names_of(self, labels: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[Any]:
+        """Return the classes of the images that the members learn from.
+
+        Raises
+        ------
+        DataError
+            If none of a class is among them, or too few.
+        """
+        counts = np.bincount(labels[kept], minlength=len(self.classes_))
+        if counts.min() < 2:
+            raise DataError(
+                f"Members of a combination learn from about {1 - SHARE:.0%} of the images, among "
+                f"which are {counts.min()} of a class: give more images of it, or no groups."
+            )
+        names: NDArray[Any] = np.asarray(self.classes_)[labels[kept]]
+        return names
 
     def _listed(self) -> list[tuple[str, dict[str, Any]]]:
         """Return method and options of each member.

@@ -67,7 +67,7 @@ class PooledFeatures(PretrainedNetwork):
             for name in names
             for kind in _kinds(self.statistic)
         ]
-        features = FeatureModule(self._extractor, self._tail, form)
+        features = FeatureModule(self._extractor, self._tail, form, mirrored=self.mirrored)
         return nn.Sequential(features, PooledVectors(columns, self.normalize)).eval()
 
     def _wanted(self) -> tuple[Form, Sequence[str]]:

@@ -22,7 +22,7 @@ from insphere.detectors.base.network_state import (
 from insphere.detectors.base.parameters import parameters
 from insphere.errors import DataError, ModelError, SpecError
 from insphere.features import Extractor, Form, features
-from insphere.features.adapted import adapted_features, map_form
+from insphere.features.adapted import adapted_features, map_form, mirror_images
 from insphere.features.extract import Features, Resampling
 from insphere.features.views import random_views
 from insphere.modalities.table import kind_of
@@ -62,7 +62,8 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
     resampling : {"bilinear", "bicubic"}, default="bicubic"
         Interpolation of this resizing.
     mirrored : bool, default=False
-        Average the features of each image and of its mirror image.
+        Average the features of each image and of its mirror image. With ``finetune`` it takes the
+        objective "classes", which then learns from the mirror images as well.
     finetune : int, FinetuneSpec, dict or None, default=None
         First fine-tune this number of the last stages on the normal training images, and use their
         features. For more settings see `insphere.training.finetune.FinetuneSpec`.
@@ -113,7 +114,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
                 network,
                 resolution=self.resolution,
                 resampling=self.resampling,
-                mirrored=self.mirrored,
+                mirrored=self.mirrored and self.finetune is None,
                 precision=self.precision,
                 device=resolve_device(self.device),
             )
@@ -148,8 +149,10 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
                 f"({staged}), but {self.backbone_.name} cannot be, or has only "
                 f"{len(self.backbone_.stages)}."
             )
-        if self.mirrored:
-            raise SpecError("finetune and mirrored exclude each other; leave one out.")
+        if self.mirrored and spec.objective != "classes":
+            raise SpecError(
+                'With finetune, mirrored takes its objective "classes"; leave one of them out.'
+            )
         return spec
 
     def _adapt(self, X: Array, labels: NDArray[np.int64] | None = None) -> None:
@@ -165,6 +168,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
             )
         form = map_form(self._extractor, spec.stages)
         maps = self._extract(X, form, fitting=True)
+        mirrored = self._extract(mirror_images(X), form) if self.mirrored else None
         seed, views = seed_from(self.random_state), None
         if spec.objective == "contrastive":
             views = np.empty((len(maps), spec.views, *maps.shape[1:]), np.float16)
@@ -177,6 +181,7 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
             self._new_tail(spec.stages),
             spec,
             views=views,
+            mirrored=mirrored,
             labels=labels if by_classes else None,
             before=self._extractor.backbone.classifier if by_classes else None,
             seed=seed,
@@ -233,8 +238,9 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
         try:
             if self._tail is not None and form.kind != "map":
                 return adapted_features(
-                    self._extractor, self._tail, X, form, cache=kept, progress=report
-                )
+                    self._extractor, self._tail, X, form,
+                    mirrored=self.mirrored, cache=kept, progress=report,
+                )  # fmt: skip
             return features(self._extractor, X, [form], cache=kept, progress=report)[0]
         finally:
             for follower in followers:

@@ -261,7 +261,8 @@ class PatchDetector(ByClass, NetworkDetector, PretrainedNetwork):
 
         With a region, the head sees the judged patches alone, (N, 1, P, C).
         """
-        parts: list[nn.Module] = [FeatureModule(self._extractor, self._tail, self.form_)]
+        features = FeatureModule(self._extractor, self._tail, self.form_, mirrored=self.mirrored)
+        parts: list[nn.Module] = [features]
         if self.region_ is not None:
             parts.append(JudgedPatches(self._judged))
         return nn.Sequential(*parts, head.to(self._extractor.device)).eval()

@@ -5,6 +5,7 @@ Each computes in torch what a detector computes in NumPy. The two agree except f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any, cast
@@ -94,6 +95,50 @@ class VirtualLogit(nn.Module):
         if not len(self.bias):
             return score
         return score - nn.functional.linear(wide, self.weight, self.bias).logsumexp(dim=1)
+
+
+class AlternativeClasses(nn.Module):
+    """Log evidence for the classes of the pretraining, (N, d) to (N,).
+
+    Parameters
+    ----------
+    weight : ndarray, shape (K, d)
+        From vectors to z, but for the class.
+    middles : ndarray, shape (C, K)
+        What they make of the mean of each normal class.
+    rooted : bool
+        Whether vectors are roots, which are squared first.
+    """
+
+    weight: Tensor
+    middles: Tensor
+
+    def __init__(self, weight: NDArray[Any], middles: NDArray[Any], *, rooted: bool) -> None:
+        super().__init__()
+        self.rooted = rooted
+        self.register_buffer("weight", torch.from_numpy(weight.astype(np.float32)))
+        self.register_buffer("middles", torch.from_numpy(middles))
+
+    def forward(self, F: Tensor) -> Tensor:
+        """Return the evidence beside the normal class to which it is lowest."""
+        wide = F.double()
+        wide = wide * wide.abs() if self.rooted else wide
+        told = nn.functional.linear(wide, self.weight.double())
+        each = [(told - middle).logsumexp(dim=1) for middle in self.middles.unbind()]
+        lowest: Tensor = torch.stack(each).amin(dim=0) - math.log(len(self.weight))
+        return lowest
+
+
+class SumOfScores(nn.Module):
+    """The sum of what several modules make of vectors, (N, d) to (N,)."""
+
+    def __init__(self, *heads: nn.Module) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(heads)
+
+    def forward(self, F: Tensor) -> Tensor:
+        """Add."""
+        return torch.stack([head(F) for head in self.heads]).sum(dim=0)
 
 
 class DividedByLikelihood(nn.Module):
