@@ -14,7 +14,7 @@ from tables_of_rows import markdown, spread
 
 RESULTS = Path(__file__).parent / "results"
 SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
-EPOCHS = {"10-epochs-": 10, "": 40, "180-epochs-": 180}
+EPOCHS = {"10-epochs-": 10, "": 40, "180-epochs-": 180, "360-epochs-": 360}
 """Of pretraining; names of files begin with the keys."""
 MEASURED = {
     prefix + name: f"{title}, {epochs} epochs"

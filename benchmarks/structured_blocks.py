@@ -258,12 +258,17 @@ def unified() -> str:
 def _form(row: dict[str, Any]) -> tuple[int, str]:
     """Return the place of a form in the table, and its title."""
     images = f"{row['images']:,} images of each class"
+    if row.get("head") == "combination":
+        return 30, f"fine-tuned for longer, and three networks beside alternatives, {images}"
+    if row.get("tuned", {}).get("alternatives"):
+        return 13, f"`feature-vim`, three networks, `alternatives=True`, {images}"
     if "tuned" in row:
+        longer = ", four passes with mirror images" if "mirrored" in row["tuned"] else ""
         background, vim = "background" in row["tuned"], row.get("head") == "feature-vim"
         said = ", `background=True`" if background else ""
         head = "`feature-vim`" if vim else "10-NN"
-        place = 20 + background + 2 * vim
-        return place, f"{head}, fine-tuned by the normal classes, {images}{said}"
+        place = 20 + background + 2 * vim + 2 * bool(longer)
+        return place, f"{head}, fine-tuned by the normal classes{longer}, {images}{said}"
     joined = JOIN in row["features"].get("backbone", "")
     networks = "three networks" if joined else "one network"
     if row["head"] == "feature-vim":

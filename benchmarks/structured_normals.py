@@ -7,6 +7,8 @@ Each finished run is appended to results/SUITE.jsonl; started again, the script 
   of one other class are labelled as anomalous so that they make a share of the training set, and
   all test images are scored. AUCs on the labelled class and on the classes never seen are apart.
   ``few-labels-best`` is Deep SAD alone with the recipe "best"; with ``--dataset cifar10`` too.
+- ``other-images``: HSC that is shown no anomaly, or images of another data set in their place; with
+  ``--dataset fashion-mnist`` too.
 - ``several-classes``: one model with a sphere for each digit, beside ten models.
 - ``dirty-normals``: a tenth of the training images is anomalous, and each form of training.
   ``dirty-features`` is the same for neighbours in pretrained features, with ``--dataset cifar10``.
@@ -36,7 +38,10 @@ from insphere.explain.label_queue import most_useful
 from insphere.versions import versions
 
 RESULTS = Path(__file__).parent / "results"
-SHARES = (0.0, 0.01, 0.1)
+SHARES = (0.0, 0.01, 0.05, 0.1, 0.2)
+BEST_SHARES = (0.1, 0.01)
+HSC_SHARE = OTHERS_SHARE = 0.1
+OTHER_SET = {"mnist": "fashion-mnist", "fashion-mnist": "mnist"}
 POLLUTED = 0.1
 FORMS: dict[str, dict[str, Any]] = {
     "clean": {},
@@ -54,7 +59,11 @@ FEATURE_FORMS: dict[str, Any] = {
     "hard": {"share": POLLUTED, "form": "hard"},
 }
 FIRST = 2500  # training images of each class in dirty-features
-SETS_OF = {"few-labels-best": ("mnist", "cifar10"), "dirty-features": ("cifar10",)}
+SETS_OF = {
+    "few-labels-best": ("mnist", "cifar10"),
+    "dirty-features": ("cifar10",),
+    "other-images": ("mnist", "fashion-mnist"),
+}
 """Sets of the suites that are not for MNIST alone."""
 ARMS = ("none", "random", "queue")
 LABELS, KNOWN, POOL = 20, 1000, 1000  # labels asked for, normal images, and new ones
@@ -73,7 +82,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--normal", type=int, nargs="*", default=range(10), help="classes")
-    parser.add_argument("--dataset", choices=("mnist", "cifar10"), default="mnist")
+    parser.add_argument("--dataset", choices=("mnist", "fashion-mnist", "cifar10"), default="mnist")
     parser.add_argument(
         "--pretrain-epochs", type=int, default=10, help="of few-labels-best; the recipe takes 40"
     )
@@ -91,6 +100,8 @@ def main() -> None:
     suite = SUITES[given.suite]
     if suite is few_labels_best:
         suite = partial(few_labels_best, epochs=given.pretrain_epochs)
+    if suite is other_images:
+        suite = partial(other_images, dataset=given.dataset)
     for seed in range(given.seeds):
         for what, measure in suite(mnist, seed):
             if what in done or what.get("normal", given.normal[0]) not in given.normal:
@@ -118,7 +129,7 @@ def few_labels(mnist: Arrays, seed: int) -> Iterator[Run]:
     for method in (DeepSAD, HypersphereClassifier):
         for share in SHARES:
             for normal in range(10):
-                if method is HypersphereClassifier and share != SHARES[-1]:
+                if method is HypersphereClassifier and share != HSC_SHARE:
                     continue  # without labels both are Deep SVDD with another loss
                 known = (normal + 1 + seed) % 10
                 what = {
@@ -133,7 +144,7 @@ def few_labels(mnist: Arrays, seed: int) -> Iterator[Run]:
 
 def few_labels_best(data: Arrays, seed: int, epochs: int) -> Iterator[Run]:
     """Yield Deep SAD with the recipe "best": rotation is learned before the sphere."""
-    for share in reversed(SHARES[1:]):
+    for share in BEST_SHARES:
         for normal in range(10):
             known = (normal + 1 + seed) % 10
             what = {
@@ -175,6 +186,31 @@ def _labelled(
         "auc_unseen": _auc(digit[unseen] != normal, scores[unseen]),
         "n_labelled": int(count),
     }  # fmt: skip
+
+
+def other_images(data: Arrays, seed: int, dataset: str) -> Iterator[Run]:
+    """Yield HSC for each class, without an anomaly and with images of another data set."""
+    other = OTHER_SET[dataset]
+    for normal in range(10):
+        for shown in (None, other):
+            what = {
+                "method": "hsc", "normal": normal, "shown": shown,
+                "share": OTHERS_SHARE if shown else 0.0, "seed": seed,
+            }  # fmt: skip
+            yield what, lambda n=normal, s=shown: _beside_others(data, n, s, seed)
+
+
+def _beside_others(data: Arrays, normal: int, shown: str | None, seed: int) -> dict[str, Any]:
+    X = data["x_train"][data["y_train"] == normal]
+    y = np.zeros(len(X), int)
+    if shown is not None:
+        others = load_dataset(shown)
+        assert others.is_test is not None
+        count = round(len(X) * OTHERS_SHARE / (1 - OTHERS_SHARE))
+        rows = np.random.default_rng(seed).choice(np.flatnonzero(~others.is_test), count, False)
+        X, y = np.concatenate([X, others.images[rows]]), np.repeat([0, -1], [len(X), count])
+    detector = HypersphereClassifier(random_state=seed, contamination=0.05).fit(X, y)
+    return {"auc": _auc(data["y_test"] != normal, detector.anomaly_score(data["x_test"]))}
 
 
 def several_classes(mnist: Arrays, seed: int) -> Iterator[Run]:
@@ -307,6 +343,7 @@ def _auc(anomalous: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
 SUITES: dict[str, Any] = {
     "few-labels": few_labels,
     "few-labels-best": few_labels_best,
+    "other-images": other_images,
     "several-classes": several_classes,
     "dirty-normals": dirty_normals,
     "dirty-features": dirty_features,
