@@ -75,6 +75,24 @@ def few_labels_best() -> str:
     return markdown(header, lines)
 
 
+def other_images() -> str:
+    """HSC without an anomaly and with images of another data set, one line a set."""
+    lines = []
+    for name, title in OTHER_SETS.items():
+        aucs: dict[bool, dict[int, float]] = {False: {}, True: {}}
+        for row in read_rows(RESULTS / f"other-images-{name}.jsonl"):
+            aucs[row["shown"] is not None][row["normal"]] = row["measured"]["auc"]
+        both = sorted(set(aucs[False]) & set(aucs[True]))
+        if both:
+            means = [100 * np.mean([aucs[shown][k] for k in both]) for shown in (False, True)]
+            gains = [aucs[True][k] - aucs[False][k] for k in both]
+            better = f"{sum(gain > 0 for gain in gains)} of {len(both)}"
+            other = OTHER_SETS[next(one for one in OTHER_SETS if one != name)]
+            lines.append([title, other, *(f"{mean:.1f}" for mean in means), better])
+    header = ["normal images", "other images", "none shown", "a tenth are other images"]
+    return markdown([*header, "classes that gain"], lines) if lines else UNMEASURED
+
+
 def several_classes() -> str:
     """One model with ten spheres beside ten models."""
     found = read_rows(RESULTS / "several-classes.jsonl")
@@ -277,6 +295,7 @@ def _form(row: dict[str, Any]) -> tuple[int, str]:
     return place, f"10-NN, {networks}, {images}, {row['head']}"
 
 
+OTHER_SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 UNIAD = {"0-4": 84.4, "5-9": 79.6, "even": 93.0, "odd": 89.1}
 STATISTICS = {
     "far": "share beyond the upper quartile by 3 widths between quartiles",
@@ -324,6 +343,7 @@ def _mean(measured: list[dict[str, Any]], key: str) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "few-labels": few_labels,
     "few-labels-best": few_labels_best,
+    "other-images": other_images,
     "several-classes": several_classes,
     "dirty-normals": dirty_normals,
     "dirty-features": dirty_features,

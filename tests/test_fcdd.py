@@ -99,6 +99,20 @@ def test_anomalies_help_and_masks_improve_the_maps(digits, tmp_path):
     assert loaded.n_labelled_ == detector.n_labelled_
 
 
+def test_a_few_anomalies_are_shown_as_often_as_normal_images(digits):
+    images, damaged, _ = digits
+    few = SETTINGS | {"epochs": 2}
+    X, y = np.concatenate([images[:50], damaged[50:60]]), np.repeat([0, -1], [50, 10])
+    often = np.concatenate([images[:50], *[damaged[50:60]] * 5])
+    balanced = LabelledFCDD(**few).fit(X, y)
+    by_hand = LabelledFCDD(balanced=False, **few).fit(often, np.repeat([0, -1], [50, 50]))
+    once = LabelledFCDD(balanced=False, **few).fit(X, y)
+    scores = balanced.anomaly_score(images)
+    np.testing.assert_array_equal(scores, by_hand.anomaly_score(images))
+    assert not np.array_equal(scores, once.anomaly_score(images))
+    assert balanced.n_labelled_ == once.n_labelled_ == {"normal": 50, "anomalous": 10}
+
+
 def test_without_labels_it_is_the_convolutional_svdd(digits):
     few = SETTINGS | {"epochs": 2}
     plain, labelled = (one(**few).fit(digits[0][:60]) for one in (ConvolutionalSVDD, LabelledFCDD))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.detectors.base.class_labels import anomaly_labels
+from insphere.detectors.base.parameters import parameters
 from insphere.detectors.spheres.convolutional_svdd import ConvolutionalSVDD
 from insphere.errors import DataError
 from insphere.training.training_set import TrainingSet
@@ -19,6 +20,7 @@ _ADVICE = (
 )
 
 
+@parameters
 class LabelledFCDD(ConvolutionalSVDD):
     """Fully convolutional data description with anomalies (Liznerski et al. 2021).
 
@@ -27,12 +29,19 @@ class LabelledFCDD(ConvolutionalSVDD):
     places are the heat map. The mean h of the map of a normal image is made small, and an anomalous
     one has the loss −log(1 − exp(−h)). With masks, only the pixels of the mask are pushed away from
     the centre. Two things differ from the paper: each place has a centre, the mean of a first pass
-    over normal images, and the network is pretrained as an autoencoder. The parameters are those of
-    `ConvolutionalSVDD`.
+    over normal images, and the network is pretrained as an autoencoder.
 
     `fit` takes ``y`` of shape (n,), with 0 or 1 for normal and -1 for anomalous images; or of shape
     (n, H, W) with the same for each pixel, where an anomaly without a mask has -1 everywhere.
     Threshold, calibration, centre and preprocessing use no anomaly.
+
+    Parameters
+    ----------
+    balanced : bool, default=True
+        Show anomalous images again and again in each epoch, so that there are as many as normal
+        ones, as in the paper; otherwise a few among many hardly count.
+    encoder, preprocess, recipe, epochs and others
+        See `ConvolutionalSVDD`.
 
     Attributes
     ----------
@@ -56,6 +65,8 @@ class LabelledFCDD(ConvolutionalSVDD):
 
     _takes: ClassVar[tuple[str, ...]] = ("labels",)
 
+    balanced: bool = True
+
     def _read_labels(self, y: Any) -> tuple[NDArray[np.int8] | None, NDArray[np.bool_] | None]:
         self.n_labelled_ = {"normal": 0, "anomalous": 0}
         if y is None:
@@ -74,7 +85,10 @@ class LabelledFCDD(ConvolutionalSVDD):
                 f"{X.shape[1:3]}; {_ADVICE}."
             )
         normal = None if labels is None else _normal(labels)
-        self._fit_labelled(TrainingSet(X, labels, normal=normal))
+        samples = TrainingSet(X, labels, normal=normal)
+        if normal is not None and self.balanced and 0 < (~normal).sum() < normal.sum():
+            samples = samples.take(_balanced(normal))
+        self._fit_labelled(samples)
 
     def _state(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         arrays, meta = super()._state()
@@ -89,3 +103,10 @@ def _normal(labels: NDArray[np.int8]) -> NDArray[np.bool_]:
     """Return which images have no anomaly: no label below 0, of any of their pixels."""
     found: NDArray[np.bool_] = labels.reshape(len(labels), -1).min(axis=1, initial=1) >= 0
     return found
+
+
+def _balanced(normal: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Return the places of all images, and those of anomalous ones as often as of normal ones."""
+    anomalous = np.flatnonzero(~normal)
+    again = np.resize(anomalous, int(normal.sum()) - len(anomalous))
+    return np.concatenate([np.arange(len(normal)), again])
