@@ -93,6 +93,28 @@ def test_a_comparison_takes_only_methods_that_mark_the_place(photos):
     assert result.scale.threshold < result.scale.top
 
 
+@pytest.mark.slow
+@needs_features
+@pytest.mark.parametrize("method", ["patch-gaussian", "auto"])
+def test_what_is_left_out_at_the_edges_is_not_judged(photos, method):
+    plan = InspectionPlan(rate=0.1, method=method, minutes=0.001, region=[0.25, 0.0, 1.0, 0.9])
+    assert InspectionPlan.model_validate(json.loads(plan.model_dump_json())) == plan
+    result = inspect_photos(str(photos / "good"), plan)
+    assert result.facts["region"] == result.config.settings()["options"]["region"] == plan.region
+    good = result.config.load(str(photos / "good"), progress=False).images[:2]
+    heat = result.detector.anomaly_map(good)
+    height, width = heat.shape[1:]
+    assert (heat[:, : height // 8] == 0).all()
+    assert (heat[:, :, -(width // 20) :] == 0).all()
+    assert (heat > 0).any()
+
+
+def test_a_method_that_judges_whole_photos_takes_no_region(photos):
+    plan = InspectionPlan(rate=0.1, method="knn", region=[0.1, 0.0, 1.0, 1.0])
+    with pytest.raises(SpecError, match="judges whole photos: leave nothing out"):
+        inspect_photos(str(photos / "good"), plan)
+
+
 def _interval(detector):
     from insphere.scoring.thresholds import false_alarm_interval
 

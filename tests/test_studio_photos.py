@@ -275,6 +275,28 @@ def test_a_zip_with_good_and_defective_photos_asks_which_is_which(visit, photos,
     page.wait_for_selector("[role=alert]:has-text('no zip, or a damaged one')")
 
 
+def test_what_is_left_out_at_the_edges_is_shown_and_belongs_to_the_detector(visit, photos, store):
+    page = visit("/photos")
+    page.wait_for_function("document.querySelector('[data-test=photos]').ready")
+    page.set_input_files("[data-test=files]", photos[0])
+    page.wait_for_selector("[data-test=region] img")
+    assert "Judged: 100 % of the height and 100 % of the width" in page.inner_text("figcaption")
+    for edge, value in (("top", "20"), ("left", "5")):
+        field = page.locator(f"[data-test=region] label:has-text('{edge}') input")
+        field.fill(value)
+        field.press("Tab")
+    page.wait_for_selector("figcaption:has-text('80 % of the height and 95 % of the width')")
+    assert "inset:20% 0% 0% 5%" in page.locator(".judged span").get_attribute("style")
+    assert grave_violations(page) == []
+    page.click("[data-test=train-photos]")
+    page.wait_for_url(re.compile("/photos/[0-9a-f]{12}$"))
+    page.wait_for_selector("[data-state=finished]", timeout=WAIT)
+    said = "between 20 and 100 % of the height, and 5 and 100 % of the width"
+    assert said in page.inner_text("body")
+    detector = load_detector(store.model(page.url.rsplit("/", 1)[1]))
+    assert detector.region == [0.2, 0.05, 1.0, 1.0]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_the_pages(studio, visit, trained, scheme):
     page = visit("/", color_scheme=scheme)

@@ -200,6 +200,23 @@ def group_table(facts: dict[str, Any]) -> str:
     )
 
 
+def judged(region: list[float] | None) -> str:
+    """Say which part of each photo is judged; nothing if it is all of it.
+
+    Examples
+    --------
+    >>> judged([0.1, 0, 0.9, 1])
+    'Judged is what lies between 10 and 90 % of the height, and 0 and 100 % of the width. '
+    """
+    if region is None:
+        return ""
+    top, left, bottom, right = (f"{100 * share:.0f}" for share in region)
+    return (
+        f"Judged is what lies between {top} and {bottom} % of the height, and {left} and {right} % "
+        "of the width. "
+    )
+
+
 def trained(facts: dict[str, Any]) -> str:
     """Say what was trained on, and how photos are read."""
     height, width = facts["size"]
@@ -216,7 +233,7 @@ def trained(facts: dict[str, Any]) -> str:
     return (
         f"{facts['title']}, trained on {facts['n_train']:,} photos{rest}. Photos are read on a "
         f"canvas of {width} × {height} pixels, {how}; new ones in the same way.{lost} "
-        f"A new photo takes {took}."
+        f"{judged(facts.get('region'))}A new photo takes {took}."
     )
 
 

@@ -18,7 +18,7 @@ from insphere.data.letterbox import choose_canvas
 from insphere.data.load import load_paths
 from insphere.data.pixels import open_image
 from insphere.detectors.base.estimator import OneClassDetector
-from insphere.detectors.registry import METHODS, method_card
+from insphere.detectors.registry import METHODS, detector_class, method_card
 from insphere.errors import DataError, SpecError
 from insphere.explain.heat import HeatScale, heat_method
 from insphere.scoring.affordable import Affordable, affordable
@@ -74,6 +74,9 @@ class InspectionPlan(BaseModel):
         Count false alarms by these folders, or by a table of groups.
     group_column : str
         The column of that table.
+    region : list of float, optional
+        Top, left, bottom and right of what is judged, as shares of height and width; by default the
+        whole photo. Only methods that look at patches take it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -85,6 +88,7 @@ class InspectionPlan(BaseModel):
     by_class: bool = False
     group_by: Literal["folder", "table"] | None = None
     group_column: str = ""
+    region: list[float] | None = Field(default=None, min_length=4, max_length=4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +185,26 @@ def photo_headers(folder: Path) -> Iterable[tuple[int, int, bool]]:
         yield image.height, image.width, image.mode in ("1", "L", "I", "I;16", "F")
 
 
+def takes_region(method: str) -> bool:
+    """Say whether a method can judge a part of each photo alone."""
+    return "region" in detector_class(method)._get_param_names()
+
+
+def check_region(plan: InspectionPlan) -> None:
+    """Refuse a region that the method of the plan cannot use.
+
+    Raises
+    ------
+    SpecError
+        If it cannot.
+    """
+    if plan.region is not None and plan.method != AUTO and not takes_region(plan.method):
+        raise SpecError(
+            f"{method_card(plan.method).title} judges whole photos: leave nothing out at the "
+            "edges, or take another way to train."
+        )
+
+
 def promised(n: int, rate: float) -> Affordable:
     """Return what n photos can say about a rate.
 
@@ -243,7 +267,7 @@ def inspect_photos(
         `insphere.workflows.suspicious`), ``defects`` (see
         `insphere.workflows.inspection_checks.defects_found`), ``groups`` (see
         `insphere.workflows.inspection_checks.group_facts`), ``group_column``, ``folders`` (number
-        of photos in each, if there are several), ``by_class``.
+        of photos in each, if there are several), ``by_class``, ``region``.
 
     Raises
     ------
@@ -326,6 +350,7 @@ def inspect_photos(
         "group_column": plan.group_column if by_table else "",
         "folders": _folders(data) if config.normal else {},
         "by_class": plan.by_class,
+        "region": plan.region,
     }
     return InspectionResult(
         detector, config, facts, map_colours(detector, outside, list(damage.examples.values())),
@@ -397,19 +422,29 @@ def _method(
     data: ImageSet, plan: InspectionPlan, tell: Say
 ) -> tuple[str, dict[str, Any], Choice | None]:
     """Return method and options, after a comparison if one is wanted."""
+    check_region(plan)
+    own: dict[str, Any] = {} if plan.region is None else {"region": plan.region}
     if plan.method != AUTO:
         known = next((one for one in CANDIDATES if one.method == plan.method), None)
-        return plan.method, {} if known is None else dict(known.params), None
+        return plan.method, {} if known is None else dict(known.params) | own, None
     if plan.by_class:
         raise SpecError("Methods are compared on one kind of part only: name a method instead.")
     if len(training_index(data)) < FEWEST:
-        return quick_method(data.image_shape[:2]), {}, None
+        quick = plan.model_copy(update={"method": quick_method(data.image_shape[:2])})
+        check_region(quick)
+        return quick.method, own, None
     with_maps = [one for one in CANDIDATES if one.draws_maps]
+    if plan.region is not None:
+        with_maps = [
+            replace(one, params={**one.params, **own})
+            for one in with_maps
+            if takes_region(one.method)
+        ]
     fitting, _ = applicable(with_maps, data.image_shape, len(data))
     choice = choose(
         data,
         minutes=plan.minutes,
-        candidates=with_maps if fitting else CANDIDATES,
+        candidates=with_maps if fitting or plan.region is not None else CANDIDATES,
         seed=plan.seed,
         progress=lambda sentence: tell(f"Comparing methods: {sentence}", 60 * plan.minutes),
     )

@@ -23,12 +23,14 @@ from insphere.studio.group_field import GroupField
 from insphere.studio.inspection_facts import one_in
 from insphere.studio.inspection_list import inspection_list
 from insphere.studio.photo_field import photo_field
+from insphere.studio.region_field import RegionField
 from insphere.workflows.fit_config import AUTO
 from insphere.workflows.inspecting import (
     FEWEST_PHOTOS,
     LONGEST_SIDE,
     NETWORK_SIDE,
     InspectionPlan,
+    check_region,
     learners,
     quick_method,
     reading_of,
@@ -67,6 +69,7 @@ class NewInspection:
         self.ticket = studio.arrivals.ticket()
         self.defects = DefectField(studio, self._defects_arrived)
         self.groups = GroupField(studio, self.ticket, self._groups_changed)
+        self.region = RegionField()
         self.n = 0
         self.arriving = False
         self.refused: list[str] = []
@@ -131,7 +134,9 @@ class NewInspection:
                 message(str(error), "bad")
                 return
             html(f'<p data-test="n-photos">{self._found(height, width)}</p>')
-            html(await asyncio.to_thread(_some_photos, place))
+            pictures = await asyncio.to_thread(_some_photos, place)
+            html(_strip(pictures))
+            self.region.picture = pictures[0][0] if pictures else ""
         await self.groups.look()
         self._ask()
         await self._measure()
@@ -214,6 +219,7 @@ class NewInspection:
                     radio.add(
                         str(one.rate), one_in(one.rate), _afforded(one), enabled=one.kind != "none"
                     )
+            self.region.build()
             with numbered_card(5, "Training"):
                 self.methods()
             with ui.element("section").classes("card stack"):
@@ -322,7 +328,9 @@ class NewInspection:
                 method=self.method,
                 by_class=several and self.by_class,
                 group_by="folder" if several and self.by_folder else None,
+                region=self.region.region,
             )
+            check_region(plan)
             place = arrivals.photos(self.ticket)
             places = await asyncio.to_thread(arrivals.arrange, self.ticket)
             column, beside = await asyncio.to_thread(self.groups.keep, places)
@@ -349,8 +357,8 @@ def _afforded(one: Affordable) -> str:
     return f"takes {one.fewest:,} photos"
 
 
-def _some_photos(folder: Path, most: int = 8) -> str:
-    """Return a few of the photos as small pictures."""
+def _some_photos(folder: Path, most: int = 8) -> list[tuple[str, str]]:
+    """Return addresses of small pictures of a few of the photos, and their names."""
     from io import BytesIO
 
     from PIL import Image, ImageOps
@@ -369,8 +377,13 @@ def _some_photos(folder: Path, most: int = 8) -> str:
             image.convert("RGB").save(file, "JPEG", quality=80)
         except (OSError, ValueError, SyntaxError):
             continue
-        shown.append(f'<img src="{_uri(file.getvalue())}" alt="{escape(path.name)}">')
-    return f'<div class="strip">{"".join(shown)}</div>'
+        shown.append((_uri(file.getvalue()), path.name))
+    return shown
+
+
+def _strip(pictures: list[tuple[str, str]]) -> str:
+    shown = "".join(f'<img src="{uri}" alt="{escape(name)}">' for uri, name in pictures)
+    return f'<div class="strip">{shown}</div>'
 
 
 def _uri(content: bytes) -> str:
