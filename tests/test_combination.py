@@ -144,6 +144,15 @@ def test_with_classes_it_is_the_same_after_saving(several, tmp_path) -> None:
     assert loaded.class_scores(new).tobytes() == detector.class_scores(new).tobytes()
 
 
+def test_a_network_with_a_sphere_for_each_class_can_be_a_member(digits) -> None:
+    images, labels = digits
+    known = np.concatenate([np.flatnonzero(labels == digit)[:40] for digit in (0, 1)])
+    brief = {"method": "deep-svdd", "params": {"epochs": 1, "pretrain_epochs": 1}}
+    detector = Combination(members=["knn", brief], contamination=0.05, random_state=0)
+    by_class = detector.fit(images[known], labels[known]).class_scores(images[:50])
+    np.testing.assert_allclose(by_class.min(axis=1), detector.anomaly_score(images[:50]))
+
+
 def test_a_fifth_of_each_class_calibrates(digits) -> None:
     images, labels = digits
     known = np.concatenate([np.flatnonzero(labels == 0)[:100], np.flatnonzero(labels == 1)[:10]])

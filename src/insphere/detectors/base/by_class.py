@@ -8,10 +8,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
-from insphere.detectors.base.class_labels import classes_of_normals
-from insphere.detectors.base.estimator import Array, OneClassDetector, batches
+from insphere.detectors.base.class_scores import ClassScores
+from insphere.detectors.base.estimator import Array, batches
 from insphere.errors import DataError, SpecError
 
 Floats = NDArray[np.float64]
@@ -20,7 +19,7 @@ OUTSIDE = 0.1  # share of a class beyond its radius
 FEW = 10  # members of a class that has no radius of its own
 
 
-class ByClass(OneClassDetector):
+class ByClass(ClassScores):
     """A detector that learns from `_represent` of samples, once or for each normal class.
 
     With classes, each has statistics of its own on the features that all share. Its radius is the
@@ -43,7 +42,6 @@ class ByClass(OneClassDetector):
     # samples of each class together, their distances do not say how far new ones of it will lie.
     _one_radius = False
 
-    classes_: list[Any]
     members_: list[Self]
     radii_: Floats
     _codes: NDArray[np.int64] | None  # places of the training samples' classes; not saved
@@ -83,48 +81,6 @@ class ByClass(OneClassDetector):
 
     # ------------------------------------------------------------------ public
 
-    def class_scores(self, X: Any) -> Floats:
-        """Return the score of each sample by each class, in units of the radius of the class.
-
-        Parameters
-        ----------
-        X : array, tensor, path or ImageSet
-            As in `anomaly_score`.
-
-        Returns
-        -------
-        ndarray of float64, shape (n, n_classes)
-            In the order of `classes_`. The smallest of a row is the anomaly score.
-
-        Raises
-        ------
-        SpecError
-            If `fit` got no classes.
-        """
-        self._check_classes()
-        return self._class_matrix(self._read(X))
-
-    def predict_class(self, X: Any) -> NDArray[Any]:
-        """Return the class that is nearest in units of its radius.
-
-        Parameters
-        ----------
-        X : array, tensor, path or ImageSet
-            As in `anomaly_score`.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-            Classes as they were given to `fit`.
-
-        Raises
-        ------
-        SpecError
-            If `fit` got no classes.
-        """
-        found: NDArray[Any] = np.asarray(self.classes_)[self.class_scores(X).argmin(axis=1)]
-        return found
-
     def add_class(self, X: Any, name: Any) -> Self:
         """Add another normal class; the threshold and the other classes stay as they are.
 
@@ -158,10 +114,6 @@ class ByClass(OneClassDetector):
         return self
 
     # ------------------------------------------------------------------ OneClassDetector
-
-    def _read_labels(self, y: Any) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]:
-        self.classes_, codes = classes_of_normals(y)
-        return codes, None
 
     def _fit(self, X: Array, *, labels: NDArray[np.int64] | None = None) -> Array | None:
         self.members_ = []
@@ -258,14 +210,6 @@ class ByClass(OneClassDetector):
 
     def _classes_meta(self) -> dict[str, Any]:
         return {"classes": self.classes_} if self.classes_ else {}
-
-    def _check_classes(self) -> None:
-        check_is_fitted(self)
-        if not self.classes_:
-            raise SpecError(
-                "This detector knows one normal class: give fit the class of each sample, or "
-                "--by-class on the command line."
-            )
 
 
 def class_radius(scores: Array) -> float:

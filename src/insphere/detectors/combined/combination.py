@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
 
-from insphere.detectors.base.by_class import ByClass
-from insphere.detectors.base.class_labels import classes_of_normals
+from insphere.detectors.base.class_scores import ClassScores
 from insphere.detectors.base.estimator import OneClassDetector
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.network_state import seed_from
@@ -35,7 +33,7 @@ CALIBRATION, MAPS = "calibration", "maps"
 
 
 @parameters
-class Combination(OneClassDetector):
+class Combination(ClassScores):
     """The mean severity over several detectors (Fisher's way to combine p-values).
 
     Each member is fitted to four fifths of the images. The scores of the others turn each of its
@@ -102,61 +100,6 @@ class Combination(OneClassDetector):
 
     # ------------------------------------------------------------------ public
 
-    def class_scores(self, X: Any) -> Array:
-        """Return the score of each image by each class.
-
-        Parameters
-        ----------
-        X : array, tensor, path or ImageSet
-            As in `anomaly_score`.
-
-        Returns
-        -------
-        ndarray of float64, shape (n, n_classes)
-            In the order of `classes_`. The smallest of a row is the anomaly score.
-
-        Raises
-        ------
-        SpecError
-            If `fit` got no classes.
-        """
-        check_is_fitted(self)
-        if not self.classes_:
-            raise SpecError(
-                "This combination knows one normal class: give fit the class of each image, or "
-                "--by-class on the command line."
-            )
-        data = self._read(X)
-        each = []
-        for member, scale in zip(self.members_, self._scales, strict=True):
-            found = cast(ByClass, member)._class_matrix(member._read(data))
-            each.append(scale(found.ravel()).reshape(found.shape))
-        by_class = np.mean(each, axis=0)
-        behind = by_class - by_class.min(axis=1, keepdims=True)
-        scores: Array = self._anomaly_score(data)[:, None] + behind
-        return scores
-
-    def predict_class(self, X: Any) -> NDArray[Any]:
-        """Return the class with the smallest score.
-
-        Parameters
-        ----------
-        X : array, tensor, path or ImageSet
-            As in `anomaly_score`.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-            Classes as they were given to `fit`.
-
-        Raises
-        ------
-        SpecError
-            If `fit` got no classes.
-        """
-        found: NDArray[Any] = np.asarray(self.classes_)[self.class_scores(X).argmin(axis=1)]
-        return found
-
     def anomaly_map(self, X: Any) -> Array:
         """Return the mean of the members' maps, each on the scale of its normal images.
 
@@ -195,13 +138,11 @@ class Combination(OneClassDetector):
     # ------------------------------------------------------------------ OneClassDetector
 
     def _read_labels(self, y: Any) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]:
-        classes, codes = classes_of_normals(y)
+        codes, normal = super()._read_labels(y)
         if codes is not None and (counts := np.bincount(codes)).min() < 2:
-            raise DataError(
-                f"A class needs at least two images, but {classes[counts.argmin()]!r} has one."
-            )
-        self.classes_: list[Any] = classes
-        return codes, None
+            name = self.classes_[counts.argmin()]
+            raise DataError(f"A class needs at least two images, but {name!r} has one.")
+        return codes, normal
 
     def _fit(
         self,
@@ -242,6 +183,16 @@ class Combination(OneClassDetector):
         ]
         mean: Array = np.mean(severities, axis=0)
         return mean
+
+    def _class_matrix(self, X: Array) -> NDArray[np.float64]:
+        each = []
+        for member, scale in zip(self.members_, self._scales, strict=True):
+            found = cast("Any", member).class_scores(X)
+            each.append(scale(found.ravel()).reshape(found.shape))
+        by_class, score = np.mean(each, axis=0), np.mean(np.min(each, axis=2), axis=0)
+        behind = by_class - by_class.min(axis=1, keepdims=True)
+        matrix: NDArray[np.float64] = score[:, None] + behind
+        return matrix
 
     def _module(self) -> nn.Module:
         from insphere.detectors.base.score_modules import MeanSeverity
