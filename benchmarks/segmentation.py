@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--last", choices=("odds", "sphere"), default="odds")
     parser.add_argument("--model", type=Path)
     parser.add_argument("--save", type=Path)
     parser.add_argument("--with", dest="other")
@@ -47,7 +48,8 @@ def main() -> None:
     held = np.isin(task.groups, np.random.default_rng(0).permutation(names)[: len(names) // 5])
     started = time.process_time()
     if given.model is None:
-        detector = AnomalySegmentation(steps=given.steps, random_state=0).fit(task.train[~held])
+        detector = AnomalySegmentation(steps=given.steps, last=given.last, random_state=0)
+        detector.fit(task.train[~held])
         if given.save is not None:
             detector.save(given.save)
     else:
@@ -62,7 +64,7 @@ def main() -> None:
     row = measured(detector, task, task.train[held][::2], tile_masks(given.data))
     seconds = sum(record["seconds"] for record in detector.history_)
     row |= {
-        "run": "segmentation",
+        "run": "segmentation" if detector.last == "odds" else f"segmentation, {detector.last}",
         "n": int((~held).sum()),
         "spec": detector.spec_.model_dump(mode="json"),
         "fit_cpu_seconds": None if given.model else round(fitted),

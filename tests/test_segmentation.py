@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 
 from insphere.data.perturb import perturb
 from insphere.detectors import AnomalySegmentation, load_detector
 from insphere.errors import DataError, SpecError
+from insphere.nets.place_sphere import PlaceSphere
 from insphere.nets.segmenter import AnomalySegmenter, SegmentationNet, output_stride
 from insphere.preprocess.pipeline import Preprocessor, parse_steps
 from insphere.training.callbacks import Callback
@@ -60,6 +64,42 @@ def test_the_score_is_the_mean_of_the_highest_places() -> None:
     torch.testing.assert_close(heat.flatten(1).sort(dim=1).values, (1 + places.exp()).log())
 
 
+def test_odds_of_a_sphere_are_the_objective_of_its_distances() -> None:
+    """Their cross-entropy is h for normal and −log(1 − exp(−h)) for damaged places."""
+    sphere = PlaceSphere(2).double()
+    with torch.no_grad():
+        sphere.represent.weight.copy_(torch.eye(2)[:, :, None, None])
+        sphere.center.copy_(torch.tensor([1.0, -1.0]))
+    # d² is 0.0001, 3, 80 and 9,999, so that h is 0.00005, 1, 8 and 99.
+    far = torch.tensor([0.01, 3**0.5, 80**0.5, 9999**0.5], dtype=torch.double)
+    features = torch.stack([1 + far, torch.full_like(far, -1)])[None, :, None]
+    features.requires_grad_()
+    h = torch.tensor([math.sqrt(1.0001) - 1, 1.0, 8.0, 99.0], dtype=torch.double)
+    odds = sphere(features)[0, 0, 0]
+    torch.testing.assert_close(sphere.distances(features)[0, 0], h)
+    torch.testing.assert_close(F.softplus(odds), h)
+    for label, loss in ((0.0, h), (1.0, -torch.log(-torch.expm1(-h)))):
+        labels = torch.full_like(odds, label)
+        found = F.binary_cross_entropy_with_logits(odds, labels, reduction="none")
+        torch.testing.assert_close(found, loss, atol=1e-9, rtol=1e-6)
+        (gradient,) = torch.autograd.grad(found.sum(), features, retain_graph=True)
+        assert torch.isfinite(gradient).all()
+        assert (gradient[0, 0, 0] * (1 - 2 * label) >= 0).all()  # drawn in or pushed away
+    at_center = sphere(torch.tensor([1.0, -1.0], dtype=torch.double).reshape(1, 2, 1, 1))
+    assert torch.isfinite(at_center).all()
+
+
+def test_the_sphere_starts_around_normal_places() -> None:
+    sphere = PlaceSphere(4)
+    features = torch.rand(3, 4, 5, 6) + torch.arange(4.0)[:, None, None]
+    sphere.start(features)
+    z = sphere.represent(features)
+    torch.testing.assert_close(z.mean(dim=(0, 2, 3)), sphere.center)
+    usual = math.log1p(math.exp(-3))
+    squared = (z - sphere.center[:, None, None]).square().sum(dim=1).mean()
+    assert float((squared.detach() + 1).sqrt() - 1) == pytest.approx(usual, rel=1e-4)
+
+
 def test_three_quarters_are_damaged_and_the_labels_say_where(weave) -> None:
     settings = spec(crop=32, harmless=0.0, flips=False, strengths=(0.9, 1.0))
     clean = Preprocessor((), (1, 40, 48))
@@ -84,10 +124,11 @@ def test_relit_changes_whole_images_only(weave) -> None:
 
 
 @pytest.mark.slow
-def test_it_finds_damage_of_kinds_that_it_never_saw(weave) -> None:
+@pytest.mark.parametrize("last", ["odds", "sphere"])
+def test_it_finds_damage_of_kinds_that_it_never_saw(weave, last) -> None:
     """Spots and patches are trained on; stickers and strokes of a pen are found."""
     kinds = ["spots", "cut-paste", "foreign-texture", "shading"]
-    detector = AnomalySegmentation(kinds=kinds, epochs=60, **SMALL).fit(weave[:40])
+    detector = AnomalySegmentation(kinds=kinds, last=last, epochs=60, **SMALL).fit(weave[:40])
     for kind, bar in (("stickers", 0.9), ("graffiti", 0.9)):
         damaged = perturb(weave[40:], kind, 2, seed=1)
         images = np.concatenate([weave[40:], damaged.images])
@@ -112,10 +153,13 @@ class Stop(Callback):
             raise KeyboardInterrupt
 
 
-def test_it_goes_on_where_it_was_stopped_and_is_the_same_after_saving(weave, tmp_path) -> None:
-    whole = AnomalySegmentation(epochs=3, **SMALL).fit(weave)
+@pytest.mark.parametrize("last", ["odds", "sphere"])
+def test_it_goes_on_where_it_was_stopped_and_is_the_same_after_saving(
+    weave, tmp_path, last
+) -> None:
+    whole = AnomalySegmentation(epochs=3, last=last, **SMALL).fit(weave)
     stopped = AnomalySegmentation(
-        epochs=3, checkpoint_dir=tmp_path / "steps", callbacks=[Stop()], **SMALL
+        epochs=3, last=last, checkpoint_dir=tmp_path / "steps", callbacks=[Stop()], **SMALL
     )
     with pytest.raises(KeyboardInterrupt):
         stopped.fit(weave)
@@ -140,6 +184,8 @@ def test_floats_are_trained_on_too(weave) -> None:
 def test_mistakes_are_said(weave) -> None:
     with pytest.raises(SpecError, match="is none of cut-paste"):
         AnomalySegmentation(kinds=["melting"]).fit(weave)
+    with pytest.raises(SpecError, match="last"):
+        AnomalySegmentation(last="plane").fit(weave)
     with pytest.raises(SpecError, match="strengths"):
         AnomalySegmentation(strengths=(0.0, 2.0)).fit(weave)
     with pytest.raises(DataError, match="takes images"):

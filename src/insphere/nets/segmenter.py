@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from insphere.nets.place_sphere import USUAL_ODDS, PlaceSphere
 from insphere.preprocess.pipeline import Preprocessor
+
+LastLayer = Literal["odds", "sphere"]
+"""What turns the features of a place into the log-odds that it is damaged."""
 
 
 def block(inside: int, outside: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -48,9 +53,16 @@ class SegmentationNet(nn.Module):
         Channels of the stem and of each level; at least two.
     stride : {1, 2, 4}
         Of the stem and of the output.
+    last : {"odds", "sphere"}, default="odds"
+        "odds" is a 1×1 convolution with a bias. "sphere" measures the distance of each place from a
+        centre; see `PlaceSphere`.
     """
 
-    def __init__(self, channels: int, widths: Sequence[int], stride: int) -> None:
+    point: nn.Conv2d | PlaceSphere
+
+    def __init__(
+        self, channels: int, widths: Sequence[int], stride: int, last: LastLayer = "odds"
+    ) -> None:
         super().__init__()
         stem, *levels = widths
         first = 2 if stride > 1 else 1
@@ -70,8 +82,17 @@ class SegmentationNet(nn.Module):
             nn.Conv2d(b, a, 1, bias=False) for a, b in itertools.pairwise(levels)
         )
         self.decode = nn.ModuleList(block(a, a) for a in levels[:-1])
-        self.point = nn.Conv2d(levels[0], 1, 1)
-        nn.init.constant_(self.point.bias, -3.0)  # type: ignore[arg-type]  # few places are damaged
+        if last == "sphere":
+            self.point = PlaceSphere(levels[0])
+        else:
+            self.point = nn.Conv2d(levels[0], 1, 1)
+            nn.init.constant_(self.point.bias, USUAL_ODDS)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def start(self, features: Tensor) -> None:
+        """Place the centre of a sphere, from the features of normal images before the training."""
+        if isinstance(self.point, PlaceSphere):
+            self.point.start(features)
 
     def features(self, x: Tensor) -> Tensor:
         """Return what the last layer sees, N×K×u×v."""
@@ -90,7 +111,8 @@ class SegmentationNet(nn.Module):
     def logits(self, features: Tensor) -> Tensor:
         """Return the log-odds that a place is damaged, N×u×v, in float32."""
         with torch.autocast(features.device.type, enabled=False):
-            out: Tensor = self.point(features.to(self.point.weight.dtype))[:, 0]
+            dtype = next(self.point.parameters()).dtype
+            out: Tensor = self.point(features.to(dtype))[:, 0]
         return out
 
     def forward(self, x: Tensor) -> Tensor:

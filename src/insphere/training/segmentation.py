@@ -14,7 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 from torch import Tensor, nn
 
 from insphere.nets.draws import initial_weights
-from insphere.nets.segmenter import AnomalySegmenter, SegmentationNet, output_stride
+from insphere.nets.segmenter import (
+    AnomalySegmenter,
+    LastLayer,
+    SegmentationNet,
+    output_stride,
+)
 from insphere.preprocess.pipeline import Preprocessor, StepSpec
 from insphere.synthetic_anomalies import mixed
 from insphere.training.batch import Batch
@@ -53,6 +58,8 @@ class SegmentationSpec(BaseModel):
         Longest side of the pieces that are trained on, in pixels.
     widths : tuple of int
         Channels of the stem and the levels of the network.
+    last : {"odds", "sphere"}
+        Last layer of the network; see `SegmentationNet`.
     top : float
         Share of the places whose mean is the score.
     preprocess : tuple of StepSpec
@@ -71,6 +78,7 @@ class SegmentationSpec(BaseModel):
     flips: bool = True
     crop: int = Field(default=128, ge=16)
     widths: tuple[PositiveInt, ...] = Field(default=(16, 32, 64, 128), min_length=2)
+    last: LastLayer = "odds"
     top: float = Field(default=0.01, gt=0, le=1)
     preprocess: tuple[StepSpec, ...]
     phase: Phase
@@ -276,13 +284,14 @@ def train_segmenter(
     preprocessor = Preprocessor(spec.preprocess, shape).to(device, dtype).fit(images)
     stride = output_stride(*shape[1:])
     with initial_weights(mixed_seed(seed)):
-        network = SegmentationNet(shape[0], spec.widths, stride)
+        network = SegmentationNet(shape[0], spec.widths, stride, spec.last)
     place(network, device, dtype)
     samples = DamagedImages(images, spec, preprocessor, stride, device)
     autocast = autocast_dtype(precision, network)
     guard = CollapseGuard(spec.allow_collapse)
     with torch.no_grad(), torch.autocast(device.type, autocast, enabled=autocast is not None):
         features = network.train().features(samples.plain(min(64, spec.phase.batch_size)))
+        network.start(features)
         guard.begin(*pooled(features, network.logits(features)))
     reset_statistics(network)
     names = CheckpointNames(checkpoints, images, seed, autocast)

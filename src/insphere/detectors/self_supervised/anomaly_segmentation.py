@@ -20,7 +20,7 @@ from insphere.detectors.base.network_state import (
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.base.score_modules import Applied
 from insphere.detectors.base.trained_network import TrainingDetector
-from insphere.nets.segmenter import AnomalySegmenter, SegmentationNet, output_stride
+from insphere.nets.segmenter import AnomalySegmenter, LastLayer, SegmentationNet, output_stride
 from insphere.preprocess.pipeline import Preprocessor, chosen_steps
 from insphere.resources import rows_within
 from insphere.synthetic_anomalies import KINDS
@@ -60,6 +60,10 @@ class AnomalySegmentation(TrainingDetector):
         Whether images are mirrored at random.
     widths : sequence of int, default=(16, 32, 64, 128)
         Channels of the stem and of the levels of the network.
+    last : {"odds", "sphere"}, default="odds"
+        What says how damaged a place is: "odds" is a linear layer; with "sphere" it is the distance
+        from a centre, around which normal places are drawn and from which damaged ones are pushed
+        away. This is a convolutional SVDD with made-up damage as negatives; see `PlaceSphere`.
     top : float, default=0.01
         Share of the places whose mean is the score.
     preprocess : str or sequence, default="gcn" with norm "l2"
@@ -118,6 +122,7 @@ class AnomalySegmentation(TrainingDetector):
     harmless: float = 0.25
     flips: bool = True
     widths: Sequence[int] = (16, 32, 64, 128)
+    last: LastLayer = "odds"
     top: float = 0.01
     crop: int = 128
     steps: int = 2500
@@ -177,7 +182,8 @@ class AnomalySegmentation(TrainingDetector):
         with matching_weights():
             spec = SegmentationSpec.model_validate(meta["spec"])
             shape = self.modality_.sample_shape
-            network = SegmentationNet(shape[0], spec.widths, output_stride(*shape[1:]))
+            stride = output_stride(*shape[1:])
+            network = SegmentationNet(shape[0], spec.widths, stride, spec.last)
             segmenter = AnomalySegmenter(Preprocessor(spec.preprocess, shape), network, spec.top)
             load_arrays(segmenter, arrays, device)
         self.spec_, self.segmenter_ = spec, segmenter
@@ -210,6 +216,7 @@ class AnomalySegmentation(TrainingDetector):
                 flips=self.flips,
                 crop=self.crop,
                 widths=tuple(self.widths),
+                last=self.last,
                 top=self.top,
                 preprocess=chosen_steps(steps, self.modality_.sample_shape),
                 phase=Phase.model_validate(
