@@ -52,15 +52,17 @@ class Limits:
 LIMITS = Limits()
 
 
-def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMITS) -> NDArray[Any]:
+def one_image(
+    content: bytes, shape: tuple[int, int, int] | None, limits: Limits = LIMITS
+) -> NDArray[Any]:
     """Decode one image to the shape that a detector was trained on.
 
     Parameters
     ----------
     content : bytes
         The file.
-    shape : (int, int, int)
-        Height, width, channels.
+    shape : (int, int, int) or None
+        Height, width, channels; None for those that it has.
     limits : Limits
         What is accepted.
 
@@ -75,6 +77,8 @@ def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMI
     """
     try:
         image = open_image(content, limits.pixels)
+        if shape is None:
+            return image_to_array(image)
         return image_to_array(image, size=shape[:2], channels=shape[2])
     except Image.DecompressionBombError as error:
         raise DataError(f"The image is too large: {error}.") from error
