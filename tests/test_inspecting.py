@@ -174,7 +174,7 @@ def test_a_picture_that_cannot_be_used_is_said_before_the_training(photos, tmp_p
         inspect_photos(str(photos / "good"), gone)
     Image.new("L", (8, 8)).save(tmp_path / "black.png")
     black = InspectionPlan(rate=0.1, region=str(tmp_path / "black.png"))
-    with pytest.raises(SpecError, match="leaves nothing to judge: it is black"):
+    with pytest.raises(SpecError, match="the region is black: make white"):
         inspect_photos(str(photos / "good"), black)
 
 

@@ -332,7 +332,7 @@ def test_a_picture_says_what_is_judged_and_belongs_to_the_detector(
     field = "[data-test=region] input[type=file]"
     for name, said in (
         ("text", "no image, or a damaged one"),
-        ("black", "leaves nothing to judge: it is black"),
+        ("black", "the region is black: make white"),
         ("cut", "no image, or a damaged one"),
         ("large", "no PNG file, or it is larger than 100 MB"),
         ("giant", "too large"),

@@ -330,7 +330,7 @@ def test_a_picture_says_what_is_judged_or_is_refused_in_one_sentence(tmp_path):
     with pytest.raises(DataError, match="more than the 50 allowed"):
         judged_part(good, Limits(pixels=50))
     Image.new("L", (9, 9)).save(tmp_path / "black.png")
-    with pytest.raises(SpecError, match="leaves nothing to judge: it is black"):
+    with pytest.raises(SpecError, match="the region is black: make white"):
         judged_part((tmp_path / "black.png").read_bytes())
 
 

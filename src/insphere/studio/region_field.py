@@ -8,9 +8,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from nicegui import events, ui
-from PIL import Image
+from PIL import Image, ImageChops, ImageFilter
 
 from insphere.detectors.pretrained.regions import Mask
 from insphere.errors import InsphereError
@@ -26,6 +25,7 @@ EDGES = ("top", "left", "bottom", "right")
 MOST = 45  # per cent at one edge, so that something is left between two
 SUFFIX = ".png"  # what is black in a JPEG is not quite black
 DIMMED = 140  # opacity of what is not judged, of 255
+SIDE, LINE = 512, 5  # pixels of the preview of a picture, and of a line around its white
 
 
 class RegionField:
@@ -69,10 +69,6 @@ class RegionField:
         with ui.element("section").classes("card stack").props('data-test="region"'):
             html("<h2>What is judged</h2>")
             self.edges()
-            html(
-                "<p>Or give a picture (PNG) that is white where photos are judged, and black "
-                "elsewhere. It is stretched over each photo.</p>"
-            )
             self._uploader = upload_widget.drop(
                 SUFFIX, "Drop a PNG file here, or choose one", self._arrived, self._rejected
             )
@@ -83,7 +79,10 @@ class RegionField:
     def edges(self) -> None:
         """Ask what is left out at the edges, unless a picture says what is judged."""
         if self._picture is not None:
-            html("<p>The white of your picture. Edges count again when you leave it out.</p>")
+            html(
+                "<p>What is white in your picture, which is stretched over each photo. As long as "
+                "it is here, nothing else is left out at the edges.</p>"
+            )
             return
         html(
             "<p>All of each photo. If something at the edges is no part of it, such as a "
@@ -95,6 +94,10 @@ class RegionField:
                     f"{edge}, %", self._left_out[edge], partial(self._change, edge),
                     least=0, most=MOST,
                 )  # fmt: skip
+        html(
+            "<p>Or give a picture (PNG) that is white where photos are judged, and black "
+            "elsewhere. It then takes the place of the edges.</p>"
+        )
 
     @ui.refreshable_method
     def told(self) -> None:
@@ -159,7 +162,9 @@ class RegionField:
 
 def _dimmed(judged: Mask) -> str:
     """Return a picture that darkens what is not judged, to lie over a photo, as an address."""
-    opacity = Image.fromarray(np.where(judged, 0, DIMMED).astype(np.uint8))
+    white = Image.fromarray(judged).convert("L").resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    line = ImageChops.subtract(white.filter(ImageFilter.MaxFilter(LINE)), white)
+    opacity = white.point(lambda value: 0 if value else DIMMED)
     file = BytesIO()
-    Image.merge("LA", (Image.new("L", opacity.size), opacity)).save(file, "PNG")
+    Image.merge("LA", (line, ImageChops.lighter(opacity, line))).save(file, "PNG")
     return "data:image/png;base64," + b64encode(file.getvalue()).decode()

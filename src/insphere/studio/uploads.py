@@ -138,7 +138,7 @@ def judged_part(content: bytes, limits: Limits = LIMITS) -> Mask:
     SpecError
         If it is black.
     """
-    return white_of(one_image(content, None, limits))
+    return white_of(one_image(content, None, limits, "PNG file"))
 
 
 def drawn_digit(image: NDArray[np.uint8], margin: float) -> NDArray[np.uint8]:

@@ -53,7 +53,10 @@ LIMITS = Limits()
 
 
 def one_image(
-    content: bytes, shape: tuple[int, int, int] | None, limits: Limits = LIMITS
+    content: bytes,
+    shape: tuple[int, int, int] | None,
+    limits: Limits = LIMITS,
+    wanted: str = "PNG, JPEG or another common format",
 ) -> NDArray[Any]:
     """Decode one image to the shape that a detector was trained on.
 
@@ -65,6 +68,8 @@ def one_image(
         Height, width, channels; None for those that it has.
     limits : Limits
         What is accepted.
+    wanted : str
+        What to choose instead of a file that is no image.
 
     Returns
     -------
@@ -83,9 +88,7 @@ def one_image(
     except Image.DecompressionBombError as error:
         raise DataError(f"The image is too large: {error}.") from error
     except (OSError, ValueError, SyntaxError, MemoryError) as error:
-        raise DataError(
-            "This file is no image, or a damaged one; choose a PNG, JPEG or another common format."
-        ) from error
+        raise DataError(f"This file is no image, or a damaged one; choose a {wanted}.") from error
 
 
 def check_zip(file: Path | IO[bytes], limits: Limits = LIMITS) -> None:

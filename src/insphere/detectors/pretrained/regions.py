@@ -62,7 +62,9 @@ def read_region(region: Any) -> Mask | None:
                 "bottom,right as shares such as 0.1,0,0.9,1."
             )
         return white_of(as_images(path, progress=False)[0])
-    return _not_empty(mask)
+    if not mask.any():
+        raise SpecError("The region leaves nothing to judge: it is empty.")
+    return mask
 
 
 def white_of(picture: NDArray[Any]) -> Mask:
@@ -85,12 +87,9 @@ def white_of(picture: NDArray[Any]) -> Mask:
     """
     pixels: Mask = np.asarray(picture.any(axis=2))
     steps = [max(1, -(-side // FINEST)) for side in pixels.shape]
-    return _not_empty(pixels[:: steps[0], :: steps[1]])
-
-
-def _not_empty(mask: Mask) -> Mask:
+    mask = pixels[:: steps[0], :: steps[1]]
     if not mask.any():
-        raise SpecError("The region leaves nothing to judge: it is black, or empty.")
+        raise SpecError("The picture of the region is black: make white what is to be judged.")
     return mask
 
 
