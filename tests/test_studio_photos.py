@@ -28,7 +28,7 @@ OPACITIES = """(() => {
   if (!image?.complete) return null;
   const canvas = Object.assign(document.createElement('canvas'), {width: 80, height: 60});
   const drawn = canvas.getContext('2d');
-  drawn.drawImage(image, 0, 0);
+  drawn.drawImage(image, 0, 0, 80, 60);
   return [5, 15, 25, 75].map((x) => drawn.getImageData(x, 30, 1, 1).data[3]);
 })()"""
 """How much a photo is darkened at four columns of 80."""
@@ -314,9 +314,11 @@ def test_a_picture_says_what_is_judged_and_belongs_to_the_detector(
     studio, visit, photos, store, tmp_path
 ):
     white = np.zeros((60, 80), np.uint8)
-    white[:, :20] = 255
-    for name, values in (("left", white), ("black", 0 * white), ("half", white.T)):
-        Image.fromarray(values).save(tmp_path / f"{name}.png")
+    white[:24] = 255
+    Image.fromarray(white).save(tmp_path / "upper.png")
+    white[:], white[:, :20] = 0, 255
+    Image.fromarray(white).save(tmp_path / "left.png")
+    Image.fromarray(0 * white).save(tmp_path / "black.png")
     content = (tmp_path / "left.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(content[: len(content) - 30])
     (tmp_path / "text.png").write_text("no image")
@@ -347,11 +349,14 @@ def test_a_picture_says_what_is_judged_and_belongs_to_the_detector(
     page.fill(top, "20")
     page.press(top, "Tab")
     page.wait_for_selector("figcaption:has-text('80 % of the height')")
-    for name, share in (("half", 25), ("left", 25)):
+    for name, share in (("upper", 40), ("left", 25)):
         page.set_input_files(field, tmp_path / f"{name}.png")
         page.wait_for_selector(f"figcaption:has-text('{share} % of the photo')")
     assert page.locator("[data-test=region] [role=alert]").count() == 0
     assert page.locator(top).count() == 0  # the picture alone counts
+    page.set_input_files(field, tmp_path / "text.png")
+    page.wait_for_selector("[data-test=region] [role=alert]")
+    assert page.locator(".judged .dimmed").count() == 1  # the one before stays
     page.click("[data-test=no-picture]")
     page.wait_for_selector("figcaption:has-text('80 % of the height')")
     assert page.input_value(top) == "20"

@@ -140,21 +140,24 @@ class RegionField:
             self._rejected(event)
             return
         try:
-            self._picture = await self.studio.ask(judged_part, await event.file.read())
-            self._problem = ""
+            picture = await self.studio.ask(judged_part, await event.file.read())
         except InsphereError as error:
-            self._problem = str(error)
-        self._tell()
+            self._refuse(str(error))
+            return
+        self._take(picture)
 
     def _rejected(self, _: Any) -> None:
-        self._problem = f"This is no PNG file, or it is larger than {LIMITS.bytes // 1_000_000} MB."
-        self._tell()
+        self._refuse(f"This is no PNG file, or it is larger than {LIMITS.bytes // 1_000_000} MB.")
+
+    def _refuse(self, why: str) -> None:
+        self._problem = why
+        self.told.refresh()
 
     def _leave_out(self) -> None:
-        self._picture, self._problem = None, ""
-        self._tell()
+        self._take(None)
 
-    def _tell(self) -> None:
+    def _take(self, picture: Mask | None) -> None:
+        self._picture, self._problem = picture, ""
         self.edges.refresh()
         self.told.refresh()
         self.preview.refresh()
