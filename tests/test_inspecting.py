@@ -1,6 +1,7 @@
 """A detector of photos from good ones alone: sizes, promises, made-up damage, and the store."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from insphere.detectors import KNNDetector
 from insphere.detectors.model_folder import load_detector
 from insphere.errors import DataError, SpecError
 from insphere.experiments.execution.inspection_worker import do
+from insphere.experiments.execution.photo_scoring import read_photos
 from insphere.experiments.store.inspections import Inspections
 from insphere.experiments.store.run_store import Store
+from insphere.studio.refitting import train_without
 from insphere.workflows.inspecting import (
     InspectionPlan,
     inspect_photos,
@@ -109,10 +112,78 @@ def test_what_is_left_out_at_the_edges_is_not_judged(photos, method):
     assert (heat > 0).any()
 
 
-def test_a_method_that_judges_whole_photos_takes_no_region(photos):
-    plan = InspectionPlan(rate=0.1, method="knn", region=[0.1, 0.0, 1.0, 1.0])
-    with pytest.raises(SpecError, match="judges whole photos: leave nothing out"):
-        inspect_photos(str(photos / "good"), plan)
+def left_half(place):
+    """Write a picture of 6 rows and 8 columns that is white on the left."""
+    white = np.zeros((6, 8), np.uint8)
+    white[:, :4] = 255
+    Image.fromarray(white).save(place)
+    return place
+
+
+@pytest.mark.slow
+@needs_features
+@pytest.mark.parametrize("method", ["patch-gaussian", "auto"])
+def test_what_is_black_in_a_picture_is_not_judged(photos, tmp_path, method, monkeypatch, capsys):
+    store = Store(tmp_path / "runs.sqlite")
+    inspections = Inspections(store)
+    new = tmp_path / "new"
+    shutil.copytree(photos / "good", new / "photos")
+    plan = InspectionPlan(rate=0.1, method=method, minutes=0.001, region="region.png")
+    picture = left_half(new / "region.png")
+    found = inspections.add("Left", {"plan": plan.model_dump()}, new / "photos", beside=[picture])
+    assert inspections.take("train") == found.identity
+    do(inspections, "train", found.identity)
+    found = inspections.need(found.identity)
+    assert found.state == "finished", found.reason
+    assert (found.result["region"], found.result["judged"]) == ("region.png", 0.5)
+    folder = inspections.folder(found.identity)
+    detector = load_detector(folder / "model")
+    good = read_photos(sorted((photos / "good").iterdir())[:2], detector)
+    heat = detector.anomaly_map(good.images)
+    width = heat.shape[2]
+    assert (heat[:, :, width // 2 + width // 8 :] == 0).all()
+    assert (heat > 0).any()
+    # What is taken away names the picture, and no place on this computer.
+    settings = (folder / "fit.yaml").read_text()
+    assert "region: region.png" in settings
+    for path in (folder / "fit.yaml", *(folder / "model").iterdir()):
+        assert str(tmp_path).encode() not in path.read_bytes(), path
+    # Another training keeps it.
+    again = train_without(str(store.path), found.identity, [found.result["suspects"][0]["file"]])
+    kept, before = (inspections.region(one).read_bytes() for one in (again, found.identity))
+    assert kept == before
+    assert inspections.need(again).settings["plan"]["region"] == "region.png"
+    if method == "auto":
+        return
+    # The same on the command line, with the picture beside the settings.
+    away = tmp_path / "away"
+    (away / "photos").mkdir(parents=True)
+    (away / "photos" / "good").symlink_to(photos / "good")
+    for name in ("fit.yaml", "region.png"):
+        shutil.copy(folder / name, away / name)
+    monkeypatch.chdir(away)
+    assert main(["fit", "--config", "fit.yaml", "--quiet"]) == 0, capsys.readouterr().err
+    theirs = load_detector("model")
+    assert theirs.threshold_ == detector.threshold_
+    np.testing.assert_array_equal(theirs.region_, detector.region_)
+
+
+def test_a_picture_that_cannot_be_used_is_said_before_the_training(photos, tmp_path):
+    gone = InspectionPlan(rate=0.1, region=str(tmp_path / "gone.png"))
+    with pytest.raises(SpecError, match="not here any more: hand it in again"):
+        inspect_photos(str(photos / "good"), gone)
+    Image.new("L", (8, 8)).save(tmp_path / "black.png")
+    black = InspectionPlan(rate=0.1, region=str(tmp_path / "black.png"))
+    with pytest.raises(SpecError, match="the region is black: make white"):
+        inspect_photos(str(photos / "good"), black)
+
+
+def test_a_method_that_judges_whole_photos_takes_no_region(photos, tmp_path):
+    for region in ([0.1, 0.0, 1.0, 1.0], str(left_half(tmp_path / "left.png"))):
+        plan = InspectionPlan(rate=0.1, method="knn", region=region)
+        assert InspectionPlan.model_validate(json.loads(plan.model_dump_json())) == plan
+        with pytest.raises(SpecError, match="judges whole photos: leave nothing out"):
+            inspect_photos(str(photos / "good"), plan)
 
 
 def _interval(detector):

@@ -6,19 +6,32 @@ import json
 import re
 import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from axe import check_pages, grave_violations
 from insphere.cli import main
 from insphere.detectors.model_folder import load_detector
+from insphere.experiments.execution.photo_scoring import read_photos
 from insphere.experiments.store.inspections import Inspections
 from insphere.experiments.store.run_store import Store
+from insphere.web.uploads import LIMITS
 from photos import good_and_new
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="Photos need the extra pretrained.")
 pytestmark = pytest.mark.slow
 
 WAIT = 300_000
+OPACITIES = """(() => {
+  const image = document.querySelector('.judged .dimmed');
+  if (!image?.complete) return null;
+  const canvas = Object.assign(document.createElement('canvas'), {width: 80, height: 60});
+  const drawn = canvas.getContext('2d');
+  drawn.drawImage(image, 0, 0, 80, 60);
+  return [5, 15, 25, 75].map((x) => drawn.getImageData(x, 30, 1, 1).data[3]);
+})()"""
+"""How much a photo is darkened at four columns of 80."""
 
 
 @pytest.fixture(scope="module")
@@ -295,6 +308,94 @@ def test_what_is_left_out_at_the_edges_is_shown_and_belongs_to_the_detector(visi
     assert said in page.inner_text("body")
     detector = load_detector(store.model(page.url.rsplit("/", 1)[1]))
     assert detector.region == [0.2, 0.05, 1.0, 1.0]
+
+
+def test_a_picture_says_what_is_judged_and_belongs_to_the_detector(
+    studio, visit, photos, store, tmp_path
+):
+    white = np.zeros((60, 80), np.uint8)
+    white[:24] = 255
+    Image.fromarray(white).save(tmp_path / "upper.png")
+    white[:], white[:, :20] = 0, 255
+    Image.fromarray(white).save(tmp_path / "left.png")
+    Image.fromarray(0 * white).save(tmp_path / "black.png")
+    content = (tmp_path / "left.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[: len(content) - 30])
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "note.txt").write_text("no image")
+    with (tmp_path / "large.png").open("wb") as file:
+        file.truncate(LIMITS.bytes + 1)
+    Image.new("L", (7_000, 6_000), 255).save(tmp_path / "giant.png")
+
+    page = visit("/photos")
+    page.wait_for_function("document.querySelector('[data-test=photos]').ready")
+    page.set_input_files("[data-test=files]", photos[0])
+    page.wait_for_selector("[data-test=region] img")
+    field = "[data-test=region] input[type=file]"
+    for name, said in (
+        ("text", "no image, or a damaged one"),
+        ("black", "the region is black: make white"),
+        ("cut", "no image, or a damaged one"),
+        ("large", "no PNG file, or it is larger than 100 MB"),
+        ("giant", "too large"),
+        ("note", "no PNG file"),
+    ):
+        page.set_input_files(field, tmp_path / f"{name}.{'txt' if name == 'note' else 'png'}")
+        page.wait_for_selector(f"[data-test=region] [role=alert]:has-text('{said}')")
+        assert page.locator("[data-test=region] [role=alert]").count() == 1
+        assert page.locator(".judged .dimmed").count() == 0
+
+    top = "[data-test=region] label:has-text('top') input"
+    page.fill(top, "20")
+    page.press(top, "Tab")
+    page.wait_for_selector("figcaption:has-text('80 % of the height')")
+    for name, share in (("upper", 40), ("left", 25)):
+        page.set_input_files(field, tmp_path / f"{name}.png")
+        page.wait_for_selector(f"figcaption:has-text('{share} % of the photo')")
+    assert page.locator("[data-test=region] [role=alert]").count() == 0
+    assert page.locator(top).count() == 0  # the picture alone counts
+    page.set_input_files(field, tmp_path / "text.png")
+    page.wait_for_selector("[data-test=region] [role=alert]")
+    assert page.locator(".judged .dimmed").count() == 1  # the one before stays
+    page.click("[data-test=no-picture]")
+    page.wait_for_selector("figcaption:has-text('80 % of the height')")
+    assert page.input_value(top) == "20"
+    page.set_input_files(field, tmp_path / "left.png")
+    page.wait_for_function(OPACITIES + "?.join() === '0,0,140,140'")
+    assert grave_violations(page) == []
+
+    page.click("[data-test=train-photos]")
+    page.wait_for_url(re.compile("/photos/[0-9a-f]{12}$"))
+    page.wait_for_selector("[data-state=finished]", timeout=WAIT)
+    assert "white in the picture that was given: 25 % of each photo" in page.inner_text("body")
+    page.click("summary:has-text('command line')")
+    assert "fit.yaml and the picture region.png are in the zip" in page.inner_text("details[open]")
+    packed = zipfile.ZipFile(io.BytesIO(downloaded(page, "a:has-text('Model as zip')")))
+    inside = {name.rpartition("/")[2]: packed.read(name) for name in packed.namelist()}
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(io.BytesIO(inside["region.png"]))), white > 0
+    )
+    assert not any(str(studio.store_path.parent).encode() in one for one in inside.values())
+    found = identity(page.url)
+    detector = load_detector(store.model(found))
+    np.testing.assert_array_equal(detector.region_, white > 0)
+
+    page.wait_for_function("document.querySelector('[data-test=photos]').ready")
+    page.set_input_files("[data-test=files]", photos[1])
+    page.wait_for_url(re.compile(f"/photos/{found}/[0-9a-f]{{12}}"))
+    total = len(photos[1])
+    page.wait_for_selector(
+        f"[data-test=scored-photos]:has-text('{total} of {total}')", timeout=WAIT
+    )
+    batch = identity(page.url.partition("?")[0])
+    scores = {one.name: one.score for one in store.queue(batch, "all", limit=100)}
+    assert len(scores) == total
+    images = read_photos(photos[1], detector).images
+    ours = detector.anomaly_score(images)
+    assert [scores[path.name] for path in photos[1]] == pytest.approx(ours.tolist(), rel=1e-4)
+    heat = detector.anomaly_map(images)
+    assert (heat[:, :, heat.shape[2] // 2 :] == 0).all()
+    assert (heat > 0).any()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

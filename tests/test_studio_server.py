@@ -19,6 +19,7 @@ from insphere.cli import main
 from insphere.data.load import load_dataset
 from insphere.detectors import KNNDetector
 from insphere.detectors.model_folder import load_detector
+from insphere.detectors.pretrained.regions import read_region
 from insphere.errors import DataError, InsphereError, SpecError
 from insphere.experiments.analysis.run_collection import selected_runs
 from insphere.experiments.execution.queue import Queue
@@ -30,7 +31,7 @@ from insphere.experiments.runs.spec import RunSpec
 from insphere.experiments.store.run_store import Store
 from insphere.studio.image_sources import Source, Sources
 from insphere.studio.inspect_image import inspect_image, score_all
-from insphere.studio.uploads import clean_title, drawn_digit, keep_zip
+from insphere.studio.uploads import clean_title, drawn_digit, judged_part, keep_zip
 from insphere.web.uploads import Limits, one_image
 
 pytest.importorskip("nicegui", reason='The studio needs pip install "insphere[studio]".')
@@ -310,6 +311,27 @@ def test_one_image_takes_the_shape_of_the_training_images():
         one_image(b"GIF89a", (8, 8, 1))
     with pytest.raises(DataError, match="too large"):
         one_image(png(size=(100, 100)), (8, 8, 1), Limits(pixels=50))
+
+
+def test_a_picture_says_what_is_judged_or_is_refused_in_one_sentence(tmp_path):
+    white = np.zeros((600, 1500, 3), np.uint8)
+    white[:, :500, 2] = 1  # of any value but 0
+    Image.fromarray(white).save(tmp_path / "part.png")
+    good = (tmp_path / "part.png").read_bytes()
+    part = judged_part(good)
+    assert part.shape == (300, 500)
+    assert part.mean() == pytest.approx(1 / 3, abs=0.01)
+    np.testing.assert_array_equal(part, read_region(tmp_path / "part.png"))
+    Image.fromarray(part).save(tmp_path / "kept.png")  # as the studio keeps it
+    np.testing.assert_array_equal(part, read_region(tmp_path / "kept.png"))
+    for bad in (b"", b"no image", good[: len(good) // 2], good[:40]):
+        with pytest.raises(DataError, match="no image, or a damaged one"):
+            judged_part(bad)
+    with pytest.raises(DataError, match="more than the 50 allowed"):
+        judged_part(good, Limits(pixels=50))
+    Image.new("L", (9, 9)).save(tmp_path / "black.png")
+    with pytest.raises(SpecError, match="the region is black: make white"):
+        judged_part((tmp_path / "black.png").read_bytes())
 
 
 def test_the_limit_on_what_visitors_send_is_none_for_other_images(tmp_path):

@@ -170,10 +170,13 @@ def where_photos_lie(facts: dict[str, Any]) -> str:
         good += f", in the folders {named}"
     if (facts.get("defects") or {}).get("learned"):
         good += ", and those of defects in <code>photos/defects</code>"
-    files = "<code>fit.yaml</code> is in the zip."
+    files = ["<code>fit.yaml</code>"]
     if facts.get("group_column"):
-        files = "<code>fit.yaml</code> and the table <code>groups.csv</code> are in the zip."
-    return f"{files} {good}:"
+        files.append("the table <code>groups.csv</code>")
+    if isinstance(region := facts.get("region"), str):
+        files.append(f"the picture <code>{escape(region)}</code>")
+    are = "is" if len(files) == 1 else "are"
+    return f"{' and '.join(files)} {are} in the zip. {good}:"
 
 
 def group_table(facts: dict[str, Any]) -> str:
@@ -200,21 +203,38 @@ def group_table(facts: dict[str, Any]) -> str:
     )
 
 
-def judged(region: list[float] | None) -> str:
+def judged(facts: dict[str, Any]) -> str:
     """Say which part of each photo is judged; nothing if it is all of it.
 
     Examples
     --------
-    >>> judged([0.1, 0, 0.9, 1])
+    >>> judged({"region": [0.1, 0, 0.9, 1]})
     'Judged is what lies between 10 and 90 % of the height, and 0 and 100 % of the width. '
+    >>> judged({"region": "region.png", "judged": 0.251})
+    'Judged is what is white in the picture that was given: 25 % of each photo. '
     """
+    region = facts.get("region")
     if region is None:
         return ""
+    if isinstance(region, str):
+        share = judged_share(facts["judged"])
+        return f"Judged is what is white in the picture that was given: {share} of each photo. "
     top, left, bottom, right = (f"{100 * share:.0f}" for share in region)
     return (
         f"Judged is what lies between {top} and {bottom} % of the height, and {left} and {right} % "
         "of the width. "
     )
+
+
+def judged_share(share: float) -> str:
+    """Say a share of a photo in per cent; one that is not zero is not called so.
+
+    Examples
+    --------
+    >>> judged_share(0.251), judged_share(0.002)
+    ('25 %', 'less than 1 %')
+    """
+    return "less than 1 %" if share < 0.01 else f"{100 * share:.0f} %"
 
 
 def trained(facts: dict[str, Any]) -> str:
@@ -233,7 +253,7 @@ def trained(facts: dict[str, Any]) -> str:
     return (
         f"{facts['title']}, trained on {facts['n_train']:,} photos{rest}. Photos are read on a "
         f"canvas of {width} × {height} pixels, {how}; new ones in the same way.{lost} "
-        f"{judged(facts.get('region'))}A new photo takes {took}."
+        f"{judged(facts)}A new photo takes {took}."
     )
 
 

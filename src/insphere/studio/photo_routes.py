@@ -17,13 +17,14 @@ from nicegui import app
 from insphere.errors import InsphereError
 from insphere.experiments.execution.photo_scoring import LARGE, draw_one, thumbnail
 from insphere.experiments.store.inspection_models import Batch, Inspection
-from insphere.experiments.store.inspections import IDENTITY
+from insphere.experiments.store.inspections import IDENTITY, REGION
 from insphere.safe_text import csv_row
 from insphere.scoring.severity import severity_step
 from insphere.studio.app_state import Studio
 from insphere.studio.arrivals import unpack
 from insphere.studio.batch_report import batch_report
 from insphere.studio.downloads import packed_model
+from insphere.workflows.group_table import GROUPS
 
 COLUMNS = (
     "path", "score", "z_score", "verdict", "p_value", "severity", "step", "review", "error",
@@ -80,7 +81,8 @@ def register(studio: Studio) -> None:
         if found.state != "finished":
             raise HTTPException(404, "There is no model yet.")
         packed = packed_model(inspections.model(inspection), inspection)
-        beside = (inspections.folder(inspection) / "fit.yaml", inspections.groups(inspection))
+        folder = inspections.folder(inspection)
+        beside = (folder / name for name in ("fit.yaml", GROUPS, REGION))
         packed = _with_files(packed, beside, inspection)
         return _file(packed, "application/zip", f"{_named(found.title)}-model.zip")
 

@@ -13,7 +13,7 @@ from nicegui import ui
 
 from insphere.errors import DataError, InsphereError
 from insphere.experiments.store.inspection_models import REVIEWS, Inspection, Photo
-from insphere.experiments.store.inspections import DEFECTS, Inspections
+from insphere.experiments.store.inspections import DEFECTS, REGION, Inspections
 from insphere.experiments.store.run_store import Store
 from insphere.studio import controls, formatting
 from insphere.studio.app_state import Studio
@@ -161,7 +161,7 @@ class _Another:
         self._folder = inspections.root / f".refit-{identity}-{os.getpid()}"
         self.photos = self._folder / "photos"
         self.beside = {name: self._folder / name for name in (DEFECTS, TAKEN_OUT)}
-        self._groups = self._folder / GROUPS
+        self._files = [self._folder / name for name in (GROUPS, REGION)]
 
     def __enter__(self) -> _Another:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -185,8 +185,10 @@ class _Another:
             old = self._inspections.folder(self._before.identity) / name
             for path in _files(old) if old.is_dir() else ():
                 _link(path, place / path.name)
-        if (groups := self._inspections.groups(self._before.identity)).is_file():
-            _link(groups, self._groups)
+        for place in self._files:
+            old = self._inspections.folder(self._before.identity) / place.name
+            if old.is_file():
+                _link(old, place)
 
     def folder_for(self, photo: Photo) -> Path:
         """Return where a photo that was called good belongs: to its kind, if there are several."""
@@ -203,7 +205,7 @@ class _Another:
             parent=before.identity,
             beside=[
                 *(place for place in self.beside.values() if any(place.iterdir())),
-                *([self._groups] if self._groups.is_file() else ()),
+                *(place for place in self._files if place.is_file()),
             ],
         )  # fmt: skip
         return found.identity

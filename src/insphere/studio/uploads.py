@@ -14,9 +14,10 @@ from PIL import Image
 
 from insphere.atomic import atomic_path
 from insphere.data.load import load_dataset
+from insphere.detectors.pretrained.regions import Mask, white_of
 from insphere.errors import DataError
 from insphere.studio.image_sources import OTHERS
-from insphere.web.uploads import LIMITS, Limits, check_zip, size_in_zip
+from insphere.web.uploads import LIMITS, Limits, check_zip, one_image, size_in_zip
 
 KEPT_SECONDS = 86_400.0  # for which images that were scored are kept
 
@@ -125,6 +126,19 @@ def keep_others(photos: Path, folder: Path, title: str) -> Path:
     target = folder / OTHERS / f"{clean_title(title or 'other images')}-{uuid4().hex[:6]}"
     target.parent.mkdir(parents=True, exist_ok=True)
     return photos.rename(target)
+
+
+def judged_part(content: bytes, limits: Limits = LIMITS) -> Mask:
+    """Decode a picture that is white where photos are judged; see `white_of`.
+
+    Raises
+    ------
+    DataError
+        If it is no image, or too large.
+    SpecError
+        If it is black.
+    """
+    return white_of(one_image(content, None, limits, "PNG file"))
 
 
 def drawn_digit(image: NDArray[np.uint8], margin: float) -> NDArray[np.uint8]:

@@ -52,17 +52,24 @@ class Limits:
 LIMITS = Limits()
 
 
-def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMITS) -> NDArray[Any]:
+def one_image(
+    content: bytes,
+    shape: tuple[int, int, int] | None,
+    limits: Limits = LIMITS,
+    wanted: str = "PNG, JPEG or another common format",
+) -> NDArray[Any]:
     """Decode one image to the shape that a detector was trained on.
 
     Parameters
     ----------
     content : bytes
         The file.
-    shape : (int, int, int)
-        Height, width, channels.
+    shape : (int, int, int) or None
+        Height, width, channels; None for those that it has.
     limits : Limits
         What is accepted.
+    wanted : str
+        What to choose instead of a file that is no image.
 
     Returns
     -------
@@ -75,13 +82,13 @@ def one_image(content: bytes, shape: tuple[int, int, int], limits: Limits = LIMI
     """
     try:
         image = open_image(content, limits.pixels)
+        if shape is None:
+            return image_to_array(image)
         return image_to_array(image, size=shape[:2], channels=shape[2])
     except Image.DecompressionBombError as error:
         raise DataError(f"The image is too large: {error}.") from error
     except (OSError, ValueError, SyntaxError, MemoryError) as error:
-        raise DataError(
-            "This file is no image, or a damaged one; choose a PNG, JPEG or another common format."
-        ) from error
+        raise DataError(f"This file is no image, or a damaged one; choose a {wanted}.") from error
 
 
 def check_zip(file: Path | IO[bytes], limits: Limits = LIMITS) -> None:

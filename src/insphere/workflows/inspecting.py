@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from insphere.data.letterbox import choose_canvas
 from insphere.data.load import load_paths
 from insphere.data.pixels import open_image
 from insphere.detectors.base.estimator import OneClassDetector
+from insphere.detectors.pretrained.regions import read_region
 from insphere.detectors.registry import METHODS, detector_class, method_card
 from insphere.errors import DataError, SpecError
 from insphere.explain.heat import HeatScale, heat_method
@@ -74,9 +75,10 @@ class InspectionPlan(BaseModel):
         Count false alarms by these folders, or by a table of groups.
     group_column : str
         The column of that table.
-    region : list of float, optional
-        Top, left, bottom and right of what is judged, as shares of height and width; by default the
-        whole photo. Only methods that look at patches take it.
+    region : list of float, or str, optional
+        Top, left, bottom and right of what is judged, as shares of height and width; or the path of
+        a picture that is white where photos are judged. By default it is the whole photo. Only
+        methods that look at patches take it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -88,7 +90,7 @@ class InspectionPlan(BaseModel):
     by_class: bool = False
     group_by: Literal["folder", "table"] | None = None
     group_column: str = ""
-    region: list[float] | None = Field(default=None, min_length=4, max_length=4)
+    region: Annotated[list[float], Field(min_length=4, max_length=4)] | str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,8 +202,8 @@ def check_region(plan: InspectionPlan) -> None:
     """
     if plan.region is not None and plan.method != AUTO and not takes_region(plan.method):
         raise SpecError(
-            f"{method_card(plan.method).title} judges whole photos: leave nothing out at the "
-            "edges, or take another way to train."
+            f"{method_card(plan.method).title} judges whole photos: leave nothing out of them, or "
+            "take another way to train."
         )
 
 
@@ -267,7 +269,9 @@ def inspect_photos(
         `insphere.workflows.suspicious`), ``defects`` (see
         `insphere.workflows.inspection_checks.defects_found`), ``groups`` (see
         `insphere.workflows.inspection_checks.group_facts`), ``group_column``, ``folders`` (number
-        of photos in each, if there are several), ``by_class``, ``region``.
+        of photos in each, if there are several), ``by_class``, ``region`` (of a picture, the name
+        of its file; so do the settings and the model, which are taken away with it), ``judged``
+        (the share of each photo that is judged).
 
     Raises
     ------
@@ -276,6 +280,7 @@ def inspect_photos(
     """
     tell = say or (lambda sentence, seconds: None)
     tell("Reading the photos", None)
+    judged = _judged(plan)
     config = _reading(source, plan)
     data = config.load(source, progress=False)
     normals = _normals(data, config)
@@ -320,6 +325,9 @@ def inspect_photos(
     shown = defects.images if learns and defects is not None else None
     agreement = agreement_of(fitted, damage, rows, shown, expected)
     low, high = false_alarm_interval(detector.n_calibration_, plan.rate)
+    region = plan.region
+    if isinstance(region, str):  # the model is taken away with the picture
+        config, region = _with_name_of(region, config, detector), Path(region).name
     facts = {
         "n_photos": n,
         "n_train": n - detector.n_calibration_ if were_held_out else n,
@@ -350,12 +358,42 @@ def inspect_photos(
         "group_column": plan.group_column if by_table else "",
         "folders": _folders(data) if config.normal else {},
         "by_class": plan.by_class,
-        "region": plan.region,
+        "region": region,
+        "judged": judged,
     }
     return InspectionResult(
         detector, config, facts, map_colours(detector, outside, list(damage.examples.values())),
         damage.examples, data.images[places], _reference(detector, outside),
     )  # fmt: skip
+
+
+def _judged(plan: InspectionPlan) -> float:
+    """Return the share of each photo that is judged.
+
+    Raises
+    ------
+    SpecError
+        If it is nothing, or its picture is gone.
+    """
+    if isinstance(plan.region, str) and not Path(plan.region).is_file():
+        raise SpecError("The picture of what is judged is not here any more: hand it in again.")
+    mask = read_region(plan.region)
+    return 1.0 if mask is None else round(float(mask.mean()), 4)
+
+
+def _with_name_of(path: str, config: FitConfig, detector: OneClassDetector) -> FitConfig:
+    """Let a detector, and its settings, name a file beside them instead of its path."""
+
+    def named(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: named(one) for key, one in value.items()}
+        if isinstance(value, list):
+            return [named(one) for one in value]
+        return Path(path).name if value == path else value
+
+    options = named(config.options)
+    detector.set_params(**{key: options[key] for key in ("region", "members") if key in options})
+    return config.model_copy(update={"options": options})
 
 
 def _reference(detector: OneClassDetector, good: NDArray[Any]) -> NDArray[Any] | None:

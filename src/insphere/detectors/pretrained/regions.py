@@ -61,11 +61,35 @@ def read_region(region: Any) -> Mask | None:
                 f"There is no picture {str(region)!r} for the region: give one, or top,left,"
                 "bottom,right as shares such as 0.1,0,0.9,1."
             )
-        pixels = as_images(path, progress=False)[0].any(axis=2)
-        steps = [max(1, -(-side // FINEST)) for side in pixels.shape]
-        mask = pixels[:: steps[0], :: steps[1]]
+        return white_of(as_images(path, progress=False)[0])
     if not mask.any():
-        raise SpecError("The region leaves nothing to judge: it is black, or empty.")
+        raise SpecError("The region leaves nothing to judge: it is empty.")
+    return mask
+
+
+def white_of(picture: NDArray[Any]) -> Mask:
+    """Return where a picture is white, or of any value but 0.
+
+    Parameters
+    ----------
+    picture : ndarray, shape (H, W, C)
+        Its pixels.
+
+    Returns
+    -------
+    ndarray of bool, shape (h, w)
+        At most 512×512.
+
+    Raises
+    ------
+    SpecError
+        If it is black.
+    """
+    pixels: Mask = np.asarray(picture.any(axis=2))
+    steps = [max(1, -(-side // FINEST)) for side in pixels.shape]
+    mask = pixels[:: steps[0], :: steps[1]]
+    if not mask.any():
+        raise SpecError("The picture of the region is black: make white what is to be judged.")
     return mask
 
 

@@ -138,6 +138,8 @@ def train(inspections: Inspections, identity: str) -> None:
         )
 
     plan = InspectionPlan.model_validate(found.settings["plan"])
+    if isinstance(plan.region, str):  # its name beside the photos
+        plan = plan.model_copy(update={"region": str(inspections.region(identity))})
     defects, groups = inspections.defects(identity), inspections.groups(identity)
     result = inspect_photos(
         str(inspections.photos(identity)),

@@ -49,6 +49,8 @@ Shown = Literal["alarms", "open", "reviewed", "all", "unreadable"]
 SHOWN: tuple[Shown, ...] = ("alarms", "open", "reviewed", "all", "unreadable")
 DEFECTS = "anomalies"
 """Folder of photos of defects, beside the good ones."""
+REGION = "region.png"
+"""Picture that is white where photos are judged, beside the good ones."""
 IDENTITY = re.compile(r"[0-9a-f]{12}")
 _MANY = 500  # rows in one statement
 
@@ -111,6 +113,10 @@ class Inspections:
     def groups(self, identity: str) -> Path:
         """Return the table of groups of an inspection, which need not exist."""
         return self.folder(identity) / GROUPS
+
+    def region(self, identity: str) -> Path:
+        """Return the picture of what is judged of an inspection, which need not exist."""
+        return self.folder(identity) / REGION
 
     def reference(self, identity: str) -> Path:
         """Return the file of the mean good photo, which need not exist."""

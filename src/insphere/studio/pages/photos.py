@@ -69,7 +69,7 @@ class NewInspection:
         self.ticket = studio.arrivals.ticket()
         self.defects = DefectField(studio, self._defects_arrived)
         self.groups = GroupField(studio, self.ticket, self._groups_changed)
-        self.region = RegionField()
+        self.region = RegionField(studio, self.ticket)
         self.n = 0
         self.arriving = False
         self.refused: list[str] = []
@@ -136,7 +136,7 @@ class NewInspection:
             html(f'<p data-test="n-photos">{self._found(height, width)}</p>')
             pictures = await asyncio.to_thread(_some_photos, place)
             html(_strip(pictures))
-            self.region.picture = pictures[0][0] if pictures else ""
+            self.region.photo = pictures[0][0] if pictures else ""
         await self.groups.look()
         self._ask()
         await self._measure()
@@ -336,7 +336,7 @@ class NewInspection:
             column, beside = await asyncio.to_thread(self.groups.keep, places)
             if column:
                 plan = plan.model_copy(update={"group_by": "table", "group_column": column})
-            beside += self.defects.folder()
+            beside += [*self.region.keep(), *self.defects.folder()]
         except (InsphereError, ValueError) as error:
             self.complaint.clear()
             with self.complaint:
