@@ -61,7 +61,7 @@ def patches(folder: Path, most: int) -> np.ndarray:
     done = 0
     for images in poses(train):
         detector = PatchMemory(stages=["s3"], scale="auto", neighbourhood=1, cache=False)
-        detector.fit(images[:2])
+        detector.fit(images[:8])
         for start in range(0, len(images), AT_ONCE):
             F = detector._patches(images[start : start + AT_ONCE])
             rows = F[~np.isnan(F[..., 0])].astype(np.float32)[: most - done]

@@ -46,8 +46,25 @@ def embeddings() -> str:
     return markdown([f"{count} categories, {len(rows)} runs", "mean AUC, %"], lines)
 
 
+def coreset() -> str:
+    """Show what selecting a coreset takes, and how far patches lie from it."""
+    rows = sorted(read_rows(RESULTS / "coreset.jsonl"), key=lambda row: row["patches"])
+    if not rows:
+        return NOT_YET
+    header = ["patches", "selected from", "CPU s", "mean distance", "99 %", "greatest"]
+    lines = []
+    for row in rows:
+        for how, named in (("drawn", "50,000 drawn at random"), ("all", "all")):
+            if how in row:
+                one = row[how]
+                far = (f"{one[name]:.1f}" for name in ("mean", "q99", "max"))
+                lines.append([f"{row['patches']:,}", named, f"{one['cpu_seconds']:.1f}", *far])
+    return markdown(header, lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "tiles-by-tile": partial(tiles, "by tile"),
     "tiles-random": partial(tiles, "random"),
     "embeddings": embeddings,
+    "coreset": coreset,
 }
