@@ -22,6 +22,7 @@ from insphere.export.decisions import CrossScores, Decisions, Severity
 from insphere.export.exported import ExportedModel
 from insphere.export.golden import FILE, check_golden, drop_golden, keep_golden, read_golden
 from insphere.export.graph import OPSET, export_onnx, load_for_export
+from insphere.export.merged_bands import merge_bands
 from insphere.export.shared_steps import split_shared
 from insphere.export.verify import NETWORK_TOLERANCE, TOLERANCE, compare, differences, tolerance_of
 from insphere.features.resizing import Resizing
@@ -426,6 +427,22 @@ AMPLIFIED = [
 ]
 
 
+def whole_convolutions(path, images):
+    """Check that smaller formats begin with convolutions without bands, of the same values."""
+    model = onnx.load(path)
+    before = [node for node in model.graph.node if node.op_type == "Conv"]
+    banded = sum(len(node.input) == 2 for node in before)
+    merge_bands(model)
+    onnx.checker.check_model(model, full_check=True)
+    after = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(after) == len(before)
+    assert all(len(node.input) == 3 for node in after)
+    assert banded > 5
+    scores = Scorer(path).score(images).scores
+    found = Scorer(model.SerializeToString()).score(images).scores
+    np.testing.assert_allclose(found, scores, rtol=1e-3, atol=1e-3 * scores.std())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "params"), AMPLIFIED)
 def test_methods_that_multiply_the_last_bits_score_alike_too(method, params, tmp_path):
@@ -440,6 +457,7 @@ def test_methods_that_multiply_the_last_bits_score_alike_too(method, params, tmp
     found = compare(scorer, detector, images[30:])
     assert found.changed == ()
     assert found.largest <= TOLERANCE
+    whole_convolutions(tmp_path / "m.onnx", images[30:])
     whole = detector.anomaly_score(images[30:])
     for size in (1, 7):
         parts = [images[start : start + size] for start in range(30, 60, size)]
