@@ -15,6 +15,7 @@ from scipy.ndimage import gaussian_filter
 
 from insphere.errors import MissingExtraError, ModelError, SpecError
 from insphere.nets.backbones import backbone_cards, check_stages, load_backbone
+from insphere.nets.backbones.banded import BandedConvolution, bands_of, in_bands
 from insphere.nets.backbones.lite import packaged_weights
 from insphere.nets.backbones.weights import read_weights
 
@@ -89,6 +90,44 @@ def test_cut_and_folded_network_is_the_packaged_one(lite):
         rest = lite.after("s5", maps["s5"], ["head"])["head"]
     torch.testing.assert_close(maps["head"], expected, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(rest, maps["head"], rtol=0, atol=0)
+
+
+def test_long_sums_are_short_ones_in_every_batch(lite):
+    short = in_bands(lite.to(memory_format=torch.channels_last))
+    plain, banded = (
+        [m for m in network.modules() if isinstance(m, (torch.nn.Conv2d, BandedConvolution))]
+        for network in (lite, short)
+    )
+    bands = {conv.in_channels: bands_of(conv) for conv in plain if conv.groups == 1}
+    assert bands == {
+        3: 3, 16: 1, 24: 1, 32: 1, 40: 1, 80: 1, 96: 1, 112: 1, 144: 2, 192: 2, 240: 2, 320: 4,
+        480: 4, 672: 6, 1152: 9,
+    }  # fmt: skip
+    assert all(bands_of(conv) == 1 for conv in plain if conv.groups > 1)
+    for before, after in zip(plain, banded, strict=True):
+        assert isinstance(after, BandedConvolution) == (bands_of(before) > 1)
+        assert after.weight.numel() == before.weight.numel()
+        assert isinstance(after, BandedConvolution) or after.weight is before.weight
+    x = torch.randn(9, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    x = x.contiguous(memory_format=torch.channels_last)
+    names = lite.card.stage_names
+    with torch.inference_mode():
+        whole, wanted = short(x, names), lite(x, names)
+        for size in (1, 2, 7):
+            parts = [short(part, names) for part in torch.split(x, size)]
+            for name in names:
+                found = torch.cat([part[name] for part in parts])
+                # Whole numbers of the last bit of what is added up; without bands, ten of them.
+                torch.testing.assert_close(found, whole[name], rtol=0, atol=1e-6)
+    for name in names:
+        assert whole[name].stride() == wanted[name].stride()
+        off = (whole[name] - wanted[name]).norm() / wanted[name].norm()
+        assert off < 1e-5
+
+
+def test_other_networks_stay_as_they_are():
+    network = load_backbone("resnet18", "random")
+    assert in_bands(network) is network
 
 
 def test_only_what_is_needed_is_computed(lite):

@@ -22,8 +22,9 @@ from insphere.export.decisions import CrossScores, Decisions, Severity
 from insphere.export.exported import ExportedModel
 from insphere.export.golden import FILE, check_golden, drop_golden, keep_golden, read_golden
 from insphere.export.graph import OPSET, export_onnx, load_for_export
+from insphere.export.merged_bands import merge_bands
 from insphere.export.shared_steps import split_shared
-from insphere.export.verify import NETWORK_TOLERANCE, TOLERANCE, compare, tolerance_of
+from insphere.export.verify import NETWORK_TOLERANCE, TOLERANCE, compare, differences, tolerance_of
 from insphere.features.resizing import Resizing
 from insphere.preprocess.contrast import GlobalContrast
 from insphere.runtime import Scorer
@@ -412,6 +413,56 @@ def test_photographs_of_one_size_at_their_own_scale_or_in_a_region(method, param
         padded = on_canvas(images[0, :60], images.shape[1:3])[None]
         with pytest.raises(DataError, match=r"shows 60×90 pixels.*score it with the model folder"):
             scorer.score(padded)
+
+
+AMPLIFIED = [
+    ("feature-svdd", {"resolution": 64, "epochs": 5}),  # divides by small spreads
+    ("feature-pca", {"resolution": 64}),  # takes roots of what is nearly zero
+    ("feature-mahalanobis", {"resolution": 64, "finetune": {"stages": 1, "epochs": 2}}),
+    ("patch-discriminator", {"scale": 1.0, "epochs": 20}),
+    (
+        "combination",
+        {"members": [{"method": "patch-gaussian", "params": {"scale": 1.0}}, {"method": "knn"}]},
+    ),
+]
+
+
+def whole_convolutions(path, images):
+    """Check that smaller formats begin with convolutions without bands, of the same values."""
+    model = onnx.load(path)
+    before = [node for node in model.graph.node if node.op_type == "Conv"]
+    banded = sum(len(node.input) == 2 for node in before)
+    merge_bands(model)
+    onnx.checker.check_model(model, full_check=True)
+    after = [node for node in model.graph.node if node.op_type == "Conv"]
+    assert len(after) == len(before)
+    assert all(len(node.input) == 3 for node in after)
+    assert banded > 5
+    scores = Scorer(path).score(images).scores
+    found = Scorer(model.SerializeToString()).score(images).scores
+    np.testing.assert_allclose(found, scores, rtol=1e-3, atol=1e-3 * scores.std())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "params"), AMPLIFIED)
+def test_methods_that_multiply_the_last_bits_score_alike_too(method, params, tmp_path):
+    images = photographs(60)
+    others = {} if method == "combination" else {"device": "cpu", "precision": "float32"}
+    params = params | {"false_alarm_rate": RATE}
+    build_detector(method, params, seed=0, **others).fit(images[:30]).save(tmp_path / "m")
+    export_onnx(tmp_path / "m", tmp_path / "m.onnx", maps=False)
+    scorer, detector = Scorer(tmp_path / "m.onnx"), load_for_export(tmp_path / "m")
+    for one in (detector, *getattr(detector, "members_", ())):
+        one.set_params(**({"cache": False} if "cache" in one.get_params(deep=False) else {}))
+    found = compare(scorer, detector, images[30:])
+    assert found.changed == ()
+    assert found.largest <= TOLERANCE
+    whole_convolutions(tmp_path / "m.onnx", images[30:])
+    whole = detector.anomaly_score(images[30:])
+    for size in (1, 7):
+        parts = [images[start : start + size] for start in range(30, 60, size)]
+        again = np.concatenate([detector.anomaly_score(part) for part in parts])
+        assert differences(again, whole, detector).max() <= TOLERANCE
 
 
 @pytest.mark.slow

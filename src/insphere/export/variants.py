@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insphere.errors import ModelError
+from insphere.export.merged_bands import merge_bands
 from insphere.runtime.description import KEY, Description
 
 Variant = Literal["float16", "int8"]
@@ -52,6 +53,7 @@ def to_variant(content: bytes, variant: Variant, samples: NDArray[Any]) -> bytes
             "This model has no network in float32 that another number format could make smaller; "
             "export it without."
         )
+    merge_bands(model)
     changed = _float16(model) if variant == "float16" else _int8(model, samples)
     notes = {entry.key: entry.value for entry in changed.metadata_props}
     described = Description.of(notes or _notes(model), "The model")

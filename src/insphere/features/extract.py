@@ -14,6 +14,7 @@ from torch import Tensor
 from insphere.errors import DataError, SpecError
 from insphere.features.form import Form
 from insphere.nets.backbones import Backbone
+from insphere.nets.backbones.banded import Network, in_bands
 from insphere.resources import PREPARING, rows_within
 from insphere.training.device import Precision, has_fast_bfloat16
 from insphere.training.memory import keep_freed_memory
@@ -46,6 +47,8 @@ class Extractor:
 
     Attributes
     ----------
+    network : Backbone
+        The backbone in the form in which it computes features; see `for_scoring`.
     rounded : bool
         Whether features are rounded to float16 even if the network computes in float32, as those
         of models that were saved by earlier versions.
@@ -85,9 +88,19 @@ class Extractor:
         self.card = card
         self.fingerprint = backbone.fingerprint
         self.backbone = backbone.to(device, self.dtype).to(memory_format=torch.channels_last)
+        self.network = self.for_scoring(self.backbone)
         mean, std = (torch.tensor(v, device=device) for v in (card.mean, card.std))
         side = int(self.resolution)  # one value for each number in a row of an image
         self._scale, self._shift = (1 / (255 * std)).repeat(side), (-mean / std).repeat(side)
+
+    def for_scoring(self, network: Network) -> Network:
+        """Return the backbone, or what was fine-tuned of it, in the form in which it scores.
+
+        On a CPU and in float32, features of EfficientNet-Lite are the same in every batch, and in
+        an exported model, but for a few parts in ten million.
+        """
+        exact = self.dtype == torch.float32 and self.device.type == "cpu"
+        return in_bands(network) if exact else network
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,9 +118,11 @@ class Extractor:
 
     def settings(self) -> dict[str, Any]:
         """Return all settings that features depend on besides image and form, as JSON values."""
-        # Named only where it is float32, so that older cached features are found.
-        kept = {} if self.kept == torch.float16 else {"kept": str(self.kept)}
-        return kept | {
+        # Named only where they are others than before, so that older cached features are found.
+        others = {} if self.kept == torch.float16 else {"kept": str(self.kept)}
+        if self.network is not self.backbone:
+            others["sums"] = "banded"
+        return others | {
             "backbone": self.card.name,
             "weights": self.fingerprint,
             "resolution": int(self.resolution),
@@ -188,10 +203,10 @@ class Extractor:
 
     def maps(self, x: Tensor, stages: Sequence[str]) -> dict[str, Tensor]:
         """Return the maps of some stages for a prepared batch."""
-        maps: dict[str, Tensor] = self.backbone(x, stages)
+        maps: dict[str, Tensor] = self.network(x, stages)
         if not self.mirrored:
             return maps
-        return both_sides(maps, self.backbone(x.flip(3), stages))
+        return both_sides(maps, self.network(x.flip(3), stages))
 
 
 def both_sides(maps: Mapping[str, Tensor], mirrored: Mapping[str, Tensor]) -> dict[str, Tensor]:

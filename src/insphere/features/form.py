@@ -103,14 +103,19 @@ def pooled_form(
 
 
 def pooled(m: Tensor, focus: float | None = None) -> Tensor:
-    """Mean and maximum of each channel, side by side: N×C×H×W to N×2C, float32."""
+    """Mean and maximum of each channel, side by side: N×C×H×W to N×2C, float32.
+
+    On a CPU, means of float32 are taken in float64: the order in which torch adds up positions
+    depends on the batch.
+    """
+    wide = torch.float64 if m.dtype == torch.float32 and m.device.type == "cpu" else torch.float32
     if focus is None:
-        mean = m.mean(dim=(2, 3), dtype=torch.float32)
+        mean = m.mean(dim=(2, 3), dtype=wide)
     else:
-        weights = middle_weights(m.shape[2], m.shape[3], focus).to(m.device)
-        mean = torch.einsum("nchw,hw->nc", m.float(), weights)
+        weights = middle_weights(m.shape[2], m.shape[3], focus).to(m.device, wide)
+        mean = torch.einsum("nchw,hw->nc", m.to(wide), weights)
     highest = F.max_pool2d(m, m.shape[2:]).flatten(1)  # several times faster than amax on CPUs
-    return torch.cat([mean, highest.float()], dim=1)
+    return torch.cat([mean.float(), highest.float()], dim=1)
 
 
 def middle_weights(height: int, width: int, focus: float) -> Tensor:

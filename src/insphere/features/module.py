@@ -35,7 +35,7 @@ class FeatureModule(nn.Module):
         self, extractor: Extractor, tail: Tail | None, form: Form, *, mirrored: bool = False
     ) -> None:
         super().__init__()
-        self.backbone = extractor.backbone
+        self.backbone = extractor.network
         self.tail = tail
         self.form = form
         self.mirrored = mirrored

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +54,7 @@ class PooledFeatures(PretrainedNetwork):
         form, names = self._wanted()
         values = self._extract(X, form, fitting=fitting)
         described = [self.backbone_.stage(name) for name in form.stages]
-        vectors = pooled_vectors(values, described, names, self.statistic, self.normalize)
-        return vectors.astype(np.float64)
+        return pooled_vectors(values, described, names, self.statistic, self.normalize)
 
     def _vector_module(self) -> nn.Module:
         """Return the module from raw images to the values of `_pooled`."""
@@ -93,7 +92,7 @@ def pooled_vectors(
     names: Sequence[str],
     statistic: Statistic,
     normalize: Normalize | None,
-) -> NDArray[np.float32]:
+) -> Floats:
     """Select stages and statistics, and normalise each of them separately.
 
     Parameters
@@ -113,7 +112,7 @@ def pooled_vectors(
 
     Returns
     -------
-    ndarray of float32, shape (N, d)
+    ndarray of float64, shape (N, d)
     """
     require(
         normalize in ("root-l2", "l2", "root", None),
@@ -126,16 +125,14 @@ def pooled_vectors(
     parts = []
     for name in names:
         for kind in _kinds(statistic):
-            part: NDArray[Any] = choose_pooled(values, described, (name,), (kind,)).astype(
-                np.float32
-            )
+            part: Floats = choose_pooled(values, described, (name,), (kind,)).astype(np.float64)
             if normalize in ("root-l2", "root"):
                 part = np.sign(part) * np.sqrt(np.abs(part))
             if normalize in ("root-l2", "l2"):
                 length = np.linalg.norm(part, axis=1, keepdims=True)
                 part = part / np.where(length > 0, length, 1)
             parts.append(part)
-    joined: NDArray[np.float32] = np.concatenate(parts, axis=1)
+    joined: Floats = np.concatenate(parts, axis=1)
     return joined
 
 

@@ -32,7 +32,7 @@ class PooledVectors(nn.Module):
         """Map pooled features (N, 2 ΣC) to vectors (N, d)."""
         parts = []
         for columns in self.columns:
-            part = values[:, columns.to(values.device)].float()
+            part = values[:, columns.to(values.device)].double()
             if self.normalize in ("root-l2", "root"):
                 root = part.sign() * part.abs().clamp_min(TINY).sqrt()
                 part = torch.where(part == 0, torch.zeros_like(part), root)
@@ -40,4 +40,4 @@ class PooledVectors(nn.Module):
                 length = part.norm(dim=1, keepdim=True)
                 part = part / torch.where(length > 0, length, torch.ones_like(length))
             parts.append(part)
-        return torch.cat(parts, dim=1).double()
+        return torch.cat(parts, dim=1)

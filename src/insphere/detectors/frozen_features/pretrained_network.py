@@ -202,7 +202,8 @@ class PretrainedNetwork(BaseEstimator):  # type: ignore[misc]
     def _use_tail(self, tail: Tail) -> None:
         self._weights = arrays_of(tail)  # as trained, for saving
         tail = tail.to(self._extractor.device, self._extractor.dtype)
-        self._tail = tail.to(memory_format=torch.channels_last).eval()
+        tail = tail.to(memory_format=torch.channels_last).eval()
+        self._tail = self._extractor.for_scoring(tail)
 
     @property
     def rounds_features(self) -> bool:
