@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any
 
+ACTIVATIONS = {"Clip", "Relu"}
+"""What exporters may take before the values are second again, of each value by itself."""
+
 
 def merge_bands(model: Any) -> None:
     """Make whole convolutions of banded ones in an ONNX model, in place.
 
     A banded one is a convolution of groups, its values last, split in as many parts, which are
-    added up from a bias on, and the values second again.
+    added up from a bias on, and the values second again; before that, an activation may be taken.
     """
     import onnx
 
@@ -32,6 +35,7 @@ def merge_bands(model: Any) -> None:
             continue
         split, first, last = chain[1], chain[2], chain[-1]
         bands, name = len(split.output), conv.input[1]
+        activation = chain.pop(-2) if chain[-2].op_type in ACTIVATIONS else None
         bias = next(one for one in first.input if one not in split.output)
         if name not in merged:
             weight = onnx.numpy_helper.to_array(stored[name])
@@ -41,7 +45,10 @@ def merge_bands(model: Any) -> None:
         conv.input[1] = merged[name].name
         conv.input.append(bias)
         next(one for one in conv.attribute if one.name == "group").i = 1
-        conv.output[0] = last.output[0]
+        if activation is None:
+            conv.output[0] = last.output[0]
+        else:
+            activation.input[0], activation.output[0] = conv.output[0], last.output[0]
         gone += chain
     for node in gone:
         graph.node.remove(node)
@@ -63,8 +70,10 @@ def _chain(conv: Any, readers: dict[str, list[Any]]) -> list[Any]:
         found.append(node)
         kinds = [one.op_type for one in found]
         if len(kinds) > 2 and kinds[-1] == "Transpose":
-            bands = len(found[1].output)
-            return found if kinds == ["Transpose", "Split", *["Add"] * bands, "Transpose"] else []
-        if kinds[:2] != ["Transpose", "Split"][: len(kinds)] or set(kinds[2:]) > {"Add"}:
+            summed = ["Transpose", "Split", *["Add"] * len(found[1].output)]
+            between = kinds[len(summed) : -1]
+            good = kinds[: len(summed)] == summed and len(between) <= 1
+            return found if good and ACTIVATIONS.issuperset(between) else []
+        if kinds[:2] != ["Transpose", "Split"][: len(kinds)]:
             return []
     return []

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from functools import partial
 from html import escape
+from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
@@ -235,6 +238,7 @@ class RunPage:
                 controls.button("Close", self.dialog.close, "small")
             busy = ui.label(f"Inspecting the {what.lower()}…").classes("muted")
         self.dialog.open()
+        show: Callable[[], Any]
         try:
             if not self.studio.has_model(identity):
                 raise InsphereError(
@@ -245,26 +249,23 @@ class RunPage:
                 raise InsphereError(
                     f"There is no image {place}; the test part has {len(split.test)} images."
                 )
-            if self.kind is not None:
-                model = self.studio.store.files.model(identity)
-                sample = await self.studio.ask(inspect_sample.inspect_sample, model, spec, place)
-                busy.delete()
-                with self.sheet:
-                    inspect_sample.show(sample, place)
-                return
-            picture = np.array(split.X_test[place])
             model = self.studio.store.files.model(identity)
-            inspection = await self.studio.ask(inspect_image, model, spec, picture)
+            if self.kind is not None:
+                sample = await self.studio.ask(inspect_sample.inspect_sample, model, spec, place)
+                show = partial(inspect_sample.show, sample, place)
+            else:
+                picture = np.array(split.X_test[place])
+                inspection = await self.studio.ask(inspect_image, model, spec, picture)
+                label = split.data.class_names[int(split.data.labels[split.test[place]])]
+                kind = "anomalous" if split.truth[place] else "normal"
+                show = partial(image_view.show, inspection, f"{kind} (class {label})")
         except InsphereError as error:
-            busy.delete()
-            with self.sheet:
-                message(str(error), "bad")
-            return
+            show = partial(message, str(error), "bad")
+        if busy.is_deleted:
+            return  # the page was left, or another image opened
         busy.delete()
-        label = split.data.class_names[int(split.data.labels[split.test[place]])]
-        kind = "anomalous" if split.truth[place] else "normal"
         with self.sheet:
-            image_view.show(inspection, f"{kind} (class {label})")
+            show()
 
     def _write_address(self) -> None:
         query = urlencode({key: value for key, value in self.address.items() if value})
