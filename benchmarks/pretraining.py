@@ -7,15 +7,13 @@ of nearest neighbours on blurred pixels. All parts are measured on one pretraine
 network and head without training (some rows of the first kind hold it too). With ``--sphere`` rows
 of ``results/pretraining-sphere-SET.jsonl`` say what a sphere on this encoder adds over distances in
 the same representation. With ``--epochs N`` rows of ``results/pretraining-N-epochs-SET.jsonl`` say
-what longer pretraining brings; ``--parts`` names the parts of the head, and is part of the name of
-the file. Started again, it continues where it was stopped.
+what longer pretraining brings. Started again, it continues where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,19 +71,14 @@ def untrained(data: Any, name: str, seed: int) -> dict[str, Any]:
 
 
 def measured(
-    data: Any,
-    name: str,
-    seed: int,
-    parts: Sequence[str],
-    checkpoints: Path,
-    epochs: int | None = None,
+    data: Any, name: str, seed: int, every: bool, checkpoints: Path, epochs: int | None = None
 ) -> dict[str, Any]:
-    """Measure one class with one seed; `epochs` and `parts` replace what the recipe takes."""
+    """Measure one class with one seed; `epochs` replaces the recipe's epochs of pretraining."""
     split = OneClassSplit(data, name, random_state=seed)
     train, test, truth = split.X_train, split.X_test, split.truth
     options: dict[str, Any] = {"recipe": "best", "random_state": seed, "contamination": 0.05}
     started = time.perf_counter()
-    own = {"head": {"kind": "combined", "parts": tuple(parts)}} if parts else {}
+    own = {"head": {"kind": "combined", "parts": PARTS}} if every else {}
     kept = {"checkpoint_dir": checkpoints}
     detector = DeepSVDD(pretrain_epochs=epochs, **options, **own, **kept).fit(train)
     fitted = time.perf_counter()
@@ -133,7 +126,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, nargs="+", default=list(range(10)))
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument(
-        "--parts", nargs="+", choices=PARTS, default=(), help="Parts of the head, if others."
+        "--parts", action="store_true", help="Measure every part, also unused ones."
     )
     parser.add_argument("--sphere", action="store_true", help="Measure spheres on the encoder.")
     parser.add_argument("--untrained", action="store_true", help="Measure the control.")
@@ -144,8 +137,6 @@ def main() -> None:
     kind = "-sphere" if given.sphere else "-untrained" if given.untrained else ""
     if given.epochs:
         kind = f"-{given.epochs}-epochs"
-    if given.parts:
-        kind += "-" + "-".join(given.parts)
     out = RESULTS / f"pretraining{kind}-{given.dataset}.jsonl"
     done = {(row["normal"], row["seed"], row.get("how")) for row in read_rows(out)}
     folder = given.checkpoints / f"pretraining-{given.dataset}"

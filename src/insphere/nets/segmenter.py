@@ -88,7 +88,6 @@ class SegmentationNet(nn.Module):
             self.point = nn.Conv2d(levels[0], 1, 1)
             nn.init.constant_(self.point.bias, USUAL_ODDS)  # type: ignore[arg-type]
 
-    @torch.no_grad()
     def start(self, features: Tensor) -> None:
         """Place the centre of a sphere, from the features of normal images before the training."""
         if isinstance(self.point, PlaceSphere):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nicegui import events, ui
 from PIL import Image, ImageChops, ImageFilter
 
 from insphere.detectors.pretrained.regions import Mask
 from insphere.errors import InsphereError
 from insphere.experiments.store.inspections import REGION
-from insphere.studio import controls, upload_widget
+from insphere.studio import controls, formatting, upload_widget
 from insphere.studio.app_state import Studio
 from insphere.studio.frame import html, message
 from insphere.studio.inspection_facts import judged_share
@@ -168,6 +167,5 @@ def _dimmed(judged: Mask) -> str:
     white = Image.fromarray(judged).convert("L").resize((SIDE, SIDE), Image.Resampling.NEAREST)
     line = ImageChops.subtract(white.filter(ImageFilter.MaxFilter(LINE)), white)
     opacity = white.point(lambda value: 0 if value else DIMMED)
-    file = BytesIO()
-    Image.merge("LA", (line, ImageChops.lighter(opacity, line))).save(file, "PNG")
-    return "data:image/png;base64," + b64encode(file.getvalue()).decode()
+    dimmed = Image.merge("LA", (line, ImageChops.lighter(opacity, line)))
+    return formatting.data_uri(np.asarray(dimmed))
