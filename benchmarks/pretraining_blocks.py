@@ -35,7 +35,8 @@ COLUMNS = {
 def rows_of(name: str) -> list[dict[str, Any]]:
     """Return the rows of a data set, each with the control if it is there."""
     found = list(read_rows(RESULTS / f"pretraining-{name}.jsonl"))
-    own = next(one for one in SETS if name.endswith(one))  # for the control, of any epochs
+    # The control is that of any epochs. Two names end with "mnist".
+    own = max((one for one in SETS if name.endswith(one)), key=len)
     for control in read_rows(RESULTS / f"pretraining-untrained-{own}.jsonl"):
         for row in found:
             if (row["normal"], row["seed"]) == (control["normal"], control["seed"]):
