@@ -1,4 +1,4 @@
-"""A few labels, several classes in one model, dirty normals: on MNIST, fast recipe.
+"""A few labels and dirty normals: on MNIST, fast recipe.
 
 Run ``python benchmarks/structured_normals.py --data FOLDER SUITE`` with mnist.npz in the folder.
 Each finished run is appended to results/SUITE.jsonl; started again, the script goes on.
@@ -9,7 +9,6 @@ Each finished run is appended to results/SUITE.jsonl; started again, the script 
   ``few-labels-best`` is Deep SAD alone with the recipe "best"; with ``--dataset cifar10`` too.
 - ``other-images``: HSC that is shown no anomaly, or images of another data set in their place; with
   ``--dataset fashion-mnist`` too.
-- ``several-classes``: one model with a sphere for each digit, beside ten models.
 - ``dirty-normals``: a tenth of the training images is anomalous, and each form of training.
   ``dirty-features`` is the same for neighbours in pretrained features, with ``--dataset cifar10``.
 - ``label-queue``: Deep SAD with twenty labels from a pool of new images, of which a tenth is
@@ -68,8 +67,6 @@ SETS_OF = {
 ARMS = ("none", "random", "queue")
 LABELS, KNOWN, POOL = 20, 1000, 1000  # labels asked for, normal images, and new ones
 SHORT = {"epochs": 10, "pretrain_epochs": 5}  # of the label queue
-ONE_MODEL: dict[str, Any] = {"recipe": "fast", "epochs": 3, "pretrain_epochs": 2}
-"""A fifth of the epochs of the recipe."""
 
 Arrays = dict[str, NDArray[Any]]
 Run = tuple[dict[str, Any], Any]
@@ -213,39 +210,6 @@ def _beside_others(data: Arrays, normal: int, shown: str | None, seed: int) -> d
     return {"auc": _auc(data["y_test"] != normal, detector.anomaly_score(data["x_test"]))}
 
 
-def several_classes(mnist: Arrays, seed: int) -> Iterator[Run]:
-    """Yield one model of ten classes, then the ten models that it stands beside."""
-    yield {"models": 1, "classes": 10, "seed": seed}, lambda: _one_model(mnist, seed)
-    for normal in range(10):
-        yield (
-            {"models": 10, "normal": normal, "seed": seed},
-            lambda n=normal: _own_model(mnist, n, seed),
-        )
-
-
-def _one_model(mnist: Arrays, seed: int) -> dict[str, Any]:
-    started = time.perf_counter()
-    detector = DeepSVDD(**ONE_MODEL, contamination=0.05, random_state=seed)
-    detector.fit(mnist["x_train"], mnist["y_train"])
-    fitted = time.perf_counter() - started
-    scores, digit = detector.class_scores(mnist["x_test"]), mnist["y_test"]
-    return {
-        "auc_by_class": [_auc(digit != k, scores[:, k]) for k in range(10)],
-        "accuracy": round(float((scores.argmin(axis=1) == digit).mean()), 4),
-        "fit_seconds": round(fitted, 1),
-    }
-
-
-def _own_model(mnist: Arrays, normal: int, seed: int) -> dict[str, Any]:
-    started = time.perf_counter()
-    detector = DeepSVDD(recipe="fast", contamination=0.05, random_state=seed).fit(
-        mnist["x_train"][mnist["y_train"] == normal]
-    )
-    fitted = time.perf_counter() - started
-    scores = detector.anomaly_score(mnist["x_test"])
-    return {"auc": _auc(mnist["y_test"] != normal, scores), "fit_seconds": round(fitted, 1)}
-
-
 def dirty_normals(mnist: Arrays, seed: int) -> Iterator[Run]:
     """Yield every form of training for each digit, on one polluted training set."""
     for normal in range(10):
@@ -344,7 +308,6 @@ SUITES: dict[str, Any] = {
     "few-labels": few_labels,
     "few-labels-best": few_labels_best,
     "other-images": other_images,
-    "several-classes": several_classes,
     "dirty-normals": dirty_normals,
     "dirty-features": dirty_features,
     "label-queue": label_queue,

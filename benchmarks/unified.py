@@ -11,9 +11,8 @@ Detectors on pooled features of packaged networks learn from the first images of
 - ``tuned``: `FeatureKNN` on a network that was fine-tuned by the classes of the normal images;
   ``background``: the same, divided by how likely the pretraining finds an image; ``tuned-vim``:
   `FeatureViM` on such a network;
-- ``together``: a `Combination` of `FeatureViM` on a network that was fine-tuned longer, with mirror
-  images, and of `FeatureViM` on three frozen networks, beside the classes of their pretraining
-  (``alternatives=True``); ``alternatives`` is the latter alone, ``tuned-longer`` the former.
+- ``together``: a `Combination` of `FeatureViM` on two networks that were fine-tuned longer, with
+  mirror images, of `FeatureViM` on three frozen networks, and of `FeatureAlternatives` on these.
 
 One line for each split and form or head in ``results/unified.jsonl``; what is there is not
 measured again.
@@ -57,29 +56,29 @@ TUNED: dict[str, Any] = {
     "random_state": 0,
 }
 KNN: dict[str, Any] = TUNED | {"n_neighbors": NEIGHBORS}
-LONGER: dict[str, Any] = TUNED | {
-    "contamination": None,
+LONGER: dict[str, Any] = {
     "finetune": {"objective": "classes", "epochs": 4},
     "mirrored": True,
+    "normalize": "root",
+    "resolution": 128,
+    "resampling": "bilinear",
 }
-BESIDE_OTHERS: dict[str, Any] = FEATURES | JOINED | {"alternatives": True}
 PLACED: dict[str, Any] = {"contamination": None, "random_state": 0}
 TOGETHER: dict[str, Any] = PLACED | {
     "look_alikes": False,  # CIFAR-10 has no photograph twice
     "members": [
-        {
-            "method": "feature-vim",
-            "params": {name: value for name, value in LONGER.items() if name not in PLACED},
-        },
-        {"method": "feature-vim", "params": BESIDE_OTHERS},
+        *(
+            {"method": "feature-vim", "params": LONGER | {"backbone": f"efficientnet-lite{size}"}}
+            for size in (0, 1)
+        ),
+        {"method": "feature-vim", "params": FEATURES | JOINED},
+        {"method": "feature-alternatives", "params": FEATURES | JOINED},
     ],
 }
 FORMS: dict[str, tuple[type[OneClassDetector], dict[str, Any]]] = {
     "tuned": (FeatureKNN, KNN),
     "background": (FeatureKNN, KNN | {"background": True}),
     "tuned-vim": (FeatureViM, TUNED),
-    "tuned-longer": (FeatureViM, LONGER),
-    "alternatives": (FeatureViM, PLACED | BESIDE_OTHERS),
     "together": (Combination, TOGETHER),
 }
 FROZEN: dict[str, dict[str, Any]] = {"frozen": FEATURES, "joined": FEATURES | JOINED}

@@ -67,7 +67,7 @@ TINY = {
 }
 # Exporting a network takes a while for each layer, so all but one have few, which are random.
 FEW_LAYERS = {"backbone": "resnet18", "weights": "random", "stages": ["layer1", "layer2"]}
-WHOLE_NETWORK = {"feature-mahalanobis"}
+WHOLE_NETWORK = {"feature-mahalanobis", "feature-alternatives"}
 EXPORTED = [m for m in METHODS if m != "anogan" and "images" in detector_class(m).card.takes]
 RATE = 0.2
 

@@ -112,49 +112,6 @@ def test_a_few_images_of_a_class_are_enough(digits3):
     assert np.isfinite(detector.class_scores(new)).all()
 
 
-@pytest.fixture(scope="module")
-def beside_others(digits3):
-    """Beside the classes that two joined networks were pretrained to name."""
-    joined = {"backbone": "efficientnet-lite0+efficientnet-lite1", "normalize": "l2"}
-    return FeatureViM(alternatives=True, **joined, **SMALL).fit(*digits3[:2])
-
-
-def test_alternatives_add_the_evidence_for_classes_of_the_pretraining(beside_others, digits3):
-    X, y, new, _ = digits3
-    F, G = beside_others._pooled(X), beside_others._pooled(new)
-    evidence = np.empty((3, len(new)))
-    for row, label in enumerate(np.unique(y)):
-        z = np.zeros((len(new), 1000))
-        for place, network in enumerate(beside_others._extractor.backbone.members):
-            weight = network.classifier.weight.detach().double().numpy()
-            own = slice(1280 * place, 1280 * (place + 1))
-            told = F[:, own] @ weight.T
-            within = np.concatenate([told[y == k] - told[y == k].mean(axis=0) for k in (0, 1, 4)])
-            middle = told[y == label].mean(axis=0)
-            z += (G[:, own] @ weight.T - middle) / within.std(axis=0) / np.sqrt(2)
-        evidence[row] = np.log(np.exp(z).mean(axis=1))
-    without = beside_others.alpha_ * beside_others._residual(G) - logsumexp(
-        beside_others._logits(G), axis=1
-    )
-    assert_allclose(beside_others.anomaly_score(new) - without, evidence.min(axis=0), atol=1e-4)
-    by_class = beside_others.class_scores(new)
-    assert_allclose(by_class.min(axis=1), beside_others.anomaly_score(new))
-
-
-def test_alternatives_are_the_same_after_saving_and_in_torch(beside_others, digits3, tmp_path):
-    X, y, new, _ = digits3
-    rooted = FeatureViM(alternatives=True, normalize="root", **SMALL).fit(X, y)
-    x = torch.from_numpy(new.transpose(0, 3, 1, 2).copy())
-    for detector in (beside_others, rooted):
-        loaded = load_detector(detector.save(tmp_path / detector.normalize))
-        assert loaded.class_scores(new).tobytes() == detector.class_scores(new).tobytes()
-        scored = loaded.scoring_module()(x).detach().numpy()
-        assert_allclose(scored, detector.anomaly_score(new), rtol=2e-2, atol=2e-2)
-    rooted.set_params(alternatives=False).fit(X, y)
-    plain = FeatureViM(normalize="root", **SMALL).fit(X, y)
-    assert_allclose(rooted.anomaly_score(new), plain.anomaly_score(new))
-
-
 def test_fine_tuned_by_the_classes_it_looks_at_mirror_images_too(digits3, tmp_path):
     X, y, new, its = digits3
     tuned = {"objective": "classes", "epochs": 1, "stages": 1}
@@ -172,25 +129,14 @@ def test_fine_tuned_by_the_classes_it_looks_at_mirror_images_too(digits3, tmp_pa
     assert_allclose(scored, scores, rtol=2e-2, atol=2e-2)
 
 
-@pytest.mark.parametrize(
-    ("params", "with_classes", "said"),
-    [
-        ({}, False, "give fit the class of each image"),
-        ({"statistic": "max"}, True, "leave out statistic and stages"),
-        ({"stages": ["s5"]}, True, "leave out statistic and stages"),
-        ({"weights": "random"}, True, r"efficientnet-lite0 \(random"),
-        ({"finetune": 2, "mirrored": True, "alternatives": False}, True, 'objective "classes"'),
-    ],
-)
-def test_what_alternatives_and_mirror_images_refuse(digits3, params, with_classes, said):
-    X, y = digits3[:2]
-    with pytest.raises(SpecError, match=said):
-        FeatureViM(**({"alternatives": True} | params), **SMALL).fit(X, y if with_classes else None)
+def test_mirror_images_need_the_names_of_the_classes(digits3):
+    with pytest.raises(SpecError, match='objective "classes"'):
+        FeatureViM(finetune=2, mirrored=True, **SMALL).fit(*digits3[:2])
 
 
 def test_what_it_refuses(fitted, digits3):
     X, y, _, _ = digits3
-    with pytest.raises(SpecError, match="fit again with the images of all classes"):
+    with pytest.raises(SpecError, match="learns all classes together"):
         fitted.add_class(X, "seven")
     for params, said in (
         ({"n_components": 0}, "n_components"),

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from insphere.detectors.combined.combination import Combination as Combination
     from insphere.detectors.graphs.graph_knn import GraphKNN as GraphKNN
     from insphere.detectors.graphs.ocgnn import OCGNN as OCGNN
+    from insphere.detectors.pretrained.feature_alternatives import (
+        FeatureAlternatives as FeatureAlternatives,
+    )
     from insphere.detectors.pretrained.feature_knn import FeatureKNN as FeatureKNN
     from insphere.detectors.pretrained.feature_mahalanobis import (
         FeatureMahalanobis as FeatureMahalanobis,

@@ -58,6 +58,7 @@ METHODS = {
     "feature-knn": Entry("pretrained.feature_knn:FeatureKNN"),
     "feature-mahalanobis": Entry("pretrained.feature_mahalanobis:FeatureMahalanobis"),
     "feature-pca": Entry("pretrained.feature_pca:FeaturePCA"),
+    "feature-alternatives": Entry("pretrained.feature_alternatives:FeatureAlternatives"),
     "feature-vim": Entry("pretrained.feature_vim:FeatureViM", ("vim",)),
     "patch-memory": Entry("pretrained.patch_memory:PatchMemory", ("patchcore",)),
     "patch-gaussian": Entry("pretrained.patch_gaussian:PatchGaussian", ("padim",)),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 from torch import nn
 
 from insphere.detectors.base.checks import require
@@ -37,7 +36,7 @@ def naming_layers(network: Backbone) -> Layers:
     layers = [layer for one in members if isinstance(layer := one.classifier, nn.Linear)]
     require(
         len(layers) == len(members) and len({layer.out_features for layer in layers}) == 1,
-        "alternatives=True takes backbones with the layer that named the classes of their "
+        "Evidence for other classes takes backbones with the layer that named the classes of their "
         f"pretraining, such as efficientnet-lite0, but got {network.card.name} "
         f"({network.card.weights}).",
     )
@@ -73,11 +72,11 @@ def alternative_weights(layers: Layers, deviations: Floats) -> Floats:
 
     An alternative k is one of the K classes that the networks were pretrained to name. The layer
     that named them has a direction w_k: if the features of all classes are normally distributed
-    with one covariance, w_k·f is what tells k from the others (linear discriminant analysis). For a
-    normal class with mean μ_c, z_k = w_k·(f − μ_c) / σ_k is then the evidence that an image is
-    moved towards k. σ_k is the standard deviation of w_k·f within the normal classes, so that the
-    z_k of normal images have mean 0 and variance 1, whatever else tells these images from those of
-    the pretraining, such as their sharpness. The z_k of M networks are added and divided by √M.
+    with one covariance, w_k·f is what tells k from the others (linear discriminant analysis). For
+    normal images with mean μ, z_k = w_k·(f − μ) / σ_k is then the evidence that an image is moved
+    towards k. σ_k is the standard deviation of w_k·f within the normal classes, so that what all
+    of these images have in common, such as their sharpness, does not count. The z_k of M networks
+    are added and divided by √M.
 
     Rows are rounded to float32, in which they are exported.
     """
@@ -86,24 +85,6 @@ def alternative_weights(layers: Layers, deviations: Floats) -> Floats:
         for layer, own in zip(layers, deviations, strict=True)
     ]
     return np.concatenate(scaled, axis=1).astype(np.float32).astype(np.float64)
-
-
-def alternative_evidence(F: Floats, weights: Floats, middles: Floats) -> Floats:
-    """Return log (1/K) Σ_k exp(z_k) for the normal class to which it is lowest, shape (n,).
-
-    Parameters
-    ----------
-    F : ndarray, shape (n, d)
-        Features.
-    weights : ndarray, shape (K, d)
-        See `alternative_weights`.
-    middles : ndarray, shape (C, K)
-        What they make of the mean of each normal class.
-    """
-    told = F @ weights.T
-    each = [logsumexp(told - middle, axis=1) for middle in middles]
-    lowest: Floats = np.min(each, axis=0) - np.log(len(weights))
-    return lowest
 
 
 def before_root(F: Floats, normalize: str | None) -> Floats:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import field
-from typing import Any, NoReturn
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
@@ -14,25 +10,11 @@ from torch import nn
 
 from insphere.detectors.base.checks import is_real, require, require_count
 from insphere.detectors.base.components import beyond_components, fit_components
-from insphere.detectors.base.estimator import Array
 from insphere.detectors.base.method_card import MethodCard
 from insphere.detectors.base.parameters import parameters
 from insphere.detectors.frozen_features.pooled_features import Floats
-from insphere.detectors.pretrained.alternative_classes import (
-    ROOTS,
-    alternative_deviations,
-    alternative_evidence,
-    alternative_weights,
-    before_root,
-    naming_layers,
-)
-from insphere.detectors.pretrained.pooled_detector import PooledDetector
-from insphere.detectors.pretrained.scoring_heads import (
-    AlternativeClasses,
-    SumOfScores,
-    VirtualLogit,
-)
-from insphere.errors import SpecError
+from insphere.detectors.pretrained.classes_together import ClassesTogether
+from insphere.detectors.pretrained.scoring_heads import VirtualLogit
 
 COMPONENTS = ((2048, 1000), (768, 512))  # from so many features on, so many components (ViM, 4.1)
 SMALLEST = float(np.finfo(np.float32).tiny)  # to divide by
@@ -41,7 +23,7 @@ TOLERANCE = 1e-6  # so that the classifier hardly depends on the order of the im
 
 
 @parameters
-class FeatureViM(PooledDetector):
+class FeatureViM(ClassesTogether):
     """Virtual-logit matching on features (ViM; Wang et al. 2022), for several normal classes.
 
     A linear classifier learns to tell the normal classes apart. An image that belongs to none of
@@ -66,12 +48,6 @@ class FeatureViM(PooledDetector):
     C : float, default=1.0
         Inverse strength of the regularisation of the classifier, as in scikit-learn's
         `LogisticRegression`. Features are divided by their mean length.
-    alternatives : bool, default=False
-        Add how strongly an image points to other classes than the normal ones: those that the
-        network was pretrained to name; see
-        `insphere.detectors.pretrained.alternative_classes.alternative_weights`. The score is then
-        α r + log (1/K) Σ exp(z_k) − log Σ exp(l_k), the logarithm of the odds. Takes classes, the
-        last stage of backbones whose last layers are known, and ``statistic="mean"``.
     backbone, weights, stages, statistic, focus, normalize, resolution, resampling
     mirrored, finetune, cache, device, precision, callbacks
         See `PooledFeatures`.
@@ -86,8 +62,6 @@ class FeatureViM(PooledDetector):
         α; 1 without classes.
     coef_, intercept_ : ndarray, shapes (n_classes, d) and (n_classes,)
         From features to logits.
-    deviations_, middles_ : ndarray, shapes (n_networks, K) and (n_classes, K)
-        σ_k, and what the alternatives make of the mean of each class; with `alternatives`.
 
     References
     ----------
@@ -104,69 +78,11 @@ class FeatureViM(PooledDetector):
         needs_pretrained=True,
     )
 
-    @property
-    def _stored(self) -> tuple[str, ...]:  # type: ignore[override]
-        own = ("mean_", "components_", "coef_", "intercept_", "alpha_")
-        return (*own, *(("deviations_", "middles_") if self.alternatives else ()))
+    _stored = ("mean_", "components_", "coef_", "intercept_", "alpha_")
 
     n_components: int | None = None
     C: float = 1.0
-    alternatives: bool = False
-
-    # Set by `fit`; no parameter.
-    _other_weights: Floats | None = field(init=False, default=None)
-
-    # ------------------------------------------------------------------ public
-
-    def add_class(self, X: Any, name: Any) -> NoReturn:
-        """Refuse: one classifier tells all classes apart.
-
-        Raises
-        ------
-        SpecError
-            Always.
-        """
-        raise SpecError(
-            "One classifier tells the classes of FeatureViM apart, so none can be added: fit again "
-            "with the images of all classes, or take FeatureKNN."
-        )
-
-    # ------------------------------------------------------------------ PooledDetector
-
-    def _fit(self, X: Array, *, labels: NDArray[np.int64] | None = None) -> None:
-        self.members_, self._codes = [], labels  # the codes until the next fit; not saved
-        self._other_weights = None
-        if labels is None:
-            self.classes_ = []
-        require(
-            not self.alternatives or labels is not None,
-            "alternatives=True weighs other classes against the normal ones: give fit the class of "
-            "each image, or --by-class on the command line.",
-        )
-        self._prepare(X, labels)
-        self._learn_from(X)
-
-    def _prepare(self, X: Array, labels: NDArray[np.int64] | None) -> None:
-        super()._prepare(X, labels)
-        if not self.alternatives:
-            return
-        last = self.backbone_.choose_stages(lambda card: card.stage_names[-1:])
-        require(
-            self.statistic == "mean" and (self.stages is None or set(self.stages) == set(last)),
-            "alternatives=True takes the mean of the last stage: leave out statistic and stages.",
-        )
-        naming_layers(self._extractor.backbone)
-
-    def _learn(self, F: Floats) -> None:
-        self._learn_classes(F, self._codes)
-
-    def _learn_part(self, F: Floats, part: NDArray[np.bool_]) -> None:
-        self._learn_classes(F[part], None if self._codes is None else self._codes[part])
-
-    def _as_new(self, X: Array) -> Floats:
-        if self._codes is not None and len(self._codes) != len(X):  # not the training images
-            return self._in_batches(X, self._score_represented)
-        return super()._as_new(X)
+    # ------------------------------------------------------------------ ClassesTogether
 
     def _learn_classes(self, F: Floats, codes: NDArray[np.int64] | None) -> None:
         if self.n_components is not None:
@@ -193,54 +109,25 @@ class FeatureViM(PooledDetector):
         self.coef_, self.intercept_ = weights.astype(np.float64), bias.astype(np.float64)
         residual = max(float(self._residual(F).mean()), SMALLEST)
         self.alpha_ = float(self._logits(F).max(axis=1).mean() / residual)
-        if self.alternatives:
-            self._learn_alternatives(before_root(F, self.normalize), codes)
-
-    def _learn_alternatives(self, F: Floats, codes: NDArray[np.int64]) -> None:
-        names = np.unique(codes)
-        means = np.stack([F[codes == name].mean(axis=0) for name in names])
-        layers = naming_layers(self._extractor.backbone)
-        places = np.searchsorted(names, codes)
-        self.deviations_ = alternative_deviations(layers, F, means, places)
-        self._other_weights = alternative_weights(layers, self.deviations_)
-        self.middles_ = means @ self._other_weights.T
 
     def _score(self, F: Floats) -> Floats:
         score: Floats = self.alpha_ * self._residual(F)
         if len(self.coef_):
             score = score - logsumexp(self._logits(F), axis=1)
-        if self._other_weights is None:
-            return score
-        rows = before_root(F, self.normalize)
-        return score + alternative_evidence(rows, self._other_weights, self.middles_)
+        return score
 
     def _head(self) -> nn.Module:
-        own = VirtualLogit(self.mean_, self.components_, self.coef_, self.intercept_, self.alpha_)
-        if self._other_weights is None:
-            return own
-        rooted = self.normalize in ROOTS
-        others = AlternativeClasses(self._other_weights, self.middles_, rooted=rooted)
-        return SumOfScores(own, others)
+        return VirtualLogit(self.mean_, self.components_, self.coef_, self.intercept_, self.alpha_)
 
-    # ------------------------------------------------------------------ ByClass
-
-    def _class_matrix(self, X: Array) -> Floats:
-        return self._in_batches(X, self._by_class, len(self.classes_))
-
-    def _by_class(self, F: Array) -> Floats:
+    def _scores_by_class(self, F: Floats) -> Floats:
         logits = self._logits(F)
         behind = logits.max(axis=1, keepdims=True) - logits
         found: Floats = self._score(F)[:, None] + behind
         return found
 
-    def _restore_classes(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        self.classes_, self.members_, self._codes = list(meta.get("classes", ())), [], None
-        self._set_learned(arrays)
+    def _restored(self) -> None:
         if len(self.coef_) != len(self.classes_):
             raise ValueError("the classifier does not fit the classes")
-        if self.alternatives:
-            layers = naming_layers(self._extractor.backbone)
-            self._other_weights = alternative_weights(layers, self.deviations_)
 
     # ------------------------------------------------------------------ inside
 

@@ -97,48 +97,45 @@ class VirtualLogit(nn.Module):
         return score - nn.functional.linear(wide, self.weight, self.bias).logsumexp(dim=1)
 
 
-class AlternativeClasses(nn.Module):
-    """Log evidence for the classes of the pretraining, (N, d) to (N,).
+class OtherClasses(nn.Module):
+    """τ log (1/K) Σ exp(z_k/τ) for the classes of the pretraining, (N, d) to (N,).
 
     Parameters
     ----------
     weight : ndarray, shape (K, d)
-        From vectors to z, but for the class.
-    middles : ndarray, shape (C, K)
-        What they make of the mean of each normal class.
+        From vectors to z, but for the mean.
+    middle : ndarray, shape (K,)
+        What it makes of the mean of normal images.
+    temperature : float
+        τ.
     rooted : bool
         Whether vectors are roots, which are squared first.
     """
 
     weight: Tensor
-    middles: Tensor
+    middle: Tensor
 
-    def __init__(self, weight: NDArray[Any], middles: NDArray[Any], *, rooted: bool) -> None:
+    def __init__(
+        self,
+        weight: NDArray[Any],
+        middle: NDArray[Any],
+        temperature: float,
+        *,
+        rooted: bool,
+    ) -> None:
         super().__init__()
+        self.temperature = temperature
         self.rooted = rooted
         self.register_buffer("weight", torch.from_numpy(weight.astype(np.float32)))
-        self.register_buffer("middles", torch.from_numpy(middles))
+        self.register_buffer("middle", torch.from_numpy(middle))
 
     def forward(self, F: Tensor) -> Tensor:
-        """Return the evidence beside the normal class to which it is lowest."""
+        """Score vectors."""
         wide = F.double()
         wide = wide * wide.abs() if self.rooted else wide
-        told = nn.functional.linear(wide, self.weight.double())
-        each = [(told - middle).logsumexp(dim=1) for middle in self.middles.unbind()]
-        lowest: Tensor = torch.stack(each).amin(dim=0) - math.log(len(self.weight))
-        return lowest
-
-
-class SumOfScores(nn.Module):
-    """The sum of what several modules make of vectors, (N, d) to (N,)."""
-
-    def __init__(self, *heads: nn.Module) -> None:
-        super().__init__()
-        self.heads = nn.ModuleList(heads)
-
-    def forward(self, F: Tensor) -> Tensor:
-        """Add."""
-        return torch.stack([head(F) for head in self.heads]).sum(dim=0)
+        told = nn.functional.linear(wide, self.weight.double()) - self.middle
+        evidence: Tensor = (told / self.temperature).logsumexp(dim=1) - math.log(len(self.middle))
+        return self.temperature * evidence
 
 
 class DividedByLikelihood(nn.Module):
