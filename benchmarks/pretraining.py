@@ -7,7 +7,9 @@ of nearest neighbours on blurred pixels. All parts are measured on one pretraine
 network and head without training (some rows of the first kind hold it too). With ``--sphere`` rows
 of ``results/pretraining-sphere-SET.jsonl`` say what a sphere on this encoder adds over distances in
 the same representation. With ``--epochs N`` rows of ``results/pretraining-N-epochs-SET.jsonl`` say
-what longer pretraining brings. Started again, it continues where it was stopped.
+what longer pretraining brings. With ``--plain`` rows of
+``results/pretraining-plain-SET.jsonl`` have a head that compares no image with those that look
+alike. Started again, it continues where it was stopped.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ from insphere.versions import versions
 RESULTS = Path(__file__).parent / "results"
 SETS = ("mnist", "fashion-mnist", "cifar10")
 PARTS = ("surprise", "ellipsoid", "neighbors", "pixels")
+COMPARED = {"pixels": "pixels beside those that look alike"}
+"""Names of parts that are compared with what is usual, where the name itself is the plain one."""
 SPHERES: dict[str, dict[str, Any]] = {"pretrained": {"epochs": 0}, "and a sphere trained": {}}
 """What happens to the encoder before its representations are enclosed."""
 
@@ -46,17 +50,23 @@ def auc(truth: np.ndarray, scores: np.ndarray) -> float:
 
 
 def parts_of(detector: DeepSVDD, X: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Return the AUC of the score and of each of its parts, from one pass."""
+    """Return the AUC of the score and of each of its parts, from one pass.
+
+    Parts are compared with what is usual for images that look alike if the head does so. "pixels"
+    are the distances as they are, which is what `KNNDetector(blur=1.0)` has.
+    """
     head = detector.sphere_.head
     assert isinstance(head, Combined)
 
-    def both(x: torch.Tensor) -> torch.Tensor:
+    def all_of(x: torch.Tensor) -> torch.Tensor:
         rows = detector._scorer.represent(x)
-        return torch.cat([head(rows)[:, None], head.parts(rows)], dim=1)
+        return torch.cat([head(rows)[:, None], head.standardised(rows), head.parts(rows)], dim=1)
 
-    columns = batched(X, both, detector._scorer, detector.precision).T
-    names = ("best", *head.names)
-    return {name: auc(truth, column) for name, column in zip(names, columns, strict=True)}
+    columns = batched(X, all_of, detector._scorer, detector.precision).T
+    compared = [COMPARED.get(name, name) for name in head.names]
+    plain = [name if name in COMPARED else f"{name} as it is" for name in head.names]
+    names = ["best", *compared, *plain] if head.usual is not None else ["best", *head.names]
+    return {name: auc(truth, column) for name, column in zip(names, columns, strict=False)}
 
 
 def untrained(data: Any, name: str, seed: int) -> dict[str, Any]:
@@ -71,20 +81,25 @@ def untrained(data: Any, name: str, seed: int) -> dict[str, Any]:
 
 
 def measured(
-    data: Any, name: str, seed: int, every: bool, checkpoints: Path, epochs: int | None = None
+    data: Any,
+    name: str,
+    seed: int,
+    chosen: dict[str, Any],
+    checkpoints: Path,
+    epochs: int | None = None,
 ) -> dict[str, Any]:
-    """Measure one class with one seed; `epochs` replaces the recipe's epochs of pretraining."""
+    """Measure one class with one seed; `chosen` and `epochs` replace what the recipe has."""
     split = OneClassSplit(data, name, random_state=seed)
     train, test, truth = split.X_train, split.X_test, split.truth
     options: dict[str, Any] = {"recipe": "best", "random_state": seed, "contamination": 0.05}
     started = time.perf_counter()
-    own = {"head": {"kind": "combined", "parts": PARTS}} if every else {}
+    own = {"head": {"kind": "combined"} | chosen} if chosen else {}
     kept = {"checkpoint_dir": checkpoints}
     detector = DeepSVDD(pretrain_epochs=epochs, **options, **own, **kept).fit(train)
     fitted = time.perf_counter()
     found = parts_of(detector, test, truth)
     scored = time.perf_counter()
-    if "pixels" not in found:  # which are the same distances
+    if "pixels" not in found:
         ruler = KNNDetector(blur=1.0, contamination=None).fit(train)
         found["pixels"] = auc(truth, ruler.anomaly_score(test))
     last = detector.history_[-1]
@@ -128,6 +143,7 @@ def main() -> None:
     parser.add_argument(
         "--parts", action="store_true", help="Measure every part, also unused ones."
     )
+    parser.add_argument("--plain", action="store_true", help="Measure without appearance.")
     parser.add_argument("--sphere", action="store_true", help="Measure spheres on the encoder.")
     parser.add_argument("--untrained", action="store_true", help="Measure the control.")
     parser.add_argument("--epochs", type=int, help="Pretrain for another number of epochs.")
@@ -137,6 +153,9 @@ def main() -> None:
     kind = "-sphere" if given.sphere else "-untrained" if given.untrained else ""
     if given.epochs:
         kind = f"-{given.epochs}-epochs"
+    chosen: dict[str, Any] = {"parts": PARTS} if given.parts else {}
+    if given.plain:
+        kind, chosen = "-plain", chosen | {"appearance": False}
     out = RESULTS / f"pretraining{kind}-{given.dataset}.jsonl"
     done = {(row["normal"], row["seed"], row.get("how")) for row in read_rows(out)}
     folder = given.checkpoints / f"pretraining-{given.dataset}"
@@ -150,7 +169,7 @@ def main() -> None:
                 elif given.untrained:
                     row = untrained(data, name, seed)
                 else:
-                    row = measured(data, name, seed, given.parts, folder, given.epochs)
+                    row = measured(data, name, seed, chosen, folder, given.epochs)
                 append_row(out, row)
                 print(row, flush=True)
 

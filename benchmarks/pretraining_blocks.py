@@ -22,18 +22,22 @@ MEASURED = {
     for prefix, epochs in EPOCHS.items()
 }
 HEADS = ("center", "ellipsoid", "neighbors")
+ALIKE = "pixels beside those that look alike"
+"""Distances of blurred pixels, compared with what is usual for images that look alike."""
 COLUMNS = {
     "best": "best recipe",
     "surprise": "surprise alone",
     "ellipsoid": "ellipsoid alone",
     "neighbors": "2-NN in the representation",
+    "plain": "best recipe without appearance",
     "untrained": "untrained",
     "pixels": "2-NN, blurred pixels",
+    ALIKE: "2-NN, blurred pixels, with appearance",
 }
 
 
 def rows_of(name: str) -> list[dict[str, Any]]:
-    """Return the rows of a data set, each with the control if it is there."""
+    """Return the rows of a data set, each with its controls if they are there."""
     found = list(read_rows(RESULTS / f"pretraining-{name}.jsonl"))
     # The control is that of any epochs. Two names end with "mnist".
     own = max((one for one in SETS if name.endswith(one)), key=len)
@@ -41,6 +45,10 @@ def rows_of(name: str) -> list[dict[str, Any]]:
         for row in found:
             if (row["normal"], row["seed"]) == (control["normal"], control["seed"]):
                 row["auc"] |= control["auc"]
+    for plain in read_rows(RESULTS / f"pretraining-plain-{name}.jsonl"):
+        for row in found:
+            if (row["normal"], row["seed"]) == (plain["normal"], plain["seed"]):
+                row["auc"]["plain"] = plain["auc"]["best"]
     return found
 
 

@@ -33,8 +33,8 @@ from insphere.experiments.store.jsonl_rows import read_rows
 from method_blocks import BLOCKS as METHODS
 from method_blocks import exports
 from performance_blocks import BLOCKS as PERFORMANCE
+from pretraining_blocks import ALIKE, mean_of
 from pretraining_blocks import BLOCKS as PRETRAINING
-from pretraining_blocks import mean_of
 from radius_blocks import BLOCKS as RADIUS
 from series_blocks import BLOCKS as SERIES
 from sign_blocks import BLOCKS as SIGNS
@@ -138,7 +138,10 @@ def headline() -> str:
         measured = [mean_of(name, column) for column in ("best", "untrained", "pixels")]
         if measured[0] != "–" and "classes" not in measured[0]:
             best, untrained, blurred = ("–" if "classes" in mean else mean for mean in measured)
-            beside = [untrained, f"{blurred}, blurred", chosen_mean(dataset)]
+            ruler, compared = f"{blurred}, blurred", mean_of(name, ALIKE)
+            if compared != "–":
+                ruler += f"; {compared} beside images that look alike"
+            beside = [untrained, ruler, chosen_mean(dataset)]
             rows.append([title, best, "–", *beside])
     for title, dataset, recipe, objective in (
         ("MNIST, paper's recipe", "mnist", "paper", "one-class"),

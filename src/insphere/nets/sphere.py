@@ -43,7 +43,7 @@ class Sphere(nn.Module):
         prepared = self.preprocessor(x)
         z: Tensor = self.encoder(prepared)
         if isinstance(self.encoder, ViewEncoder):
-            z = torch.cat([z, self.encoder.pixels(x).to(z.dtype)], dim=1)
+            z = torch.cat([z, self.encoder.looks(x).to(z.dtype)], dim=1)
         return z.to(next(itertools.chain(self.head.buffers(), self.head.parameters())).dtype)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from insphere.nets.appearance import NUMBERS, Appearance
 from insphere.nets.views import BlurredPixels, View
 
 TURN, DOWN, RIGHT = "turn", "down", "right"
@@ -67,7 +68,7 @@ class ViewEncoder(nn.Module):
 
     A row of the output holds the representations of the turned images one after the other, then, if
     asked for, −Σ log p of the true turn over all turned views, and where shifts are told apart
-    −Σ log p of the true shift. A `Sphere` adds the blurred pixels.
+    −Σ log p of the true shift. A `Sphere` adds what `looks` returns.
 
     Parameters
     ----------
@@ -84,6 +85,8 @@ class ViewEncoder(nn.Module):
     ----------
     surprised : bool
         Whether rows hold surprises, which take more views.
+    described : bool
+        Whether rows end with the appearance of the image.
     """
 
     def __init__(
@@ -95,11 +98,13 @@ class ViewEncoder(nn.Module):
         self.plan = plan
         self.shape = tuple(shape)
         self.surprised = True
+        self.described = False
         self.classifiers = nn.ModuleDict(
             {name: nn.Linear(rep_dim, classes) for name, classes in plan.classes.items()}
         )
         self.pixels = BlurredPixels(centered=shape[0] > 1)
         self.n_pixels = BlurredPixels.size(shape)
+        self.appearance = Appearance()
 
     @property
     def n_views(self) -> int:
@@ -110,6 +115,16 @@ class ViewEncoder(nn.Module):
     def n_surprises(self) -> int:
         """Number of kinds of surprise."""
         return self.surprised * (2 if self.plan.shifted else 1)
+
+    @property
+    def n_numbers(self) -> int:
+        """How many numbers describe the appearance."""
+        return self.described * NUMBERS
+
+    def looks(self, x: Tensor) -> Tensor:
+        """Return the blurred pixels of raw images N×C×H×W and, if asked for, their appearance."""
+        pixels: Tensor = self.pixels(x)
+        return torch.cat([pixels, self.appearance(x)], dim=1) if self.described else pixels
 
     def forward(self, x: Tensor) -> Tensor:
         """Map preprocessed images N×C×H×W to rows (N, n_views · rep_dim + n_surprises)."""

@@ -17,6 +17,7 @@ from insphere.nets.views import nearest_mean
 from insphere.training.batch import Batch
 from insphere.training.heads.ellipsoid import whitening
 from insphere.training.heads.head import Head, HeadSpec
+from insphere.training.heads.usual_values import UsualValues
 
 Part = Literal["surprise", "ellipsoid", "neighbors", "pixels"]
 GREY: tuple[Part, ...] = ("ellipsoid", "neighbors", "pixels")
@@ -43,6 +44,10 @@ class CombinedSpec(HeadSpec):
         Neighbours over which distances are averaged.
     shrinkage : float
         Share of each covariance that is replaced by a sphere of the same mean variance.
+    appearance : bool or None
+        Whether each part is compared with what is usual for normal images that are as bright, as
+        rich in contrast and as detailed; see `UsualValues`. None: for grey images, whose distances
+        depend on it most.
     """
 
     views: ClassVar[bool] = True
@@ -51,6 +56,7 @@ class CombinedSpec(HeadSpec):
     parts: tuple[Part, ...] | None = Field(default=None, min_length=1)
     n_neighbors: int = Field(default=2, ge=1)
     shrinkage: float = Field(default=0.05, gt=0, le=1)
+    appearance: bool | None = None
 
     def build(self, rep_dim: int) -> Combined:
         """Refuse: this head needs several views."""
@@ -58,7 +64,10 @@ class CombinedSpec(HeadSpec):
 
     def build_on(self, viewed: ViewEncoder) -> Combined:
         """Return an unfitted head for the rows of an encoder of views."""
-        chosen = self.for_shape(viewed.shape)
+        # Models of earlier versions do not say, and have none.
+        chosen = self.for_shape(viewed.shape).model_copy(
+            update={"appearance": bool(self.appearance)}
+        )
         if len(viewed.plan.poses) == 1 and not viewed.plan.shifted:
             kept = tuple(part for part in chosen.parts or () if part != "surprise")
             if not kept:
@@ -68,12 +77,15 @@ class CombinedSpec(HeadSpec):
                 )
             chosen = chosen.model_copy(update={"parts": kept})
         viewed.surprised = "surprise" in (chosen.parts or ())
+        viewed.described = bool(chosen.appearance)
         return Combined(viewed, chosen)
 
     def for_shape(self, shape: tuple[int, ...]) -> Self:
-        """Return settings whose parts are chosen."""
-        usual = GREY if shape[0] == 1 else COLOR
-        return self.model_copy(update={"parts": self.parts or usual})
+        """Return settings in which nothing is left open."""
+        grey = shape[0] == 1
+        parts = self.parts or (GREY if grey else COLOR)
+        appearance = grey if self.appearance is None else self.appearance
+        return self.model_copy(update={"parts": parts, "appearance": appearance})
 
 
 class Combined(Head):
@@ -87,8 +99,9 @@ class Combined(Head):
     - neighbors: the mean distance to the nearest normal representations, summed over turned views;
     - pixels: the same in blurred pixels.
 
-    The logarithm of each is standardised by the normal images that the pretraining did not see, and
-    the exponential of the mean is the score. So a score of 1 is usual.
+    The logarithm of each is standardised by the normal images that the pretraining did not see,
+    perhaps by those that look alike (`UsualValues`), and the exponential of the mean is the score.
+    So a score of 1 is usual.
 
     Parameters
     ----------
@@ -105,10 +118,11 @@ class Combined(Head):
         self.settings = settings
         self.names = settings.parts or GREY
         views, dim = viewed.n_views, viewed.rep_dim
-        self.sizes = (views * dim, viewed.n_surprises, viewed.n_pixels)
+        self.sizes = (views * dim, viewed.n_surprises, viewed.n_pixels, viewed.n_numbers)
         self.shape = (views, dim)
         self.register_buffer("location", torch.zeros(len(self.names)))
         self.register_buffer("scale", torch.ones(len(self.names)))
+        self.usual = UsualValues(len(self.names), viewed.n_numbers) if viewed.n_numbers else None
         if "ellipsoid" in self.names:
             self.register_buffer("means", torch.zeros(views, dim))
             self.register_buffer("roots", torch.eye(dim).repeat(views, 1, 1))
@@ -142,19 +156,39 @@ class Combined(Head):
             usual = in_batches(partial(self.parts, themselves=True), rows)
         logs = (usual + SMALLEST).log()
         self.location = logs.mean(dim=0)
+        if self.usual is not None:
+            numbers = self._split(rows[apart] if bool(apart.any()) else rows)[3]
+            self.usual.fit(numbers, logs - self.location)
+            logs = logs - self.usual(numbers)
         self.scale = logs.std(dim=0, correction=0).clamp_min(SMALLEST_SPREAD)
         self._adopt(rows)
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the score of each row, shape (N,)."""
-        return self._together(self.parts(z))
+        return self._together(self.standardised(z))
 
     def as_if_new(self, z: Tensor) -> Tensor:
         """Return the score of stored rows, none of them its own neighbour."""
-        return self._together(in_batches(partial(self.parts, themselves=True), z))
+        return self._together(in_batches(partial(self.standardised, themselves=True), z))
 
-    def _together(self, parts: Tensor) -> Tensor:
-        standardised = ((parts + SMALLEST).log() - self.location) / self.scale
+    def standardised(self, z: Tensor, *, themselves: bool = False) -> Tensor:
+        """Return the logarithm of each part in standard deviations from what is usual.
+
+        Parameters
+        ----------
+        z, themselves
+            As in `parts`.
+
+        Returns
+        -------
+        Tensor, shape (N, number of parts)
+        """
+        logs = (self.parts(z, themselves=themselves) + SMALLEST).log() - self.location
+        if self.usual is not None:
+            logs = logs - self.usual(self._split(z)[3])
+        return logs / self.scale
+
+    def _together(self, standardised: Tensor) -> Tensor:
         exponent = standardised.mean(dim=1)
         within = exponent.clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)
         beyond = (exponent - within).clamp_min(0)  # of few images the spread is small, and much is
@@ -170,7 +204,7 @@ class Combined(Head):
         themselves : bool
             The rows are those that are stored, and none is its own neighbour.
         """
-        views, surprises, pixels = self._split(z)
+        views, surprises, pixels, _ = self._split(z)
         k = self.settings.n_neighbors
         found = []
         for part in self.names:
@@ -188,14 +222,14 @@ class Combined(Head):
                 found.append(nearest_mean(self.pictures, pixels, k, itself=themselves))
         return torch.stack(found, dim=1)
 
-    def _split(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return views (V, N, rep_dim), surprises (N, S) and pixels (N, P)."""
-        flat, surprises, pixels = torch.split(z, list(self.sizes), dim=1)
+    def _split(self, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return views (V, N, rep_dim), surprises (N, S), pixels (N, P) and appearance (N, A)."""
+        flat, surprises, pixels, numbers = torch.split(z, list(self.sizes), dim=1)
         views = flat.unflatten(1, self.shape)  # type: ignore[no-untyped-call]
-        return views.transpose(0, 1), surprises, pixels
+        return views.transpose(0, 1), surprises, pixels, numbers
 
     def _adopt(self, rows: Tensor) -> None:
-        views, _, pixels = self._split(rows)
+        views, _, pixels, _ = self._split(rows)
         for part in self.names:
             if part == "ellipsoid":
                 found = [whitening(one, self.settings.shrinkage) for one in views]
