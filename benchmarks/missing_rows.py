@@ -21,6 +21,14 @@ def arguments(text: str | None, methods: Sequence[str], out: Path) -> argparse.N
     return parser.parse_args()
 
 
+def already_measured(path: Path) -> list[dict[str, Any]]:
+    """Return what the rows of a file are about, without their results and versions."""
+    return [
+        {name: value for name, value in row.items() if name not in ("measured", "versions")}
+        for row in read_rows(path)
+    ]
+
+
 def measure_missing(
     given: argparse.Namespace,
     sets: Iterable[str],

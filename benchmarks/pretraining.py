@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,12 @@ from insphere.training.heads.combined import Combined, in_batches
 from insphere.training.heads.ellipsoid import EllipsoidSpec
 from insphere.training.heads.neighbors import NeighborsSpec
 from insphere.versions import versions
+from pretraining_blocks import ALIKE
 
 RESULTS = Path(__file__).parent / "results"
 SETS = ("mnist", "fashion-mnist", "cifar10")
 PARTS = ("surprise", "ellipsoid", "neighbors", "pixels")
-COMPARED = {"pixels": "pixels beside those that look alike"}
+COMPARED = {"pixels": ALIKE}
 """Names of parts that are compared with what is usual, where the name itself is the plain one."""
 SPHERES: dict[str, dict[str, Any]] = {"pretrained": {"epochs": 0}, "and a sphere trained": {}}
 """What happens to the encoder before its representations are enclosed."""
@@ -58,15 +60,20 @@ def parts_of(detector: DeepSVDD, X: np.ndarray, truth: np.ndarray) -> dict[str, 
     head = detector.sphere_.head
     assert isinstance(head, Combined)
 
+    makers: list[Callable[[torch.Tensor], torch.Tensor]] = [head.parts]
+    names = ["best", *head.names]
+    if head.usual is not None:
+        makers = [head.standardised, head.parts]
+        compared = [COMPARED.get(name, name) for name in head.names]
+        plain = [name if name in COMPARED else f"{name} as it is" for name in head.names]
+        names = ["best", *compared, *plain]
+
     def all_of(x: torch.Tensor) -> torch.Tensor:
         rows = detector._scorer.represent(x)
-        return torch.cat([head(rows)[:, None], head.standardised(rows), head.parts(rows)], dim=1)
+        return torch.cat([head(rows)[:, None], *(make(rows) for make in makers)], dim=1)
 
     columns = batched(X, all_of, detector._scorer, detector.precision).T
-    compared = [COMPARED.get(name, name) for name in head.names]
-    plain = [name if name in COMPARED else f"{name} as it is" for name in head.names]
-    names = ["best", *compared, *plain] if head.usual is not None else ["best", *head.names]
-    return {name: auc(truth, column) for name, column in zip(names, columns, strict=False)}
+    return {name: auc(truth, column) for name, column in zip(names, columns, strict=True)}
 
 
 def untrained(data: Any, name: str, seed: int) -> dict[str, Any]:

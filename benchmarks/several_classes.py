@@ -23,8 +23,9 @@ from sklearn.metrics import roc_auc_score
 
 from insphere import DeepSVDD
 from insphere.data.load import load_dataset
-from insphere.experiments.store.jsonl_rows import append_row, read_rows
+from insphere.experiments.store.jsonl_rows import append_row
 from insphere.versions import versions
+from missing_rows import already_measured
 
 ROWS = Path(__file__).parent / "results" / "several-classes.jsonl"
 ONE_MODEL: dict[str, dict[str, Any]] = {
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--recipe", choices=sorted(ONE_MODEL), default="fast")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    done = [without_results(row) for row in read_rows(ROWS)]
+    done = already_measured(ROWS)
     for normal in (None, *range(10)):
         settings = ONE_MODEL[given.recipe] if normal is None else {"recipe": given.recipe}
         what = {
@@ -59,11 +60,6 @@ def main() -> None:
             measured = pool.apply(measure, (given.dataset, normal, settings, given.seed))
         append_row(ROWS, what | {"measured": measured, "versions": versions()})
         print(what, measured, flush=True)
-
-
-def without_results(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what was measured, without the results."""
-    return {name: value for name, value in row.items() if name not in ("measured", "versions")}
 
 
 def measure(

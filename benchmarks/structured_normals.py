@@ -32,9 +32,10 @@ from sklearn.metrics import roc_auc_score
 from insphere import DeepSVDD
 from insphere.data.load import load_dataset
 from insphere.detectors import DeepSAD, FeatureKNN, HypersphereClassifier
-from insphere.experiments.store.jsonl_rows import append_row, read_rows
+from insphere.experiments.store.jsonl_rows import append_row
 from insphere.explain.label_queue import most_useful
 from insphere.versions import versions
+from missing_rows import already_measured
 
 RESULTS = Path(__file__).parent / "results"
 SHARES = (0.0, 0.01, 0.05, 0.1, 0.2)
@@ -90,10 +91,7 @@ def main() -> None:
     several = len(SETS_OF.get(given.suite, ())) > 1
     name = f"{given.suite}-{given.dataset}" if several else given.suite
     path = RESULTS / f"{name}.jsonl"
-    done = [
-        {k: v for k, v in row.items() if k not in ("measured", "versions")}
-        for row in read_rows(path)
-    ]
+    done = already_measured(path)
     suite = SUITES[given.suite]
     if suite is few_labels_best:
         suite = partial(few_labels_best, epochs=given.pretrain_epochs)

@@ -47,21 +47,16 @@ ROWS = Path(__file__).parent / "results" / "unified.jsonl"
 SPLITS = {"0-4": range(5), "5-9": range(5, 10), "even": range(0, 10, 2), "odd": range(1, 10, 2)}
 FEATURES = {"resolution": 192, "resampling": "bilinear", "mirrored": True, "focus": 0.35}
 NEIGHBORS = 10
-TUNED: dict[str, Any] = {
+SMALLER: dict[str, Any] = {"normalize": "root", "resolution": 128, "resampling": "bilinear"}
+TUNED: dict[str, Any] = SMALLER | {
     "finetune": {"objective": "classes"},
-    "normalize": "root",
-    "resolution": 128,
-    "resampling": "bilinear",
     "contamination": 0.1,
     "random_state": 0,
 }
 KNN: dict[str, Any] = TUNED | {"n_neighbors": NEIGHBORS}
-LONGER: dict[str, Any] = {
+LONGER: dict[str, Any] = SMALLER | {
     "finetune": {"objective": "classes", "epochs": 4},
     "mirrored": True,
-    "normalize": "root",
-    "resolution": 128,
-    "resampling": "bilinear",
 }
 PLACED: dict[str, Any] = {"contamination": None, "random_state": 0}
 TOGETHER: dict[str, Any] = PLACED | {

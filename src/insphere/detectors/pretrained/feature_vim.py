@@ -82,6 +82,7 @@ class FeatureViM(ClassesTogether):
 
     n_components: int | None = None
     C: float = 1.0
+
     # ------------------------------------------------------------------ ClassesTogether
 
     def _learn_classes(self, F: Floats, codes: NDArray[np.int64] | None) -> None:

@@ -149,15 +149,17 @@ class Combined(Head):
         """
         apart = apart.to(rows.device)
         if bool(apart.any()):
+            measured = rows[apart]
             self._adopt(rows[~apart])
-            usual = in_batches(self.parts, rows[apart])
+            usual = in_batches(self.parts, measured)
         else:
+            measured = rows
             self._adopt(rows)
-            usual = in_batches(partial(self.parts, themselves=True), rows)
+            usual = in_batches(partial(self.parts, themselves=True), measured)
         logs = (usual + SMALLEST).log()
         self.location = logs.mean(dim=0)
         if self.usual is not None:
-            numbers = self._split(rows[apart] if bool(apart.any()) else rows)[3]
+            numbers = self._split(measured)[3]
             self.usual.fit(numbers, logs - self.location)
             logs = logs - self.usual(numbers)
         self.scale = logs.std(dim=0, correction=0).clamp_min(SMALLEST_SPREAD)
